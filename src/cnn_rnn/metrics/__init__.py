@@ -1,0 +1,1 @@
+"""From scores and targets to the tables of the literature."""
