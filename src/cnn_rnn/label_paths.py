@@ -1,0 +1,58 @@
+"""From a set of labels to an ordered path and back.
+
+A path lists label ids in 0..C-1 and closes with END = C, which also pads it. Labels arrive multi-hot: 1 present, 0
+absent, any negative value (-100 by convention) left out, which is neither on the path nor held against it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def rank_labels(label_order: str, label_counts: Sequence[int] | None, num_labels: int) -> Tensor:
+    """Position (C,) of every label in a fixed order, 0 for the label that is walked first.
+
+    Args:
+        label_order: "frequent_first" (section 3.2 of the paper), "rare_first" (Jin and Nakayama, ICPR 2016) or anything
+            else for the order of the ids.
+        label_counts: Training images of each label (C). Equal counts keep the order of the ids, and without counts all
+            labels pass as equally frequent.
+        num_labels: C.
+    """
+    if label_order not in ("frequent_first", "rare_first") or label_counts is None:
+        return torch.arange(num_labels)
+    counts = torch.tensor(label_counts)
+    walked = counts.argsort(descending=label_order == "frequent_first", stable=True)
+    return walked.argsort()
+
+
+def labels_to_paths(labels: Tensor, ranks: Tensor) -> Tensor:
+    """Paths (B, T + 1) of the present labels in rank order, END-padded; T is the largest set of the batch.
+
+    Every row therefore holds at least one END, the step at which its path closes.
+
+    Args:
+        labels: Multi-hot labels (B, C).
+        ranks: Position (C,) of every label, as `rank_labels` gives it.
+    """
+    num_labels = labels.shape[-1]
+    present = labels > 0
+    keys = torch.where(present, ranks.to(labels.device), num_labels)  # absent labels sort behind all present ones
+    order = keys.argsort(dim=-1)
+    lengths = present.sum(-1, keepdim=True)
+    steps = torch.arange(int(lengths.max()) + 1 if len(labels) else 1, device=labels.device)
+    padded = torch.cat([order, order.new_full((len(order), 1), num_labels)], dim=-1)
+    return torch.where(steps < lengths, padded[:, : len(steps)], num_labels)
+
+
+def paths_to_labels(paths: Tensor, num_labels: int) -> Tensor:
+    """Multi-hot labels (..., C) as bool of END-padded paths (..., T)."""
+    labels = torch.zeros(*paths.shape[:-1], num_labels + 1, dtype=torch.bool, device=paths.device)
+    return labels.scatter(-1, paths, value=True)[..., :num_labels]
+
+
+def labels_before(paths: Tensor, num_labels: int) -> Tensor:
+    """Labels (B, T, C) as bool that stand before each step of END-padded paths (B, T)."""
+    walked = torch.nn.functional.one_hot(paths, num_labels + 1)[..., :num_labels].cumsum(dim=1)
+    return torch.nn.functional.pad(walked[:, :-1], (0, 0, 1, 0)).bool()

@@ -1,0 +1,65 @@
+"""What training minimises: negative log likelihoods of the labels of an image, averaged over the images of a batch.
+
+Averaging over images, not over steps or labels, keeps the loss of a batch equal to the mean of the losses of its parts.
+"""
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from timm.loss import AsymmetricLossMultiLabel
+from torch import Tensor
+
+from .label_paths import labels_before
+
+
+def path_loss(path_logits: Tensor, paths: Tensor, labels: Tensor, kind: str = "cross_entropy") -> Tensor:
+    """Mean over images of the negative log probability of their paths (section 3.3 of the paper), a scalar.
+
+    As in the search, a label that was walked before cannot come again; a label that is left out cannot come at all, so
+    it neither gains nor loses by the loss.
+
+    Args:
+        path_logits: Logits (B, T, C + 1) of each step, teacher forced.
+        paths: END-padded paths (B, T); a path's first END is the last step that counts.
+        labels: Multi-hot labels (B, C), negative where left out.
+        kind: "cross_entropy" of the path's next label, or "remaining_labels": of any label still to come, so that no
+            order is imposed on a step.
+
+    Raises:
+        ValueError: An unknown `kind`.
+    """
+    num_labels = labels.shape[-1]
+    walked = labels_before(paths, num_labels)
+    impossible = F.pad(walked | (labels < 0)[:, None], (0, 1))  # END is always possible
+    log_probabilities = path_logits.float().masked_fill(impossible, -torch.inf).log_softmax(dim=-1)
+    at_end = paths == num_labels
+    if kind == "cross_entropy":
+        right = F.one_hot(paths, num_labels + 1).bool()
+    elif kind == "remaining_labels":
+        right = torch.cat([(labels > 0)[:, None] & ~walked, at_end[..., None]], dim=-1)
+    else:
+        raise ValueError(f"unknown path loss {kind!r}, expected 'cross_entropy' or 'remaining_labels'")
+    log_likelihood = log_probabilities.masked_fill(~right, -torch.inf).logsumexp(dim=-1)
+    counts = at_end.cumsum(dim=1) <= 1
+    return -log_likelihood.masked_fill(~counts, 0.0).sum(dim=1).mean()
+
+
+def relevance_loss(logits: Tensor, labels: Tensor, kind: str = "bce") -> Tensor:
+    """Mean over images of the summed loss of every label by itself, a scalar.
+
+    Args:
+        logits: Label logits (B, C).
+        labels: Multi-hot labels (B, C), negative where left out.
+        kind: "bce", binary cross-entropy, or "asl", the asymmetric loss (Ridnik et al., ICCV 2021).
+
+    Raises:
+        ValueError: An unknown `kind`.
+    """
+    counts = labels >= 0
+    targets = labels.clamp(min=0).float()
+    if kind == "bce":
+        losses = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
+    elif kind == "asl":
+        losses = AsymmetricLossMultiLabel(reduction="none")(logits, targets)
+    else:
+        raise ValueError(f"unknown relevance loss {kind!r}, expected 'bce' or 'asl'")
+    return losses.masked_fill(~counts, 0.0).sum(dim=1).mean()

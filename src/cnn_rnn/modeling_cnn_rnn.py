@@ -1,0 +1,344 @@
+"""The model: a CNN sees the image once, a path decoder walks from label to label, a head scores each label alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import timm
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, initialization
+from transformers.utils import ModelOutput
+
+from .beam_search import Constraints, beam_search
+from .configuration_cnn_rnn import CnnRnnConfig
+from .image_backbone import ImageBackbone
+from .label_paths import labels_to_paths, rank_labels
+from .losses import path_loss, relevance_loss
+from .path_decoder import PathDecoder, ReluLstm
+
+SMALLEST_SCORE = 1e-6  # label scores are clipped to [this, 1 - this] before their log odds
+
+
+@dataclass
+class CnnRnnOutput(ModelOutput):
+    """What `CnnRnnForImageClassification` returns; what a model has no part for is None.
+
+    Attributes:
+        loss: Weighted sum of the losses, a scalar; only with `labels`.
+        logits: Label logits (B, C), whose sigmoid is the probability of each label; None in training, where only the
+            loss is needed, for a model without relevance head.
+        relevance_logits: Logits (B, C) of each label by itself.
+        path_logits: Logits (B, T, C + 1) of every step of the true path, END behind the labels; only with `labels`.
+        label_scores: Probability (B, C) that the image's path holds each label; not in training.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    relevance_logits: Tensor | None = None
+    path_logits: Tensor | None = None
+    label_scores: Tensor | None = None
+
+
+@dataclass
+class CnnRnnGenerateOutput(ModelOutput):
+    """What `CnnRnnForImageClassification.generate` returns.
+
+    Attributes:
+        paths: Label ids (B, K, T) of the best paths, best first, padded with END = C.
+        path_scores: Natural log probability (B, K) of each path, given what is known; -inf where fewer paths exist.
+        step_scores: Natural log probability (B, K, T + 1) of each of its steps, END included.
+        label_scores: Probability (B, C) that the path holds each label, from the whole beam.
+        logits: Fused label logits (B, C), as `forward` returns them, given what is known.
+    """
+
+    paths: Tensor | None = None
+    path_scores: Tensor | None = None
+    step_scores: Tensor | None = None
+    label_scores: Tensor | None = None
+    logits: Tensor | None = None
+
+
+class CnnRnnForImageClassification(PreTrainedModel):
+    """Multi-label image classifier that reads the labels of an image as a path (Wang et al., CVPR 2016)."""
+
+    config: CnnRnnConfig
+    config_class = CnnRnnConfig
+    base_model_prefix = "backbone"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: CnnRnnConfig) -> None:
+        super().__init__(config)
+        self.num_labels = len(config.label_names)
+        self.backbone = ImageBackbone(config.backbone, config.pooling, config.backbone_args)
+        feature_size = self.backbone.num_features
+        self.path_decoder = (
+            PathDecoder(
+                config.num_labels,
+                feature_size,
+                config.embedding_size,
+                config.hidden_size,
+                cell=config.cell,
+                dropout=config.projection_dropout,
+                attention=config.pooling == "attention",
+            )
+            if config.has_path_decoder
+            else None
+        )
+        self.relevance_head = nn.Linear(feature_size, config.num_labels) if config.has_relevance_head else None
+        self.post_init()
+
+    @classmethod
+    def from_backbone(
+        cls,
+        name: str,
+        weights: str | Path | None = None,
+        *,
+        id2label: Mapping[int, str] | Sequence[str],
+        label_counts: Sequence[int] | None = None,
+        **config_kwargs: Any,
+    ) -> Self:
+        """A new model on a timm backbone, with the backbone's own preprocessing in its config.
+
+        Args:
+            name: Name of a timm model.
+            weights: ImageNet weights for it, see `ImageBackbone.load_weights`; None leaves it random.
+            id2label: Names of the labels, by id or in order.
+            label_counts: Training images of each label (C), for the frequency orders.
+            **config_kwargs: Further fields of `CnnRnnConfig`.
+
+        Raises:
+            ValueError: timm has no such model, the weights do not fit it, or a field is wrong.
+        """
+        names = dict(id2label) if isinstance(id2label, Mapping) else dict(enumerate(id2label))
+        fields: dict[str, Any] = {
+            "backbone": name,
+            "id2label": names,
+            "label2id": {label: index for index, label in names.items()},
+            "label_counts": None if label_counts is None else [int(count) for count in label_counts],
+            **(preprocessing_of(name) if timm.is_model(name) else {}),
+        }
+        model = cls(CnnRnnConfig(**(fields | config_kwargs)))
+        if weights is not None:
+            model.backbone.load_weights(weights)
+        return model
+
+    def forward(
+        self, pixel_values: Tensor | None = None, labels: Tensor | None = None, image_features: Tensor | None = None
+    ) -> CnnRnnOutput:
+        """Label logits, and the loss where `labels` are given.
+
+        Args:
+            pixel_values: Images (B, 3, h, w), preprocessed.
+            labels: Multi-hot labels (B, C); a negative value (-100) leaves a label out of the loss.
+            image_features: What `get_image_features` returned, in place of `pixel_values`.
+        """
+        features = self._features(pixel_values, image_features)
+        output = CnnRnnOutput(relevance_logits=self._relevance_logits(features))
+        losses = []
+        if labels is not None:
+            self._check_labels(labels, len(features))
+            if output.relevance_logits is not None:
+                loss = relevance_loss(output.relevance_logits, labels, self.config.relevance_loss)
+                losses.append(self.config.relevance_loss_weight * loss)
+            if self.path_decoder is not None:
+                paths = self._target_paths(features, labels)
+                output.path_logits = self._path_logits(features, paths)
+                loss = path_loss(output.path_logits, paths, labels, self.config.path_loss)
+                losses.append(self.config.path_loss_weight * loss)
+            output.loss = torch.stack(losses).sum()
+        if self.training:
+            output.logits = output.relevance_logits
+        else:
+            if self.path_decoder is not None and self.config.fusion != "relevance":
+                output.label_scores = self._search(features, self._constraints(), self.config.beam_width).label_scores
+            output.logits = self._fuse(output.label_scores, output.relevance_logits)
+        return output
+
+    @torch.no_grad()
+    def generate(
+        self,
+        pixel_values: Tensor | None = None,
+        beam_width: int | None = None,
+        max_path_length: int | None = None,
+        min_path_length: int = 0,
+        known_labels: Tensor | None = None,
+        *,
+        image_features: Tensor | None = None,
+    ) -> CnnRnnGenerateOutput:
+        """The most probable label paths of each image, and the label scores of the whole beam.
+
+        Args:
+            pixel_values: Images (B, 3, h, w), preprocessed.
+            beam_width: K, paths to keep and return; the config's where None.
+            max_path_length: T, the most labels on a path; the config's where None.
+            min_path_length: The fewest labels on a path, such as k for a top-k protocol.
+            known_labels: What a person knows (B, C): 1 confirmed, every walk starts from these; -1 ruled out, never
+                walked; 0 open. Path and label scores are given what is known.
+            image_features: What `get_image_features` returned, in place of `pixel_values`.
+
+        Raises:
+            ValueError: The model has no path decoder, or the arguments contradict each other.
+        """
+        if self.path_decoder is None:
+            raise ValueError(
+                "this model has no path decoder (path_loss='none'): use forward, whose logits score each label"
+            )
+        features = self._features(pixel_values, image_features)
+        constraints = self._constraints(max_path_length, min_path_length)
+        if known_labels is not None:
+            self._check_labels(known_labels, len(features))
+            constraints.allowed = known_labels >= 0
+            constraints.prefix = self._target_paths(features, known_labels)[:, :-1]
+            if constraints.prefix.shape[1] > constraints.max_path_length:
+                raise ValueError(
+                    f"{constraints.prefix.shape[1]} labels are confirmed, but a path holds at most "
+                    f"{constraints.max_path_length}: raise max_path_length"
+                )
+        result = self._search(features, constraints, self.config.beam_width if beam_width is None else beam_width)
+        logits = self._fuse(result.label_scores, self._relevance_logits(features))
+        if known_labels is not None:
+            known = torch.logit(torch.tensor(1 - SMALLEST_SCORE, dtype=logits.dtype, device=logits.device))
+            logits = torch.where(known_labels != 0, known * known_labels.sign(), logits)
+        return CnnRnnGenerateOutput(**result._asdict(), logits=logits)
+
+    def get_image_features(self, pixel_values: Tensor) -> Tensor:
+        """Image features (B, D), or (B, P, D) with attention pooling, from pixel values (B, 3, h, w)."""
+        features: Tensor = self.backbone(pixel_values)
+        return features
+
+    def freeze_backbone(self) -> None:
+        """Keep the backbone as it is, its batch statistics included, whatever `train` is told."""
+        self.backbone.requires_grad_(requires_grad=False)
+        self.backbone.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, but leave a frozen backbone in evaluation mode."""
+        super().train(mode)
+        if not any(parameter.requires_grad for parameter in self.backbone.parameters()):
+            self.backbone.eval()
+        return self
+
+    def _features(self, pixel_values: Tensor | None, image_features: Tensor | None) -> Any:
+        if (pixel_values is None) == (image_features is None):
+            raise ValueError("give either pixel_values or image_features")
+        return image_features if pixel_values is None else self.get_image_features(pixel_values)
+
+    def _check_labels(self, labels: Tensor, batch: int) -> None:
+        if labels.shape != (batch, self.num_labels):
+            raise ValueError(
+                f"labels must be multi-hot of shape ({batch}, {self.num_labels}), a row an image and a column a label, "
+                f"got {tuple(labels.shape)}"
+            )
+
+    def _relevance_logits(self, features: Tensor) -> Tensor | None:
+        if self.relevance_head is None:
+            return None
+        pooled = features.mean(dim=1) if features.dim() == 3 else features
+        logits: Tensor = self.relevance_head(pooled)
+        return logits
+
+    def _target_paths(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Paths (B, T + 1) of the labels in the configured order, END-padded."""
+        if self.config.label_order != "aligned":
+            return labels_to_paths(
+                labels, rank_labels(self.config.label_order, self.config.label_counts, self.num_labels)
+            )
+        # The order that the model prefers: its own greedy walk over the labels, which may end only when none is left.
+        longest = int((labels > 0).sum(-1).max())
+        paths = labels.new_full((len(labels), longest + 1), self.num_labels, dtype=torch.long)
+        if longest:
+            walk = Constraints(self.num_labels, longest, min_path_length=longest, allowed=labels > 0)
+            paths[:, :-1] = self._search(features, walk, beam_width=1).paths[:, 0]
+        return paths
+
+    def _path_logits(self, features: Tensor, paths: Tensor) -> Tensor:
+        """Logits (B, T, C + 1) of every step of the given paths (B, T)."""
+        assert self.path_decoder is not None
+        walked = torch.nn.functional.pad(paths[:, :-1], (1, 0), value=self.config.start_id)
+        logits, _ = self.path_decoder(walked, self.path_decoder.embed_image(features))
+        return logits
+
+    def _constraints(self, max_path_length: int | None = None, min_path_length: int = 0) -> Constraints:
+        longest = self.config.max_path_length if max_path_length is None else max_path_length
+        # No path is longer than the labels there are.
+        longest = min(longest, self.num_labels)
+        return Constraints(self.num_labels, longest, min_path_length=min(min_path_length, self.num_labels))
+
+    @torch.no_grad()
+    def _search(self, features: Tensor, constraints: Constraints, beam_width: int) -> Any:
+        """Beam search over the path decoder; B images, K walks each."""
+        decoder = self.path_decoder
+        assert decoder is not None
+        image = decoder.embed_image(features).repeat_interleave(beam_width, dim=0)  # (B * K, ...)
+
+        def step(labels: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+            flat = tuple(tensor.flatten(0, 1) for tensor in state)
+            logits, flat = decoder(labels.reshape(-1, 1), image, flat)
+            shape = labels.shape
+            return logits[:, 0].unflatten(0, shape), tuple(tensor.unflatten(0, shape) for tensor in flat)
+
+        state = tuple(
+            tensor.unflatten(0, (len(features), beam_width)) for tensor in decoder.recurrent.initial_state(image)
+        )
+        start = torch.full((len(features),), self.config.start_id, device=features.device)
+        training = decoder.training
+        decoder.eval()  # a walk is taken without dropout, also where training asks for one
+        result = beam_search(step, state, start, constraints, beam_width)
+        decoder.train(training)
+        return result
+
+    def _fuse(self, label_scores: Tensor | None, relevance_logits: Tensor | None) -> Tensor:
+        """Label logits (B, C) from the path's label scores and the relevance logits."""
+        path = None if label_scores is None else torch.logit(label_scores, eps=SMALLEST_SCORE)
+        if self.config.fusion == "path":
+            assert path is not None
+            return path
+        assert relevance_logits is not None
+        if self.config.fusion == "relevance":
+            return relevance_logits
+        assert path is not None
+        path_weight, relevance_weight, bias = self.config.fusion_weights
+        return path_weight * path + relevance_weight * relevance_logits + bias
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Give fresh values to one module; values loaded from a checkpoint stay (`transformers.initialization`)."""
+        if isinstance(module, nn.LSTM | nn.GRU | ReluLstm):
+            for name, parameter in module.named_parameters():
+                if "bias" in name:
+                    initialization.zeros_(parameter)
+                elif "hidden_gates" in name or "weight_hh" in name:
+                    initialization.orthogonal_(parameter)
+                else:
+                    initialization.xavier_uniform_(parameter)
+        elif isinstance(module, nn.Embedding):
+            initialization.normal_(module.weight, std=module.embedding_dim**-0.5)
+        elif isinstance(module, nn.Linear):
+            initialization.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                initialization.zeros_(module.bias)
+
+    def initialize_weights(self) -> None:
+        """Give fresh values to all that has none yet; the backbone's are timm's own."""
+        super().initialize_weights()
+        self.backbone.initialize_missing()
+
+
+def preprocessing_of(backbone: str) -> dict[str, Any]:
+    """Config fields of the preprocessing that a timm model was trained with."""
+    timm_config = timm.get_pretrained_cfg(backbone)
+    settings = timm.data.resolve_data_config(pretrained_cfg=timm_config.to_dict() if timm_config else {})
+    return {
+        "image_size": int(settings["input_size"][-1]),
+        "crop_pct": float(settings["crop_pct"]),
+        "interpolation": settings["interpolation"],
+        "image_mean": [float(value) for value in settings["mean"]],
+        "image_std": [float(value) for value in settings["std"]],
+    }
+
+
+CnnRnnForImageClassification.register_for_auto_class("AutoModelForImageClassification")

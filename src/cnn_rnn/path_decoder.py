@@ -1,0 +1,129 @@
+"""The joint embedding of image and labels: which label follows, given the labels before and the image (section 3.1)."""
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import Tensor, nn
+
+State = tuple[Tensor, ...]
+"""What a recurrent cell remembers of N sequences: tensors (N, H)."""
+
+
+class ReluLstm(nn.Module):
+    """The paper's recurrent layer (section 3.1): an LSTM, ReLU for all non-linearities, no bias, output r(t) * o."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.input_gates = nn.Linear(input_size, 4 * hidden_size, bias=False)
+        self.hidden_gates = nn.Linear(hidden_size, 4 * hidden_size, bias=False)
+
+    def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Outputs (N, T, H) for inputs (N, T, E), and the state: memory r and output, (N, H) each."""
+        memory, output = state
+        outputs = []
+        for gates in self.input_gates(inputs).unbind(dim=1):
+            candidate, enter, forget, leave = F.relu(gates + self.hidden_gates(output)).chunk(4, dim=-1)
+            memory = forget * memory + enter * candidate
+            output = memory * leave
+            outputs.append(output)
+        return torch.stack(outputs, dim=1), (memory, output)
+
+
+class RecurrentLayer(nn.Module):
+    """A recurrent layer over label embeddings, the same face for every cell."""
+
+    def __init__(self, cell: str, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.num_states = 1 if cell == "gru" else 2
+        self.batched = cell != "relu_lstm"  # torch's own layers keep a leading dimension of layers in their state
+        layers = {"lstm": nn.LSTM, "gru": nn.GRU}
+        self.layer: nn.Module = (
+            layers[cell](input_size, hidden_size, batch_first=True)
+            if self.batched
+            else ReluLstm(input_size, hidden_size)
+        )
+
+    def initial_state(self, like: Tensor) -> State:
+        """State of all zeros, of the dtype and device of `like` (N, ...)."""
+        return (like.new_zeros(len(like), self.hidden_size),) * self.num_states
+
+    def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Outputs (N, T, H) for inputs (N, T, E), and the state behind the last step."""
+        if not self.batched:
+            return cast("tuple[Tensor, State]", self.layer(inputs, state))
+        given = tuple(tensor[None].contiguous() for tensor in state)
+        outputs, new = self.layer(inputs, given if len(given) > 1 else given[0])
+        return outputs, tuple(tensor[0] for tensor in (new if isinstance(new, tuple) else (new,)))
+
+
+class StepAttention(nn.Module):
+    """The part of the image that matters at each step: additive attention over the places of the feature map."""
+
+    def __init__(self, hidden_size: int, embedding_size: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(hidden_size, embedding_size)
+        self.score = nn.Linear(embedding_size, 1, bias=False)
+
+    def forward(self, hidden: Tensor, places: Tensor) -> Tensor:
+        """Image embedding (N, T, E) of each step from hidden (N, T, H) and embedded places (N, P, E)."""
+        scores = self.score(torch.tanh(self.query(hidden)[:, :, None] + places[:, None]))  # (N, T, P, 1)
+        return torch.sum(scores.softmax(dim=2) * places[:, None], dim=2)
+
+
+class PathDecoder(nn.Module):
+    """Scores of the next label from the labels walked so far and the image.
+
+    The label embedding U_l is input and output embedding alike (one parameter); the recurrent layer sees labels only;
+    its output and the image meet in the joint embedding (section 3.1).
+    Rows of the embedding: labels 0..C-1, END = C, START = C + 1. END opens no step, START closes none.
+
+    Args:
+        num_labels: C.
+        feature_size: D, size of the image features.
+        embedding_size: E.
+        hidden_size: H.
+        cell: "lstm", "gru" or "relu_lstm".
+        dropout: Share of the joint embedding's parts that is dropped in training.
+        attention: Whether image features come as places (N, P, D) to attend over, not as one vector (N, D).
+    """
+
+    def __init__(
+        self,
+        num_labels: int,
+        feature_size: int,
+        embedding_size: int,
+        hidden_size: int,
+        *,
+        cell: str,
+        dropout: float,
+        attention: bool,
+    ) -> None:
+        super().__init__()
+        self.num_labels = num_labels
+        self.label_embedding = nn.Embedding(num_labels + 2, embedding_size)
+        self.recurrent = RecurrentLayer(cell, embedding_size, hidden_size)
+        self.recurrent_projection = nn.Linear(hidden_size, embedding_size)
+        self.image_projection = nn.Linear(feature_size, embedding_size)
+        self.dropout = nn.Dropout(dropout)
+        self.attention = StepAttention(hidden_size, embedding_size) if attention else None
+
+    def embed_image(self, features: Tensor) -> Tensor:
+        """Image in the joint embedding: (N, D) -> (N, 1, E), or places (N, P, D) -> (N, P, E)."""
+        embedded: Tensor = self.image_projection(features)
+        return embedded if self.attention is not None else embedded[:, None]
+
+    def forward(self, labels: Tensor, image_embedding: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Logits (N, T, C + 1) behind each of the labels (N, T), and the recurrent state behind the last.
+
+        Args:
+            labels: Ids that were walked, the first of them START where `state` is None.
+            image_embedding: What `embed_image` returned.
+            state: Recurrent state before the first of the labels.
+        """
+        inputs = self.label_embedding(labels)
+        hidden, state = self.recurrent(inputs, self.recurrent.initial_state(inputs) if state is None else state)
+        image = image_embedding if self.attention is None else self.attention(hidden, image_embedding)
+        joint = torch.tanh(self.recurrent_projection(hidden) + image)
+        return F.linear(self.dropout(joint), self.label_embedding.weight[: self.num_labels + 1]), state
