@@ -1,1 +1,28 @@
-"""From files on disk to one schema: an image, its id and its labels."""
+"""Data sets of labelled images: one plain function a source, one schema, and the way from rows to tensors."""
+
+from .digits import load_digits
+from .image_folder import load_image_folder
+from .images import UnreadableImageError, decode_image
+from .schema import build_dataset, label_counts, label_features, label_names
+from .transforms import EvalTransform, TrainTransform, collate, multi_hot, prepare_examples
+from .unreadable import drop_unreadable
+from .voc import VOC_CLASSES, load_voc
+
+__all__ = [
+    "VOC_CLASSES",
+    "EvalTransform",
+    "TrainTransform",
+    "UnreadableImageError",
+    "build_dataset",
+    "collate",
+    "decode_image",
+    "drop_unreadable",
+    "label_counts",
+    "label_features",
+    "label_names",
+    "load_digits",
+    "load_image_folder",
+    "load_voc",
+    "multi_hot",
+    "prepare_examples",
+]

@@ -1,0 +1,108 @@
+"""One's own photos: a folder of images with a metadata file beside them.
+
+``<root>/train/metadata.jsonl`` (or ``.csv``, ``.parquet``), and optionally ``validation`` and ``test`` likewise, name
+each image and its labels. ``labels`` is a list; in CSV it is one string such as ``dog|grass``. Without a column
+``labels`` every other column is one class with 0 or 1 in it. ``<root>/labels.json``, a list of names, fixes the
+classes and their order; else they are those of ``train``: sorted, or in the order of the 0/1 columns.
+"""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+from datasets import Dataset, DatasetDict
+
+from .files import existing_folder, first_names, pick_split, present_paths
+from .metadata import Metadata, read_metadata
+from .schema import build_dataset, image_paths, label_lists_from_matrix
+
+logger = logging.getLogger(__name__)
+
+FOLDER_SPLITS = ("train", "validation", "test")
+METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+
+
+def load_image_folder(root: str | Path, split: str | None = None, require_images: bool = True) -> Dataset | DatasetDict:
+    """The splits of an image folder, or the one named by ``split``.
+
+    Args:
+        root: The folder that holds ``train/``, optionally ``validation/``, ``test/`` and ``labels.json``.
+        split: train, validation or test.
+        require_images: False accepts missing images; their rows hold None as image.
+
+    Raises:
+        FileNotFoundError: A folder, its metadata or an image is missing.
+        ValueError: A row that breaks a rule; file and line are named.
+    """
+    folder = existing_folder(root, "image folder")
+    files = {name: _metadata_file(folder / name) for name in FOLDER_SPLITS if (folder / name).is_dir()}
+    _refuse_other_splits(folder)
+    if not files:
+        raise FileNotFoundError(f"{folder} has no folder train/ with one of {', '.join(METADATA_NAMES)}")
+    chosen = pick_split(list(files), split, str(folder))
+    given = read_class_names(folder / "labels.json")
+    if given is None and "train" not in files:
+        raise FileNotFoundError(f"{folder} has neither train/ nor labels.json, so its classes are unknown; add one")
+    needed = [name for name in files if name in chosen or (given is None and name == "train")]
+    tables = {name: read_metadata(files[name], given) for name in needed}
+    class_names = given or tables["train"].class_names()
+    loaded = {name: _to_dataset(tables[name], class_names, name, require_images) for name in chosen}
+    return loaded[split] if split else DatasetDict(loaded)
+
+
+def read_class_names(path: Path) -> list[str] | None:
+    """The classes that a ``labels.json`` fixes, or None where there is no such file."""
+    if not path.is_file():
+        return None
+    try:
+        names = json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f'{path}: expected a list of class names such as ["cat", "dog"]')
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{path} names a class twice: {first_names(twice)}")
+    return names
+
+
+def _metadata_file(folder: Path) -> Path:
+    found = [folder / name for name in METADATA_NAMES if (folder / name).is_file()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(f"{folder} has {first_names([path.name for path in found])}; keep one of them")
+    raise FileNotFoundError(f"{folder} has no metadata; expected one of {', '.join(METADATA_NAMES)}")
+
+
+def _refuse_other_splits(root: Path) -> None:
+    others = [
+        path.name
+        for path in sorted(root.iterdir())
+        if path.name not in FOLDER_SPLITS and any((path / name).is_file() for name in METADATA_NAMES)
+    ]
+    if others:
+        raise ValueError(f"{root}: {first_names(others)} is none of the splits {', '.join(FOLDER_SPLITS)}; rename it")
+
+
+def _to_dataset(table: Metadata, class_names: list[str], split: str, require_images: bool) -> Dataset:
+    folder = table.path.parent
+    wanted = [folder / name for name in table.file_names]
+    paths = present_paths(wanted, str(table.path), require_images, table.where)
+    _report_unlisted(folder, {str(path) for path in wanted})
+    labels = label_lists_from_matrix(table.presence(class_names))
+    return build_dataset(image_paths(paths), list(table.image_ids), labels, class_names, split=split)
+
+
+def _report_unlisted(folder: Path, listed: set[str]) -> None:
+    unlisted = [
+        name
+        for place, _, names in os.walk(folder)  # follows no link, so a loop of links is harmless
+        for name in names
+        if Path(name).suffix.lower() in IMAGE_SUFFIXES and str(Path(place) / name) not in listed
+    ]
+    if unlisted:
+        named = first_names(sorted(unlisted))
+        logger.warning("%s: %s images are not in the metadata and stay out: %s", folder, len(unlisted), named)

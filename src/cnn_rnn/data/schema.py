@@ -1,0 +1,86 @@
+"""The one schema that every loader returns: ``image``, ``image_id``, ``labels``, and for VOC ``difficult``.
+
+An empty label list is a valid row: a photo on which none of the classes is seen. An image stays a path (or the bytes
+that a file format embeds) until somebody looks at it, so an index of 200,000 photos is a few megabytes.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Image, List, NamedSplit, Value
+from datasets.table import InMemoryTable
+
+
+def label_features(label_names: Sequence[str], difficult: bool = False) -> Features:
+    """The columns of a labelled image set, with ``difficult`` as VOC has it."""
+    labels = List(ClassLabel(names=list(label_names)))
+    columns = {"image": Image(), "image_id": Value("string"), "labels": labels}
+    return Features(columns | ({"difficult": labels} if difficult else {}))
+
+
+def label_names(dataset: Dataset | DatasetDict) -> list[str]:
+    """The class names in the order of their ids."""
+    if isinstance(dataset, DatasetDict):
+        dataset = next(iter(dataset.values()))
+    feature = (dataset.features or {}).get("labels")
+    names = getattr(getattr(feature, "feature", None), "names", None)
+    if names is None:
+        raise ValueError(
+            f"the column 'labels' is {feature}, expected a list of class labels; "
+            "cast it with datasets.List(datasets.ClassLabel(names=[...]))"
+        )
+    return list(names)
+
+
+def label_lists(dataset: Dataset, column: str = "labels") -> pa.ListArray:
+    """One label column as a single Arrow list array; no image is opened."""
+    table = dataset.select_columns(column).with_format("arrow")[:]
+    chunks = table.column(column).combine_chunks()
+    return chunks.combine_chunks() if isinstance(chunks, pa.ChunkedArray) else chunks
+
+
+def label_counts(dataset: Dataset) -> npt.NDArray[np.int64]:
+    """How many images show each class, (C,)."""
+    ids = label_lists(dataset).flatten().to_numpy(zero_copy_only=False)
+    return np.bincount(ids, minlength=len(label_names(dataset)))
+
+
+def label_lists_from_matrix(present: npt.NDArray[np.bool_]) -> pa.ListArray:
+    """A 0/1 matrix (N, C) as an Arrow array of N ascending id lists."""
+    rows, ids = np.nonzero(present)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(present)))])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(ids, pa.int64()))
+
+
+def image_paths(paths: Sequence[str | None]) -> pa.StructArray:
+    """Paths as an undecoded image column; None where the image is absent."""
+    column = pa.array(paths, pa.string())
+    missing = column.is_null()
+    return pa.StructArray.from_arrays([pa.nulls(len(column), pa.binary()), column], ["bytes", "path"], mask=missing)
+
+
+def image_bytes(images: Sequence[bytes]) -> pa.StructArray:
+    """Encoded images as an image column that needs no file."""
+    column = pa.array(images, pa.binary())
+    return pa.StructArray.from_arrays([column, pa.nulls(len(column), pa.string())], ["bytes", "path"])
+
+
+def build_dataset(
+    images: pa.StructArray,
+    image_ids: Sequence[str] | pa.Array,
+    labels: pa.ListArray,
+    label_names: Sequence[str],
+    *,
+    difficult: pa.ListArray | None = None,
+    split: str | None = None,
+) -> Dataset:
+    """A dataset of the one schema, straight from Arrow columns."""
+    columns = {"image": images, "image_id": image_ids, "labels": labels}
+    if difficult is not None:
+        columns["difficult"] = difficult
+    features = label_features(label_names, difficult is not None)
+    table = pa.table(columns).cast(features.arrow_schema)
+    named = NamedSplit(split) if split else None
+    return Dataset(InMemoryTable(table), info=DatasetInfo(features=features), split=named)

@@ -1,0 +1,151 @@
+"""From rows to tensors: training augmentation, evaluation preprocessing, multi-hot labels, batches.
+
+Everything that the backbone expects (size, mean, standard deviation, interpolation) is read from the image processor
+that is saved with the model. Evaluation calls that very processor, so it cannot differ from what users run.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from datasets import Dataset, Image, IterableDataset
+from PIL.Image import Image as Picture
+from torch import Tensor
+from torchvision.transforms import v2
+from transformers.image_utils import pil_torch_interpolation_mapping
+
+from .images import decode_image, image_name
+from .schema import label_names
+
+LEFT_OUT = -100.0  # a label that neither counts as present nor as absent
+
+Transform = Callable[[Picture], Tensor]
+Example = dict[str, Any]
+D = TypeVar("D", Dataset, IterableDataset)
+
+
+class EvalTransform:
+    """One picture to pixel values (3, h, w) exactly as ``processor`` makes them."""
+
+    def __init__(self, processor: Any) -> None:
+        self.processor = processor
+
+    def __call__(self, picture: Picture) -> Tensor:
+        """Pixel values (3, h, w)."""
+        pixel_values: Tensor = self.processor(picture, return_tensors="pt")["pixel_values"]
+        return pixel_values[0]
+
+
+class TrainTransform:
+    """One picture to randomly cropped, flipped and coloured pixel values (3, h, w).
+
+    Args:
+        processor: The model's image processor; its ``crop_size`` (or ``size``), ``resample``, ``image_mean`` and
+            ``image_std`` are used.
+        scale: The share of the picture's area that a crop keeps, drawn from this range. Many labels are small: a
+            range that starts low crops them away while they still count as present.
+        ratio: Width over height of a crop, drawn from this range.
+        horizontal_flip: How often a picture is mirrored, 0..1; 0 where left and right matter, as in digits.
+        color_jitter: How strongly brightness, contrast and saturation vary, 0 for not at all.
+        rand_augment: Magnitude 0..30 of two random operations (RandAugment), 0 for none.
+        random_erasing: How often a rectangle is blanked, 0..1.
+    """
+
+    def __init__(
+        self,
+        processor: Any,
+        *,
+        scale: tuple[float, float] = (0.5, 1.0),
+        ratio: tuple[float, float] = (0.75, 4 / 3),
+        horizontal_flip: float = 0.5,
+        color_jitter: float = 0.0,
+        rand_augment: int = 0,
+        random_erasing: float = 0.0,
+    ) -> None:
+        interpolation = pil_torch_interpolation_mapping[processor.resample]
+        steps: list[torch.nn.Module] = [
+            v2.PILToTensor(),
+            v2.RandomResizedCrop(input_size(processor), scale, ratio, interpolation=interpolation, antialias=True),
+        ]
+        if horizontal_flip:
+            steps.append(v2.RandomHorizontalFlip(horizontal_flip))
+        if rand_augment:
+            steps.append(v2.RandAugment(magnitude=rand_augment, interpolation=v2.InterpolationMode.BILINEAR))
+        if color_jitter:
+            steps.append(v2.ColorJitter(color_jitter, color_jitter, color_jitter))
+        steps += [
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(list(processor.image_mean), list(processor.image_std)),
+        ]
+        if random_erasing:
+            steps.append(v2.RandomErasing(random_erasing))
+        self.steps = v2.Compose(steps)
+
+    def __call__(self, picture: Picture) -> Tensor:
+        """Pixel values (3, h, w)."""
+        pixel_values: Tensor = self.steps(picture)
+        return pixel_values
+
+
+def input_size(processor: Any) -> tuple[int, int]:
+    """Height and width of the pixel values that an image processor makes."""
+    for size in (getattr(processor, "crop_size", None), processor.size):
+        if size is None:
+            continue
+        height, width = (size.get(key) or size.get("shortest_edge") for key in ("height", "width"))
+        if height and width:
+            return int(height), int(width)
+    raise ValueError(f"the image processor's size {processor.size} holds neither height and width nor shortest_edge")
+
+
+def multi_hot(labels: Iterable[int], num_labels: int, left_out: Iterable[int] = ()) -> Tensor:
+    """Label ids as a float vector (C,): 1 present, 0 absent, -100 left out (present labels win)."""
+    vector = torch.zeros(num_labels)
+    vector[list(left_out)] = LEFT_OUT
+    vector[list(labels)] = 1.0
+    return vector
+
+
+class _ToExamples:
+    """A batch of rows to tensors; a class so that data loader workers can be spawned with it."""
+
+    def __init__(self, transform: Transform, num_labels: int) -> None:
+        self.transform = transform
+        self.num_labels = num_labels
+
+    def __call__(self, rows: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+        left_out = rows.get("difficult") or [()] * len(rows["image"])
+        return {
+            "pixel_values": [
+                self.transform(decode_image(image, image_name(image, image_id)))
+                for image, image_id in zip(rows["image"], rows["image_id"], strict=True)
+            ],
+            "labels": [
+                multi_hot(labels, self.num_labels, skipped)
+                for labels, skipped in zip(rows["labels"], left_out, strict=True)
+            ],
+            "image_id": list(rows["image_id"]),
+        }
+
+
+def prepare_examples(dataset: D, transform: Transform) -> D:
+    """The dataset with rows ``{pixel_values (3, h, w), labels (C,), image_id}``, decoded when they are read.
+
+    Raises:
+        UnreadableImageError: On reading a row whose image cannot be decoded; see ``drop_unreadable``.
+    """
+    names = label_names(dataset)
+    to_examples = _ToExamples(transform, len(names))
+    undecoded = dataset.cast_column("image", Image(decode=False))
+    if isinstance(undecoded, IterableDataset):
+        return undecoded.map(to_examples, batched=True, batch_size=8, remove_columns=undecoded.column_names)
+    return undecoded.with_transform(to_examples)
+
+
+def collate(examples: Sequence[Example]) -> dict[str, Any]:
+    """A batch ``{pixel_values (B, 3, h, w), labels (B, C), image_id: list of B}``."""
+    return {
+        "pixel_values": torch.stack([example["pixel_values"] for example in examples]),
+        "labels": torch.stack([example["labels"] for example in examples]),
+        "image_id": [example["image_id"] for example in examples],
+    }

@@ -1,0 +1,142 @@
+"""Decoding: odd files come out right, broken ones are refused by name."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import Dataset
+from PIL import Image
+
+from cnn_rnn.data import UnreadableImageError, build_dataset, decode_image, drop_unreadable
+from cnn_rnn.data.schema import image_paths, label_lists_from_matrix
+
+
+def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def ramp() -> Image.Image:
+    """An RGB picture that is not symmetric."""
+    rows, columns = np.mgrid[0:24, 0:32]
+    return Image.fromarray(np.stack([rows * 10, columns * 7, rows + columns], axis=2).astype(np.uint8))
+
+
+def test_a_path_bytes_a_row_and_a_picture_are_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(ramp()))
+    row = {"path": str(path), "bytes": None}
+    for image in (path, str(path), path.read_bytes(), row, {"path": None, "bytes": path.read_bytes()}, ramp()):
+        np.testing.assert_array_equal(decode_image(image), ramp())
+
+
+def test_cmyk_comes_out_in_its_own_colours() -> None:
+    colours = {"red": (0, 255, 255, 0), "white": (0, 0, 0, 0), "black": (0, 0, 0, 255)}
+    for name, ink in colours.items():
+        decoded = decode_image(encode(Image.new("CMYK", (16, 16), ink), "JPEG"))
+        np.testing.assert_allclose(np.asarray(decoded), np.asarray(Image.new("RGB", (16, 16), name)), atol=6)
+
+
+def test_sixteen_bits_keep_their_tones() -> None:
+    tones = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    for kind in ("PNG", "TIFF"):
+        decoded = np.asarray(decode_image(encode(Image.fromarray(tones), kind)))
+        np.testing.assert_array_equal(decoded, np.repeat(np.rint(tones / 257)[..., None], 3, axis=2))
+
+
+def test_floating_point_pixels_are_refused() -> None:
+    with pytest.raises(UnreadableImageError, match="32-bit pixels"):
+        decode_image(encode(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"))
+
+
+def test_transparency_is_laid_on_white() -> None:
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([0, 0, 0, 200, 10, 10])
+    palette.putpixel((0, 0), 0)
+    clear = decode_image(encode(palette, transparency=0))
+    assert clear.getpixel((0, 0)) == (255, 255, 255)
+    assert clear.getpixel((2, 2)) == (200, 10, 10)
+    half = Image.new("RGBA", (4, 4), (255, 0, 0, 128))
+    np.testing.assert_allclose(np.asarray(decode_image(encode(half)))[0, 0], (255, 127, 127), atol=1)
+    faint = Image.new("LA", (4, 4), (0, 0))
+    assert decode_image(encode(faint)).getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_camera_rotation_is_undone(orientation: int) -> None:
+    turns = [
+        None, Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM,
+        Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_90, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_270,
+    ]  # fmt: skip  # how the camera stored what its tag 1..8 describes
+    turn = turns[orientation - 1]
+    stored = ramp() if turn is None else ramp().transpose(turn)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    np.testing.assert_array_equal(decode_image(encode(stored, exif=exif)), ramp())
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "YCbCr", "LAB"])
+def test_every_other_mode_becomes_rgb(mode: str) -> None:
+    image = (
+        Image.new("RGB", (8, 8), "white").convert(mode) if mode != "LAB" else Image.new("LAB", (8, 8), (255, 128, 128))
+    )
+    kind = "TIFF" if mode in {"YCbCr", "LAB"} else "PNG"
+    decoded = decode_image(encode(image, kind))
+    assert decoded.mode == "RGB"
+    np.testing.assert_allclose(np.asarray(decoded), 255, atol=2)
+
+
+def bomb() -> bytes:
+    """A PNG of a few bytes that declares 60,000 x 60,000 pixels."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+
+
+BROKEN = {
+    "empty.jpg": b"",
+    "text.jpg": b"<html>429 Too Many Requests</html>",
+    "cut.jpg": encode(ramp().resize((256, 256)), "JPEG")[:2000],
+    "cut.png": encode(ramp().resize((256, 256)))[:300],
+    "bomb.png": bomb(),
+    "program.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("small", [False, True])
+def test_a_broken_file_is_refused_by_name(tmp_path: Path, name: str, small: bool) -> None:
+    path = tmp_path / name
+    path.write_bytes(BROKEN[name])
+    with pytest.raises(UnreadableImageError, match=rf"{name}: cannot be decoded"):
+        decode_image({"path": str(path), "bytes": None}, small=small)
+    with pytest.raises(UnreadableImageError, match="row 7: cannot be decoded"):
+        decode_image(BROKEN[name], "row 7", small=small)
+
+
+def test_a_row_without_image_says_so() -> None:
+    with pytest.raises(UnreadableImageError, match="there is no image, only labels"):
+        decode_image(None, "000001")
+
+
+def test_unreadable_rows_are_dropped_and_each_is_named_with_its_reason(tmp_path: Path) -> None:
+    files = BROKEN | {f"good{i}.jpg": encode(ramp(), "JPEG") for i in range(3)}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    names = sorted(files)
+    present = np.eye(len(names), dtype=bool)
+    labels = label_lists_from_matrix(present)
+    rows: Dataset = build_dataset(image_paths([str(tmp_path / n) for n in names]), names, labels, names)
+    kept, reasons = drop_unreadable(rows)
+    assert kept["image_id"][:] == ["good0.jpg", "good1.jpg", "good2.jpg"]
+    assert [names[ids[0]] for ids in kept["labels"]] == kept["image_id"][:]
+    assert set(reasons) == set(BROKEN)
+    assert all(name in reason for name, reason in reasons.items())

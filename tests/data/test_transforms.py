@@ -1,0 +1,109 @@
+"""Rows to tensors: evaluation is the image processor itself, training only adds chance."""
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from PIL import Image
+from torch.utils.data import DataLoader
+from transformers import CLIPImageProcessor, ViTImageProcessor
+
+from cnn_rnn.data import EvalTransform, TrainTransform, collate, load_digits, multi_hot, prepare_examples
+from cnn_rnn.data.transforms import input_size
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
+
+
+def processors() -> list[Any]:
+    """One that crops and one that squeezes, both with an uncommon mean and standard deviation."""
+    crop = CLIPImageProcessor(
+        size={"shortest_edge": 40}, crop_size={"height": 32, "width": 24}, image_mean=MEAN, image_std=STD
+    )
+    return [crop, ViTImageProcessor(size={"height": 32, "width": 24}, image_mean=MEAN, image_std=STD)]
+
+
+def picture() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 70, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("processor", processors())
+def test_evaluation_is_the_processor_bit_for_bit(processor: Any) -> None:
+    expected = processor([picture()], return_tensors="pt")["pixel_values"][0]
+    assert torch.equal(EvalTransform(processor)(picture()), expected)
+
+
+@pytest.mark.parametrize("processor", processors())
+def test_training_has_the_processors_size_and_normalisation(processor: Any) -> None:
+    assert input_size(processor) == (32, 24)
+    plain = Image.new("RGB", (50, 70), (102, 51, 204))
+    pixel_values = TrainTransform(processor, horizontal_flip=0.5)(plain)
+    expected = torch.tensor([(c / 255 - m) / s for c, m, s in zip((102, 51, 204), MEAN, STD, strict=True)])
+    torch.testing.assert_close(pixel_values, expected[:, None, None].expand(3, 32, 24))
+
+
+def test_without_chance_training_equals_a_plain_resize() -> None:
+    processor = ViTImageProcessor(size={"height": 35, "width": 25}, image_mean=MEAN, image_std=STD)
+    image = picture()
+    still = TrainTransform(processor, scale=(1.0, 1.0), ratio=(1.4, 1.4), horizontal_flip=0.0)
+    torch.testing.assert_close(still(image), EvalTransform(processor)(image), atol=1e-5, rtol=0)
+
+
+def test_flips_can_be_switched_off_and_chance_follows_the_seed() -> None:
+    processor = ViTImageProcessor(size={"height": 50, "width": 70}, image_mean=MEAN, image_std=STD)
+    whole: dict[str, Any] = {"scale": (1.0, 1.0), "ratio": (1.4, 1.4)}
+    image, still = picture(), EvalTransform(processor)(picture())
+    for _ in range(5):
+        torch.testing.assert_close(TrainTransform(processor, horizontal_flip=0.0, **whole)(image), still)
+    torch.testing.assert_close(TrainTransform(processor, horizontal_flip=1.0, **whole)(image), still.flip(2))
+    strong = TrainTransform(processor, color_jitter=0.4, rand_augment=9, random_erasing=0.5)
+    drawn = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        drawn.append(strong(image))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
+def test_multi_hot_marks_present_absent_and_left_out() -> None:
+    assert multi_hot([0, 3], 5, left_out=[3, 4]).tolist() == [1.0, 0.0, 0.0, 1.0, -100.0]
+    assert multi_hot([], 2).tolist() == [0.0, 0.0]
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Dataset:
+    return load_digits(size=48, counts={"train": 10}, split="train")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_gives_batches_in_order(scenes: Dataset, workers: int) -> None:
+    processor = ViTImageProcessor(size={"height": 16, "width": 16})
+    examples = prepare_examples(scenes, EvalTransform(processor))
+    batches = list(DataLoader(examples, batch_size=4, collate_fn=collate, num_workers=workers))
+    assert [tuple(batch["pixel_values"].shape) for batch in batches] == [(4, 3, 16, 16), (4, 3, 16, 16), (2, 3, 16, 16)]
+    assert [i for batch in batches for i in batch["image_id"]] == scenes["image_id"][:]
+    labels = torch.cat([batch["labels"] for batch in batches])
+    assert [row.nonzero().flatten().tolist() for row in labels] == scenes["labels"][:]
+    single = processor(scenes[3]["image"].convert("RGB"), return_tensors="pt")["pixel_values"][0]
+    assert torch.equal(batches[0]["pixel_values"][3], single)
+
+
+def test_difficult_labels_are_left_out_and_a_stream_gives_the_same(scenes: Dataset) -> None:
+    rows = scenes.add_column("difficult", [[9]] * len(scenes)).cast_column("difficult", scenes.features["labels"])
+    transform = EvalTransform(ViTImageProcessor(size={"height": 16, "width": 16}))
+    examples = prepare_examples(rows, transform)
+    for row, example in zip(rows, examples, strict=True):
+        assert example["labels"][9] == (1.0 if 9 in row["labels"] else -100.0)
+    streamed = list(prepare_examples(rows.to_iterable_dataset(num_shards=2), transform))
+    for here, there in zip(examples, streamed, strict=True):
+        assert torch.equal(torch.as_tensor(there["pixel_values"]), here["pixel_values"])
+        assert torch.equal(torch.as_tensor(there["labels"]), here["labels"])
+        assert there["image_id"] == here["image_id"]
+
+
+def test_prepared_examples_travel_to_spawned_workers(scenes: Dataset) -> None:
+    transform = TrainTransform(CLIPImageProcessor(size={"shortest_edge": 8}, crop_size={"height": 8, "width": 8}))
+    copy = pickle.loads(pickle.dumps(prepare_examples(scenes, transform)))  # noqa: S301  # our own bytes
+    assert copy[0]["pixel_values"].shape == (3, 8, 8)
