@@ -23,10 +23,12 @@ class ToyModel:
         self.output = torch.randn(STATE_SIZE, num_labels + 1, generator=generator)
 
     def __call__(self, labels: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        """One step, as the search calls it."""
         hidden = torch.tanh(0.5 * state[0] + self.embedding[labels])
         return hidden @ self.output, (hidden,)
 
     def search(self, images: torch.Tensor, width: int, constraints: Constraints) -> BeamSearchResult:
+        """The search's result for these images."""
         state = (images[:, None].expand(-1, width, -1),)
         return beam_search(self, state, torch.full((len(images),), self.num_labels + 1), constraints, width)
 
