@@ -1,1 +1,6 @@
-"""From scores and targets to the tables of the literature."""
+"""From label scores to the paper's tables."""
+
+from cnn_rnn.metrics.average_precision import average_precision
+from cnn_rnn.metrics.multi_label import MultiLabelMetrics
+
+__all__ = ["MultiLabelMetrics", "average_precision"]

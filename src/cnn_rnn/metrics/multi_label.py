@@ -1,0 +1,281 @@
+"""All figures of a multi-label classifier, gathered batch by batch and across processes."""
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from cnn_rnn.metrics.average_precision import Method, check_method, class_average_precision, sorted_classes
+from cnn_rnn.metrics.calibration_error import Reliability, class_reliability
+from cnn_rnn.metrics.inputs import Array, check_paths, check_scores
+from cnn_rnn.metrics.label_sets import (
+    Figures,
+    SetCounts,
+    TruthCounts,
+    class_figures,
+    count_sets,
+    count_truth,
+    mean,
+    pick_by_threshold,
+    pick_top_k,
+    set_figures,
+)
+from cnn_rnn.metrics.processes import gather_numbers, gather_rows, several_processes
+from cnn_rnn.metrics.rankings import rank_images
+
+
+class Rows(NamedTuple):
+    """Rows as they are kept, batch by batch or all together."""
+
+    scores: Array  # (N, C) float32 or float64
+    truth: NDArray[np.int8]  # (N, C) 1 present, 0 absent, -1 left out
+    paths: NDArray[np.bool_] | None  # (N, C)
+
+
+class MultiLabelMetrics:
+    """The paper's tables and more from scores, targets and predicted paths.
+
+    A left-out entry has no influence on any figure. Every figure is the same, bit for bit, whatever the order of the
+    rows, the size of the batches or the number of processes.
+
+    Args:
+        labels: names in the order of the columns; the column numbers where None.
+        top_k: labels predicted for each image in the ``top_k`` figures.
+        thresholds: one for all labels or one a label (C,); a score at or above it predicts the label.
+        average_precision_method: ``"area"`` or ``"11point"``, see :func:`average_precision`.
+        map_k: the depth of the image-wise MAP@k.
+        calibration_bins: the bins of the expected calibration error.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[str] | None = None,
+        *,
+        top_k: int = 3,
+        thresholds: float | ArrayLike = 0.5,
+        average_precision_method: Method = "area",
+        map_k: int = 10,
+        calibration_bins: int = 15,
+    ) -> None:
+        check_method(average_precision_method)
+        for name, value in (("top_k", top_k), ("map_k", map_k), ("calibration_bins", calibration_bins)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}: expected at least 1")
+        self.labels = None if labels is None else [str(label) for label in labels]
+        if self.labels is not None and len(set(self.labels)) != len(self.labels):
+            raise ValueError("two labels have the same name: expected one name a column")
+        self.top_k = top_k
+        self.thresholds = np.asarray(thresholds, np.float64)
+        if self.thresholds.ndim > 1 or np.isnan(self.thresholds).any():
+            raise ValueError("thresholds: expected one number or one a label (C,), none of them NaN")
+        self.average_precision_method = average_precision_method
+        self.map_k = map_k
+        self.calibration_bins = calibration_bins
+        self._batches: list[Rows] = []
+
+    def update(
+        self,
+        scores: ArrayLike | torch.Tensor,
+        targets: ArrayLike | torch.Tensor,
+        mask: ArrayLike | torch.Tensor | None = None,
+        paths: ArrayLike | torch.Tensor | None = None,
+    ) -> None:
+        """Take in one batch.
+
+        Args:
+            scores: (B, C) label scores; probabilities where the thresholds and the calibration error are to be of use.
+            targets: (B, C) 1 present, 0 absent, negative left out.
+            mask: (B, C) bool, False leaves the entry out.
+            paths: (B, C) 0/1, the labels on the predicted path; with every batch or with none.
+        """
+        checked, truth = check_scores(scores, targets, mask)
+        self._take(Rows(checked.copy(), truth, None if paths is None else check_paths(paths, checked.shape)))
+
+    def merge(self, other: Self) -> None:
+        """Take in all that another accumulator of the same settings holds."""
+        theirs = other.settings()
+        for name, mine in self.settings().items():
+            if mine != theirs[name]:
+                raise ValueError(f"accumulators of different {name} cannot be merged: {mine} and {theirs[name]}")
+        if len(other):
+            self._take(other.rows())
+
+    def gather(self) -> None:
+        """Take in the rows of all processes, in each of them; every process must call it, even one that saw no row.
+
+        Without torch.distributed nothing happens. Rows that a sampler repeats to fill the last batch must be gone
+        before: accelerate's ``gather_for_metrics`` drops them.
+        """
+        if not several_processes():
+            return
+        own = self.rows() if len(self) else None
+        double, with_paths = (own.scores.dtype == np.float64, own.paths is not None) if own else (False, False)
+        shape = own.scores.shape if own else (0, 0)
+        headers = gather_numbers([*shape, int(double), int(with_paths)])
+        counts = [header[0] for header in headers]
+        filled = [header[1:] for header in headers if header[0]]
+        if not filled:
+            return
+        if len({(labels, paths) for labels, _, paths in filled}) > 1:
+            raise ValueError(f"processes differ (rows, labels, double precision, paths by rank): {headers}")
+        labels, _, paths = filled[0]
+        own = own or Rows(
+            np.empty((0, labels), np.float32), np.empty((0, labels), np.int8), np.empty((0, labels), bool)
+        )
+        scores = own.scores.astype(np.float64 if any(header[1] for header in filled) else np.float32, copy=False)
+        self._batches = [
+            Rows(
+                gather_rows(scores, counts),
+                gather_rows(own.truth, counts),
+                gather_rows(own.paths, counts) if paths and own.paths is not None else None,
+            )
+        ]
+
+    def __len__(self) -> int:
+        return sum(len(batch.scores) for batch in self._batches)
+
+    def rows(self) -> Rows:
+        """All rows taken in so far.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if not len(self):
+            raise ValueError("no rows to measure: call update with at least one batch first")
+        if len(self._batches) > 1:
+            scores, truth, paths = (list(part) for part in zip(*self._batches, strict=True))
+            self._batches = []
+            together = None if paths[0] is None else np.concatenate(paths)
+            self._batches = [Rows(np.concatenate(scores), np.concatenate(truth), together)]
+        return self._batches[0]
+
+    def compute(self) -> Figures:
+        """All figures as fractions 0..1 in a plain dict ready for JSON; None stands where a figure is not defined.
+
+        - ``mAP``, the mean over the classes with positives, and ``average_precision_method``;
+        - ``path`` (None where no paths came), ``threshold``, ``top_k``: see :func:`set_figures`;
+        - ``ranking``: ``MAP_at_k`` with its ``k``, over the images with labels, ``ranking_loss``, ``coverage_error``;
+        - ``calibration``: ``ECE`` with its ``bins``, None where a score leaves 0..1;
+        - ``per_class`` by label: ``AP``, ``positives``, ``counted`` images; ``precision``, ``recall``, ``F1`` and
+          ``predicted`` images by ``path``, ``threshold`` and ``top_k``;
+        - ``counts``: what went in, what was left out, and the ``classes_without_positives``, which no mean over
+          classes includes.
+        """
+        scores, truth, paths = self.rows()
+        names = self.labels or [str(label) for label in range(scores.shape[1])]
+        picks = {
+            "path": paths,
+            "threshold": pick_by_threshold(scores, self.thresholds),
+            "top_k": pick_top_k(scores, truth, self.top_k),
+        }
+        truth_counts = count_truth(truth)
+        counts = {
+            name: None if picked is None else count_sets(picked, truth, truth_counts) for name, picked in picks.items()
+        }
+        blocks: Figures = {name: None if count is None else set_figures(count) for name, count in counts.items()}
+        blocks["threshold"]["thresholds"] = self.thresholds.tolist()
+        blocks["top_k"]["k"] = self.top_k
+
+        average_precisions, reliabilities = [], []
+        for counted, positives in sorted_classes(scores, truth):
+            average_precisions.append(
+                class_average_precision(counted, positives, self.average_precision_method) if len(positives) else None
+            )
+            reliabilities.append(class_reliability(counted, positives, self.calibration_bins))
+        defined = [value for value in average_precisions if value is not None]
+        return {
+            "mAP": mean(np.array(defined)),
+            "average_precision_method": self.average_precision_method,
+            **blocks,
+            "ranking": self._ranking_figures(scores, truth),
+            "calibration": {"ECE": _expected_error(reliabilities), "bins": self.calibration_bins},
+            "per_class": _per_class(names, average_precisions, truth_counts, counts),
+            "counts": _count_rows(names, truth_counts),
+        }
+
+    def _take(self, batch: Rows) -> None:
+        """Keep a checked batch that agrees with the ones before."""
+        width = batch.scores.shape[1]
+        expected = {
+            "label names": None if self.labels is None else len(self.labels),
+            "thresholds": self.thresholds.size if self.thresholds.ndim else None,
+            "columns in the batches before": self._batches[0].scores.shape[1] if self._batches else None,
+        }
+        for name, number in expected.items():
+            if number is not None and number != width:
+                raise ValueError(f"scores have {width} columns, but there are {number} {name}")
+        if self._batches and (batch.paths is None) != (self._batches[0].paths is None):
+            raise ValueError("some batches came with paths and some without: expected paths with every batch or none")
+        self._batches.append(batch)
+
+    def settings(self) -> dict[str, Any]:
+        """What two accumulators must agree on to be merged."""
+        return {
+            "labels": self.labels,
+            "top_k": self.top_k,
+            "thresholds": self.thresholds.tolist(),
+            "average_precision_method": self.average_precision_method,
+            "map_k": self.map_k,
+            "calibration_bins": self.calibration_bins,
+        }
+
+    def _ranking_figures(self, scores: Array, truth: NDArray[np.int8]) -> Figures:
+        """The image-wise ranking figures."""
+        rankings = rank_images(scores, truth, self.map_k)
+        return {
+            "MAP_at_k": mean(rankings.average_precision_at_k[~np.isnan(rankings.average_precision_at_k)]),
+            "k": self.map_k,
+            "ranking_loss": mean(rankings.ranking_loss[~np.isnan(rankings.ranking_loss)]),
+            "coverage_error": mean(rankings.coverage[~np.isnan(rankings.coverage)]),
+        }
+
+
+def _expected_error(reliabilities: list[Reliability | None]) -> float | None:
+    """The calibration error over all labels, None where one of them has no probabilities."""
+    known = [reliability for reliability in reliabilities if reliability is not None]
+    return reduce(add, known).expected_error() if known and len(known) == len(reliabilities) else None
+
+
+def _per_class(
+    names: list[str],
+    average_precisions: list[float | None],
+    truth: TruthCounts,
+    counts: dict[str, SetCounts | None],
+) -> Figures:
+    """The figures of every class; None where a class has no positives to define them."""
+    counted, positives = truth.counted, truth.positives
+    figures = {name: (count, class_figures(count)) for name, count in counts.items() if count is not None}
+    return {
+        label: {
+            "AP": average_precisions[index],
+            "positives": int(positives[index]),
+            "counted": int(counted[index]),
+            **{
+                name: {
+                    **{key: float(values[index]) if positives[index] else None for key, values in by_class.items()},
+                    "predicted": int(count.predicted[index]),
+                }
+                for name, (count, by_class) in figures.items()
+            },
+        }
+        for index, label in enumerate(names)
+    }
+
+
+def _count_rows(names: list[str], truth: TruthCounts) -> Figures:
+    """What the rows hold, and what of it takes no part."""
+    images, labels = len(truth.image_counted), len(names)
+    without_labels = (truth.image_counted > 0) & (truth.image_positives == 0)
+    return {
+        "images": images,
+        "labels": labels,
+        "positives": int(truth.positives.sum()),
+        "left_out": images * labels - int(truth.counted.sum()),
+        "images_without_labels": int(np.count_nonzero(without_labels)),
+        "images_left_out": int(np.count_nonzero(truth.image_counted == 0)),
+        "classes_without_positives": [label for label, count in zip(names, truth.positives, strict=True) if not count],
+    }
