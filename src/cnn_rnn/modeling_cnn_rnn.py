@@ -50,6 +50,7 @@ class CnnRnnGenerateOutput(ModelOutput):
         path_scores: Natural log probability (B, K) of each path, given what is known; -inf where fewer paths exist.
         step_scores: Natural log probability (B, K, T + 1) of each of its steps, END included.
         label_scores: Probability (B, C) that the path holds each label, from the whole beam.
+        relevance_logits: Logits (B, C) of each label by itself; None without relevance head.
         logits: Fused label logits (B, C), as `forward` returns them, given what is known.
     """
 
@@ -57,6 +58,7 @@ class CnnRnnGenerateOutput(ModelOutput):
     path_scores: Tensor | None = None
     step_scores: Tensor | None = None
     label_scores: Tensor | None = None
+    relevance_logits: Tensor | None = None
     logits: Tensor | None = None
 
 
@@ -155,7 +157,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         else:
             if self.path_decoder is not None and self.config.fusion != "relevance":
                 output.label_scores = self._search(features, self._constraints(), self.config.beam_width).label_scores
-            output.logits = self._fuse(output.label_scores, output.relevance_logits)
+            output.logits = self.fuse(output.label_scores, output.relevance_logits)
         return output
 
     @torch.no_grad()
@@ -199,11 +201,12 @@ class CnnRnnForImageClassification(PreTrainedModel):
                     f"{constraints.max_path_length}: raise max_path_length"
                 )
         result = self._search(features, constraints, self.config.beam_width if beam_width is None else beam_width)
-        logits = self._fuse(result.label_scores, self._relevance_logits(features))
+        relevance_logits = self._relevance_logits(features)
+        logits = self.fuse(result.label_scores, relevance_logits)
         if known_labels is not None:
-            known = torch.logit(torch.tensor(1 - SMALLEST_SCORE, dtype=logits.dtype, device=logits.device))
-            logits = torch.where(known_labels != 0, known * known_labels.sign(), logits)
-        return CnnRnnGenerateOutput(**result._asdict(), logits=logits)
+            certain = path_log_odds((known_labels > 0).to(logits.dtype))
+            logits = torch.where(known_labels != 0, certain, logits)
+        return CnnRnnGenerateOutput(**result._asdict(), relevance_logits=relevance_logits, logits=logits)
 
     def get_image_features(self, pixel_values: Tensor) -> Tensor:
         """Image features (B, D), or (B, P, D) with attention pooling, from pixel values (B, 3, h, w)."""
@@ -291,9 +294,9 @@ class CnnRnnForImageClassification(PreTrainedModel):
         decoder.train(training)
         return result
 
-    def _fuse(self, label_scores: Tensor | None, relevance_logits: Tensor | None) -> Tensor:
+    def fuse(self, label_scores: Tensor | None, relevance_logits: Tensor | None) -> Tensor:
         """Label logits (B, C) from the path's label scores and the relevance logits."""
-        path = None if label_scores is None else torch.logit(label_scores, eps=SMALLEST_SCORE)
+        path = None if label_scores is None else path_log_odds(label_scores)
         if self.config.fusion == "path":
             assert path is not None
             return path
@@ -326,6 +329,11 @@ class CnnRnnForImageClassification(PreTrainedModel):
         """Give fresh values to all that has none yet; the backbone's are timm's own."""
         super().initialize_weights()
         self.backbone.initialize_missing()
+
+
+def path_log_odds(label_scores: Tensor) -> Tensor:
+    """Log odds of the path's label scores, finite also for certain ones."""
+    return torch.logit(label_scores, eps=SMALLEST_SCORE)
 
 
 def preprocessing_of(backbone: str) -> dict[str, Any]:

@@ -4,11 +4,13 @@ from .digits import load_digits
 from .image_folder import load_image_folder
 from .images import UnreadableImageError, decode_image
 from .schema import build_dataset, label_counts, label_features, label_names
+from .sources import SOURCES, load_split
 from .transforms import EvalTransform, TrainTransform, collate, multi_hot, prepare_examples
 from .unreadable import drop_unreadable
 from .voc import VOC_CLASSES, load_voc
 
 __all__ = [
+    "SOURCES",
     "VOC_CLASSES",
     "EvalTransform",
     "TrainTransform",
@@ -22,6 +24,7 @@ __all__ = [
     "label_names",
     "load_digits",
     "load_image_folder",
+    "load_split",
     "load_voc",
     "multi_hot",
     "prepare_examples",

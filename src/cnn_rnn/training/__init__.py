@@ -1,1 +1,22 @@
 """The parts of a training run."""
+
+from .evaluation import figures_table, fit_on_held_out, measure
+from .loop import Trainer
+from .prediction import Predictions, predict
+from .run_config import RunConfig, RunConfigError, load_run_config
+from .validation import SavedModel, load_validation_data, predict_dataset
+
+__all__ = [
+    "Predictions",
+    "RunConfig",
+    "RunConfigError",
+    "SavedModel",
+    "Trainer",
+    "figures_table",
+    "fit_on_held_out",
+    "load_run_config",
+    "load_validation_data",
+    "measure",
+    "predict",
+    "predict_dataset",
+]

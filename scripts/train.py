@@ -1,0 +1,34 @@
+"""Train a model: accelerate launch scripts/train.py --config hub_configs/voc2012.yaml --data.root FOLDER."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cnn_rnn.training import RunConfigError, Trainer, figures_table, load_run_config
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train as the settings say, and print the closing table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Every setting of the file can be overridden, such as --train.lr 1e-4 --model.backbone resnet18.",
+    )
+    parser.add_argument("--config", type=Path, help="YAML file with the blocks model, data, train and hub")
+    parser.add_argument("--resume", metavar="auto|CHECKPOINT", help="go on from the latest or the given checkpoint")
+    known, overrides = parser.parse_known_args(arguments)
+    try:
+        config = load_run_config(known.config, overrides)
+        trainer = Trainer(config, known.resume)
+    except (RunConfigError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    figures = trainer.train()
+    if trainer.accelerator.is_main_process:
+        print(figures_table(figures))
+        print(f"saved to {trainer.output_dir}; next: python scripts/validate.py {trainer.output_dir} --help")
+    trainer.accelerator.end_training()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""What a run trains on and what it holds out, as batches."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from cnn_rnn.data import (
+    EvalTransform,
+    TrainTransform,
+    collate,
+    drop_unreadable,
+    label_counts,
+    label_names,
+    load_split,
+    prepare_examples,
+)
+
+from .run_config import DataConfig
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class TrainingData:
+    """Rows to train on, rows held out of training, and what was left out of either.
+
+    Attributes:
+        train: Rows that the weights see.
+        validation: Rows that choose checkpoint, fusion and thresholds.
+        label_names: Names of the labels, by id.
+        label_counts: Rows of `train` that show each label (C).
+        dropped: Reason by image id of what was left out as unreadable.
+    """
+
+    train: Dataset
+    validation: Dataset
+    label_names: list[str]
+    label_counts: list[int]
+    dropped: dict[str, str]
+
+    def counts(self) -> dict[str, Any]:
+        """Everything used and dropped, for the run's records."""
+        return {
+            "train_images": len(self.train),
+            "validation_images": len(self.validation),
+            "labels": len(self.label_names),
+            "labels_without_training_image": [
+                name for name, count in zip(self.label_names, self.label_counts, strict=True) if not count
+            ],
+            "unreadable_images": self.dropped,
+        }
+
+
+def load_training_data(config: DataConfig, seed: int) -> TrainingData:
+    """The training and held-out rows of a run.
+
+    Raises:
+        ValueError: Nothing is left to train on or to hold out, or the two splits name different labels.
+    """
+    train = load_split(config.name, config.root, config.train_split)
+    names = label_names(train)
+    if config.validation_split is not None:
+        validation = load_split(config.name, config.root, config.validation_split)
+        if label_names(validation) != names:
+            raise ValueError(f"{config.name}: {config.validation_split} and {config.train_split} name different labels")
+    else:
+        train, validation = hold_out(train, config.validation_fraction, seed)
+    dropped: dict[str, str] = {}
+    if config.skip_unreadable:
+        train, dropped_of_train = drop_unreadable(train)
+        validation, dropped_of_validation = drop_unreadable(validation)
+        dropped = dropped_of_train | dropped_of_validation
+    if not len(train) or not len(validation):
+        raise ValueError(
+            f"{config.name}: {len(train)} images to train on and {len(validation)} held out; both need at least one"
+        )
+    return TrainingData(train, validation, names, [int(count) for count in label_counts(train)], dropped)
+
+
+def hold_out(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+    """Rows to train on and, chosen at random, `fraction` of them to hold out.
+
+    Raises:
+        ValueError: `fraction` is not between 0 and 1.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"data.validation_fraction must lie between 0 and 1, got {fraction}")
+    order = np.random.default_rng(seed).permutation(len(dataset))
+    held = round(fraction * len(dataset))
+    return dataset.select(np.sort(order[held:])), dataset.select(np.sort(order[:held]))
+
+
+def position_seed(seed: int, *position: int) -> int:
+    """A seed for everything random at one position of a run, so that resuming needs no random state."""
+    return int(np.random.SeedSequence([seed, *position]).generate_state(1)[0])
+
+
+class SeededExamples(TorchDataset):
+    """Examples whose augmentation depends on seed, epoch and image alone, not on the worker that makes them."""
+
+    def __init__(self, examples: Dataset, seed: int) -> None:
+        self.examples = examples
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(position_seed(self.seed, self.epoch, index))
+            return self.examples[index]
+
+
+class CachedFeatures(TorchDataset):
+    """Image features that a frozen backbone gave once, in place of the images."""
+
+    def __init__(self, image_features: torch.Tensor, labels: torch.Tensor, image_ids: Sequence[str]) -> None:
+        self.image_features, self.labels, self.image_ids = image_features, labels, list(image_ids)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {
+            "image_features": self.image_features[index],
+            "labels": self.labels[index],
+            "image_id": self.image_ids[index],
+        }
+
+
+def collate_features(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A batch of `CachedFeatures`."""
+    return {
+        "image_features": torch.stack([example["image_features"] for example in examples]),
+        "labels": torch.stack([example["labels"] for example in examples]),
+        "image_id": [example["image_id"] for example in examples],
+    }
+
+
+def train_examples(dataset: Dataset, processor: Any, config: DataConfig, seed: int) -> SeededExamples:
+    """Augmented examples of the rows."""
+    transform = TrainTransform(
+        processor,
+        scale=(config.crop_scale, 1.0),
+        horizontal_flip=config.horizontal_flip,
+        color_jitter=config.color_jitter,
+        rand_augment=config.rand_augment,
+        random_erasing=config.random_erasing,
+    )
+    return SeededExamples(prepare_examples(dataset, transform), seed)
+
+
+def eval_loader(dataset: Dataset, processor: Any, batch_size: int, num_workers: int) -> DataLoader:
+    """Batches of the rows in order, preprocessed as the saved image processor does it."""
+    examples = prepare_examples(dataset, EvalTransform(processor))
+    return DataLoader(examples, batch_size=batch_size, num_workers=num_workers, collate_fn=collate)

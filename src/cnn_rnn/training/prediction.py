@@ -1,0 +1,106 @@
+"""What a model says of every image of a data set, gathered from all processes."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from cnn_rnn.label_paths import paths_to_labels
+from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
+
+
+@dataclass
+class Predictions:
+    """Predictions for N images, on the CPU, in the order of the data set.
+
+    Attributes:
+        image_ids: N ids.
+        targets: Multi-hot labels (N, C), negative where left out.
+        logits: Fused label logits (N, C).
+        relevance_logits: Logits (N, C) of the relevance head; None without one.
+        label_scores: Probability (N, C) that the path holds each label; None without a path decoder.
+        paths: Label ids (N, T) of the best path, END-padded; None without a path decoder.
+        step_scores: Natural log probability (N, T + 1) of each of its steps; None without a path decoder.
+    """
+
+    image_ids: list[str]
+    targets: Tensor
+    logits: Tensor
+    relevance_logits: Tensor | None = None
+    label_scores: Tensor | None = None
+    paths: Tensor | None = None
+    step_scores: Tensor | None = None
+
+    @property
+    def path_labels(self) -> Tensor | None:
+        """Multi-hot labels (N, C) of the best path."""
+        return None if self.paths is None else paths_to_labels(self.paths, self.logits.shape[1])
+
+    @classmethod
+    def concatenate(cls, batches: list[dict[str, Any]]) -> Self:
+        """All batches as one."""
+        names = [entry.name for entry in fields(cls) if entry.name in batches[0]]
+        joined = {name: torch.cat([batch[name] for batch in batches]) for name in names if name != "image_ids"}
+        return cls(image_ids=[image_id for batch in batches for image_id in batch["image_ids"]], **joined)
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, loader: DataLoader, accelerator: Accelerator, description: str = "predicting"
+) -> Predictions:
+    """Predictions for every image of a prepared loader, the same in every process."""
+    plain = accelerator.unwrap_model(model)
+    plain.eval()
+    batches = []
+    for batch in tqdm(loader, desc=description, unit="batch", disable=not accelerator.is_main_process, leave=False):
+        inputs = {name: batch[name] for name in ("pixel_values", "image_features") if name in batch}
+        with accelerator.autocast():
+            tensors = batch_predictions(plain, inputs) | {"targets": batch["labels"]}
+        gathered = accelerator.gather_for_metrics({name: tensor.contiguous() for name, tensor in tensors.items()})
+        ids = accelerator.gather_for_metrics(batch["image_id"], use_gather_object=True)
+        batches.append({name: tensor.float().cpu() for name, tensor in gathered.items()} | {"image_ids": ids})
+    for batch in batches:
+        if "paths" in batch:
+            batch["paths"] = batch["paths"].long()
+    return Predictions.concatenate(batches)
+
+
+def batch_predictions(model: CnnRnnForImageClassification, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `Predictions` for one batch, as far as the model has the parts for them."""
+    if not model.config.has_path_decoder:
+        outputs = model(**inputs)
+        return {"logits": outputs.logits, "relevance_logits": outputs.relevance_logits}
+    output = model.generate(**inputs)
+    assert output.paths is not None
+    assert output.step_scores is not None
+    tensors = {
+        "logits": output.logits,
+        "label_scores": output.label_scores,
+        "paths": output.paths[:, 0],
+        "step_scores": output.step_scores[:, 0],
+    }
+    if output.relevance_logits is not None:
+        tensors["relevance_logits"] = output.relevance_logits
+    return tensors
+
+
+@torch.inference_mode()
+def extract_features(
+    model: nn.Module, loader: DataLoader, accelerator: Accelerator, description: str
+) -> tuple[Tensor, Tensor, list[str]]:
+    """Image features, labels and ids of every image of a prepared loader, the same in every process."""
+    plain = accelerator.unwrap_model(model)
+    plain.eval()
+    features, labels, image_ids = [], [], []
+    for batch in tqdm(loader, desc=description, unit="batch", disable=not accelerator.is_main_process):
+        with accelerator.autocast():
+            own = plain.get_image_features(batch["pixel_values"])
+        gathered = accelerator.gather_for_metrics({"features": own.contiguous(), "labels": batch["labels"]})
+        features.append(gathered["features"].float().cpu())
+        labels.append(gathered["labels"].cpu())
+        image_ids += accelerator.gather_for_metrics(batch["image_id"], use_gather_object=True)
+    return torch.cat(features).clone(), torch.cat(labels).clone(), image_ids

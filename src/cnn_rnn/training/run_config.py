@@ -1,0 +1,230 @@
+"""What a run is: the blocks `model`, `data`, `train` and `hub` of a YAML file, overridden from the command line.
+
+A value lives in one block. A key that no block knows is an error that names the nearest one, since a misspelt key that
+is silently ignored costs a night of training.
+"""
+
+import difflib
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
+
+# What a model's config gets from the data, not from the run's file.
+FROM_THE_DATA = {"auto_map", "label_counts", "thresholds"}
+OF_ALL_MODELS = {entry.name for entry in fields(PreTrainedConfig)}
+MODEL_KEYS = sorted({entry.name for entry in fields(CnnRnnConfig)} - OF_ALL_MODELS - FROM_THE_DATA | {"weights"})
+
+
+class RunConfigError(ValueError):
+    """A run's settings name a key or a value that cannot be; the message says which, and the way out."""
+
+
+@strict
+@dataclass
+class DataConfig:
+    """Where the images come from and how training varies them.
+
+    Attributes:
+        name: Data set, see `cnn_rnn.data.SOURCES`.
+        root: Its folder; None for the embedded one.
+        train_split: Split to train on.
+        validation_split: Split for choosing checkpoint, fusion and thresholds; None holds out a part of the training
+            split. It must never be the split that results are reported on.
+        validation_fraction: Share of the training split that is held out where there is no validation split.
+        skip_unreadable: Leave out images that cannot be decoded, counted and named, in place of stopping.
+        crop_scale: Least share of a training image's area that a random crop keeps; 1 turns cropping off.
+        horizontal_flip: Probability that a training image is mirrored.
+        color_jitter: How much brightness, contrast and saturation vary, 0 for not at all.
+        rand_augment: Magnitude of RandAugment, 0 for none.
+        random_erasing: Probability that a rectangle of a training image is erased.
+    """
+
+    name: str = "image_folder"
+    root: str | None = None
+    train_split: str = "train"
+    validation_split: str | None = None
+    validation_fraction: float = 0.1
+    skip_unreadable: bool = False
+    crop_scale: float = 0.5
+    horizontal_flip: float = 0.5
+    color_jitter: float = 0.0
+    rand_augment: int = 0
+    random_erasing: float = 0.0
+
+
+@strict
+@dataclass
+class TrainConfig:
+    """How a model is trained.
+
+    Attributes:
+        output_dir: Folder of the run; in the end `from_pretrained` takes it.
+        epochs: Passes over the training part.
+        batch_size: Images a step, over all processes.
+        lr: Learning rate of decoder and head.
+        backbone_lr: Learning rate of the backbone as a multiple of `lr`.
+        optimizer: The paper's is rmsprop.
+        momentum: Of sgd and rmsprop.
+        weight_decay: Of weight matrices; norms, biases and embeddings have none.
+        schedule: How the learning rate falls.
+        warmup: Share of all steps over which the learning rate rises.
+        clip_grad_norm: Largest norm of the gradient; 0 for no limit.
+        freeze_backbone: Leave the backbone as it is.
+        cache_features: Compute the image features of a frozen backbone once; training images are then not augmented.
+        mixed_precision: Precision of the forward pass.
+        best_metric: Figure on the held-out part by which the best epoch is kept.
+        num_workers: Processes that load images, for each training process.
+        save_steps: Steps between checkpoints; 0 for one at the end of each epoch.
+        keep_checkpoints: How many of the last checkpoints stay.
+        seed: Of everything random.
+    """
+
+    output_dir: str = "runs/cnn-rnn"
+    epochs: int = 20
+    batch_size: int = 64
+    lr: float = 1e-3
+    backbone_lr: float = 0.1
+    optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
+    momentum: float = 0.9
+    weight_decay: float = 0.01
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: float = 0.05
+    clip_grad_norm: float = 1.0
+    freeze_backbone: bool = False
+    cache_features: bool = False
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    best_metric: Literal["mAP", "CF1", "OF1", "loss"] = "mAP"
+    num_workers: int = 2
+    save_steps: int = 0
+    keep_checkpoints: int = 2
+    seed: int = 0
+
+
+@strict
+@dataclass
+class HubConfig:
+    """Where the model is published.
+
+    Attributes:
+        repo: Name on the Hub, such as `org/cnn-rnn-coco`; None keeps it at home.
+        private: Whether only the owner sees it.
+        license: Licence of the weights, as the Hub writes it.
+    """
+
+    repo: str | None = None
+    private: bool = False
+    license: str = "apache-2.0"
+
+
+@dataclass
+class RunConfig:
+    """A whole run; `model` holds fields of `CnnRnnConfig` and `weights`, see `ImageBackbone.load_weights`."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    hub: HubConfig = field(default_factory=HubConfig)
+
+    def save(self, path: Path) -> None:
+        """Write the resolved settings as YAML, complete, so that the run can be repeated from this file."""
+        path.write_text(yaml.safe_dump(asdict(self), sort_keys=False), encoding="utf-8")
+
+
+BLOCKS: dict[str, type] = {"data": DataConfig, "train": TrainConfig, "hub": HubConfig}
+
+
+def load_run_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
+    """The settings of a YAML file (none for the defaults), with `--block.key value` overrides.
+
+    Raises:
+        RunConfigError: The file is no YAML, or a block, key or value is not known; the message names the nearest.
+        FileNotFoundError: There is no such file.
+    """
+    blocks: dict[str, dict[str, Any]] = {name: {} for name in ("model", *BLOCKS)}
+    source = "the command line"
+    if path is not None:
+        source = str(path)
+        for name, values in read_yaml(path).items():
+            check_key(name, blocks, f"{source}: block")
+            if not isinstance(values or {}, dict):
+                raise RunConfigError(f"{source}: block {name!r} must hold 'key: value' lines, got {values!r}")
+            blocks[name] |= {str(key): value for key, value in (values or {}).items()}
+    known = {"model": MODEL_KEYS} | {name: [entry.name for entry in fields(block)] for name, block in BLOCKS.items()}
+    for name, values in blocks.items():
+        for key in values:
+            check_key(key, known[name], f"{source}: key", prefix=f"{name}.")
+    for name, key, value in parse_overrides(overrides):
+        check_key(name, blocks, "the command line: block")
+        check_key(key, known[name], "the command line: key", prefix=f"{name}.")
+        blocks[name][key] = value
+    typed = {name: typed_block(block, blocks[name], name) for name, block in BLOCKS.items()}
+    hints = {entry.name: entry.type for entry in fields(CnnRnnConfig)}
+    model = {key: coerce(value, hints.get(key)) for key, value in blocks["model"].items()}
+    return RunConfig(model=model, **typed)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunConfigError(f"{path} is no readable YAML: {error}") from error
+    if not isinstance(content or {}, dict):
+        raise RunConfigError(f"{path} must hold the blocks model, data, train and hub, got {type(content).__name__}")
+    return content or {}
+
+
+def parse_overrides(arguments: Sequence[str]) -> Iterable[tuple[str, str, Any]]:
+    """Block, key and value of each `--block.key value` or `--block.key=value`."""
+    rest = list(arguments)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        block, dot, key = name.removeprefix("--").partition(".")
+        if not name.startswith("--") or not dot:
+            raise RunConfigError(f"cannot read {name!r}; settings are written --block.key value, as in --train.lr 1e-4")
+        if not equals:
+            if not rest:
+                raise RunConfigError(f"{name} has no value")
+            value = rest.pop(0)
+        try:
+            yield block, key, yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise RunConfigError(f"{name}: cannot read the value {value!r}") from error
+
+
+def check_key(key: object, known: Iterable[str], where: str, prefix: str = "") -> None:
+    """Refuse a key that is not known, with the nearest ones."""
+    names = list(known)
+    if key in names:
+        return
+    near = difflib.get_close_matches(str(key), names, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(prefix + name for name in near)}?" if near else f"known: {', '.join(names)}"
+    raise RunConfigError(f"{where} {prefix + str(key)!r} is not known; {hint}")
+
+
+def typed_block(block: type, values: Mapping[str, Any], name: str) -> Any:
+    """The block's dataclass, its values checked against their types."""
+    hints = {entry.name: entry.type for entry in fields(block)}
+    try:
+        return block(**{key: coerce(value, hints[key]) for key, value in values.items()})
+    except Exception as error:  # huggingface_hub's validation errors
+        raise RunConfigError(f"{name}: {error.__cause__ or error}".replace("\n", " ")) from error
+
+
+def coerce(value: Any, hint: Any) -> Any:
+    """A number written as YAML does not read it (`1e-4`, or `1` for 1.0) as the float that the field asks for."""
+    wanted = hint.__args__ if isinstance(hint, types.UnionType) else (hint,)
+    if float in wanted and isinstance(value, int | str) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

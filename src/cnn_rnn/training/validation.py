@@ -1,0 +1,78 @@
+"""A saved model on one split of a data set."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration
+from datasets import Dataset
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from cnn_rnn.data import drop_unreadable, label_names, load_split
+
+from .inputs import eval_loader
+from .prediction import Predictions, predict
+from .run_config import DataConfig
+
+
+@dataclass
+class SavedModel:
+    """A model and its preprocessing, from a folder or the Hub.
+
+    Attributes:
+        name: The folder or Hub name it came from.
+        model: A `CnnRnnForImageClassification`.
+        processor: Its image processor.
+    """
+
+    name: str
+    model: Any
+    processor: Any
+
+    @classmethod
+    def load(cls, name: str | Path) -> "SavedModel":
+        """The model of a run's folder or of a Hub name; no code but this package's is run, no pickle is read.
+
+        Raises:
+            OSError: There is no such folder or repository, or a file of it is missing.
+            ValueError: It holds another kind of model.
+        """
+        model = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+        processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
+        return cls(str(name), model.eval(), processor)
+
+    def check_labels(self, dataset: Dataset) -> None:
+        """Refuse a data set whose labels are not the model's, in the same order.
+
+        Raises:
+            ValueError: They differ; the message names where.
+        """
+        own, theirs = self.model.config.label_names, label_names(dataset)
+        if own == theirs:
+            return
+        only_own = sorted(set(own) - set(theirs))[:5]
+        only_theirs = sorted(set(theirs) - set(own))[:5]
+        where = (
+            f"only the model knows {only_own}, only the data {only_theirs}"
+            if only_own or only_theirs
+            else "they are the same, but in another order"
+        )
+        raise ValueError(
+            f"{self.name} has {len(own)} labels, the data {len(theirs)}; {where}. "
+            "Validate on the data set that the model was trained for, or train a model for this one"
+        )
+
+
+def load_validation_data(config: DataConfig, split: str) -> tuple[Dataset, dict[str, str]]:
+    """The rows of a split, and the reason by image id of what was left out as unreadable."""
+    dataset = load_split(config.name, config.root, split)
+    return drop_unreadable(dataset) if config.skip_unreadable else (dataset, {})
+
+
+def predict_dataset(saved: SavedModel, dataset: Dataset, batch_size: int, num_workers: int) -> Predictions:
+    """Predictions for every row, over all processes that Accelerate was launched with."""
+    saved.check_labels(dataset)
+    accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
+    loader = accelerator.prepare(eval_loader(dataset, saved.processor, batch_size, num_workers))
+    return predict(saved.model.to(accelerator.device), loader, accelerator, f"predicting with {saved.name}")
