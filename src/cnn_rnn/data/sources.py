@@ -33,10 +33,7 @@ def load_split(name: str, root: str | None, split: str) -> Dataset:
     if name not in SOURCES:
         raise ValueError(f"data.name {name!r} is not known; choose from {', '.join(SOURCES)}")
     if name in EMBEDDED:
-        splits = SOURCES[name]()
-        if split not in splits:
-            raise ValueError(f"{name} has no split {split!r}; it has {', '.join(splits)}")
-        return splits[split]
+        return SOURCES[name](split=split)
     if root is None:
         raise ValueError(f"data.root is missing: give the folder of {name} with --data.root FOLDER")
     return SOURCES[name](root, split=split)

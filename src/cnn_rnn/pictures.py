@@ -1,0 +1,55 @@
+"""A page of images with the paths that were walked, for people who would rather look than read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw, ImageFont
+
+TILE = 220  # pixels, image and its margins
+LINE = 17  # pixels, one line of text
+FOUND, EXTRA, MISSED, PLAIN = "#157f3b", "#b3261e", "#8a6d00", "#202124"
+
+
+@dataclass
+class Caption:
+    """What stands below an image.
+
+    Attributes:
+        path: Labels in the order they were walked, each with the probability of its step.
+        truth: Labels that are there, or None where nobody knows.
+    """
+
+    path: Sequence[tuple[str, float]]
+    truth: Sequence[str] | None = None
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Text and colour of each line: a step a line, then what was missed."""
+        known = self.truth is not None
+        steps = [
+            (
+                f"{number}. {label}  {probability:.2f}",
+                (FOUND if label in (self.truth or ()) else EXTRA) if known else PLAIN,
+            )
+            for number, (label, probability) in enumerate(self.path, start=1)
+        ] or [("(no label)", PLAIN)]
+        walked = {label for label, _ in self.path}
+        missed = [label for label in self.truth or () if label not in walked]
+        return steps + [(f"missed: {label}", MISSED) for label in missed]
+
+
+def draw_page(images: Sequence[Image.Image], captions: Sequence[Caption], columns: int = 6) -> Image.Image:
+    """One picture with every image and, below it, the path: green what is there, red what is not, ochre what was missed."""
+    columns = max(1, min(columns, len(images)))
+    height = TILE + LINE * max((len(caption.lines()) for caption in captions), default=1) + 8
+    rows = -(-len(images) // columns)
+    page = Image.new("RGB", (columns * TILE, max(1, rows) * height), "white")
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(size=13)
+    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        left, top = index % columns * TILE, index // columns * height
+        tile = image.convert("RGB")
+        scale = (TILE - 16) / max(tile.size)
+        tile = tile.resize((max(1, round(tile.width * scale)), max(1, round(tile.height * scale))))
+        page.paste(tile, (left + (TILE - tile.width) // 2, top + (TILE - tile.height) // 2))
+        for number, (text, colour) in enumerate(caption.lines()):
+            draw.text((left + 10, top + TILE + number * LINE), text, fill=colour, font=font)
+    return page
