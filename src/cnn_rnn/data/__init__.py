@@ -1,8 +1,10 @@
 """Data sets of labelled images: one plain function a source, one schema, and the way from rows to tensors."""
 
+from .coco import load_coco
 from .digits import load_digits
 from .image_folder import load_image_folder
 from .images import UnreadableImageError, decode_image
+from .nus_wide import load_nus_wide
 from .schema import build_dataset, label_counts, label_features, label_names
 from .transforms import EvalTransform, TrainTransform, collate, multi_hot, prepare_examples
 from .unreadable import drop_unreadable
@@ -20,8 +22,10 @@ __all__ = [
     "label_counts",
     "label_features",
     "label_names",
+    "load_coco",
     "load_digits",
     "load_image_folder",
+    "load_nus_wide",
     "load_voc",
     "multi_hot",
     "prepare_examples",

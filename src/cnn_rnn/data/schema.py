@@ -41,9 +41,9 @@ def label_lists(dataset: Dataset, column: str = "labels") -> pa.ListArray:
     return chunks.combine_chunks() if isinstance(chunks, pa.ChunkedArray) else chunks
 
 
-def label_counts(dataset: Dataset) -> npt.NDArray[np.int64]:
+def label_counts(dataset: Dataset, column: str = "labels") -> npt.NDArray[np.int64]:
     """How many images show each class, (C,)."""
-    ids = label_lists(dataset).flatten().to_numpy(zero_copy_only=False)
+    ids = label_lists(dataset, column).flatten().to_numpy(zero_copy_only=False)
     return np.bincount(ids, minlength=len(label_names(dataset)))
 
 

@@ -63,7 +63,8 @@ def _load_split(folder: Path, split: str, require_images: bool) -> Dataset:
     ids = _read_ids(lists / f"{split}.txt")
     states = np.stack([_read_states(lists / f"{name}_{split}.txt", ids) for name in VOC_CLASSES], axis=1)  # (N, C)
     _check_against_xml(folder / "Annotations", split, ids, states)
-    paths = present_paths([folder / "JPEGImages" / f"{i}.jpg" for i in ids], f"{folder.name} {split}", require_images)
+    names = [f"{image_id}.jpg" for image_id in ids]
+    paths = present_paths(folder / "JPEGImages", names, f"{folder.name} {split}", require_images=require_images)
     return build_dataset(
         image_paths(paths),
         ids,
