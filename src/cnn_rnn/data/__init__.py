@@ -6,6 +6,7 @@ from .digits import load_digits
 from .image_folder import load_image_folder
 from .images import UnreadableImageError, decode_image
 from .nus_wide import load_nus_wide
+from .parquet import write_parquet
 from .schema import build_dataset, label_counts, label_features, label_matrix, label_names
 from .sources import SOURCES, load_hub, load_source, load_table
 from .splits import stratified_split
@@ -40,4 +41,5 @@ __all__ = [
     "prepare_examples",
     "stratified_split",
     "to_schema",
+    "write_parquet",
 ]
