@@ -36,6 +36,12 @@ class Archive:
         return urlsplit(self.url).path.rpartition("/")[2]
 
 
+_NUS_WIDE_LABELS = (
+    Archive(f"{_NUS_WIDE}/ImageList.zip", into="ImageList"),
+    Archive(f"{_NUS_WIDE}/Groundtruth.zip", into="Groundtruth"),
+    Archive(f"{_NUS_WIDE}/ConceptsList.zip", into="ConceptsList"),
+)
+
 ARCHIVES: dict[str, tuple[Archive, ...]] = {
     "voc2007": (
         Archive(f"{_VOC}/voc2007/VOCtrainval_06-Nov-2007.tar", 460_032_000, md5="c52e279531787c972589f7e41ab4ae64"),
@@ -78,10 +84,6 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
             sha256="4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
         ),
     ),
-    "nus-wide": (
-        Archive(f"{_NUS_WIDE}/ImageList.zip", into="ImageList"),
-        Archive(f"{_NUS_WIDE}/Groundtruth.zip", into="Groundtruth"),
-        Archive(f"{_NUS_WIDE}/ConceptsList.zip", into="ConceptsList"),
-        Archive(f"{_NUS_WIDE}/NUS_WID_Tags.zip", into="NUS_WID_Tags"),
-    ),
+    "nus-wide-81": _NUS_WIDE_LABELS,
+    "nus-wide-1000": (*_NUS_WIDE_LABELS, Archive(f"{_NUS_WIDE}/NUS_WID_Tags.zip", into="NUS_WID_Tags")),
 }
