@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from cnn_rnn import MultiLabelImageClassificationPipeline
-from cnn_rnn.data import SOURCES, UnreadableImageError, decode_image, label_names, load_split
+from cnn_rnn.data import SOURCES, UnreadableImageError, decode_image, label_names, load_source
 from cnn_rnn.pictures import Caption, draw_page
 from cnn_rnn.training import SavedModel
 
@@ -46,7 +46,7 @@ def read_images(source: str, root: str | None, limit: int | None) -> Iterator[tu
     if name in SOURCES and split:
         from datasets import Image as ImageFeature
 
-        dataset = load_split(name, root, split).cast_column("image", ImageFeature(decode=False))
+        dataset = load_source(name, root, split=split).cast_column("image", ImageFeature(decode=False))
         names = label_names(dataset)
         for row in dataset.select(range(min(limit or len(dataset), len(dataset)))):
             yield row["image_id"], row["image"], [names[label] for label in row["labels"]]
@@ -74,7 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     classify = MultiLabelImageClassificationPipeline(model=saved.model, image_processor=saved.processor)
     rows: list[dict[str, Any]] = []
-    pictures: list[tuple[Image.Image, Caption]] = []
+    pictured: list[Image.Image] = []
+    captions: list[Caption] = []
     for start in tqdm(range(0, len(inputs), known.batch_size), desc="predicting", unit="batch"):
         images, named = [], []
         for name, encoded, truth in inputs[start : start + known.batch_size]:
@@ -87,11 +88,12 @@ def main(arguments: list[str] | None = None) -> int:
         for image, (name, truth), result in zip(images, named, results, strict=True):
             rows.append({"image_id": name, "error": None, **result})
             path = [(step["label"], step["score"]) for step in result["path"]]
-            if len(pictures) < PICTURED:
-                pictures.append((image, Caption(path, truth)))
+            if len(pictured) < PICTURED:
+                pictured.append(image)
+                captions.append(Caption(path, truth))
     write_predictions(rows, known.output)
-    if pictures:
-        draw_page(*zip(*pictures, strict=True)).save(known.output / "paths.png")
+    if pictured:
+        draw_page(pictured, captions).save(known.output / "paths.png")
     unread = [row for row in rows if row["error"]]
     print(f"{len(rows) - len(unread)} images labelled, {len(unread)} unreadable, written to {known.output}")
     for row in unread[:20]:

@@ -38,7 +38,7 @@ class Caption:
 
 
 def draw_page(images: Sequence[Image.Image], captions: Sequence[Caption], columns: int = 6) -> Image.Image:
-    """One picture with every image and, below it, the path: green what is there, red what is not, ochre what was missed."""
+    """One picture of every image and its path: green what is there, red what is not, ochre what was missed."""
     columns = max(1, min(columns, len(images)))
     height = TILE + LINE * max((len(caption.lines()) for caption in captions), default=1) + 8
     rows = -(-len(images) // columns)

@@ -78,7 +78,7 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
 
 def test_missing_images_are_counted_and_named_or_none_where_labels_suffice(folder: Path) -> None:
     (folder / "JPEGImages" / "000002.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 of 3 images are missing: .*000002\.jpg.*require_images=False"):
+    with pytest.raises(FileNotFoundError, match=r"1 of 3 images are missing .*000002\.jpg.*require_images=False"):
         load_voc(folder.parents[1], 2007)
     rows = load_voc(folder.parents[1], 2007, require_images=False, split="train")
     assert [row["image"] is None for row in rows] == [False, True, False]

@@ -1,10 +1,15 @@
 """Data sets of labelled images: one plain function a source, one schema, and the way from rows to tensors."""
 
+from .adapt import Columns, to_schema
+from .coco import load_coco
 from .digits import load_digits
 from .image_folder import load_image_folder
 from .images import UnreadableImageError, decode_image
-from .schema import build_dataset, label_counts, label_features, label_names
-from .sources import SOURCES, load_split
+from .nus_wide import load_nus_wide
+from .parquet import write_parquet
+from .schema import build_dataset, label_counts, label_features, label_matrix, label_names
+from .sources import SOURCES, load_hub, load_source, load_table
+from .splits import stratified_split
 from .transforms import EvalTransform, TrainTransform, collate, multi_hot, prepare_examples
 from .unreadable import drop_unreadable
 from .voc import VOC_CLASSES, load_voc
@@ -12,6 +17,7 @@ from .voc import VOC_CLASSES, load_voc
 __all__ = [
     "SOURCES",
     "VOC_CLASSES",
+    "Columns",
     "EvalTransform",
     "TrainTransform",
     "UnreadableImageError",
@@ -21,11 +27,19 @@ __all__ = [
     "drop_unreadable",
     "label_counts",
     "label_features",
+    "label_matrix",
     "label_names",
+    "load_coco",
     "load_digits",
+    "load_hub",
     "load_image_folder",
-    "load_split",
+    "load_nus_wide",
+    "load_source",
+    "load_table",
     "load_voc",
     "multi_hot",
     "prepare_examples",
+    "stratified_split",
+    "to_schema",
+    "write_parquet",
 ]

@@ -2,11 +2,13 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
 NAMED = 5  # how many offenders an error names
+LEAVES = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
 
 
 def existing_folder(root: str | Path, what: str, candidates: Sequence[str] = ("",)) -> Path:
@@ -25,13 +27,24 @@ def first_names(names: Sequence[object]) -> str:
     return ", ".join(map(str, names[:NAMED])) + (f" and {more:,} more" if more > 0 else "")
 
 
+def leaves_folder(name: str) -> bool:
+    """Whether a relative file name, as Windows or Linux write it, points outside its folder."""
+    return LEAVES.search(name) is not None
+
+
 def present_paths(
-    paths: Sequence[Path], what: str, require_images: bool, where: Callable[[int], str] | None = None
+    folder: Path,
+    names: Sequence[str],
+    what: str,
+    *,
+    require_images: bool = True,
+    where: Callable[[int], str] | None = None,
 ) -> list[str | None]:
-    """Each path as a string, None where no file lies there.
+    """The path of each named file, None where no file lies there; every folder is listed once, no file is touched.
 
     Args:
-        paths: Where the images should be.
+        folder: Where the images should be.
+        names: Their paths below the folder.
         what: The set's name, for messages.
         require_images: Whether a missing image is an error.
         where: What names a row by its number, so that the error can point to the line that asks for the image.
@@ -40,14 +53,16 @@ def present_paths(
         FileNotFoundError: An image is missing and ``require_images`` asks for all of them. Otherwise the missing ones
             are counted and named in the log.
     """
-    listed: dict[Path, set[str]] = {}
-    for folder in {path.parent for path in paths}:
-        listed[folder] = _file_names(folder)
-    found = [str(path) if path.name in listed[path.parent] else None for path in paths]
+    split = [name.rpartition("/") for name in names]
+    listed = {below: _file_names(folder / below) for below in {below for below, _, _ in split}}
+    prefix = f"{folder}{os.sep}"
+    found = [
+        prefix + name if base in listed[below] else None for name, (below, _, base) in zip(names, split, strict=True)
+    ]
     missing = [index for index, path in enumerate(found) if path is None]
     if missing:
-        named = first_names([f"{where(index)}: {paths[index]}" if where else paths[index] for index in missing])
-        count = f"{what}: {len(missing):,} of {len(paths):,} images are missing: {named}"
+        named = first_names([f"{where(index)}: {names[index]}" if where else names[index] for index in missing])
+        count = f"{what}: {len(missing):,} of {len(names):,} images are missing in {folder}: {named}"
         if require_images:
             raise FileNotFoundError(f"{count}; add them, or pass require_images=False to work with labels alone")
         logger.warning(count)

@@ -89,9 +89,8 @@ def _refuse_other_splits(root: Path) -> None:
 
 def _to_dataset(table: Metadata, class_names: list[str], split: str, require_images: bool) -> Dataset:
     folder = table.path.parent
-    wanted = [folder / name for name in table.file_names]
-    paths = present_paths(wanted, str(table.path), require_images, table.where)
-    _report_unlisted(folder, {str(path) for path in wanted})
+    paths = present_paths(folder, table.file_names, split, require_images=require_images, where=table.where)
+    _report_unlisted(folder, {f"{folder}{os.sep}{name}" for name in table.file_names})
     labels = label_lists_from_matrix(table.presence(class_names))
     return build_dataset(image_paths(paths), list(table.image_ids), labels, class_names, split=split)
 

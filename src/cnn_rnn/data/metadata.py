@@ -5,12 +5,14 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
+
+from .files import leaves_folder
 
 SEPARATORS = "|;,"
 OWN_COLUMNS = ("file_name", "image_id", "labels")
@@ -148,8 +150,7 @@ def _file_name(row: dict[str, Any]) -> str:
     name = row.get("file_name")
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"file_name is {name!r}, expected an image's path below this folder")
-    windows = PureWindowsPath(name)  # knows both separators
-    if windows.anchor or ".." in windows.parts:
+    if leaves_folder(name):
         raise ValueError(f"file_name {name!r} leaves the folder; expected a path below it, without '..'")
     return str(PurePosixPath(name))
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Image, List, NamedSplit, Value
 from datasets.table import InMemoryTable
 
@@ -41,10 +42,24 @@ def label_lists(dataset: Dataset, column: str = "labels") -> pa.ListArray:
     return chunks.combine_chunks() if isinstance(chunks, pa.ChunkedArray) else chunks
 
 
-def label_counts(dataset: Dataset) -> npt.NDArray[np.int64]:
+def label_counts(dataset: Dataset, column: str = "labels") -> npt.NDArray[np.int64]:
     """How many images show each class, (C,)."""
-    ids = label_lists(dataset).flatten().to_numpy(zero_copy_only=False)
+    ids = label_lists(dataset, column).flatten().to_numpy(zero_copy_only=False)
     return np.bincount(ids, minlength=len(label_names(dataset)))
+
+
+def row_of_each_label(lists: pa.ListArray) -> npt.NDArray[np.int64]:
+    """For every label in the flattened lists the row that it belongs to."""
+    lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+    return np.repeat(np.arange(len(lists)), lengths)
+
+
+def label_matrix(dataset: Dataset, column: str = "labels") -> npt.NDArray[np.bool_]:
+    """Which image shows which class, (N, C)."""
+    lists = label_lists(dataset, column)
+    present = np.zeros((len(lists), len(label_names(dataset))), dtype=bool)
+    present[row_of_each_label(lists), lists.flatten().to_numpy(zero_copy_only=False)] = True
+    return present
 
 
 def label_lists_from_matrix(present: npt.NDArray[np.bool_]) -> pa.ListArray:

@@ -1,39 +1,113 @@
-"""Every data set by the name that a run's settings give it."""
+"""All sources by name, as configurations and commands give them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
+import pyarrow.parquet as pq
+from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, load_dataset
 
+from .adapt import Columns, to_schema
+from .coco import load_coco
 from .digits import load_digits
+from .files import present_paths
 from .image_folder import load_image_folder
+from .metadata import read_metadata
+from .nus_wide import load_nus_wide
+from .schema import build_dataset, image_paths, label_lists_from_matrix, label_names
 from .voc import load_voc
 
-SOURCES: dict[str, Callable[..., Any]] = {
-    "digits": load_digits,
-    "image_folder": load_image_folder,
-    "voc2007": partial(load_voc, year=2007),
-    "voc2012": partial(load_voc, year=2012),
-}
-EMBEDDED = {"digits"}  # sources that need no folder
 
+def load_table(
+    path: str | Path,
+    image_root: str | Path | None = None,
+    class_names: Sequence[str] | None = None,
+    require_images: bool = True,
+    split: str = "train",
+) -> Dataset:
+    """One CSV, JSON-lines or Parquet table as one split.
 
-def load_split(name: str, root: str | None, split: str) -> Dataset:
-    """One split of a data set.
+    A Parquet table with a column ``image`` holds the images itself; any other table has a column ``file_name``, and
+    ``labels`` or one 0/1 column a class, as in an image folder.
 
     Args:
-        name: A key of `SOURCES`.
-        root: The data set's folder; None for an embedded one.
-        split: Name of the split.
+        path: The table.
+        image_root: What ``file_name`` is relative to; by default the table's folder.
+        class_names: The classes in order; by default those that the table tells.
+        require_images: False accepts missing images; their rows hold None as image.
+        split: What the split is called.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no table at {path}")
+    if path.suffix == ".parquet" and "image" in pq.read_schema(path).names:
+        rows = load_dataset("parquet", data_files={split: str(path)}, split=split)
+        return to_schema(rows, class_names=class_names)
+    table = read_metadata(path, class_names)
+    names = list(class_names or table.class_names())
+    paths = present_paths(
+        Path(image_root or path.parent), table.file_names, str(path), require_images=require_images, where=table.where
+    )
+    labels = label_lists_from_matrix(table.presence(names))
+    return build_dataset(image_paths(paths), list(table.image_ids), labels, names, split=split)
+
+
+def load_hub(
+    name: str,
+    split: str | None = None,
+    *,
+    columns: Columns | None = None,
+    class_names: Sequence[str] | None = None,
+    streaming: bool = False,
+    **options: Any,
+) -> Dataset | DatasetDict | IterableDataset | IterableDatasetDict:
+    """A data set of the Hub, or a prepared folder of Parquet shards, in the one schema.
+
+    Args:
+        name: The data set's name on the Hub, or a local folder that ``write_parquet`` made.
+        split: One of its splits; all of them by default.
+        columns: What it calls its columns.
+        class_names: Its classes in order, where it does not tell them.
+        streaming: Read rows as they come, without a local copy. The rows must have the one schema already.
+        options: Further arguments of ``datasets.load_dataset``, such as ``revision`` or a configuration's ``name``.
+    """
+    data = load_dataset(name, split=split, streaming=streaming, **options)
+    if not streaming:
+        return to_schema(data, columns, class_names)
+    first = data if split else next(iter(data.values()))
+    label_names(first)
+    missing = {"image", "image_id", "labels"} - set(first.column_names or ())
+    if missing:
+        raise ValueError(f"{name} cannot be streamed: it lacks {', '.join(sorted(missing))}; convert it first")
+    return data
+
+
+SOURCES: dict[str, Callable[..., Any]] = {
+    "voc2007": partial(load_voc, year=2007),
+    "voc2012": partial(load_voc, year=2012),
+    "coco2014": partial(load_coco, year=2014),
+    "coco2017": partial(load_coco, year=2017),
+    "nus-wide-81": partial(load_nus_wide, labels="concepts81"),
+    "nus-wide-1000": partial(load_nus_wide, labels="tags1k"),
+    "image_folder": load_image_folder,
+    "table": load_table,
+    "hub": load_hub,
+    "digits": load_digits,
+}
+
+
+def load_source(kind: str, root: str | Path | None = None, **options: Any) -> Any:
+    """What the loader of this name returns: ``SOURCES[kind](root, **options)``.
 
     Raises:
-        ValueError: An unknown name, a missing root or a split that the data set does not have.
+        ValueError: There is no such source; the nearest name is told.
     """
-    if name not in SOURCES:
-        raise ValueError(f"data.name {name!r} is not known; choose from {', '.join(SOURCES)}")
-    if name in EMBEDDED:
-        return SOURCES[name](split=split)
-    if root is None:
-        raise ValueError(f"data.root is missing: give the folder of {name} with --data.root FOLDER")
-    return SOURCES[name](root, split=split)
+    if kind not in SOURCES:
+        near = get_close_matches(kind, SOURCES, n=1)
+        hint = f"; is {near[0]!r} meant?" if near else ""
+        raise ValueError(f"data source {kind!r} is not known{hint} Known: {', '.join(SOURCES)}")
+    if root is None and kind != "digits":
+        raise ValueError(f"data source {kind!r} needs its root (data.root in a configuration)")
+    return SOURCES[kind](**options) if kind == "digits" else SOURCES[kind](root, **options)

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from datasets import Dataset, DatasetDict
 
+from .archives import ARCHIVES
+from .extract import extract_archive, unpacking_marker
 from .files import existing_folder, first_names, pick_split, present_paths
 from .schema import build_dataset, image_paths, label_lists_from_matrix
 
@@ -39,7 +41,8 @@ def load_voc(
     which the official evaluation leaves out.
 
     Args:
-        root: The folder that holds ``VOCdevkit/``, or ``VOCdevkit/`` itself.
+        root: The folder that holds ``VOCdevkit/``, or ``VOCdevkit/`` itself. Official tar files that lie in it and
+            are not yet unpacked are unpacked there.
         year: 2007 or 2012.
         require_images: False accepts missing images; their rows hold None as image.
         split: train, val, trainval or test.
@@ -50,6 +53,7 @@ def load_voc(
     """
     if str(year) not in map(str, VOC_YEARS):
         raise ValueError(f"VOC year {year!r} is not known; choose {' or '.join(map(str, VOC_YEARS))}")
+    _unpack_archives(Path(root), f"voc{year}")
     folder = existing_folder(root, f"VOC {year}", (f"VOCdevkit/VOC{year}", f"VOC{year}"))
     lists = existing_folder(folder, f"VOC {year} image lists", ("ImageSets/Main",))
     available = [name for name in VOC_SPLITS if (lists / f"{name}.txt").is_file()]
@@ -58,12 +62,22 @@ def load_voc(
     return loaded[split] if split else DatasetDict(loaded)
 
 
+def _unpack_archives(root: Path, name: str) -> None:
+    lists = root / "VOCdevkit" / name.upper() / "ImageSets" / "Main"
+    for archive in ARCHIVES[name]:
+        path = root / archive.name
+        brings = lists / ("test.txt" if "test" in archive.name else "trainval.txt")
+        if path.is_file() and (not brings.is_file() or unpacking_marker(path, root).exists()):
+            extract_archive(path, root)
+
+
 def _load_split(folder: Path, split: str, require_images: bool) -> Dataset:
     lists = folder / "ImageSets" / "Main"
     ids = _read_ids(lists / f"{split}.txt")
     states = np.stack([_read_states(lists / f"{name}_{split}.txt", ids) for name in VOC_CLASSES], axis=1)  # (N, C)
     _check_against_xml(folder / "Annotations", split, ids, states)
-    paths = present_paths([folder / "JPEGImages" / f"{i}.jpg" for i in ids], f"{folder.name} {split}", require_images)
+    names = [f"{image_id}.jpg" for image_id in ids]
+    paths = present_paths(folder / "JPEGImages", names, f"{folder.name} {split}", require_images=require_images)
     return build_dataset(
         image_paths(paths),
         ids,

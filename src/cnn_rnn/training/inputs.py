@@ -18,8 +18,9 @@ from cnn_rnn.data import (
     drop_unreadable,
     label_counts,
     label_names,
-    load_split,
+    load_source,
     prepare_examples,
+    stratified_split,
 )
 
 from .run_config import DataConfig
@@ -64,14 +65,15 @@ def load_training_data(config: DataConfig, seed: int) -> TrainingData:
     Raises:
         ValueError: Nothing is left to train on or to hold out, or the two splits name different labels.
     """
-    train = load_split(config.name, config.root, config.train_split)
+    train = load_source(config.name, config.root, split=config.train_split)
     names = label_names(train)
     if config.validation_split is not None:
-        validation = load_split(config.name, config.root, config.validation_split)
+        validation = load_source(config.name, config.root, split=config.validation_split)
         if label_names(validation) != names:
             raise ValueError(f"{config.name}: {config.validation_split} and {config.train_split} name different labels")
     else:
-        train, validation = hold_out(train, config.validation_fraction, seed)
+        parts = stratified_split(train, config.validation_fraction, seed)
+        train, validation = parts["train"], parts["validation"]
     dropped: dict[str, str] = {}
     if config.skip_unreadable:
         train, dropped_of_train = drop_unreadable(train)
@@ -82,19 +84,6 @@ def load_training_data(config: DataConfig, seed: int) -> TrainingData:
             f"{config.name}: {len(train)} images to train on and {len(validation)} held out; both need at least one"
         )
     return TrainingData(train, validation, names, [int(count) for count in label_counts(train)], dropped)
-
-
-def hold_out(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-    """Rows to train on and, chosen at random, `fraction` of them to hold out.
-
-    Raises:
-        ValueError: `fraction` is not between 0 and 1.
-    """
-    if not 0 < fraction < 1:
-        raise ValueError(f"data.validation_fraction must lie between 0 and 1, got {fraction}")
-    order = np.random.default_rng(seed).permutation(len(dataset))
-    held = round(fraction * len(dataset))
-    return dataset.select(np.sort(order[held:])), dataset.select(np.sort(order[:held]))
 
 
 def position_seed(seed: int, *position: int) -> int:

@@ -9,7 +9,7 @@ from accelerate.utils import DataLoaderConfiguration
 from datasets import Dataset
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from cnn_rnn.data import drop_unreadable, label_names, load_split
+from cnn_rnn.data import drop_unreadable, label_names, load_source
 
 from .inputs import eval_loader
 from .prediction import Predictions, predict
@@ -66,7 +66,7 @@ class SavedModel:
 
 def load_validation_data(config: DataConfig, split: str) -> tuple[Dataset, dict[str, str]]:
     """The rows of a split, and the reason by image id of what was left out as unreadable."""
-    dataset = load_split(config.name, config.root, split)
+    dataset = load_source(config.name, config.root, split=split)
     return drop_unreadable(dataset) if config.skip_unreadable else (dataset, {})
 
 

@@ -1,0 +1,144 @@
+"""Downloads that survive a broken line and are believed only when their checksum is right."""
+
+import hashlib
+import http.client
+import logging
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from .archives import Archive
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 1 << 20
+TIMEOUT = 60.0  # seconds without a byte
+PATIENCE = 5  # attempts in a row that bring nothing
+PAUSE = 1.0  # seconds before the second attempt; doubled after each
+
+
+class DownloadError(RuntimeError):
+    """A file that could not be had whole and right; the message names it and the reason."""
+
+
+def fetch(archive: Archive, folder: Path) -> Path:
+    """The archive's path in ``folder``, downloaded and verified.
+
+    A ``.part`` file keeps what a broken download brought, and the next one goes on from there. A file that is there
+    already is verified and taken.
+
+    Raises:
+        DownloadError: The server refuses, the line stays dead, the disk is too small, or size or checksum are wrong.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / archive.name
+    if target.is_file():
+        _verify(archive, target, target.stat().st_size)
+        return target
+    part = target.with_name(f"{target.name}.part")
+    total = _complete(archive, part)
+    try:
+        _verify(archive, part, total)
+    except DownloadError:
+        part.unlink()  # going on from wrong bytes would never end well
+        raise
+    part.rename(target)
+    return target
+
+
+def _complete(archive: Archive, part: Path) -> int:
+    """Adds bytes to ``part`` until it is whole; its length as the server told it."""
+    fruitless = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            total = _receive(archive, part, before)
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                raise DownloadError(f"{archive.url}: the server answers {error.code} {error.reason}") from error
+            reason: Exception | str = error
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+            reason = error
+        else:
+            have = part.stat().st_size
+            if have == total:
+                return total
+            reason = f"the line broke after {have:,} of {total:,} bytes"
+        progressed = part.exists() and part.stat().st_size > before
+        fruitless = 0 if progressed else fruitless + 1
+        if fruitless >= PATIENCE:
+            raise DownloadError(f"{archive.url}: {reason}; run the command again to go on from where it broke")
+        logger.warning("%s: %s; going on", archive.name, reason)
+        time.sleep(PAUSE * 2**fruitless)
+
+
+def _receive(archive: Archive, part: Path, have: int) -> int:
+    """One request for what is missing; the whole file's length as the server tells it."""
+    if not archive.url.startswith(("http://", "https://")):
+        raise DownloadError(f"{archive.url}: expected an address that begins with http:// or https://")
+    request = urllib.request.Request(archive.url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310  # the scheme was checked above
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # the part is as long as the file, or longer
+            raise
+        told = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
+        if told and int(told[1]) == have:
+            return have
+        part.unlink()
+        return _receive(archive, part, 0)
+    with response:
+        told = re.fullmatch(rf"bytes {have}-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        resumed = response.status == 206 and told is not None
+        if response.status == 206 and not resumed:
+            raise DownloadError(f"{archive.url}: asked for bytes from {have:,}, the server sent others")
+        length = told[1] if told else response.headers.get("Content-Length")
+        if length is None:
+            raise DownloadError(f"{archive.url}: the server does not tell the file's length, so it cannot be verified")
+        total = int(length)
+        if archive.size is not None and total != archive.size:
+            raise DownloadError(f"{archive.url}: the server offers {total:,} bytes, expected {archive.size:,}")
+        start = have if resumed else 0
+        free = shutil.disk_usage(part.parent).free
+        if total - start > free:
+            raise DownloadError(f"{part}: {total - start:,} bytes are to come, the disk has {free:,} free")
+        bar = tqdm(total=total, initial=start, desc=archive.name, unit="B", unit_scale=True)
+        with bar, part.open("ab" if resumed else "wb") as file:
+            while chunk := response.read(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+    return total
+
+
+def _verify(archive: Archive, path: Path, total: int) -> None:
+    size = path.stat().st_size
+    expected_size = archive.size if archive.size is not None else total
+    if size != expected_size:
+        raise DownloadError(f"{path} has {size:,} bytes, expected {expected_size:,}; remove it and download again")
+    kind, expected = ("sha256", archive.sha256) if archive.sha256 else ("md5", archive.md5)
+    if expected is None:
+        logger.warning(
+            "%s: no checksum is published; its length of %s bytes is right, sha256 %s",
+            archive.name, size, _digest(path, "sha256"),
+        )  # fmt: skip
+        return
+    found = _digest(path, kind)
+    if found != expected.lower():
+        raise DownloadError(f"{path}: {kind} is {found}, expected {expected}; remove it and download again")
+
+
+def _digest(path: Path, kind: str) -> str:
+    digest = hashlib.new(kind, usedforsecurity=kind != "md5")  # VOC publishes nothing stronger than MD5
+    with (
+        path.open("rb") as file,
+        tqdm(total=path.stat().st_size, desc=f"{kind} of {path.name}", unit="B", unit_scale=True) as bar,
+    ):
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            bar.update(len(chunk))
+    return digest.hexdigest()

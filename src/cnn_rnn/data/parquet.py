@@ -1,0 +1,128 @@
+"""A labelled image set as Parquet shards with its images inside: to stream, to move, to push to the Hub."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset, DatasetDict
+from datasets.info import DatasetInfo, DatasetInfosDict
+from datasets.splits import SplitDict, SplitInfo
+from datasets.table import embed_table_storage
+from huggingface_hub import DatasetCard, DatasetCardData
+from tqdm.auto import tqdm
+
+from .schema import label_counts, label_matrix, label_names
+
+ROWS_A_GROUP = 100  # what a reader of a stream holds in memory at once
+SHARD_BYTES = 500_000_000
+
+
+def write_parquet(
+    data: Dataset | DatasetDict,
+    folder: str | Path,
+    *,
+    title: str = "Labelled images",
+    source: str = "",
+    license_name: str = "unknown",
+    shard_bytes: int = SHARD_BYTES,
+) -> Path:
+    """The folder, now with ``data/<split>-<i>-of-<n>.parquet`` and a dataset card; ``datasets.load_dataset`` reads it.
+
+    Rows are copied one group at a time, so that memory does not grow with the set. A shard appears under its name
+    only when its split is complete.
+
+    Args:
+        data: Rows of the one schema.
+        folder: Where to write; it must not hold ``data/`` yet.
+        title: The card's title.
+        source: Where the images and labels come from, for the card.
+        license_name: Their licence as the Hub writes it.
+        shard_bytes: About how large a shard becomes; a stream is read by at most as many workers as it has shards.
+
+    Raises:
+        FileExistsError: The folder holds data already.
+    """
+    splits = data if isinstance(data, DatasetDict) else DatasetDict({str(data.split or "train"): data})
+    shards = Path(folder) / "data"
+    if shards.exists() and any(shards.iterdir()):
+        raise FileExistsError(f"{shards} is not empty; remove it or choose another folder")
+    shards.mkdir(parents=True, exist_ok=True)
+    for name, rows in splits.items():
+        _write_split(rows, shards, name, shard_bytes)
+    _card(splits, title, source, license_name).save(Path(folder) / "README.md")
+    return Path(folder)
+
+
+def _write_split(rows: Dataset, folder: Path, name: str, shard_bytes: int) -> None:
+    schema = rows.features.arrow_schema
+    parts: list[Path] = []
+    writer: pq.ParquetWriter | None = None
+    with tqdm(total=len(rows), desc=f"writing {name}", unit="image") as bar:
+        for group in _embedded_groups(rows):
+            if writer is None:
+                parts.append(folder / f"{name}-{len(parts):05d}.incomplete")
+                writer = pq.ParquetWriter(parts[-1], schema)
+                written = 0
+            writer.write_table(group.cast(schema))
+            written += group.nbytes
+            bar.update(len(group))
+            if written >= shard_bytes:
+                writer.close()
+                writer = None
+    if writer is not None:
+        writer.close()
+    for number, part in enumerate(parts):
+        part.rename(folder / f"{name}-{number:05d}-of-{len(parts):05d}.parquet")
+
+
+def _embedded_groups(rows: Dataset) -> Iterator[pa.Table]:
+    """The rows in small tables, each image's bytes read in."""
+    arrow = rows.with_format("arrow")
+    for start in range(0, max(len(rows), 1), ROWS_A_GROUP):
+        yield embed_table_storage(arrow[start : start + ROWS_A_GROUP])
+
+
+def _card(splits: Mapping[str, Dataset], title: str, source: str, license_name: str) -> DatasetCard:
+    first = next(iter(splits.values()))
+    info = DatasetInfo(
+        features=first.features,
+        splits=SplitDict({name: SplitInfo(name, num_examples=len(rows)) for name, rows in splits.items()}),
+    )
+    fields = DatasetCardData(
+        license=license_name,
+        pretty_name=title,
+        task_categories=["image-classification"],
+        task_ids=["multi-label-image-classification"],
+        configs=[
+            {
+                "config_name": "default",
+                "data_files": [{"split": name, "path": f"data/{name}-*.parquet"} for name in splits],
+            }
+        ],
+    )
+    DatasetInfosDict({"default": info}).to_dataset_card_data(fields)
+    return DatasetCard(f"---\n{fields.to_yaml()}\n---\n\n# {title}\n\n{_card_text(splits, source)}")
+
+
+def _card_text(splits: Mapping[str, Dataset], source: str) -> str:
+    names = label_names(next(iter(splits.values())))
+    counts = {split: label_counts(rows) for split, rows in splits.items()}
+    head = ["| split | images | without label | labels an image |", "|---|---|---|---|"]
+    for split, rows in splits.items():
+        labels = label_matrix(rows).sum(axis=1)
+        mean = labels.mean() if len(labels) else 0.0
+        head.append(f"| {split} | {len(rows):,} | {(labels == 0).sum():,} | {mean:.2f} |")
+    table = [f"| label | {' | '.join(splits)} |", f"|---|{'---|' * len(splits)}"]
+    table += [f"| {name} | {' | '.join(f'{counts[split][i]:,}' for split in splits)} |" for i, name in enumerate(names)]
+    columns = "Columns: `image`, `image_id`, `labels` (class labels; an empty list is a valid row)"
+    if "difficult" in next(iter(splits.values())).column_names:
+        columns += ", `difficult` (class labels that evaluation leaves out)"
+    sections = [
+        f"Source: {source}" if source else "",
+        f"Images with any number of {len(names)} labels. {columns}.",
+        "\n".join(head),
+        "## Images that show each label",
+        "\n".join(table),
+    ]
+    return "\n\n".join(filter(None, sections)) + "\n"

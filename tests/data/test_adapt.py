@@ -1,0 +1,104 @@
+"""Foreign data sets in the one schema, whatever they call their columns and however they write labels."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value
+from PIL import Image as Pictures
+
+from cnn_rnn.data import label_counts, label_names, to_schema
+from cnn_rnn.data.adapt import Columns
+from cnn_rnn.data.schema import label_features, label_matrix
+
+NAMES = ["cat", "dog", "fox"]
+LISTS = [["dog", "cat"], [], ["fox", "fox"]]
+
+
+def rows(labels: list[Any], feature: Any, **more: Any) -> Dataset:
+    """Three red images with labels of any kind."""
+    images = [Pictures.new("RGB", (4, 4), "red")] * len(labels)
+    features = Features({"image": Image(), "labels": feature} | {name: Value("string") for name in more})
+    return Dataset.from_dict({"image": images, "labels": labels, **more}, features=features)
+
+
+def ids(names: list[str], order: list[str]) -> list[int]:
+    return [order.index(name) for name in names]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        rows(LISTS, List(Value("string"))),
+        rows([ids(names, NAMES) for names in LISTS], List(ClassLabel(names=NAMES))),
+    ],
+    ids=["names", "class labels"],
+)
+def test_lists_of_names_and_of_class_labels_become_the_same_rows(data: Dataset) -> None:
+    adapted = to_schema(data)
+    assert adapted.features == label_features(NAMES)
+    assert adapted["labels"][:] == [[0, 1], [], [2]]
+    assert adapted["image_id"][:] == ["row-000000", "row-000001", "row-000002"]
+    assert adapted[0]["image"].getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_numbers_need_names_and_given_names_set_the_order() -> None:
+    numbers = rows([ids(names, NAMES) for names in LISTS], List(Value("int32")))
+    with pytest.raises(ValueError, match="'labels' holds numbers without names; pass class_names"):
+        to_schema(numbers)
+    assert to_schema(numbers, class_names=NAMES)["labels"][:] == [[0, 1], [], [2]]
+    turned = to_schema(rows(LISTS, List(Value("string"))), class_names=["fox", "dog", "cat"])
+    assert turned["labels"][:] == [[1, 2], [], [0]]
+
+
+def test_columns_of_zero_and_one_become_lists() -> None:
+    images = [Pictures.new("RGB", (4, 4))] * 2
+    data = Dataset.from_dict({"photo": images, "cat": [1, 0], "dog": [True, True], "author": ["a", "b"]})
+    adapted = to_schema(data, Columns(image="photo", image_id="author"))
+    assert label_names(adapted) == ["cat", "dog"]
+    assert adapted["labels"][:] == [[0, 1], [1]]
+    assert adapted["image_id"][:] == ["a", "b"]
+    data = data.add_column("width", [640, 480])
+    with pytest.raises(ValueError, match="row 0: column 'width' holds 640, expected 0 or 1"):
+        to_schema(data, Columns(image="photo"))
+
+
+def test_splits_share_the_classes_of_train_and_a_stranger_is_named() -> None:
+    train, test = rows(LISTS, List(Value("string"))), rows([["dog"]], List(Value("string")))
+    data = to_schema(DatasetDict({"test": test, "train": train}))
+    assert label_names(data["test"]) == NAMES
+    assert data["test"]["labels"][:] == [[1]]
+    with pytest.raises(ValueError, match=r"row 0: labels are \['wolf'\]"):
+        to_schema(DatasetDict({"train": train, "test": rows([["wolf"]], List(Value("string")))}))
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (rows([["dog"], None], List(Value("string"))), "row 1: labels are None"),
+        (rows([[0], [3]], List(Value("int64"))), r"row 1: labels are \[3\]"),
+        (rows([[0], [-1]], List(Value("int64"))), r"row 1: labels are \[-1\]"),
+        (rows(["dog"], Value("string")), "'labels' is Value.*expected lists"),
+        (rows([["dog"]], List(Value("string"))).rename_column("image", "photo"), "no image column 'image'"),
+        (rows([["dog"]], List(Value("string"))).remove_columns("labels"), "no column for the classes cat"),
+        (rows([["dog"]] * 2, List(Value("string")), image_id=["a", "a"]), "image_id 'a' occurs more than once"),
+    ],
+)
+def test_a_broken_data_set_is_named_with_its_row(data: Dataset, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        to_schema(data, class_names=NAMES)
+
+
+def test_difficult_labels_survive() -> None:
+    data = rows([[0]], List(ClassLabel(names=NAMES))).add_column(
+        "difficult", [[2]], feature=List(ClassLabel(names=NAMES))
+    )
+    adapted = to_schema(data)
+    assert adapted.features == label_features(NAMES, difficult=True)
+    assert adapted["difficult"][:] == [[2]]
+
+
+def test_counts_and_matrix_follow_a_selection_of_rows() -> None:
+    adapted = to_schema(rows(LISTS, List(Value("string")))).select([2, 0])
+    np.testing.assert_array_equal(label_matrix(adapted), [[0, 0, 1], [1, 1, 0]])
+    assert label_counts(adapted).tolist() == [1, 1, 1]

@@ -1,0 +1,44 @@
+"""A stratified split keeps every class's share."""
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from cnn_rnn.data import build_dataset, label_counts, stratified_split
+from cnn_rnn.data.schema import image_paths, label_lists_from_matrix
+
+
+def rows(present: np.ndarray) -> Dataset:
+    ids = [str(i) for i in range(len(present))]
+    names = [f"c{i}" for i in range(present.shape[1])]
+    return build_dataset(image_paths(ids), ids, label_lists_from_matrix(present), names, split="train")
+
+
+def test_every_class_gets_its_share_and_no_row_is_lost_or_doubled() -> None:
+    random = np.random.default_rng(0)
+    present = random.random((1000, 12)) < np.geomspace(0.01, 0.5, 12)
+    parts = stratified_split(rows(present), 0.2, seed=3)
+    assert sorted(map(int, [*parts["train"]["image_id"], *parts["validation"]["image_id"]])) == list(range(1000))
+    np.testing.assert_allclose(label_counts(parts["validation"]), 0.2 * present.sum(0), atol=1.5)
+    empty = sum(not labels for labels in parts["validation"]["labels"])
+    assert empty == pytest.approx(0.2 * (~present.any(1)).sum(), abs=1.5)
+
+
+def test_a_class_of_one_image_stays_in_training_and_one_class_suffices() -> None:
+    present = np.zeros((50, 1), dtype=bool)
+    present[17] = True
+    parts = stratified_split(rows(present), 0.1)
+    assert label_counts(parts["train"]).tolist() == [1]
+    assert len(parts["validation"]) == pytest.approx(5, abs=1)
+
+
+def test_the_seed_decides() -> None:
+    data = rows(np.random.default_rng(0).random((100, 3)) < 0.5)
+    first, again, other = (stratified_split(data, 0.3, seed=seed)["validation"]["image_id"][:] for seed in (1, 1, 2))
+    assert first == again != other
+
+
+@pytest.mark.parametrize("fraction", [0, 1, 1.5, 0.001])
+def test_a_share_that_leaves_a_part_empty_is_refused(fraction: float) -> None:
+    with pytest.raises(ValueError, match="leaves a part empty"):
+        stratified_split(rows(np.ones((20, 2), dtype=bool)), fraction)
