@@ -1,6 +1,5 @@
 """Predicted sets against true sets: precision, recall and F1 by class, over all, and by image."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +80,7 @@ def pick_top_k(scores: Array, truth: NDArray[np.int8], k: int) -> NDArray[np.boo
     picked = np.zeros((images, labels), bool)
     for rows in row_blocks(images, labels):
         counted = truth[rows] >= 0
-        block = np.where(counted, scores[rows], -np.inf)
+        block = scores[rows] if counted.all() else np.where(counted, scores[rows], -np.inf)
         last = np.partition(block, labels - k, axis=1)[:, labels - k, None]
         chosen = block >= last
         crowded = np.flatnonzero(count_by_row(chosen) > k)
@@ -132,15 +131,15 @@ def set_figures(counts: SetCounts) -> Figures:
         "OF1": _ratio(2 * hits, predicted + positives) if has_positives else None,
         "example_F1": mean(example_f1[images]),
         "hamming_loss": _ratio(int(wrong.sum()), int(truth.image_counted.sum())) if images.any() else None,
-        "exact_match": mean(wrong[images] == 0),
+        "exact_match": float((wrong[images] == 0).mean()) if images.any() else None,
         "N_plus": int(np.count_nonzero(counts.hits)),
         "predicted": predicted,
     }
 
 
 def mean(values: Array) -> float | None:
-    """The mean, None of nothing; correctly rounded, so the order of the values does not matter."""
-    return math.fsum(values.tolist()) / len(values) if len(values) else None
+    """The mean, None of nothing; summed in sorted order, so that the order of the values does not matter."""
+    return float(np.sort(values).mean()) if len(values) else None
 
 
 def harmonic_mean(first: float | None, second: float | None) -> float | None:
