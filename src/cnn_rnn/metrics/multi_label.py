@@ -150,10 +150,13 @@ class MultiLabelMetrics:
         if not len(self):
             raise ValueError("no rows to measure: call update with at least one batch first")
         if len(self._batches) > 1:
-            scores, truth, paths = (list(part) for part in zip(*self._batches, strict=True))
+            parts: list[list[Any]] = [list(part) for part in zip(*self._batches, strict=True)]
             self._batches = []
-            together = None if paths[0] is None else np.concatenate(paths)
-            self._batches = [Rows(np.concatenate(scores), np.concatenate(truth), together)]
+            joined: list[Any] = []
+            for part in parts:  # each kind is let go before the next is joined: never two copies of all
+                joined.append(None if part[0] is None else np.concatenate(part))
+                part.clear()
+            self._batches = [Rows(*joined)]
         return self._batches[0]
 
     def compute(self) -> Figures:
@@ -170,14 +173,11 @@ class MultiLabelMetrics:
         """
         scores, truth, paths = self.rows()
         names = self.labels or [str(label) for label in range(scores.shape[1])]
-        picks = {
-            "path": paths,
-            "threshold": pick_by_threshold(scores, self.thresholds),
-            "top_k": pick_top_k(scores, truth, self.top_k),
-        }
         truth_counts = count_truth(truth)
         counts = {
-            name: None if picked is None else count_sets(picked, truth, truth_counts) for name, picked in picks.items()
+            "path": None if paths is None else count_sets(paths, truth, truth_counts),
+            "threshold": count_sets(pick_by_threshold(scores, self.thresholds), truth, truth_counts),
+            "top_k": count_sets(pick_top_k(scores, truth, self.top_k), truth, truth_counts),
         }
         blocks: Figures = {
             name: None if count is None else set_figures(count, self.min_positives) for name, count in counts.items()
