@@ -201,6 +201,22 @@ def test_both_readings_of_class_f1() -> None:
     assert figures["mean_class_F1"] == pytest.approx((2 / 3 + 1 / 3) / 2)
 
 
+def test_classes_with_few_positives_take_no_part_in_class_means_and_are_named() -> None:
+    generator = np.random.default_rng(3)
+    scores, targets = generator.random((60, 4)), np.zeros((60, 4), int)
+    targets[:20, 0], targets[5:24, 1], targets[:30, 2] = 1, 1, 1
+    figures = measure(scores, targets, min_positives=20, labels=list("abcd"))
+    kept = measure(scores[:, [0, 2]], targets[:, [0, 2]])
+    assert figures["mAP"] == kept["mAP"]
+    assert [figures["threshold"][name] for name in ("CP", "CR", "CF1")] == (
+        [kept["threshold"][name] for name in ("CP", "CR", "CF1")]
+    )
+    assert figures["threshold"]["OF1"] == measure(scores, targets)["threshold"]["OF1"]
+    assert figures["counts"]["classes_left_out_of_means"] == ["b", "d"]
+    assert figures["counts"]["classes_without_positives"] == ["d"]
+    assert figures["per_class"]["b"]["AP"] is not None
+
+
 def test_top_k_takes_the_lower_label_of_equal_scores() -> None:
     scores = np.zeros((1, 5))
     figures = measure(scores, np.array([[1, 0, 1, 0, 1]]), top_k=3, labels=list("abcde"))
@@ -233,6 +249,8 @@ def test_figures_without_any_positive_or_any_counted_entry_are_none_and_json() -
         "images_without_labels": 0,
         "images_left_out": 2,
         "classes_without_positives": ["0", "1", "2"],
+        "min_positives": 1,
+        "classes_left_out_of_means": ["0", "1", "2"],
     }
     absent = measure(np.zeros((2, 3)), np.zeros((2, 3)))
     assert absent["threshold"]["CF1"] is None

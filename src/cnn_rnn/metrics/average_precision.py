@@ -69,9 +69,10 @@ def sorted_classes(scores: Array, truth: NDArray[np.int8], columns_at_once: int 
         states = np.ascontiguousarray(truth[:, first : first + columns_at_once].T)
         positives = [np.sort(column[state == 1]) for column, state in zip(block, states, strict=True)]
         left_out = states < 0
-        block[left_out] = -np.inf  # below every finite score
+        if left_out.any():
+            block[left_out] = -np.inf  # below every finite score
         block.sort(axis=1)
-        for column, positive, skipped in zip(block, positives, left_out.sum(axis=1), strict=True):
+        for column, positive, skipped in zip(block, positives, np.count_nonzero(left_out, axis=1), strict=True):
             yield column[skipped:], positive
 
 

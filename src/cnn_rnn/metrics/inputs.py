@@ -102,10 +102,10 @@ def row_blocks(rows: int, columns: int) -> Iterator[slice]:
 
 
 def count_by_row(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How many are set in each row; a product of matrices is the fastest count, exact below 2**24."""
-    return (flags.astype(np.float32) @ np.ones(flags.shape[1], np.float32)).astype(np.int64)
+    """How many are set in each row; einsum is the fastest count that starts no threads."""
+    return np.asarray(np.einsum("rc->r", flags.astype(np.int32)), np.int64)
 
 
 def count_by_column(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
     """How many are set in each column."""
-    return (np.ones(len(flags), np.float32) @ flags.astype(np.float32)).astype(np.int64)
+    return np.asarray(np.einsum("rc->c", flags.astype(np.int32)), np.int64)

@@ -1,6 +1,5 @@
 """Predicted sets against true sets: precision, recall and F1 by class, over all, and by image."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +80,7 @@ def pick_top_k(scores: Array, truth: NDArray[np.int8], k: int) -> NDArray[np.boo
     picked = np.zeros((images, labels), bool)
     for rows in row_blocks(images, labels):
         counted = truth[rows] >= 0
-        block = np.where(counted, scores[rows], -np.inf)
+        block = scores[rows] if counted.all() else np.where(counted, scores[rows], -np.inf)
         last = np.partition(block, labels - k, axis=1)[:, labels - k, None]
         chosen = block >= last
         crowded = np.flatnonzero(count_by_row(chosen) > k)
@@ -106,41 +105,40 @@ def class_figures(counts: SetCounts) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def set_figures(counts: SetCounts) -> Figures:
+def set_figures(counts: SetCounts, min_positives: int = 1) -> Figures:
     """The figures of predicted sets, as fractions; None where nothing counts.
 
-    Class means are over the classes with positives; overall figures over every entry that counts, so a false alarm
-    for a class without positives lowers OP. Image means are over the images with at least one label that counts.
-    0/0 is 0, as in scikit-learn: a class never predicted has precision 0, an image without labels and without
-    predictions has F1 0 (and is an exact match).
+    Class means are over the classes with at least ``min_positives`` positives; overall figures over every entry that
+    counts, so a false alarm for a class without positives lowers OP. Image means are over the images with at least
+    one label that counts. 0/0 is 0, as in scikit-learn: a class never predicted has precision 0, an image without
+    labels and without predictions has F1 0 (and is an exact match).
     """
     truth = counts.truth
-    with_positives, images = truth.positives > 0, truth.image_counted > 0
+    kept, images = truth.positives >= max(min_positives, 1), truth.image_counted > 0
     wrong = counts.image_predicted + truth.image_positives - 2 * counts.image_hits
-    by_class = {name: values[with_positives] for name, values in class_figures(counts).items()}
+    by_class = {name: values[kept] for name, values in class_figures(counts).items()}
     class_precision, class_recall = mean(by_class["precision"]), mean(by_class["recall"])
     hits, predicted, positives = int(counts.hits.sum()), int(counts.predicted.sum()), int(truth.positives.sum())
     example_f1 = divide(2 * counts.image_hits, counts.image_predicted + truth.image_positives)
-    has_positives = bool(with_positives.any())
     return {
         "CP": class_precision,
         "CR": class_recall,
         "CF1": harmonic_mean(class_precision, class_recall),
         "mean_class_F1": mean(by_class["F1"]),
-        "OP": _ratio(hits, predicted) if has_positives else None,
-        "OR": _ratio(hits, positives) if has_positives else None,
-        "OF1": _ratio(2 * hits, predicted + positives) if has_positives else None,
+        "OP": _ratio(hits, predicted) if positives else None,
+        "OR": _ratio(hits, positives) if positives else None,
+        "OF1": _ratio(2 * hits, predicted + positives) if positives else None,
         "example_F1": mean(example_f1[images]),
         "hamming_loss": _ratio(int(wrong.sum()), int(truth.image_counted.sum())) if images.any() else None,
-        "exact_match": mean(wrong[images] == 0),
+        "exact_match": float((wrong[images] == 0).mean()) if images.any() else None,
         "N_plus": int(np.count_nonzero(counts.hits)),
         "predicted": predicted,
     }
 
 
 def mean(values: Array) -> float | None:
-    """The mean, None of nothing; correctly rounded, so the order of the values does not matter."""
-    return math.fsum(values.tolist()) / len(values) if len(values) else None
+    """The mean, None of nothing; summed in sorted order, so that the order of the values does not matter."""
+    return float(np.sort(values).mean()) if len(values) else None
 
 
 def harmonic_mean(first: float | None, second: float | None) -> float | None:

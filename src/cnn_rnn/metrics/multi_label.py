@@ -49,6 +49,7 @@ class MultiLabelMetrics:
         average_precision_method: ``"area"`` or ``"11point"``, see :func:`average_precision`.
         map_k: the depth of the image-wise MAP@k.
         calibration_bins: the bins of the expected calibration error.
+        min_positives: a class with fewer positives takes no part in means over classes (and is named).
     """
 
     def __init__(
@@ -60,21 +61,23 @@ class MultiLabelMetrics:
         average_precision_method: Method = "area",
         map_k: int = 10,
         calibration_bins: int = 15,
+        min_positives: int = 1,
     ) -> None:
         check_method(average_precision_method)
-        for name, value in (("top_k", top_k), ("map_k", map_k), ("calibration_bins", calibration_bins)):
-            if value < 1:
-                raise ValueError(f"{name} is {value}: expected at least 1")
+        self.top_k = top_k
+        self.map_k = map_k
+        self.calibration_bins = calibration_bins
+        self.min_positives = min_positives
+        for name in ("top_k", "map_k", "calibration_bins", "min_positives"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected at least 1")
         self.labels = None if labels is None else [str(label) for label in labels]
         if self.labels is not None and len(set(self.labels)) != len(self.labels):
             raise ValueError("two labels have the same name: expected one name a column")
-        self.top_k = top_k
         self.thresholds = np.asarray(thresholds, np.float64)
         if self.thresholds.ndim > 1 or np.isnan(self.thresholds).any():
             raise ValueError("thresholds: expected one number or one a label (C,), none of them NaN")
         self.average_precision_method = average_precision_method
-        self.map_k = map_k
-        self.calibration_bins = calibration_bins
         self._batches: list[Rows] = []
 
     def update(
@@ -147,36 +150,38 @@ class MultiLabelMetrics:
         if not len(self):
             raise ValueError("no rows to measure: call update with at least one batch first")
         if len(self._batches) > 1:
-            scores, truth, paths = (list(part) for part in zip(*self._batches, strict=True))
+            parts: list[list[Any]] = [list(part) for part in zip(*self._batches, strict=True)]
             self._batches = []
-            together = None if paths[0] is None else np.concatenate(paths)
-            self._batches = [Rows(np.concatenate(scores), np.concatenate(truth), together)]
+            joined: list[Any] = []
+            for part in parts:  # each kind is let go before the next is joined: never two copies of all
+                joined.append(None if part[0] is None else np.concatenate(part))
+                part.clear()
+            self._batches = [Rows(*joined)]
         return self._batches[0]
 
     def compute(self) -> Figures:
         """All figures as fractions 0..1 in a plain dict ready for JSON; None stands where a figure is not defined.
 
-        - ``mAP``, the mean over the classes with positives, and ``average_precision_method``;
+        - ``mAP``, the mean over the classes with at least ``min_positives``, and ``average_precision_method``;
         - ``path`` (None where no paths came), ``threshold``, ``top_k``: see :func:`set_figures`;
         - ``ranking``: ``MAP_at_k`` with its ``k``, over the images with labels, ``ranking_loss``, ``coverage_error``;
         - ``calibration``: ``ECE`` with its ``bins``, None where a score leaves 0..1;
         - ``per_class`` by label: ``AP``, ``positives``, ``counted`` images; ``precision``, ``recall``, ``F1`` and
           ``predicted`` images by ``path``, ``threshold`` and ``top_k``;
-        - ``counts``: what went in, what was left out, and the ``classes_without_positives``, which no mean over
-          classes includes.
+        - ``counts``: what went in, what was left out, and the ``classes_without_positives`` and
+          ``classes_left_out_of_means``, which no mean over classes includes.
         """
         scores, truth, paths = self.rows()
         names = self.labels or [str(label) for label in range(scores.shape[1])]
-        picks = {
-            "path": paths,
-            "threshold": pick_by_threshold(scores, self.thresholds),
-            "top_k": pick_top_k(scores, truth, self.top_k),
-        }
         truth_counts = count_truth(truth)
         counts = {
-            name: None if picked is None else count_sets(picked, truth, truth_counts) for name, picked in picks.items()
+            "path": None if paths is None else count_sets(paths, truth, truth_counts),
+            "threshold": count_sets(pick_by_threshold(scores, self.thresholds), truth, truth_counts),
+            "top_k": count_sets(pick_top_k(scores, truth, self.top_k), truth, truth_counts),
         }
-        blocks: Figures = {name: None if count is None else set_figures(count) for name, count in counts.items()}
+        blocks: Figures = {
+            name: None if count is None else set_figures(count, self.min_positives) for name, count in counts.items()
+        }
         blocks["threshold"]["thresholds"] = self.thresholds.tolist()
         blocks["top_k"]["k"] = self.top_k
 
@@ -186,15 +191,16 @@ class MultiLabelMetrics:
                 class_average_precision(counted, positives, self.average_precision_method) if len(positives) else None
             )
             reliabilities.append(class_reliability(counted, positives, self.calibration_bins))
-        defined = [value for value in average_precisions if value is not None]
+        few = truth_counts.positives < self.min_positives
+        kept = [value for value, skip in zip(average_precisions, few, strict=True) if value is not None and not skip]
         return {
-            "mAP": mean(np.array(defined)),
+            "mAP": mean(np.array(kept)),
             "average_precision_method": self.average_precision_method,
             **blocks,
             "ranking": self._ranking_figures(scores, truth),
             "calibration": {"ECE": _expected_error(reliabilities), "bins": self.calibration_bins},
             "per_class": _per_class(names, average_precisions, truth_counts, counts),
-            "counts": _count_rows(names, truth_counts),
+            "counts": _count_rows(names, truth_counts, self.min_positives),
         }
 
     def _take(self, batch: Rows) -> None:
@@ -221,6 +227,7 @@ class MultiLabelMetrics:
             "average_precision_method": self.average_precision_method,
             "map_k": self.map_k,
             "calibration_bins": self.calibration_bins,
+            "min_positives": self.min_positives,
         }
 
     def _ranking_figures(self, scores: Array, truth: NDArray[np.int8]) -> Figures:
@@ -266,7 +273,7 @@ def _per_class(
     }
 
 
-def _count_rows(names: list[str], truth: TruthCounts) -> Figures:
+def _count_rows(names: list[str], truth: TruthCounts, min_positives: int) -> Figures:
     """What the rows hold, and what of it takes no part."""
     images, labels = len(truth.image_counted), len(names)
     without_labels = (truth.image_counted > 0) & (truth.image_positives == 0)
@@ -278,4 +285,8 @@ def _count_rows(names: list[str], truth: TruthCounts) -> Figures:
         "images_without_labels": int(np.count_nonzero(without_labels)),
         "images_left_out": int(np.count_nonzero(truth.image_counted == 0)),
         "classes_without_positives": [label for label, count in zip(names, truth.positives, strict=True) if not count],
+        "min_positives": min_positives,
+        "classes_left_out_of_means": [
+            label for label, count in zip(names, truth.positives, strict=True) if count < min_positives
+        ],
     }

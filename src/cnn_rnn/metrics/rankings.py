@@ -29,30 +29,52 @@ def rank_images(scores: Array, truth: NDArray[np.int8], k: int) -> ImageRankings
     """
     images, labels = scores.shape
     precision_sum, wrong_pairs, coverage = np.zeros((3, images))
-    positives = np.count_nonzero(truth == 1, axis=1)
-    counted = np.count_nonzero(truth >= 0, axis=1)
-    for rows in row_blocks(images, labels * int(positives.max(initial=1))):
-        present = truth[rows] == 1
-        block = np.where(truth[rows] < 0, -np.inf, scores[rows])
-        image, own = np.nonzero(present)  # one line a positive from here on
-        others, score = block[image], block[image, own, None]
-        at_least = others >= score
-        lowest_rank = count_by_row(at_least)
-        rank = count_by_row(others > score) + 1
-        hits = positives_at_least = count_by_row(at_least & present[image])
-        tied = np.flatnonzero(rank != lowest_rank)
-        if len(tied):
-            earlier = np.arange(labels) <= own[tied, None]
-            ahead = (others[tied] > score[tied]) | (at_least[tied] & earlier)
-            hits = positives_at_least.copy()
-            rank[tied], hits[tied] = count_by_row(ahead), count_by_row(ahead & present[image[tied]])
-        length = len(present)
-        precision_sum[rows] = np.bincount(image, np.where(rank <= k, hits / rank, 0), length)
-        wrong_pairs[rows] = np.bincount(image, lowest_rank - positives_at_least, length)
-        np.maximum.at(coverage[rows], image, lowest_rank)
+    positives, counted = np.zeros((2, images), np.int64)
+    for rows in row_blocks(images, labels):
+        states = truth[rows]
+        positives[rows], counted[rows] = count_by_row(states == 1), count_by_row(states >= 0)
+        everything = bool((counted[rows] == labels).all())
+        block = scores[rows] if everything else np.where(states < 0, -np.inf, scores[rows])
+        image, own = np.divmod(np.flatnonzero(states == 1), labels)  # one entry a positive (P,) from here on
+        if not len(image):
+            continue
+        lowest_rank, rank = (
+            np.sort(image * (labels + 1) + ranks) - image * (labels + 1)  # ascending within each image
+            for ranks in _rank_entries(block, image, own)
+        )
+        hits = np.arange(1, len(image) + 1) - (np.cumsum(positives[rows]) - positives[rows])[image]
+        precision_sum[rows] = np.bincount(image, np.where(rank <= k, hits / rank, 0), len(block))
+        last_of_ties = np.append((np.diff(image) > 0) | (np.diff(lowest_rank) > 0), values=True)
+        not_lower = hits[last_of_ties][np.cumsum(last_of_ties) - last_of_ties]
+        wrong_pairs[rows] = np.bincount(image, lowest_rank - not_lower, len(block))
+        coverage[rows][image] = lowest_rank  # of an image's ranks the last, the greatest, stays
     pairs = positives * (counted - positives)
     nothing = counted == 0
     average = np.full(images, np.nan)
     np.divide(precision_sum, np.minimum(positives, k), out=average, where=positives > 0)
     loss = np.divide(wrong_pairs, pairs, out=np.zeros(images), where=pairs > 0)
     return ImageRankings(average, np.where(nothing, np.nan, loss), np.where(nothing, np.nan, coverage))
+
+
+def _rank_entries(
+    scores: Array, image: NDArray[np.int64], own: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The ranks (P,) from 1 of the entries (image, own) of scores (B, C): ties against them, and ties by label id."""
+    labels = scores.shape[1]
+    ascending = np.sort(scores, axis=1).ravel()
+    score = scores[image, own]
+    # a binary search in every row at once: `below` ends as the number of scores that are less
+    below, start = np.zeros(len(score), np.int64), image * labels
+    step = 1 << max(labels - 1, 0).bit_length()
+    while step := step >> 1:
+        ahead = np.minimum(below + step, labels)
+        below = np.where(ascending[start + ahead - 1] < score, ahead, below)
+    lowest_rank = labels - below
+    rank = lowest_rank.copy()
+    following = np.minimum(below + 1, labels - 1)
+    tied = np.flatnonzero((ascending[start + following] == score) & (lowest_rank > 1))
+    for block in row_blocks(len(tied), labels):
+        which = tied[block]
+        others, value = scores[image[which]], score[which, None]
+        rank[which] = count_by_row((others > value) | ((others == value) & (np.arange(labels) <= own[which, None])))
+    return lowest_rank, rank

@@ -1,0 +1,231 @@
+"""Figures as tables: for the terminal, Markdown, CSV and JSON."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnn_rnn.metrics.label_sets import Figures
+from cnn_rnn.metrics.protocols import MAP_AT_K, MEAN_AVERAGE_PRECISION, Column, Protocol, set_columns
+
+UNVERIFIED_MARK = "*"
+UNVERIFIED_NOTE = f"{UNVERIFIED_MARK} as reported, not verified against the publication"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: a name, and figures by heading; the marked ones are unverified."""
+
+    name: str
+    figures: dict[str, float | None]
+    unverified: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of figures under common columns: percentages in text and Markdown, fractions in CSV and JSON."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """The table for a terminal."""
+        cells = self._cells()
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if index == 0 else cell.rjust(width)
+                for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in cells
+        ]
+        lines.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))
+        return "\n".join([self.title, "", *lines, "", *self._all_notes()]).rstrip()
+
+    def markdown(self) -> str:
+        """The table as Markdown."""
+        cells = [[cell.replace("|", "\\|").replace("*", "\\*") for cell in row] for row in self._cells()]
+        rule = [":---", *["---:"] * len(self.columns)]
+        lines = [f"| {' | '.join(row)} |" for row in [cells[0], rule, *cells[1:]]]
+        notes = [f"- {note}".replace(UNVERIFIED_MARK, "\\*") for note in self._all_notes()]
+        return "\n".join([f"**{self.title}**", "", *lines, "", *notes]).rstrip() + "\n"
+
+    def csv(self) -> str:
+        """The table as CSV: full precision, fractions 0..1; the last column names a row's unverified headings."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["method", *(column.heading for column in self.columns), "unverified"])
+        for row in self.rows:
+            figures = [row.figures.get(column.heading) for column in self.columns]
+            writer.writerow(
+                [row.name, *("" if value is None else value for value in figures), " ".join(sorted(row.unverified))]
+            )
+        return out.getvalue()
+
+    def json(self) -> dict[str, Any]:
+        """The table as a dict ready for JSON."""
+        return {
+            "title": self.title,
+            "columns": [column.heading for column in self.columns],
+            "rows": [
+                {"method": row.name, "figures": row.figures, "unverified": sorted(row.unverified)} for row in self.rows
+            ],
+            "notes": list(self.notes),
+        }
+
+    def write(self, folder: str | Path, name: str = "table") -> list[Path]:
+        """The paths of the JSON, Markdown and CSV files that are written into the folder."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        contents = {
+            "json": json.dumps(self.json(), indent=2, ensure_ascii=False) + "\n",
+            "md": self.markdown(),
+            "csv": self.csv(),
+        }
+        paths = [target / f"{name}.{suffix}" for suffix in contents]
+        for path, content in zip(paths, contents.values(), strict=True):
+            path.write_text(content, encoding="utf-8")
+        return paths
+
+    def _cells(self) -> list[list[str]]:
+        """The heading and every row as strings."""
+        return [
+            ["", *(column.heading for column in self.columns)],
+            *([row.name, *(_show(column, row) for column in self.columns)] for row in self.rows),
+        ]
+
+    def _all_notes(self) -> list[str]:
+        """The notes, with one on the mark where it is used."""
+        return [*([UNVERIFIED_NOTE] if any(row.unverified for row in self.rows) else []), *self.notes]
+
+
+def _show(column: Column, row: Row) -> str:
+    """A figure to read."""
+    value = row.figures.get(column.heading)
+    if value is None:
+        return "-"
+    shown = f"{100 * value:.1f}" if column.percent else f"{value:.0f}"
+    return shown + (UNVERIFIED_MARK if column.heading in row.unverified else "")
+
+
+def protocol_table(protocol: Protocol, rows: Mapping[str, Figures]) -> Table:
+    """The protocol's table: the given rows (ours, a baseline) first, then the reported ones.
+
+    Args:
+        protocol: Which columns, notes and published rows.
+        rows: Figures by name of the row, each computed by the protocol's own metrics.
+    """
+    notes = [*protocol.notes]
+    for name, figures in rows.items():
+        check_protocol(protocol, figures)
+        notes += [f"{name}: {note}" for note in count_notes(figures)]
+        images = figures["counts"]["images"]
+        if protocol.test_images is not None and images != protocol.test_images:
+            notes.append(
+                f"{name}: measured on {images} images; the protocol's test part has {protocol.test_images}: "
+                "not comparable with the reported rows"
+            )
+    return Table(
+        title=f"{protocol.name}: {protocol.data}; top {protocol.top_k}",
+        columns=protocol.columns,
+        rows=(
+            *(row for name, figures in rows.items() for row in _measured_rows(protocol, name, figures)),
+            *(Row(f"{row.method}, reported", dict(row.figures), row.unverified) for row in protocol.reported),
+        ),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _measured_rows(protocol: Protocol, name: str, figures: Figures) -> list[Row]:
+    """The row by the protocol's own rules, and one for the sets on the predicted paths where columns ask for sets."""
+    rows = [Row(name, {column.heading: column.value(figures) for column in protocol.columns})]
+    of_sets = [column for column in protocol.columns if column.key[0] == "top_k"]
+    if of_sets and figures["path"] is not None:
+        by_path = {column.heading: Column("", ("path", *column.key[1:])).value(figures) for column in of_sets}
+        rows.append(Row(f"{name}, predicted path", by_path))
+    return rows
+
+
+def check_protocol(protocol: Protocol, figures: Figures) -> None:
+    """Nothing, or a ValueError for figures that were computed under other rules."""
+    found = {
+        "top_k": figures["top_k"]["k"],
+        "map_k": figures["ranking"]["k"],
+        "average_precision_method": figures["average_precision_method"],
+    }
+    for name, value in found.items():
+        if value != getattr(protocol, name):
+            raise ValueError(
+                f"figures with {name} {value!r} in a table of {protocol.name}: expected {getattr(protocol, name)!r}; "
+                "compute them with the protocol's metrics()"
+            )
+
+
+def count_notes(figures: Figures) -> list[str]:
+    """What the figures count and leave out, in sentences."""
+    counts = figures["counts"]
+    notes = [f"{counts['images']} images, {counts['labels']} labels, {counts['positives']} positives."]
+    if counts["left_out"]:
+        notes.append(f"{counts['left_out']} entries are left out.")
+    if counts["images_without_labels"]:
+        notes.append(f"{counts['images_without_labels']} images have no label; MAP@k leaves them out.")
+    if names := counts["classes_left_out_of_means"]:
+        few = (
+            "without positives"
+            if counts["min_positives"] == 1
+            else f"with fewer than {counts['min_positives']} positives"
+        )
+        shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+        notes.append(f"{len(names)} classes {few} take no part in class means: {shown}.")
+    return notes
+
+
+def figures_table(rows: Mapping[str, Figures], title: str = "Figures") -> Table:
+    """A table with a line for every way of choosing the set: by path, by threshold, top k.
+
+    Args:
+        rows: Figures by name of the method.
+        title: What stands above.
+    """
+    depths = {figures["ranking"]["k"] for figures in rows.values()}
+    map_at_k = Column("MAP@" + "/".join(map(str, sorted(depths))), MAP_AT_K.key)
+    lines, notes = [], []
+    for name, figures in rows.items():
+        for block in ("path", "threshold", "top_k"):
+            if figures[block] is None:
+                continue
+            columns = (*set_columns(block), map_at_k, MEAN_AVERAGE_PRECISION)
+            way = {"path": "by path", "threshold": "by threshold", "top_k": f"top {figures['top_k']['k']}"}[block]
+            lines.append(Row(f"{name}, {way}", {column.heading: column.value(figures) for column in columns}))
+        notes += [f"{name}: {note}" for note in count_notes(figures)]
+    methods = sorted({figures["average_precision_method"] for figures in rows.values()})
+    notes.append(f"mAP by {' and '.join(methods)}; C-F1 is the harmonic mean of mean C-P and mean C-R.")
+    return Table(title, (*set_columns("top_k"), map_at_k, MEAN_AVERAGE_PRECISION), tuple(lines), tuple(notes))
+
+
+def class_table(figures: Figures, block: str = "path", names: Sequence[str] | None = None) -> Table:
+    """A table with a line for every class: AP, positives, and precision, recall and F1 of one way of choosing the set.
+
+    Args:
+        figures: What ``compute`` gave.
+        block: ``"path"``, ``"threshold"`` or ``"top_k"``.
+        names: The classes to show, in this order; all where None.
+    """
+    columns = (
+        Column("AP", ("AP",)),
+        Column("positives", ("positives",), percent=False),
+        Column("precision", (block, "precision")),
+        Column("recall", (block, "recall")),
+        Column("F1", (block, "F1")),
+    )
+    per_class = figures["per_class"]
+    rows = [
+        Row(name, {column.heading: column.value(per_class[name]) for column in columns})
+        for name in (per_class if names is None else names)
+    ]
+    return Table(f"By class, sets by {block}", columns, tuple(rows), tuple(count_notes(figures)))
