@@ -151,17 +151,16 @@ def fit_weights(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], sourc
     Raises:
         ValueError: They do not fit; the message names the first tensor that does not.
     """
-    if set(wanted) <= set(state):
-        names = dict(zip(wanted, wanted, strict=True))
-    else:
-        names = dict(zip(wanted, state, strict=False))
+    missing = [name for name in wanted if name not in state]
     surplus = len(state) - len(wanted)
     if not 0 <= surplus <= 2:
         raise ValueError(f"{source} holds {len(state)} tensors, the backbone has {len(wanted)} and a classifier of 2")
+    names = dict(zip(wanted, state if missing else wanted, strict=False))
     for name, given in names.items():
         if state[given].shape != wanted[name].shape:
             raise ValueError(
                 f"{source}: tensor {given!r} {tuple(state[given].shape)} does not fit {name!r} "
                 f"{tuple(wanted[name].shape)}; are these the weights of another model?"
+                + (f" By name it lacks {', '.join(missing[:4])}." if missing else "")
             )
     return {name: state[given] for name, given in names.items()}
