@@ -45,7 +45,7 @@ class CnnRnnConfig(PreTrainedConfig):
             or `aligned`: the order that the model itself prefers at that moment (order-free).
         label_counts: How many training images show each label (C), for the two frequency orders.
         path_loss: Loss of the path: `cross_entropy` of the next label, `remaining_labels` (any label still to come is
-            right), or `none` for a model without a path decoder, the plain baseline.
+            right; it needs the `aligned` order), or `none` for a model without a path decoder, the plain baseline.
         relevance_loss: Loss of the relevance head, or `none` for a model without one, as in the paper.
         path_loss_weight: Weight of the path loss in the sum.
         relevance_loss_weight: Weight of the relevance loss in the sum.
@@ -195,6 +195,14 @@ class CnnRnnConfig(PreTrainedConfig):
                 raise ValueError(
                     f"fusion={self.fusion!r} needs the {part} part, but {part}_loss is 'none': set fusion={there!r}"
                 )
+
+    def validate_path_loss(self) -> None:
+        """Check that training walks the paths that the search will walk."""
+        if self.path_loss == "remaining_labels" and self.label_order != "aligned":
+            raise ValueError(
+                f"path_loss='remaining_labels' leaves the order of a path to the model, but label_order="
+                f"{self.label_order!r} would train on other paths than it walks: set label_order='aligned'"
+            )
 
     def validate_backbone(self) -> None:
         """Refuse a backbone that would be fetched or unpickled while the model is built."""
