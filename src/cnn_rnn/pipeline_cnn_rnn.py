@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import Pipeline
+from transformers import AutoModelForImageClassification, Pipeline
 from transformers.image_utils import load_image
+from transformers.pipelines import PIPELINE_REGISTRY
 
 TASK = "multi-label-image-classification"
 
@@ -113,3 +114,12 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             ],
             "path_score": outputs["path_scores"][0, 0].exp().item(),
         }
+
+
+# Here, not in the package's own registrations, so that a pipeline of a folder's copy can be saved again.
+PIPELINE_REGISTRY.register_pipeline(
+    TASK,
+    pipeline_class=MultiLabelImageClassificationPipeline,
+    pt_model=AutoModelForImageClassification,
+    type="image",
+)
