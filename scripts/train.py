@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from cnn_rnn.training import RunConfigError, Trainer, figures_table, load_run_config
+from cnn_rnn.data import UnreadableImageError
+from cnn_rnn.training import NonFiniteLossError, Trainer, figures_table, load_run_config
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,10 +20,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load_run_config(known.config, overrides)
         trainer = Trainer(config, known.resume)
-    except (RunConfigError, ValueError, OSError) as error:
+        figures = trainer.train()
+    except UnreadableImageError as error:
+        print(f"error: {error}; --data.skip_unreadable true leaves such images out, counted", file=sys.stderr)
+        return 2
+    except (NonFiniteLossError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    figures = trainer.train()
     if trainer.accelerator.is_main_process:
         print(figures_table(figures))
         print(f"saved to {trainer.output_dir}; next: python scripts/validate.py {trainer.output_dir} --help")

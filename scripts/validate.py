@@ -2,10 +2,10 @@
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from cnn_rnn import training
+from cnn_rnn.metrics.predictions import write_predictions
 from cnn_rnn.training.checkpoints import write_json
 
 
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         run = Path(known.model) / "run_config.yaml"
         config = training.load_run_config(run if run.is_file() else None, overrides).data
         models = [training.SavedModel.load(name) for name in (known.model, known.baseline) if name]
-        dataset, dropped = training.load_validation_data(replace(config), known.split)
+        dataset, dropped = training.load_validation_data(config, known.split)
         for saved in models:
             saved.check_labels(dataset)
     except (ValueError, OSError) as error:
@@ -40,6 +40,15 @@ def main(arguments: list[str] | None = None) -> int:
         figures = training.measure(predictions, config_of_model.label_names, config_of_model.thresholds, known.top_k)
         figures |= {"model": saved.name, "data": config.name, "split": known.split, "unreadable_images": dropped}
         write_json(known.output / f"metrics{suffix}.json", figures)
+        stored = training.stored_predictions(
+            predictions,
+            config_of_model.label_names,
+            model=saved.name,
+            data=config.name,
+            split=known.split,
+            thresholds=config_of_model.thresholds,
+        )
+        write_predictions(known.output / f"predictions{suffix}.parquet", stored)
         print(f"\n{saved.name} on {known.split} of {config.name}")
         print(training.figures_table(figures))
     print(f"\nwritten to {known.output}")

@@ -1,9 +1,11 @@
 """What several test files share."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +15,30 @@ def real_data() -> Path:
     if not root:
         pytest.skip("set CNN_RNN_DATA to the folder that holds VOCdevkit/, coco/ and corel5k/")
     return Path(root)
+
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220)}
+
+
+def write_photo_folder(root: Path, count: int = 24) -> Path:
+    """An image folder of small photos, each with a band of colour for every label; every eighth shows none."""
+    for split, images in (("train", count), ("test", count // 2)):
+        folder = root / split
+        folder.mkdir(parents=True)
+        lines = []
+        for index in range(images):
+            labels = [name for bit, name in enumerate(COLOURS) if index % 8 >> bit & 1]
+            picture = Image.new("RGB", (40, 40), (128, 128, 128))
+            for name in labels:
+                top = 12 * list(COLOURS).index(name)
+                picture.paste(COLOURS[name], (0, top, 40, top + 12))
+            picture.save(folder / f"{index:03d}.png")
+            lines.append(json.dumps({"file_name": f"{index:03d}.png", "labels": labels}))
+        (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image folder that a small model learns within seconds; tests only read it."""
+    return write_photo_folder(tmp_path_factory.mktemp("photos"))

@@ -1,12 +1,13 @@
 """The parts of a training run."""
 
-from .evaluation import figures_table, fit_on_held_out, measure
-from .loop import Trainer
+from .evaluation import figures_table, fit_on_held_out, measure, stored_predictions
+from .loop import NonFiniteLossError, Trainer
 from .prediction import Predictions, predict
 from .run_config import RunConfig, RunConfigError, load_run_config
 from .validation import SavedModel, load_validation_data, predict_dataset
 
 __all__ = [
+    "NonFiniteLossError",
     "Predictions",
     "RunConfig",
     "RunConfigError",
@@ -19,4 +20,5 @@ __all__ = [
     "measure",
     "predict",
     "predict_dataset",
+    "stored_predictions",
 ]

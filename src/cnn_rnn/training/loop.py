@@ -217,7 +217,7 @@ class Trainer:
         progress.epoch, progress.batch, progress.loss_sum = progress.epoch + 1, 0, 0.0
         record = {"epoch": progress.epoch, "step": progress.step, "loss": train_loss, **headline}
         progress.history.append(record)
-        best = value > progress.best_value
+        best = value >= progress.best_value  # of equals the last: it was trained longest
         if best:
             progress.best_value, progress.best_epoch = value, progress.epoch
         if self.accelerator.is_main_process:

@@ -1,0 +1,76 @@
+"""Settings: blocks, overrides, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cnn_rnn.training.run_config import RunConfigError, load_run_config
+
+HUB_CONFIGS = sorted((Path(__file__).parents[2] / "hub_configs").glob("*.yaml"))
+
+
+def write(folder: Path, content: str) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def test_the_command_line_overrides_the_file_and_the_file_the_defaults(tmp_path: Path) -> None:
+    path = write(tmp_path, "model: {backbone: resnet18}\ntrain: {epochs: 7, lr: 1.0e-4}\n")
+    config = load_run_config(path, ["--train.epochs", "3", "--model.cell=gru", "--data.root", "photos"])
+    assert (config.train.epochs, config.train.lr, config.train.batch_size) == (3, 1e-4, 64)
+    assert config.model == {"backbone": "resnet18", "cell": "gru"}
+    assert config.data.root == "photos"
+
+
+@pytest.mark.parametrize("value", ["1e-4", "0.0001", "1.0e-4"])
+def test_numbers_may_be_written_in_any_common_way(value: str) -> None:
+    assert load_run_config(None, ["--train.lr", value]).train.lr == 1e-4
+    assert load_run_config(None, ["--model.projection_dropout", "0"]).model == {"projection_dropout": 0.0}
+
+
+def test_the_resolved_settings_repeat_the_run(tmp_path: Path) -> None:
+    config = load_run_config(None, ["--train.lr", "3e-3", "--model.hidden_size", "32", "--data.name", "digits"])
+    config.save(tmp_path / "resolved.yaml")
+    assert load_run_config(tmp_path / "resolved.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--train.epoch", "3"], "train.epoch.*train.epochs"),
+        (["--trian.epochs", "3"], "trian.*train"),
+        (["--model.bakcbone", "resnet18"], "model.backbone"),
+        (["--model.label_counts", "[1]"], "label_counts"),
+        (["--train.epochs", "many"], "train: .*epochs.*int"),
+        (["--train.optimizer", "adam"], "train: .*optimizer.*adamw"),
+        (["--train.epochs"], "no value"),
+        (["epochs=3"], "--block.key value"),
+        (["--train.lr", "[1"], "cannot read the value"),
+    ],
+)
+def test_what_is_not_known_is_named_with_the_way_out(arguments: list[str], message: str) -> None:
+    with pytest.raises(RunConfigError, match=message):
+        load_run_config(None, arguments)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("train: {epochz: 1}", "run.yaml.*train.epochz.*train.epochs"),
+        ("data: [a]", "run.yaml.*'data'.*key: value"),
+        ("- a", "run.yaml must hold the blocks"),
+        ("train: {epochs: 1", "run.yaml is no readable YAML"),
+        ("train: !!python/object/apply:os.getcwd []", "run.yaml is no readable YAML"),
+    ],
+)
+def test_a_file_that_is_wrong_is_named(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(RunConfigError, match=message):
+        load_run_config(write(tmp_path, content))
+
+
+@pytest.mark.parametrize("path", HUB_CONFIGS, ids=lambda path: path.stem)
+def test_every_published_file_is_valid_and_has_the_four_blocks(path: Path) -> None:
+    assert set(yaml.safe_load(path.read_text(encoding="utf-8"))) == {"model", "data", "train", "hub"}
+    load_run_config(path)
