@@ -633,3 +633,20 @@ def test_generate_takes_no_dropout_even_in_training_mode() -> None:
     model.train()
     assert torch.equal(generate(model).path_scores, generate(model).path_scores)
     assert model.training
+
+
+def test_the_search_exports_with_a_free_batch() -> None:
+    class Search(torch.nn.Module):
+        def __init__(self, model: Model) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            output = generate(self.model, pixel_values)
+            return output.logits, output.paths, output.path_scores
+
+    search = Search(model_of()).eval()
+    batch = torch.export.Dim("batch", min=1, max=64)
+    exported = torch.export.export(search, (PIXELS[:3],), dynamic_shapes=({0: batch},), strict=False).module()
+    for size in (1, 4):
+        torch.testing.assert_close(exported(PIXELS[:size]), search(PIXELS[:size]))

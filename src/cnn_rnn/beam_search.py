@@ -106,7 +106,8 @@ def beam_search(
         raise ValueError(f"beam_width and max_path_length must be at least 1, got {beam_width} and {longest}")
     if constraints.min_path_length > longest:
         raise ValueError(f"min_path_length {constraints.min_path_length} exceeds max_path_length {longest}")
-    batch, width, end = len(start), beam_width, constraints.num_labels
+    # A `len` of a tensor would fix the batch of an exported model, its shape does not.
+    batch, width, end = start.shape[0], beam_width, constraints.num_labels
 
     # All K walks of an image are one and the same before the first step: only the first of them counts.
     scores = torch.full((batch, width), -torch.inf, device=start.device)

@@ -297,9 +297,9 @@ class CnnRnnForImageClassification(PreTrainedModel):
             return logits[:, 0].unflatten(0, shape), tuple(tensor.unflatten(0, shape) for tensor in flat)
 
         state = tuple(
-            tensor.unflatten(0, (len(features), beam_width)) for tensor in decoder.recurrent.initial_state(image)
+            tensor.unflatten(0, (features.shape[0], beam_width)) for tensor in decoder.recurrent.initial_state(image)
         )
-        start = torch.full((len(features),), self.config.start_id, device=features.device)
+        start = torch.full((features.shape[0],), self.config.start_id, device=features.device)
         training = decoder.training
         decoder.eval()  # a walk is taken without dropout, also where training asks for one
         result = beam_search(step, state, start, constraints, beam_width)

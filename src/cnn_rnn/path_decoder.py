@@ -47,7 +47,7 @@ class RecurrentLayer(nn.Module):
 
     def initial_state(self, like: Tensor) -> State:
         """State of all zeros, of the dtype and device of `like` (N, ...)."""
-        return (like.new_zeros(len(like), self.hidden_size),) * self.num_states
+        return (like.new_zeros(like.shape[0], self.hidden_size),) * self.num_states
 
     def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Outputs (N, T, H) for inputs (N, T, E), and the state behind the last step."""
