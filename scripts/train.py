@@ -20,18 +20,24 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load_run_config(known.config, overrides)
         trainer = Trainer(config, known.resume)
+    except (UnreadableImageError, ValueError, OSError) as error:
+        return fail(error)
+    try:
         figures = trainer.train()
-    except UnreadableImageError as error:
-        print(f"error: {error}; --data.skip_unreadable true leaves such images out, counted", file=sys.stderr)
-        return 2
-    except (NonFiniteLossError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except (UnreadableImageError, NonFiniteLossError) as error:
+        return fail(error)
     if trainer.accelerator.is_main_process:
         print(figures_table(figures))
         print(f"saved to {trainer.output_dir}; next: python scripts/validate.py {trainer.output_dir} --help")
     trainer.accelerator.end_training()
     return 0
+
+
+def fail(error: Exception) -> int:
+    """Say what is wrong in one line, and the way out."""
+    hint = "; --data.skip_unreadable true leaves such images out, counted"
+    print(f"error: {error}{hint if isinstance(error, UnreadableImageError) else ''}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":
