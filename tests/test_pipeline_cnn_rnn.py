@@ -84,7 +84,9 @@ def test_images_come_in_any_form_alone_or_in_a_list(own: Any, tmp_path: Path) ->
     image.save(tmp_path / "photo.png")
     expected = own(image)
     assert own(str(tmp_path / "photo.png")) == own(tmp_path / "photo.png") == expected
-    assert by_label(own(np.array(image))) == pytest.approx(by_label(expected), abs=1e-6)
+    assert own(np.array(image)) == expected
+    assert own(np.array(image.convert("L"))) == own(image.convert("L"))
+    assert own(np.array(image.convert("RGBA"))) == expected
     images = [photo(seed) for seed in range(5)]
     alone = [own(each) for each in images]
     for batch_size in (1, 2, 5):
@@ -176,6 +178,11 @@ def test_an_unreadable_image_is_named(own: Any, tmp_path: Path) -> None:
     for path in (cut, text, tmp_path / "missing.jpg"):
         with pytest.raises(ValueError, match=path.name):
             own(str(path))
+
+
+def test_an_array_of_fractions_is_refused_not_taken_for_a_black_image(own: Any) -> None:
+    with pytest.raises(ValueError, match=r"is no readable image: Cannot handle this data type.*f4"):
+        own(np.full((40, 50, 3), 0.5, dtype=np.float32))
 
 
 def test_a_model_without_a_path_decoder_has_labels_but_no_paths() -> None:

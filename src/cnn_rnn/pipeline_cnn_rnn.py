@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from transformers import AutoModelForImageClassification, Pipeline
 from transformers.image_utils import load_image
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -15,8 +16,8 @@ TASK = "multi-label-image-classification"
 class MultiLabelImageClassificationPipeline(Pipeline):
     """Labels of an image: `pipeline("multi-label-image-classification", model=...)`.
 
-    Each image, a path, a URL, a PIL image or an array, gives `[{"label": ..., "score": ...}, ...]`, best first, where
-    the score is the label's probability. With `return_path=True` it gives
+    Each image, a path, a URL, a PIL image or an array (h, w, 3) of bytes, gives `[{"label": ..., "score": ...}, ...]`,
+    best first, where the score is the label's probability. With `return_path=True` it gives
     `{"labels": [...as above...], "path": [{"label": ..., "score": ...}, ...], "path_score": ...}`: the labels of the
     most probable path in the order they were walked, each with the probability of its step, and that of the path.
     """
@@ -65,12 +66,12 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         Raises:
             ValueError: There is no image, or it cannot be read; the message names it.
         """
-        if not isinstance(image, np.ndarray | torch.Tensor):
-            source = str(image) if isinstance(image, Path) else image
-            try:
-                image = load_image(source, timeout=timeout)
-            except (OSError, ValueError) as error:
-                raise ValueError(f"{str(source)[:300]!r} is no readable image: {error}") from error
+        source = str(image) if isinstance(image, Path) else image
+        try:
+            # PIL refuses arrays of fractions, which the processor would take for nearly black images.
+            image = load_image(Image.fromarray(image) if isinstance(image, np.ndarray) else source, timeout=timeout)
+        except (OSError, TypeError, ValueError) as error:
+            raise ValueError(f"{str(source)[:300]!r} is no readable image: {error}") from error
         return dict(self.image_processor(images=image, return_tensors="pt").to(self.dtype))
 
     def _forward(
