@@ -35,7 +35,7 @@ class Table:
 
     def text(self) -> str:
         """The table for a terminal."""
-        cells = self._cells()
+        cells = self.cells()
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = [
             "  ".join(
@@ -45,14 +45,14 @@ class Table:
             for row in cells
         ]
         lines.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))
-        return "\n".join([self.title, "", *lines, "", *self._all_notes()]).rstrip()
+        return "\n".join([self.title, "", *lines, "", *self.all_notes()]).rstrip()
 
     def markdown(self) -> str:
         """The table as Markdown."""
-        cells = [[cell.replace("|", "\\|").replace("*", "\\*") for cell in row] for row in self._cells()]
+        cells = [[cell.replace("|", "\\|").replace("*", "\\*") for cell in row] for row in self.cells()]
         rule = [":---", *["---:"] * len(self.columns)]
         lines = [f"| {' | '.join(row)} |" for row in [cells[0], rule, *cells[1:]]]
-        notes = [f"- {note}".replace(UNVERIFIED_MARK, "\\*") for note in self._all_notes()]
+        notes = [f"- {note}".replace(UNVERIFIED_MARK, "\\*") for note in self.all_notes()]
         return "\n".join([f"**{self.title}**", "", *lines, "", *notes]).rstrip() + "\n"
 
     def csv(self) -> str:
@@ -92,14 +92,14 @@ class Table:
             path.write_text(content, encoding="utf-8")
         return paths
 
-    def _cells(self) -> list[list[str]]:
+    def cells(self) -> list[list[str]]:
         """The heading and every row as strings."""
         return [
             ["", *(column.heading for column in self.columns)],
             *([row.name, *(_show(column, row) for column in self.columns)] for row in self.rows),
         ]
 
-    def _all_notes(self) -> list[str]:
+    def all_notes(self) -> list[str]:
         """The notes, with one on the mark where it is used."""
         return [*([UNVERIFIED_NOTE] if any(row.unverified for row in self.rows) else []), *self.notes]
 
