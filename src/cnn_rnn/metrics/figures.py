@@ -1,7 +1,8 @@
 """The pictures of a report, drawn with matplotlib: how well each label is found, and whether scores can be trusted."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 INSTALL = "pip install 'cnn-rnn[report]'"
 BLUE, ORANGE, GREY, INK = "#2b6cb0", "#dd6b20", "#a0aec0", "#1a202c"
 HIGHLIGHTS = ("#2f855a", "#38a169", "#68d391", "#c53030", "#e53e3e", "#fc8181")  # three best, three worst
@@ -21,24 +25,41 @@ MAX_NAMED_BARS = 100
 CURVE_POINTS = 200
 
 
-def new_figure(width: float, height: float, columns: int = 1, **options: Any) -> "tuple[Figure, Sequence[Axes]]":
-    """An empty figure that no window will show, and its axes.
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """The drawing function, with the report's type size and without frames around the axes.
 
     Raises:
-        ImportError: matplotlib is not installed.
+        ImportError: on drawing, where matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(f"pictures need matplotlib: {INSTALL}") from error
-    style: Any = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "axes.titlesize": 10}
-    with rc_context(style):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(1, columns, squeeze=False, **options)[0]
-    return figure, axes
+
+    @wraps(draw)
+    def draw_styled(*arguments: P.args, **options: P.kwargs) -> R:
+        try:
+            from matplotlib import rc_context
+        except ImportError as error:
+            raise ImportError(f"pictures need matplotlib: {INSTALL}") from error
+        style: Any = {
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 10,
+            "font.size": 9,
+            "svg.hashsalt": "cnn-rnn",  # the same picture is the same file
+        }
+        with rc_context(style):
+            return draw(*arguments, **options)
+
+    return draw_styled
 
 
+def new_figure(width: float, height: float, columns: int = 1, **options: Any) -> "tuple[Figure, Sequence[Axes]]":
+    """An empty figure that no window will show, and its axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(1, columns, squeeze=False, **options)[0]
+
+
+@styled
 def precision_recall_figure(scores: Array, truth: NDArray[np.int8], names: Sequence[str]) -> "Figure":
     """Precision against recall: every class faintly, the best and worst by name, and all labels together."""
     figure, (axis,) = new_figure(7.2, 4.6)
@@ -65,6 +86,7 @@ def precision_recall_figure(scores: Array, truth: NDArray[np.int8], names: Seque
     return figure
 
 
+@styled
 def class_bars_figure(
     average_precisions: Sequence[float | None], frequencies: Sequence[int], names: Sequence[str], where: str
 ) -> "Figure":
@@ -91,6 +113,8 @@ def class_bars_figure(
         axis.set_xticks([])
         axis.set_xlabel(f"{len(order)} classes, the most frequent first")
     counts = axis.twinx()
+    counts.spines["right"].set_visible(True)
+    counts.spines["right"].set_color(ORANGE)
     counts.plot(places, [frequencies[index] for index in order], color=ORANGE, marker=".", markersize=3, linewidth=1)
     counts.set_yscale("symlog", linthresh=1)
     counts.set_ylim(bottom=0)
@@ -99,18 +123,26 @@ def class_bars_figure(
     return figure
 
 
+@styled
 def co_occurrence_figure(
-    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], names: Sequence[str], most: int = 25
-) -> "Figure":
+    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], names: Sequence[str], most: int = 25, fewest: int = 5
+) -> "Figure | None":
     """How often a label comes with another, in truth, in predictions, and what is predicted too often or too rarely.
+
+    None where fewer than two labels are frequent enough.
 
     Args:
         truth: (N, C) labels that are present.
         predicted: (N, C) labels that are predicted.
         names: C names.
         most: How many labels are shown, the most frequent ones.
+        fewest: How many images a label needs to be shown; with fewer, its shares would say little.
     """
-    shown = np.argsort(-truth.sum(axis=0), kind="stable")[:most]
+    counts = truth.sum(axis=0)
+    shown = np.argsort(-counts, kind="stable")[:most]
+    shown = shown[counts[shown] >= fewest]
+    if len(shown) < 2:
+        return None
     shares = [_conditional_shares(sets[:, shown]) for sets in (truth, predicted)]
     size = 0.16 * len(shown) + 1.7
     figure, axes = new_figure(3 * size + 0.6, size + 0.6, columns=3, sharey=True)
@@ -136,6 +168,7 @@ def co_occurrence_figure(
     return figure
 
 
+@styled
 def reliability_figure(scores: Array, truth: NDArray[np.int8], bins: int = 15) -> "Figure | None":
     """Predicted probability against how often it came true; None where the scores are no probabilities."""
     parts = [class_reliability(counted, positives, bins) for counted, positives in sorted_classes(scores, truth)]

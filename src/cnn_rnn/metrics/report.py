@@ -133,7 +133,8 @@ def write_report(
             _picture(class_bars_figure(average_precisions, frequencies, names, counted)),
         )
     )
-    sections.append(_co_occurrence_section(predictions, figures))
+    if (together := _co_occurrence_section(predictions, figures)) is not None:
+        sections.append(together)
     reliability = reliability_figure(scores, truth)
     if reliability is not None:
         sections.append(
@@ -200,10 +201,12 @@ def _table_section(tables: Sequence[Table], figures: Figures) -> Section:
     ]
     classes = class_table(figures, block)
     shown.append({"title": f"every class, sets by {block}", "cells": classes.cells(), "notes": [], "folded": True})
-    return Section("figures", "Figures", " · ".join(table.title for table in tables), tables=shown)
+    ways = "By path: the labels of the most probable walk. By threshold: those whose score reaches their threshold."
+    text = f"{' · '.join(table.title for table in tables)}. {ways} Top k: those with the highest scores."
+    return Section("figures", "Figures", text, tables=shown)
 
 
-def _co_occurrence_section(predictions: StoredPredictions, figures: Figures) -> Section:
+def _co_occurrence_section(predictions: StoredPredictions, figures: Figures) -> Section | None:
     """Which labels come together, in truth and in predicted sets."""
     sets, way = predictions.path_sets, "on the predicted paths"
     if sets is None:
@@ -212,11 +215,14 @@ def _co_occurrence_section(predictions: StoredPredictions, figures: Figures) -> 
             "at or above the threshold",
         )
     picture = co_occurrence_figure(predictions.truth == 1, sets & (predictions.truth >= 0), predictions.label_names)
+    if picture is None:
+        return None
     return Section(
         "together",
         "Labels that come together",
-        f"For the most frequent labels: of the images with the row's label, how many also have the column's. Predicted "
-        f"are the labels {way}. Red on the right: put together too often; blue: too rarely.",
+        "For the most frequent labels, each on at least 5 images: of the images with the row's label, how many also "
+        f"have the column's. Predicted are the labels {way}. Red on the right: put together too often; blue: too "
+        "rarely.",
         _picture(picture),
     )
 
@@ -260,13 +266,12 @@ def _card(example: Example) -> dict[str, Any]:
 
 
 def overlay(image: Image.Image, looked_at: NDArray[np.float32]) -> Image.Image:
-    """The image, dark where the map (h, w) is 0 and in its own colours, warmed, where it is 1."""
-    strength = Image.fromarray((255 * np.clip(looked_at, 0, 1)).astype(np.uint8)).resize(
-        image.size, Image.Resampling.BICUBIC
-    )
-    weight = np.asarray(strength, np.float32)[..., None] / 255
+    """The image, dark and grey where the map (h, w) is 0, in its own colours, warmed, where it is 1."""
+    levels = Image.fromarray((255 * np.clip(looked_at, 0, 1)).astype(np.uint8))
+    weight = np.asarray(levels.resize(image.size, Image.Resampling.BICUBIC), np.float32)[..., None] / 255
     pixels = np.asarray(image.convert("RGB"), np.float32)
-    shown = pixels * (0.25 + 0.75 * weight) + weight**2 * np.array([60.0, 25.0, -20.0])
+    grey = pixels.mean(axis=2, keepdims=True) * 0.35 + 20
+    shown = grey + weight * (pixels * 1.1 + np.array([40.0, 15.0, -10.0]) - grey)
     return Image.fromarray(np.clip(shown, 0, 255).astype(np.uint8))
 
 

@@ -1,14 +1,16 @@
-"""What the network looked at for each label of a path: Grad-CAM, or input gradients, from the captum library."""
+"""What the network says of one image, and where it looked: Grad-CAM, or input gradients, from the captum library."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from cnn_rnn.metrics.figures import INSTALL
+from cnn_rnn.metrics.report import Example, Step
 
 
 class StepMaps(NamedTuple):
@@ -16,6 +18,40 @@ class StepMaps(NamedTuple):
 
     maps: NDArray[np.float32]  # (T, h, w) 0..1, as large as the pixel values
     method: str
+
+
+def walk_example(model: Any, processor: Any, row: Mapping[str, Any]) -> tuple[Example, str]:
+    """An image with its truth, the best path and what was looked at for each step, and how that was found.
+
+    Args:
+        model: A model in evaluation mode.
+        processor: Its image processor, whose mean and standard deviation undo the normalisation.
+        row: ``pixel_values`` (3, h, w), multi-hot ``labels`` (C,), negative where left out, and ``image_id``.
+    """
+    names = model.config.label_names
+    pixel_values = row["pixel_values"][None].to(model.device)
+    output = model.generate(pixel_values)
+    path = [label for label in output.paths[0, 0].tolist() if label < len(names)]
+    probabilities = output.step_scores[0, 0].exp().tolist()
+    found = explain_path(model, pixel_values, path)
+    steps = [Step(names[label], probabilities[step], found.maps[step]) for step, label in enumerate(path)]
+    if len(path) < len(probabilities):
+        steps.append(Step(None, probabilities[len(path)]))
+    labels = row["labels"].tolist()
+    example = Example(
+        name=str(row["image_id"]),
+        image=show_pixels(row["pixel_values"], processor.image_mean, processor.image_std),
+        truth=[name for name, label in zip(names, labels, strict=True) if label == 1],
+        steps=steps,
+        left_out=[name for name, label in zip(names, labels, strict=True) if label < 0],
+    )
+    return example, found.method
+
+
+def show_pixels(pixel_values: Tensor, mean: Sequence[float], std: Sequence[float]) -> Image.Image:
+    """The image as the network saw it, from normalised pixel values (3, h, w)."""
+    plain = pixel_values.cpu() * torch.tensor(std)[:, None, None] + torch.tensor(mean)[:, None, None]
+    return Image.fromarray((255 * plain).round().clamp(0, 255).byte().permute(1, 2, 0).numpy())
 
 
 def explain_path(model: Any, pixel_values: Tensor, path: Sequence[int]) -> StepMaps:
@@ -69,11 +105,16 @@ def explain_path(model: Any, pixel_values: Tensor, path: Sequence[int]) -> StepM
 
 
 def last_feature_map(backbone: nn.Module, pixel_values: Tensor) -> nn.Module | None:
-    """The last module that puts out a map (B, D, h', w') of the image's proportions; None where there is none."""
+    """The last module that puts out a map (B, D, h', w') of the image's proportions.
+
+    None where there is none, or where tokens (B, N, D) come after it, as in a transformer behind its patches.
+    """
     height, width = pixel_values.shape[-2:]
     found: list[nn.Module] = []
 
     def note(module: nn.Module, _inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.dim() == 3:
+            found.clear()
         if isinstance(output, Tensor) and output.dim() == 4 and min(output.shape[2:]) > 1:
             rows, columns = output.shape[2:]
             if abs(rows * width - columns * height) <= max(height, width):
