@@ -15,7 +15,7 @@ from .prediction import Predictions
 
 logger = logging.getLogger(__name__)
 
-FEWEST_POSITIVES = 20  # held-out images a label needs for a threshold of its own; with fewer it would be noise
+FEWEST_POSITIVES = 50  # held-out images a label needs for a threshold of its own; with fewer it would be noise
 
 
 def measure(
