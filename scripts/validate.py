@@ -112,9 +112,8 @@ def title_of(stored: StoredPredictions) -> str:
 
 def comparison_text(compared: dict[str, Any]) -> str:
     """The paired comparison of the headline figures as lines to read, in percentage points."""
-    lines = [
-        f"model less baseline, {compared['images']} images, {compared['samples']} paired bootstrap samples, thresholds 0.5:"
-    ]
+    images, samples = compared["images"], compared["samples"]
+    lines = [f"model less baseline, {images} images, {samples} paired bootstrap samples, sets by threshold at 0.5:"]
     for name in ("mAP", "path.OF1", "path.CF1", "threshold.OF1", "threshold.CF1", "top_k.OF1", "top_k.CF1"):
         found = compared["figures"].get(name)
         if found and found["difference"] is not None:
