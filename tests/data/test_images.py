@@ -1,17 +1,21 @@
 """Decoding: odd files come out right, broken ones are refused by name."""
 
+import contextlib
 import io
 import struct
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from datasets import Dataset
 from PIL import Image
 
-from cnn_rnn.data import UnreadableImageError, build_dataset, decode_image, drop_unreadable
+from cnn_rnn.data import UnreadableImageError, build_dataset, decode_image, decode_pixels, drop_unreadable
 from cnn_rnn.data.schema import image_paths, label_lists_from_matrix
 
 
@@ -112,14 +116,70 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-@pytest.mark.parametrize("small", [False, True])
-def test_a_broken_file_is_refused_by_name(tmp_path: Path, name: str, small: bool) -> None:
+@pytest.mark.parametrize("decode", [decode_image, partial(decode_image, least_size=1), decode_pixels])
+def test_a_broken_file_is_refused_by_name(tmp_path: Path, name: str, decode: Callable[..., Any]) -> None:
     path = tmp_path / name
     path.write_bytes(BROKEN[name])
     with pytest.raises(UnreadableImageError, match=rf"{name}: cannot be decoded"):
-        decode_image({"path": str(path), "bytes": None}, small=small)
+        decode({"path": str(path), "bytes": None})
     with pytest.raises(UnreadableImageError, match="row 7: cannot be decoded"):
-        decode_image(BROKEN[name], "row 7", small=small)
+        decode(BROKEN[name], "row 7")
+
+
+def test_the_path_of_a_stream_is_read_where_it_lies() -> None:
+    with fsspec.open("memory://photos/a.png", "wb") as file:
+        file.write(encode(ramp()))
+    for decode in (decode_image, decode_pixels):
+        assert np.asarray(decode({"path": "memory://photos/a.png", "bytes": None})).size == 24 * 32 * 3
+        with pytest.raises(UnreadableImageError, match=r"memory://photos/gone\.png: cannot be read"):
+            decode({"path": "memory://photos/gone.png", "bytes": None})
+
+
+def odd_images() -> dict[str, bytes]:
+    """One image of each kind that the fast way must either decode alike or leave to Pillow."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 70, 3), dtype=np.uint8))
+    return {
+        "jpeg": encode(noise, "JPEG", quality=90),
+        "progressive": encode(noise, "JPEG", progressive=True),
+        "subsampled": encode(noise, "JPEG", subsampling=2),
+        "grey": encode(noise.convert("L"), "JPEG"),
+        "cmyk": encode(noise.convert("CMYK"), "JPEG"),
+        "turned": encode(noise, "JPEG", exif=turned),
+        "comment": encode(noise, "JPEG", comment=b"x" * 60_000),
+        "png": encode(noise),
+        "transparent": encode(noise.convert("RGBA")),
+        "webp": encode(noise, "WEBP"),
+    }
+
+
+@pytest.mark.parametrize("kind", odd_images())
+def test_fast_pixels_are_those_of_the_picture(kind: str) -> None:
+    content = odd_images()[kind]
+    picture = np.asarray(decode_image(content))
+    np.testing.assert_array_equal(decode_pixels(content).permute(1, 2, 0), picture)
+
+
+def test_a_large_jpeg_comes_out_smaller_but_never_below_the_least_size() -> None:
+    content = encode(ramp().resize((640, 400)), "JPEG")
+    sizes = {least: tuple(decode_pixels(content, least_size=least).shape[1:]) for least in (50, 51, 150, 201, 999)}
+    assert sizes == {50: (50, 80), 51: (100, 160), 150: (200, 320), 201: (400, 640), 999: (400, 640)}
+    small = decode_pixels(content, least_size=50).float()
+    whole = decode_pixels(content).float().unfold(1, 8, 8).unfold(2, 8, 8).mean((3, 4))
+    np.testing.assert_allclose(small, whole, atol=4)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_spoilt_bytes_never_raise_anything_else(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    for content in odd_images().values():
+        spoilt = bytearray(content)
+        for place in random.integers(0, min(len(spoilt), 700), 4):
+            spoilt[place] = random.integers(256)
+        for decode in (decode_image, decode_pixels):
+            with contextlib.suppress(UnreadableImageError):
+                decode(bytes(spoilt))
 
 
 def test_a_row_without_image_says_so() -> None:

@@ -51,7 +51,9 @@ def test_whole_and_streamed_rows_are_those_that_were_written(tmp_path: Path, sce
     assert [row["image_id"] for row in stream] == scenes["train"]["image_id"][:]
 
 
-def test_a_stream_trains_and_evaluates_with_workers(tmp_path: Path, scenes: DatasetDict) -> None:
+def test_a_stream_trains_and_evaluates_with_workers(
+    tmp_path: Path, scenes: DatasetDict, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = write_parquet(scenes, tmp_path / "out", shard_bytes=200_000)
     transform = EvalTransform(ViTImageProcessor(size={"height": 16, "width": 16}))
     stream = load_hub(str(folder), split="train", streaming=True)
@@ -64,6 +66,7 @@ def test_a_stream_trains_and_evaluates_with_workers(tmp_path: Path, scenes: Data
     examples = prepare_examples(scenes["train"], transform)
     pixels = {i: row for batch in batches for i, row in zip(batch["image_id"], batch["pixel_values"], strict=True)}
     assert torch.equal(pixels["train-00003"], examples[3]["pixel_values"])
+    monkeypatch.setattr("time.sleep", lambda _: None)  # datasets rests five seconds after a shuffled stream
     shuffled = prepare_examples(stream.shuffle(seed=1, buffer_size=50), transform)
     assert sorted(row["image_id"] for row in shuffled) == sorted(scenes["train"]["image_id"])
 

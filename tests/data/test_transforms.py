@@ -1,5 +1,6 @@
 """Rows to tensors: evaluation is the image processor itself, training only adds chance."""
 
+import io
 import pickle
 from typing import Any
 
@@ -65,6 +66,31 @@ def test_flips_can_be_switched_off_and_chance_follows_the_seed() -> None:
         drawn.append(strong(image))
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
+
+
+def test_bytes_normalised_by_the_batch_are_the_same_pixel_values() -> None:
+    processor = ViTImageProcessor(size={"height": 32, "width": 24}, image_mean=MEAN, image_std=STD)
+    options: dict[str, Any] = {"color_jitter": 0.3, "random_erasing": 0.5}
+    floats, octets = TrainTransform(processor, **options), TrainTransform(processor, as_bytes=True, **options)
+    batches = []
+    for transform in (floats, octets):
+        torch.manual_seed(0)
+        batches.append(torch.stack([transform(picture()) for _ in range(4)]))
+    assert batches[1].dtype == torch.uint8
+    assert torch.equal(octets.to_pixel_values(batches[1]), batches[0])
+    room = torch.empty(6, 3, 32, 24)
+    assert torch.equal(octets.to_pixel_values(batches[1], out=room), batches[0])
+    assert torch.equal(room[:4], batches[0])
+
+
+def test_a_large_photo_is_read_no_larger_than_the_smallest_crop_needs() -> None:
+    processor = ViTImageProcessor(size={"height": 32, "width": 32})
+    transform = TrainTransform(processor, scale=(0.5, 1.0), ratio=(0.75, 4 / 3))
+    buffer = io.BytesIO()
+    Image.new("RGB", (4000, 3000), "red").save(buffer, "JPEG")
+    pixels = transform.decode(buffer.getvalue(), "photo")
+    assert pixels.shape == (3, 375, 500)
+    assert transform.least_size >= 32 / (0.5 * 0.75) ** 0.5
 
 
 def test_multi_hot_marks_present_absent_and_left_out() -> None:

@@ -4,7 +4,7 @@ from .adapt import Columns, to_schema
 from .coco import load_coco
 from .digits import load_digits
 from .image_folder import load_image_folder
-from .images import UnreadableImageError, decode_image
+from .images import UnreadableImageError, decode_image, decode_pixels
 from .nus_wide import load_nus_wide
 from .parquet import write_parquet
 from .schema import build_dataset, label_counts, label_features, label_matrix, label_names
@@ -24,6 +24,7 @@ __all__ = [
     "build_dataset",
     "collate",
     "decode_image",
+    "decode_pixels",
     "drop_unreadable",
     "label_counts",
     "label_features",

@@ -59,10 +59,12 @@ def _rows_to_schema(data: Dataset, columns: Columns, names: list[str]) -> Datase
         raise ValueError(f"no image column {columns.image!r}; the columns are {', '.join(data.column_names)}")
     labelled = columns.labels in data.column_names
     present = _presence_of_lists(data, columns, names) if labelled else _presence_of_columns(data, names)
+    features = label_features(names, "difficult" in data.column_names)
+    if data.features == features:
+        return data
     added = {"image_id": _image_ids(data, columns.image_id), "labels": label_lists_from_matrix(present)}
     if "difficult" in data.column_names:
         added["difficult"] = label_lists(data, "difficult")
-    features = label_features(names, "difficult" in added)
     rows = data.select_columns([columns.image]).rename_columns({columns.image: "image"}).cast_column("image", Image())
     for name, column in added.items():
         rows = rows.add_column(name, column, feature=features[name])

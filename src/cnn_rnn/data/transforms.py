@@ -4,6 +4,7 @@ Everything that the backbone expects (size, mean, standard deviation, interpolat
 that is saved with the model. Evaluation calls that very processor, so it cannot differ from what users run.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -11,15 +12,17 @@ import torch
 from datasets import Dataset, Image, IterableDataset
 from PIL.Image import Image as Picture
 from torch import Tensor
+from torch.utils.data import default_collate
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
 from transformers.image_utils import pil_torch_interpolation_mapping
 
-from .images import decode_image, image_name
+from .images import decode_image, decode_pixels, image_name
 from .schema import label_names
 
 LEFT_OUT = -100.0  # a label that neither counts as present nor as absent
 
-Transform = Callable[[Picture], Tensor]
+Transform = Callable[[Any], Tensor]  # of a Pillow picture, or of what the transform's own ``decode`` returns
 Example = dict[str, Any]
 D = TypeVar("D", Dataset, IterableDataset)
 
@@ -48,7 +51,9 @@ class TrainTransform:
         horizontal_flip: How often a picture is mirrored, 0..1; 0 where left and right matter, as in digits.
         color_jitter: How strongly brightness, contrast and saturation vary, 0 for not at all.
         rand_augment: Magnitude 0..30 of two random operations (RandAugment), 0 for none.
-        random_erasing: How often a rectangle is blanked, 0..1.
+        random_erasing: How often a rectangle is filled with the mean colour, 0..1.
+        as_bytes: Give pixels of 0..255 as bytes, and let ``to_pixel_values`` normalise each whole batch on the device:
+            a quarter of the traffic between workers and training.
     """
 
     def __init__(
@@ -61,30 +66,52 @@ class TrainTransform:
         color_jitter: float = 0.0,
         rand_augment: int = 0,
         random_erasing: float = 0.0,
+        as_bytes: bool = False,
     ) -> None:
-        interpolation = pil_torch_interpolation_mapping[processor.resample]
-        steps: list[torch.nn.Module] = [
-            v2.PILToTensor(),
-            v2.RandomResizedCrop(input_size(processor), scale, ratio, interpolation=interpolation, antialias=True),
-        ]
-        if horizontal_flip:
-            steps.append(v2.RandomHorizontalFlip(horizontal_flip))
+        self.size = input_size(processor)
+        self.interpolation = pil_torch_interpolation_mapping[processor.resample]
+        self.crop = v2.RandomResizedCrop(self.size, scale, ratio)
+        self.horizontal_flip = horizontal_flip
+        steps: list[torch.nn.Module] = []
         if rand_augment:
             steps.append(v2.RandAugment(magnitude=rand_augment, interpolation=v2.InterpolationMode.BILINEAR))
         if color_jitter:
             steps.append(v2.ColorJitter(color_jitter, color_jitter, color_jitter))
-        steps += [
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(list(processor.image_mean), list(processor.image_std)),
-        ]
         if random_erasing:
-            steps.append(v2.RandomErasing(random_erasing))
-        self.steps = v2.Compose(steps)
+            steps.append(v2.RandomErasing(random_erasing, value=[round(255 * mean) for mean in processor.image_mean]))
+        self.changes = v2.Compose(steps) if steps else None
+        self.as_bytes = as_bytes
+        self.mean = 255 * torch.tensor(processor.image_mean).view(3, 1, 1)
+        self.scale = 1 / (255 * torch.tensor(processor.image_std).view(3, 1, 1))
+        # the smallest crop of an image of this size still has as many pixels as it will be resized to
+        self.least_size = math.ceil(max(self.size) / math.sqrt(scale[0] * min(ratio[0], 1 / ratio[1])))
 
-    def __call__(self, picture: Picture) -> Tensor:
-        """Pixel values (3, h, w)."""
-        pixel_values: Tensor = self.steps(picture)
-        return pixel_values
+    def decode(self, image: Any, name: str) -> Tensor:
+        """Pixels (3, H, W) of 0..255; a JPEG far larger than needed is read at a fraction of its size."""
+        return decode_pixels(image, name, least_size=self.least_size)
+
+    def __call__(self, picture: Picture | Tensor) -> Tensor:
+        """Pixel values (3, h, w) of a picture or of its pixels (3, H, W); bytes where ``as_bytes`` says so."""
+        pixels: Tensor = picture if isinstance(picture, Tensor) else functional.pil_to_tensor(picture)
+        box = self.crop.make_params([pixels])
+        pixels = functional.resized_crop(
+            pixels, **box, size=list(self.size), interpolation=self.interpolation, antialias=True
+        )
+        if self.horizontal_flip and torch.rand(()) < self.horizontal_flip:
+            pixels = functional.horizontal_flip(pixels)
+        if self.changes:
+            pixels = self.changes(pixels)
+        return pixels if self.as_bytes else self.to_pixel_values(pixels)
+
+    def to_pixel_values(self, pixels: Tensor, out: Tensor | None = None) -> Tensor:
+        """Pixels of 0..255 (..., 3, h, w), normalised as the processor does it.
+
+        Args:
+            pixels: One image or a batch, on any device.
+            out: Where to write, if the memory of an earlier batch may be used again.
+        """
+        values = torch.empty(pixels.shape, device=pixels.device) if out is None else out[: len(pixels)]
+        return values.copy_(pixels).sub_(self.mean.to(pixels.device)).mul_(self.scale.to(pixels.device))
 
 
 def input_size(processor: Any) -> tuple[int, int]:
@@ -115,9 +142,10 @@ class _ToExamples:
 
     def __call__(self, rows: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         left_out = rows.get("difficult") or [()] * len(rows["image"])
+        decode = getattr(self.transform, "decode", decode_image)
         return {
             "pixel_values": [
-                self.transform(decode_image(image, image_name(image, image_id)))
+                self.transform(decode(image, image_name(image, image_id)))
                 for image, image_id in zip(rows["image"], rows["image_id"], strict=True)
             ],
             "labels": [
@@ -145,7 +173,8 @@ def prepare_examples(dataset: D, transform: Transform) -> D:
 def collate(examples: Sequence[Example]) -> dict[str, Any]:
     """A batch ``{pixel_values (B, 3, h, w), labels (B, C), image_id: list of B}``."""
     return {
-        "pixel_values": torch.stack([example["pixel_values"] for example in examples]),
-        "labels": torch.stack([example["labels"] for example in examples]),
+        # default_collate writes a worker's batch straight into the memory that it shares with the loop
+        "pixel_values": default_collate([example["pixel_values"] for example in examples]),
+        "labels": default_collate([example["labels"] for example in examples]),
         "image_id": [example["image_id"] for example in examples],
     }

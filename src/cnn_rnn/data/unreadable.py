@@ -38,7 +38,7 @@ def drop_unreadable(dataset: Dataset, workers: int = 2) -> tuple[Dataset, dict[s
 
 def _reason(image: Mapping[str, Any] | None, image_id: str) -> str | None:
     try:
-        decode_image(image, image_name(image, image_id), small=True)
+        decode_image(image, image_name(image, image_id), least_size=1)
     except UnreadableImageError as error:
         return str(error)
     return None
