@@ -106,6 +106,14 @@ def test_a_better_model_is_told_from_a_worse_and_equals_are_not() -> None:
     assert (itself["difference"], itself["low"], itself["high"], itself["p_value"]) == (0, 0, 0, 1)
 
 
+def test_each_model_is_cut_at_its_own_thresholds() -> None:
+    first = stored(50)
+    figures = compare_paired(first, first, thresholds=(0.5, [0.3, 0.4, 0.5, 0.6]), samples=20)["figures"]
+    assert figures["threshold.OF1"]["first"] == first.measure()["threshold"]["OF1"]
+    assert figures["threshold.OF1"]["second"] == first.measure(thresholds=[0.3, 0.4, 0.5, 0.6])["threshold"]["OF1"]
+    assert figures["mAP"]["difference"] == 0
+
+
 def test_the_order_of_the_images_in_the_second_file_does_not_matter() -> None:
     first, second = stored(50), stored(50, seed=4)
     order = np.random.default_rng(0).permutation(50)

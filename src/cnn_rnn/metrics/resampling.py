@@ -61,6 +61,7 @@ def compare_paired(
     first: StoredPredictions,
     second: StoredPredictions,
     *,
+    thresholds: tuple[float | ArrayLike, float | ArrayLike] = (0.5, 0.5),
     samples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
@@ -75,10 +76,11 @@ def compare_paired(
     Args:
         first: Predictions, such as the baseline's.
         second: Predictions for the same images and labels, in any order of the images.
+        thresholds: Those of the first and those of the second, each one for all labels or one a label.
         samples: How many samples are drawn.
         seed: Where the draws start.
         level: The share of samples that the interval holds.
-        settings: As for :func:`bootstrap_intervals`.
+        settings: The others, as for :func:`bootstrap_intervals`.
 
     Raises:
         ValueError: the images, the labels or the truth differ.
@@ -86,10 +88,9 @@ def compare_paired(
     order = _match_images(first, second)
     weights = _draw(len(first.image_ids), samples, seed)
     sets = second.path_sets
-    one = _resample(first.scores, first.truth, first.path_sets, weights, **settings)
-    other = _resample(
-        second.scores[order], second.truth[order], None if sets is None else sets[order], weights, **settings
-    )
+    one = _resample(first.scores, first.truth, first.path_sets, weights, thresholds=thresholds[0], **settings)
+    sets = None if sets is None else sets[order]
+    other = _resample(second.scores[order], first.truth, sets, weights, thresholds=thresholds[1], **settings)
     figures = {}
     for name in [name for name in one if name in other]:
         difference = other[name] - one[name]
