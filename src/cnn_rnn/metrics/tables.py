@@ -109,7 +109,7 @@ def _show(column: Column, row: Row) -> str:
     value = row.figures.get(column.heading)
     if value is None:
         return "-"
-    shown = f"{100 * value:.1f}" if column.percent else f"{value:.0f}"
+    shown = f"{round(100 * value, 1) + 0.0:.1f}" if column.percent else f"{value:.0f}"  # never "-0.0"
     return shown + (UNVERIFIED_MARK if column.heading in row.unverified else "")
 
 
