@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -26,6 +26,7 @@ def held_out(draw: st.DrawFn) -> tuple[NDArray, NDArray]:
 
 
 @given(held_out())
+@settings(max_examples=30)
 def test_no_class_threshold_gives_a_higher_f1(case: tuple[NDArray, NDArray]) -> None:
     scores, targets = case
     thresholds = fit_class_thresholds(scores, targets, min_positives=1)

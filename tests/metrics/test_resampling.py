@@ -106,6 +106,27 @@ def test_a_better_model_is_told_from_a_worse_and_equals_are_not() -> None:
     assert (itself["difference"], itself["low"], itself["high"], itself["p_value"]) == (0, 0, 0, 1)
 
 
+def test_each_model_is_cut_at_its_own_thresholds() -> None:
+    first = stored(50)
+    figures = compare_paired(first, first, thresholds=(0.5, [0.3, 0.4, 0.5, 0.6]), samples=20)["figures"]
+    assert figures["threshold.OF1"]["first"] == first.measure()["threshold"]["OF1"]
+    assert figures["threshold.OF1"]["second"] == first.measure(thresholds=[0.3, 0.4, 0.5, 0.6])["threshold"]["OF1"]
+    assert figures["mAP"]["difference"] == 0
+
+
+def test_paths_are_compared_with_the_thresholds_of_a_model_that_walks_none() -> None:
+    scores, targets, sets = rows(50)
+    paths = np.where(sets, np.arange(4), 4)
+    paths.sort(axis=1)
+    without = collect_predictions([str(n) for n in range(50)], list("abcd"), scores, targets)
+    walking = replace(without, paths=paths[:, None].astype(np.int32))
+    figures = compare_paired(without, walking, samples=20)["figures"]
+    assert "path.OF1" not in figures
+    assert figures["predicted_set.OF1"]["first"] == without.measure()["threshold"]["OF1"]
+    assert figures["predicted_set.OF1"]["second"] == walking.measure()["path"]["OF1"]
+    assert "predicted_set.OF1" not in compare_paired(without, without, samples=5)["figures"]
+
+
 def test_the_order_of_the_images_in_the_second_file_does_not_matter() -> None:
     first, second = stored(50), stored(50, seed=4)
     order = np.random.default_rng(0).permutation(50)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cnn_rnn.metrics.protocols import PROTOCOLS, get_protocol
-from cnn_rnn.metrics.tables import class_table, figures_table, protocol_table
+from cnn_rnn.metrics.tables import class_table, comparison_table, figures_table, interval_table, protocol_table
 
 
 def figures(name: str = "coco2014", images: int = 30, labels: int = 12, **settings: Any) -> dict[str, Any]:
@@ -123,3 +123,18 @@ def test_class_table_shows_counts_and_what_is_undefined() -> None:
     last = table.text().splitlines()[-2 if not table.notes else 4 + 11]
     assert last.split() == ["class|11", "-", "0", "-", "-", "-"]
     assert [row.name for row in class_table(figures(), names=["class|3", "class|1"]).rows] == ["class|3", "class|1"]
+
+
+def test_intervals_and_comparisons_are_tables_too() -> None:
+    figure = {"value": 0.5, "low": 0.4, "high": 0.625}
+    intervals = {"level": 0.95, "samples": 10, "seed": 3, "figures": {"mAP": figure, "path.CF1": dict.fromkeys(figure)}}
+    lines = interval_table(intervals).text().splitlines()
+    assert lines[0] == "95 % intervals over images"
+    assert lines[4].split() == ["mAP", "50.0", "40.0", "62.5"]
+    assert lines[5].split() == ["path.CF1", "-", "-", "-"]
+    assert lines[-1].endswith("seed 3.")
+    compared = {"first": 0.5, "second": 0.6, "difference": 0.1, "low": -0.05, "high": 0.2, "p_value": 0.004}
+    comparison = {"level": 0.9, "samples": 10, "seed": 3, "figures": {"mAP": compared}}
+    table = comparison_table(comparison, "baseline", "ours")
+    assert table.text().splitlines()[4].split() == ["mAP", "50.0", "60.0", "10.0", "-5.0", "20.0", "0.4"]
+    assert table.json()["rows"][0]["figures"]["ours"] == 0.6

@@ -187,7 +187,7 @@ def reliability_figure(scores: Array, truth: NDArray[np.int8], bins: int = 15) -
     axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
     axis.plot(confidence, came_true, color=ORANGE, marker="o", markersize=3, linewidth=1, label="mean probability")
     error = total.expected_error()
-    axis.set_title(f"expected calibration error {100 * (error or 0):.2f}")
+    axis.set_title(f"expected calibration error {100 * (error or 0):.2f} %")
     axis.set(xlabel="predicted probability", ylabel="share of labels that are present", xlim=(0, 1), ylim=(0, 1))
     axis.legend(frameon=False, loc="upper left")
     counts.bar(centres, total.entries, width=0.94 / bins, color=GREY)

@@ -74,9 +74,7 @@ class MultiLabelMetrics:
         self.labels = None if labels is None else [str(label) for label in labels]
         if self.labels is not None and len(set(self.labels)) != len(self.labels):
             raise ValueError("two labels have the same name: expected one name a column")
-        self.thresholds = np.asarray(thresholds, np.float64)
-        if self.thresholds.ndim > 1 or np.isnan(self.thresholds).any():
-            raise ValueError("thresholds: expected one number or one a label (C,), none of them NaN")
+        self.thresholds = _check_thresholds(thresholds)
         self.average_precision_method = average_precision_method
         self._batches: list[Rows] = []
 
@@ -239,6 +237,17 @@ class MultiLabelMetrics:
             "ranking_loss": mean(rankings.ranking_loss[~np.isnan(rankings.ranking_loss)]),
             "coverage_error": mean(rankings.coverage[~np.isnan(rankings.coverage)]),
         }
+
+
+def _check_thresholds(thresholds: ArrayLike) -> NDArray[np.float64]:
+    """One threshold () or one a label (C,)."""
+    try:
+        checked = np.asarray(thresholds, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"thresholds {thresholds!r}: expected one number or one a label (C,)") from error
+    if checked.ndim > 1 or np.isnan(checked).any():
+        raise ValueError("thresholds: expected one number or one a label (C,), none of them NaN")
+    return checked
 
 
 def _expected_error(reliabilities: list[Reliability | None]) -> float | None:

@@ -67,14 +67,18 @@ class Protocol:
     reported: tuple[Reported, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
-    def metrics(self, labels: Sequence[str], **settings: Any) -> MultiLabelMetrics:
-        """An accumulator that follows the protocol."""
-        fixed = {
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the protocol fixes of an accumulator's settings."""
+        return {
             "top_k": self.top_k,
             "map_k": self.map_k,
             "average_precision_method": self.average_precision_method,
         }
-        return MultiLabelMetrics(labels, **{**fixed, **settings})
+
+    def metrics(self, labels: Sequence[str], **settings: Any) -> MultiLabelMetrics:
+        """An accumulator that follows the protocol."""
+        return MultiLabelMetrics(labels, **{**self.settings, **settings})
 
 
 def set_columns(block: str) -> tuple[Column, ...]:

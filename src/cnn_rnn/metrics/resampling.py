@@ -13,6 +13,7 @@ from cnn_rnn.metrics.label_sets import divide, pick_by_threshold, pick_top_k
 from cnn_rnn.metrics.predictions import StoredPredictions
 from cnn_rnn.metrics.rankings import rank_images
 
+SET_FIGURES = ("CP", "CR", "CF1", "OP", "OR", "OF1")
 SAMPLES_AT_ONCE = 100  # samples that are measured together
 Samples = dict[
     str, NDArray[np.float64]
@@ -61,6 +62,7 @@ def compare_paired(
     first: StoredPredictions,
     second: StoredPredictions,
     *,
+    thresholds: tuple[float | ArrayLike, float | ArrayLike] = (0.5, 0.5),
     samples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
@@ -70,15 +72,17 @@ def compare_paired(
 
     The difference is second less first. Both are measured on the same samples of images. The p-value is two-sided: how
     often, if neither were better, a bootstrap difference would lie so far on one side of 0; it is never less than
-    ``2 / (samples + 1)``.
+    ``2 / (samples + 1)``. Where only one of the two walks paths, ``predicted_set`` compares its paths with the other's
+    sets by threshold.
 
     Args:
         first: Predictions, such as the baseline's.
         second: Predictions for the same images and labels, in any order of the images.
+        thresholds: Those of the first and those of the second, each one for all labels or one a label.
         samples: How many samples are drawn.
         seed: Where the draws start.
         level: The share of samples that the interval holds.
-        settings: As for :func:`bootstrap_intervals`.
+        settings: The others, as for :func:`bootstrap_intervals`.
 
     Raises:
         ValueError: the images, the labels or the truth differ.
@@ -86,21 +90,24 @@ def compare_paired(
     order = _match_images(first, second)
     weights = _draw(len(first.image_ids), samples, seed)
     sets = second.path_sets
-    one = _resample(first.scores, first.truth, first.path_sets, weights, **settings)
-    other = _resample(
-        second.scores[order], second.truth[order], None if sets is None else sets[order], weights, **settings
-    )
+    one = _resample(first.scores, first.truth, first.path_sets, weights, thresholds=thresholds[0], **settings)
+    sets = None if sets is None else sets[order]
+    other = _resample(second.scores[order], first.truth, sets, weights, thresholds=thresholds[1], **settings)
+    if ("path.CF1" in one) != ("path.CF1" in other):
+        for drawn in (one, other):
+            own_set = "path" if "path.CF1" in drawn else "threshold"
+            drawn |= {f"predicted_set.{figure}": drawn[f"{own_set}.{figure}"] for figure in SET_FIGURES}
     figures = {}
     for name in [name for name in one if name in other]:
         difference = other[name] - one[name]
-        drawn = difference[1:][~np.isnan(difference[1:])]
-        side = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0)) + 1
+        defined = difference[1:][~np.isnan(difference[1:])]
+        side = min(np.count_nonzero(defined <= 0), np.count_nonzero(defined >= 0)) + 1
         figures[name] = {
             "first": _number(one[name][0]),
             "second": _number(other[name][0]),
             "difference": _number(difference[0]),
             **_interval(difference[1:], level),
-            "p_value": min(1.0, 2 * side / (len(drawn) + 1)) if len(drawn) else None,
+            "p_value": min(1.0, 2 * side / (len(defined) + 1)) if len(defined) else None,
         }
     return {"level": level, "samples": samples, "seed": seed, "images": len(order), "figures": figures}
 

@@ -109,7 +109,7 @@ def _show(column: Column, row: Row) -> str:
     value = row.figures.get(column.heading)
     if value is None:
         return "-"
-    shown = f"{100 * value:.1f}" if column.percent else f"{value:.0f}"
+    shown = f"{round(100 * value, 1) + 0.0:.1f}" if column.percent else f"{value:.0f}"  # never "-0.0"
     return shown + (UNVERIFIED_MARK if column.heading in row.unverified else "")
 
 
@@ -158,10 +158,10 @@ def check_protocol(protocol: Protocol, figures: Figures) -> None:
         "map_k": figures["ranking"]["k"],
         "average_precision_method": figures["average_precision_method"],
     }
-    for name, value in found.items():
-        if value != getattr(protocol, name):
+    for name, expected in protocol.settings.items():
+        if found[name] != expected:
             raise ValueError(
-                f"figures with {name} {value!r} in a table of {protocol.name}: expected {getattr(protocol, name)!r}; "
+                f"figures with {name} {found[name]!r} in a table of {protocol.name}: expected {expected!r}; "
                 "compute them with the protocol's metrics()"
             )
 
@@ -229,3 +229,43 @@ def class_table(figures: Figures, block: str = "path", names: Sequence[str] | No
         for name in (per_class if names is None else names)
     ]
     return Table(f"By class, sets by {block}", columns, tuple(rows), tuple(count_notes(figures)))
+
+
+def interval_table(intervals: Mapping[str, Any]) -> Table:
+    """A table of what ``bootstrap_intervals`` gave."""
+    columns = tuple(Column(heading, (heading,)) for heading in ("value", "low", "high"))
+    title = f"{100 * intervals['level']:g} % intervals over images"
+    return Table(title, columns, _resampled_rows(intervals, columns), (_sampling_note(intervals),))
+
+
+def comparison_table(comparison: Mapping[str, Any], first: str = "first", second: str = "second") -> Table:
+    """A table of what ``compare_paired`` gave.
+
+    Args:
+        comparison: What it gave.
+        first: What the first predictions are called.
+        second: What the second predictions are called.
+    """
+    columns = (
+        Column(first, ("first",)),
+        Column(second, ("second",)),
+        Column("difference", ("difference",)),
+        Column("low", ("low",)),
+        Column("high", ("high",)),
+        Column("p in %", ("p_value",)),
+    )
+    title = f"{second} against {first}, with {100 * comparison['level']:g} % intervals of the difference"
+    return Table(title, columns, _resampled_rows(comparison, columns), (_sampling_note(comparison),))
+
+
+def _resampled_rows(result: Mapping[str, Any], columns: tuple[Column, ...]) -> tuple[Row, ...]:
+    """A row for every resampled figure."""
+    return tuple(
+        Row(name, {column.heading: column.value(figure) for column in columns})
+        for name, figure in result["figures"].items()
+    )
+
+
+def _sampling_note(result: Mapping[str, Any]) -> str:
+    """How the samples were drawn."""
+    return f"{result['samples']} samples of the images, drawn with replacement; seed {result['seed']}."
