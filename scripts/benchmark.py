@@ -21,7 +21,6 @@ import torch
 from benchmark_row import Row
 
 
-
 def _measure_data(workspace: Path) -> list[Row]:
     from benchmark_data import measure
 
