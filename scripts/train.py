@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from cnn_rnn.data import UnreadableImageError
-from cnn_rnn.training import NonFiniteLossError, Trainer, figures_table, load_run_config
+from cnn_rnn.metrics.tables import figures_table
+from cnn_rnn.training import NonFiniteLossError, Trainer, load_run_config
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (UnreadableImageError, NonFiniteLossError) as error:
         return fail(error)
     if trainer.accelerator.is_main_process:
-        print(figures_table(figures))
+        print(figures_table({"held-out part": figures}, f"{trainer.output_dir}").text())
         print(f"saved to {trainer.output_dir}; next: python scripts/validate.py {trainer.output_dir} --help")
     trainer.accelerator.end_training()
     return 0

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cnn_rnn import training
-from cnn_rnn.metrics import MultiLabelMetrics
 from cnn_rnn.metrics.predictions import StoredPredictions, read_predictions, write_predictions
-from cnn_rnn.metrics.protocols import PROTOCOLS, Protocol, get_protocol
+from cnn_rnn.metrics.protocols import PROTOCOLS, get_protocol
 from cnn_rnn.metrics.resampling import bootstrap_intervals, compare_paired
-from cnn_rnn.metrics.tables import figures_table, protocol_table
+from cnn_rnn.metrics.tables import comparison_table, figures_table, protocol_table
 from cnn_rnn.training.checkpoints import write_json
 
 
@@ -44,24 +43,34 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    settings: dict[str, Any] = {"min_positives": known.min_positives} | ({"top_k": known.top_k} if known.top_k else {})
-    figures = {
-        name: measure(stored, protocol, settings | thresholds_of(stored)) for name, stored in predictions.items()
-    }
-    known.output.mkdir(parents=True, exist_ok=True)
+    settings: dict[str, Any] = protocol.settings if protocol else {}
+    settings |= {"min_positives": known.min_positives} | ({"top_k": known.top_k} if known.top_k else {})
+    figures: dict[str, dict[str, Any]] = {}
     for name, stored in predictions.items():
+        figures[name] = stored.measure(thresholds=thresholds_of(stored), **settings)
         suffix = "" if name == "model" else f"_{name}"
-        if known.samples:
-            figures[name]["intervals"] = intervals(stored, protocol, settings, known.samples)
-        write_json(known.output / f"metrics{suffix}.json", figures[name] | stored.info)
         write_predictions(known.output / f"predictions{suffix}.parquet", stored)
+        content = figures[name] | stored.info
+        if known.samples:
+            content["intervals"] = bootstrap_intervals(
+                stored.scores,
+                stored.truth,
+                stored.path_sets,
+                samples=known.samples,
+                thresholds=thresholds_of(stored),
+                **settings,
+            )
+        write_json(known.output / f"metrics{suffix}.json", content)
     table = protocol_table(protocol, figures) if protocol else figures_table(figures, title_of(predictions["model"]))
     table.write(known.output)
     print(f"\n{table.text()}")
     if len(predictions) == 2 and known.samples:
-        compared = compare_paired(predictions["baseline"], predictions["model"], samples=known.samples, **settings)
-        write_json(known.output / "comparison.json", compared)
-        print(f"\n{comparison_text(compared)}")
+        first, second = predictions["baseline"], predictions["model"]
+        thresholds = (thresholds_of(first), thresholds_of(second))
+        compared = compare_paired(first, second, samples=known.samples, thresholds=thresholds, **settings)
+        comparison = comparison_table(compared, "baseline", "model")
+        comparison.write(known.output, "comparison")
+        print(f"\n{comparison.text()}")
     print(f"\nwritten to {known.output}")
     return 0
 
@@ -80,48 +89,14 @@ def obtain_predictions(source: str, known: argparse.Namespace, overrides: list[s
     return training.stored_predictions(predicted, model_config.label_names, thresholds=model_config.thresholds, **info)
 
 
-def thresholds_of(stored: StoredPredictions) -> dict[str, Any]:
+def thresholds_of(stored: StoredPredictions) -> Any:
     """The thresholds that were fitted on held-out training data with the model, 0.5 where there are none."""
-    return {"thresholds": stored.info.get("thresholds") or 0.5}
-
-
-def measure(stored: StoredPredictions, protocol: Protocol | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """All figures, by the protocol's rules where one is given."""
-    names = stored.label_names
-    metrics = protocol.metrics(names, **settings) if protocol else MultiLabelMetrics(names, **settings)
-    metrics.update(stored.scores, stored.truth, paths=stored.path_sets)
-    return metrics.compute()
-
-
-def intervals(
-    stored: StoredPredictions, protocol: Protocol | None, settings: dict[str, Any], samples: int
-) -> dict[str, Any]:
-    """95 % bootstrap intervals of the headline figures."""
-    rules: dict[str, Any] = {}
-    if protocol:
-        method = protocol.average_precision_method
-        rules = {"top_k": protocol.top_k, "map_k": protocol.map_k, "average_precision_method": method}
-    every = rules | settings | thresholds_of(stored)
-    return bootstrap_intervals(stored.scores, stored.truth, stored.path_sets, samples=samples, **every)
+    return stored.info.get("thresholds") or 0.5
 
 
 def title_of(stored: StoredPredictions) -> str:
     """What was measured on what."""
     return "{model} on {split} of {data}".format_map({"model": "?", "split": "?", "data": "?"} | stored.info)
-
-
-def comparison_text(compared: dict[str, Any]) -> str:
-    """The paired comparison of the headline figures as lines to read, in percentage points."""
-    images, samples = compared["images"], compared["samples"]
-    lines = [f"model less baseline, {images} images, {samples} paired bootstrap samples, sets by threshold at 0.5:"]
-    for name in ("mAP", "path.OF1", "path.CF1", "threshold.OF1", "threshold.CF1", "top_k.OF1", "top_k.CF1"):
-        found = compared["figures"].get(name)
-        if found and found["difference"] is not None:
-            low, high = 100 * found["low"], 100 * found["high"]
-            lines.append(
-                f"  {name:14s} {100 * found['difference']:+.1f}  [{low:+.1f}, {high:+.1f}]  p = {found['p_value']:.3f}"
-            )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+
+# Tests run side by side, a process a core; more threads would wait for each other.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -246,5 +246,5 @@ def test_accelerate_launches_the_training_script(photo_folder: Path, tmp_path: P
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
     )
     assert launched.returncode == 0, launched.stderr
-    assert "by path" in launched.stdout
+    assert "held-out part, by path" in launched.stdout
     assert (tmp_path / "run" / "model.safetensors").exists()

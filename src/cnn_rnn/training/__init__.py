@@ -1,6 +1,6 @@
 """The parts of a training run."""
 
-from .evaluation import figures_table, fit_on_held_out, measure, stored_predictions
+from .evaluation import fit_on_held_out, measure, stored_predictions
 from .loop import NonFiniteLossError, Trainer
 from .prediction import Predictions, predict
 from .run_config import RunConfig, RunConfigError, load_run_config
@@ -13,7 +13,6 @@ __all__ = [
     "RunConfigError",
     "SavedModel",
     "Trainer",
-    "figures_table",
     "fit_on_held_out",
     "load_run_config",
     "load_validation_data",

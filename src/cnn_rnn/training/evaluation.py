@@ -63,22 +63,3 @@ def stored_predictions(predictions: Predictions, label_names: Sequence[str], **i
         step_scores=steps,
         info=info,
     )
-
-
-def figures_table(figures: dict[str, Any]) -> str:
-    """The figures as lines to read: one row a way of choosing the label set, percentages."""
-    columns = ("CP", "CR", "CF1", "OP", "OR", "OF1")
-    rows: list[tuple[str, ...]] = [("predicted set", *columns)]
-    for name, title in (("path", "by path"), ("threshold", "by threshold"), ("top_k", "top {k}")):
-        block = figures.get(name)
-        if block:
-            rows.append((title.format(k=block.get("k", "")), *(percent(block[column]) for column in columns)))
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    counts = figures["counts"]
-    return "\n".join([*lines, f"mAP {percent(figures['mAP'])} over {counts['images']} images"])
-
-
-def percent(fraction: float | None) -> str:
-    """A fraction as a percentage with one decimal."""
-    return "-" if fraction is None else f"{100 * fraction:.1f}"
