@@ -100,11 +100,19 @@ def test_the_fusion_is_the_weighted_sum_that_the_config_states() -> None:
     torch.testing.assert_close(both.logits, 0.3 * log_odds + 0.9 * both.relevance_logits - 0.4)
     model.config.fusion = "path"
     path = model(PIXELS)
-    torch.testing.assert_close(path.logits.sigmoid(), both.label_scores)
+    torch.testing.assert_close(path.logits, 0.3 * log_odds - 0.4)
     model.config.fusion = "relevance"
     relevance = model(PIXELS)
-    assert torch.equal(relevance.logits, both.relevance_logits)
+    torch.testing.assert_close(relevance.logits, 0.9 * both.relevance_logits - 0.4)
     assert relevance.label_scores is None  # and no search was made for nothing
+
+
+@torch.no_grad()
+def test_before_any_fit_one_part_alone_is_taken_as_it_is() -> None:
+    path = model_of(fusion="path")(PIXELS)
+    torch.testing.assert_close(path.logits.sigmoid(), path.label_scores)
+    relevance = model_of(fusion="relevance")(PIXELS)
+    assert torch.equal(relevance.logits, relevance.relevance_logits)
 
 
 @torch.no_grad()

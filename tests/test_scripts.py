@@ -175,6 +175,17 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(photo_folder: Pat
     assert (tmp_path / "whole/history.jsonl").read_text() == (tmp_path / "stopped/history.jsonl").read_text()
 
 
+def test_the_test_split_plays_no_part_in_training_and_fitting(photo_folder: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "photos"
+    (alone / "train").mkdir(parents=True)
+    for file in (photo_folder / "train").iterdir():
+        (alone / "train" / file.name).write_bytes(file.read_bytes())
+    assert train(photo_folder, tmp_path / "with") == 0
+    assert train(alone, tmp_path / "without") == 0
+    for name in ("config.json", "model.safetensors", "history.jsonl"):
+        assert (tmp_path / "with" / name).read_bytes() == (tmp_path / "without" / name).read_bytes(), name
+
+
 def test_a_finished_run_is_neither_overwritten_nor_trained_again(
     run: Path, photo_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

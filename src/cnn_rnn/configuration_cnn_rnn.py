@@ -10,6 +10,9 @@ from transformers import PreTrainedConfig
 # The search and its memory grow with the path; no label set of a real photo comes near this.
 LONGEST_PATH = 1024
 
+# Fusion weights before any are fitted.
+UNFITTED_WEIGHTS = {"path": (1.0, 0.0, 0.0), "relevance": (0.0, 1.0, 0.0), "both": (0.5, 0.5, 0.0)}
+
 # timm arguments that would read a file or a hub while a model is built, or that this model sets itself.
 REFUSED_BACKBONE_ARGS = frozenset(
     {
@@ -50,7 +53,8 @@ class CnnRnnConfig(PreTrainedConfig):
         path_loss_weight: Weight of the path loss in the sum.
         relevance_loss_weight: Weight of the relevance loss in the sum.
         fusion: What `logits` are in evaluation: the path's label scores, the relevance logits, or both, weighted.
-        fusion_weights: Slope of the path's log odds, slope of the relevance logits and bias; fitted on held-out data.
+        fusion_weights: Slope of the path's log odds, slope of the relevance logits and bias, fitted on held-out data so
+            that `logits` are calibrated (a slope is one over a temperature); where None, what is there counts alike.
         beam_width: K, walks kept by the beam search.
         max_path_length: T, the most labels on a path.
         thresholds: Probability from which each label counts as present (C), fitted on held-out data; 0.5 where None.
@@ -85,7 +89,7 @@ class CnnRnnConfig(PreTrainedConfig):
     path_loss_weight: float | int = 1.0
     relevance_loss_weight: float | int = 1.0
     fusion: Literal["path", "relevance", "both"] = "both"
-    fusion_weights: list[float | int] | tuple[float | int, ...] = (0.5, 0.5, 0.0)
+    fusion_weights: list[float | int] | tuple[float | int, ...] | None = None
     beam_width: int = 4
     max_path_length: int = 20
     thresholds: list[float | int] | None = None
@@ -111,6 +115,8 @@ class CnnRnnConfig(PreTrainedConfig):
             if near:
                 raise ValueError(f"{type(self).__name__} has no field {key!r}; did you mean {near[0]!r}?")
         self.problem_type = "multi_label_classification"
+        if self.fusion_weights is None:
+            self.fusion_weights = UNFITTED_WEIGHTS.get(self.fusion)
         if self.pipeline_registered:
             kwargs.pop("custom_pipelines", None)
         # One class serves both auto classes; `register_for_auto_class` would keep only the last of them.

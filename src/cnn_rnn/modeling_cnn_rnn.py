@@ -308,16 +308,16 @@ class CnnRnnForImageClassification(PreTrainedModel):
 
     def fuse(self, label_scores: Tensor | None, relevance_logits: Tensor | None) -> Tensor:
         """Label logits (B, C) from the path's label scores and the relevance logits."""
-        path = None if label_scores is None else path_log_odds(label_scores)
-        if self.config.fusion == "path":
-            assert path is not None
-            return path
-        assert relevance_logits is not None
-        if self.config.fusion == "relevance":
-            return relevance_logits
-        assert path is not None
+        assert self.config.fusion_weights is not None
         path_weight, relevance_weight, bias = self.config.fusion_weights
-        return path_weight * path + relevance_weight * relevance_logits + bias
+        terms = []
+        if self.config.fusion != "relevance":
+            assert label_scores is not None
+            terms.append(path_weight * path_log_odds(label_scores))
+        if self.config.fusion != "path":
+            assert relevance_logits is not None
+            terms.append(relevance_weight * relevance_logits)
+        return torch.stack(terms).sum(dim=0) + bias
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -23,3 +23,13 @@ def test_the_fusion_is_a_logistic_regression_over_what_counts() -> None:
     targets[:40, 2] = -1
     relevance[:40, 2] = 50.0
     assert fit_fusion(scores, relevance, targets) == pytest.approx(fitted)
+
+
+def test_one_part_alone_is_scaled_and_shifted() -> None:
+    generator = torch.Generator().manual_seed(1)
+    targets = (torch.rand(400, 3, generator=generator) < 0.4).float()
+    logits = 3 * (2 * targets - 1 + torch.randn(400, 3, generator=generator)) + 1
+    expected = LogisticRegression(C=1e9, tol=1e-10, max_iter=1000).fit(logits.reshape(-1, 1), targets.flatten())
+    slope, bias = expected.coef_[0, 0], expected.intercept_[0]
+    assert fit_fusion(None, logits, targets) == pytest.approx((0, slope, bias), abs=1e-3)
+    assert fit_fusion(logits.sigmoid(), None, targets) == pytest.approx((slope, 0, bias), abs=1e-2)

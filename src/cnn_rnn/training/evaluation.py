@@ -36,12 +36,10 @@ def fit_on_held_out(model: CnnRnnForImageClassification, predictions: Prediction
         logger.warning("no label is present on the held-out images: fusion and thresholds stay as they are")
         return predictions
     config = model.config
-    if config.fusion == "both":
-        assert predictions.label_scores is not None
-        assert predictions.relevance_logits is not None
-        weights = fit_fusion(predictions.label_scores, predictions.relevance_logits, predictions.targets)
-        config.fusion_weights = list(weights)
-        predictions = replace(predictions, logits=model.fuse(predictions.label_scores, predictions.relevance_logits))
+    label_scores = None if config.fusion == "relevance" else predictions.label_scores
+    relevance_logits = None if config.fusion == "path" else predictions.relevance_logits
+    config.fusion_weights = list(fit_fusion(label_scores, relevance_logits, predictions.targets))
+    predictions = replace(predictions, logits=model.fuse(label_scores, relevance_logits))
     probabilities = predictions.logits.sigmoid()
     thresholds = fit_class_thresholds(probabilities, predictions.targets, min_positives=FEWEST_POSITIVES)
     config.thresholds = thresholds.tolist()

@@ -6,20 +6,25 @@ from torch import Tensor
 from cnn_rnn.modeling_cnn_rnn import path_log_odds
 
 
-def fit_fusion(label_scores: Tensor, relevance_logits: Tensor, targets: Tensor) -> tuple[float, float, float]:
+def fit_fusion(
+    label_scores: Tensor | None, relevance_logits: Tensor | None, targets: Tensor
+) -> tuple[float, float, float]:
     """Weight of the path's log odds, weight of the relevance logits and bias that make held-out labels most likely.
 
-    A logistic regression over all (image, label) pairs, so the fused logits are calibrated as well as mixed.
+    A logistic regression over all (image, label) pairs, so the fused logits are calibrated as well as mixed; with one
+    part alone it is Platt's scaling. What is absent gets the weight 0.
 
     Args:
-        label_scores: Probability (N, C) that the path holds each label.
-        relevance_logits: Logits (N, C) of each label by itself.
+        label_scores: Probability (N, C) that the path holds each label, or None.
+        relevance_logits: Logits (N, C) of each label by itself, or None.
         targets: Multi-hot labels (N, C), negative where left out.
     """
     counts = targets >= 0
     wanted = targets[counts].double()
-    inputs = torch.stack([path_log_odds(label_scores)[counts].double(), relevance_logits[counts].double()])
-    weights = torch.tensor([0.5, 0.5, 0.0], dtype=torch.double, requires_grad=True)
+    parts = [None if label_scores is None else path_log_odds(label_scores), relevance_logits]
+    absent = torch.zeros_like(wanted)
+    inputs = torch.stack([absent if part is None else part[counts].double() for part in parts])
+    weights = torch.tensor([float(part is not None) for part in parts] + [0.0], dtype=torch.double, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
