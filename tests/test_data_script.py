@@ -10,6 +10,8 @@ import pytest
 from datasets import load_dataset
 from PIL import Image
 
+from cnn_rnn.data.digits import DEFAULT_COUNTS
+
 SCRIPT = Path(__file__).parents[1] / "scripts" / "data.py"
 
 
@@ -21,6 +23,12 @@ def script() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(autouse=True)
+def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    for split in ("train", "validation", "test"):
+        monkeypatch.setitem(DEFAULT_COUNTS, split, 5)
 
 
 @pytest.fixture
