@@ -58,17 +58,12 @@ def main_of(name: str) -> Callable[[list[str]], int]:
     return main
 
 
-def write_run(folder: Path, **fields: Any) -> Path:
+def write_run(folder: Path, **changes: Any) -> Path:
     """A folder as a run leaves it, the parts that must stay at home among them."""
     torch.manual_seed(0)
-    fields = {"embedding_size": 8, "hidden_size": 8, "image_size": 32, "thresholds": [0.3, 0.4, 0.5, 0.6]} | fields
-        "embedding_size": 8,
-        "hidden_size": 8,
-        "image_size": 32,
-        "thresholds": [0.3, 0.4, 0.5, 0.6],
-    }
+    fields: dict[str, Any] = {"embedding_size": 8, "hidden_size": 8, "image_size": 32, "thresholds": [0.5] * 4}
     model = CnnRnnForImageClassification.from_backbone(
-        "test_resnet", id2label=LABELS, label_counts=[40, 30, 2, 1], **fields
+        "test_resnet", id2label=LABELS, label_counts=[40, 30, 2, 1], **(fields | changes)
     )
     processor = CnnRnnImageProcessor.from_config(model.config)
     MultiLabelImageClassificationPipeline(model, image_processor=processor).save_pretrained(folder)
