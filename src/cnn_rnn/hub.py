@@ -208,7 +208,12 @@ def push_checkpoint(
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        MultiLabelImageClassificationPipeline(model=model, image_processor=image_processor).save_pretrained(folder)
+        pipeline = MultiLabelImageClassificationPipeline(
+            model=model,
+            image_processor=image_processor,
+            device=model.device,  # a model in training stays where it is
+        )
+        pipeline.save_pretrained(folder)
         return push(
             saved_files(folder),
             repo,
