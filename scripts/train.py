@@ -5,27 +5,36 @@ import sys
 from pathlib import Path
 
 from cnn_rnn.data import UnreadableImageError
-from cnn_rnn.training import NonFiniteLossError, Trainer, figures_table, load_run_config
+from cnn_rnn.training import Interrupted, Trainer, TrainingError, figures_table, finished_figures, load_run_config
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Train as the settings say, and print the closing table."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="Every setting of the file can be overridden, such as --train.lr 1e-4 --model.backbone resnet18.",
+        epilog="Every setting of the file can be overridden, such as --train.lr 1e-4 --model.backbone resnet18. "
+        "SIGTERM and Ctrl-C save a checkpoint and leave with 143 and 130; a second one leaves at once. "
+        "2: a setting, an image, memory or the disk stands in the way, as the last line says.",
     )
     parser.add_argument("--config", type=Path, help="YAML file with the blocks model, data, train and hub")
     parser.add_argument("--resume", metavar="auto|CHECKPOINT", help="go on from the latest or the given checkpoint")
     known, overrides = parser.parse_known_args(arguments)
     try:
         config = load_run_config(known.config, overrides)
+        figures = finished_figures(config) if known.resume == "auto" else None
+        if figures is not None:
+            print(f"{config.train.output_dir} is complete\n{figures_table(figures)}")
+            return 0
         trainer = Trainer(config, known.resume)
-    except (UnreadableImageError, ValueError, OSError) as error:
+    except (UnreadableImageError, TrainingError, ValueError, OSError) as error:
         return fail(error)
     try:
         figures = trainer.train()
-    except (UnreadableImageError, NonFiniteLossError) as error:
+    except (UnreadableImageError, TrainingError) as error:
         return fail(error)
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        return interrupted.exit_code
     if trainer.accelerator.is_main_process:
         print(figures_table(figures))
         print(f"saved to {trainer.output_dir}; next: python scripts/validate.py {trainer.output_dir} --help")
