@@ -46,6 +46,9 @@ style: $(INSTALLED)
 	$(RUN)ruff check --fix .
 	$(RUN)ruff format .
 
+bench: $(INSTALLED)
+	$(RUN)python scripts/benchmark.py --output bench.json
+
 hooks: $(INSTALLED)
 	$(RUN)pre-commit install
 

@@ -13,7 +13,8 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 
 from cnn_rnn.export_onnx import OnnxModel, export_onnx, quantize_onnx
-from cnn_rnn.training import Predictions, SavedModel, figures_table, load_run_config, load_validation_data, measure
+from cnn_rnn.metrics.tables import figures_table
+from cnn_rnn.training import Predictions, SavedModel, load_run_config, load_validation_data, measure
 from cnn_rnn.training.checkpoints import write_json
 from cnn_rnn.training.inputs import eval_loader
 
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{largest_difference(saved.model, OnnxModel(graph)):.1e} on noise")
         if dataset is not None:
             figures = measure_graph(OnnxModel(graph), saved, dataset, known.batch_size)
-            print(figures_table(figures))
+            print(figures_table({graph.name: figures}).text())
             write_json(graph.with_suffix(".metrics.json"), figures | {"split": known.split})
     return 0
 

@@ -3,35 +3,50 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from cnn_rnn.data import UnreadableImageError
 from cnn_rnn.metrics.tables import figures_table
-from cnn_rnn.training import NonFiniteLossError, Trainer, load_run_config
+from cnn_rnn.training import Interrupted, Trainer, TrainingError, finished_figures, load_run_config
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Train as the settings say, and print the closing table."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="Every setting of the file can be overridden, such as --train.lr 1e-4 --model.backbone resnet18.",
+        epilog="Every setting of the file can be overridden, such as --train.lr 1e-4 --model.backbone resnet18. "
+        "SIGTERM and Ctrl-C save a checkpoint and leave with 143 and 130; a second one leaves at once. "
+        "2: a setting, an image, memory or the disk stands in the way, as the last line says.",
     )
     parser.add_argument("--config", type=Path, help="YAML file with the blocks model, data, train and hub")
     parser.add_argument("--resume", metavar="auto|CHECKPOINT", help="go on from the latest or the given checkpoint")
     known, overrides = parser.parse_known_args(arguments)
     try:
         config = load_run_config(known.config, overrides)
+        figures = finished_figures(config) if known.resume == "auto" else None
+        if figures is not None:
+            print(closing_text(figures, config.train.output_dir))
+            return 0
         trainer = Trainer(config, known.resume)
-    except (UnreadableImageError, ValueError, OSError) as error:
+    except (UnreadableImageError, TrainingError, ValueError, OSError) as error:
         return fail(error)
     try:
         figures = trainer.train()
-    except (UnreadableImageError, NonFiniteLossError) as error:
+    except (UnreadableImageError, TrainingError) as error:
         return fail(error)
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        return interrupted.exit_code
     if trainer.accelerator.is_main_process:
-        print(figures_table({"held-out part": figures}, f"{trainer.output_dir}").text())
-        print(f"saved to {trainer.output_dir}; next: python scripts/validate.py {trainer.output_dir} --help")
+        print(closing_text(figures, config.train.output_dir))
     trainer.accelerator.end_training()
     return 0
+
+
+def closing_text(figures: dict[str, Any], output_dir: str) -> str:
+    """The table of a complete run, where it lies, and what to do next."""
+    table = figures_table({"held-out part": figures}, output_dir).text()
+    return f"{table}\n\nsaved to {output_dir}; next: python scripts/validate.py {output_dir} --help"
 
 
 def fail(error: Exception) -> int:

@@ -1,7 +1,7 @@
 """What a run trains on and what it holds out, as batches."""
 
 import logging
-from collections.abc import Sequence
+import signal
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from cnn_rnn.data import (
     stratified_split,
 )
 
+from .interruption import SIGNALS
 from .run_config import DataConfig
 
 logger = logging.getLogger(__name__)
@@ -108,32 +109,6 @@ class SeededExamples(TorchDataset):
             return self.examples[index]
 
 
-class CachedFeatures(TorchDataset):
-    """Image features that a frozen backbone gave once, in place of the images."""
-
-    def __init__(self, image_features: torch.Tensor, labels: torch.Tensor, image_ids: Sequence[str]) -> None:
-        self.image_features, self.labels, self.image_ids = image_features, labels, list(image_ids)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {
-            "image_features": self.image_features[index],
-            "labels": self.labels[index],
-            "image_id": self.image_ids[index],
-        }
-
-
-def collate_features(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A batch of `CachedFeatures`."""
-    return {
-        "image_features": torch.stack([example["image_features"] for example in examples]),
-        "labels": torch.stack([example["labels"] for example in examples]),
-        "image_id": [example["image_id"] for example in examples],
-    }
-
-
 def train_examples(dataset: Dataset, processor: Any, config: DataConfig, seed: int) -> SeededExamples:
     """Augmented examples of the rows."""
     transform = TrainTransform(
@@ -150,4 +125,16 @@ def train_examples(dataset: Dataset, processor: Any, config: DataConfig, seed: i
 def eval_loader(dataset: Dataset, processor: Any, batch_size: int, num_workers: int) -> DataLoader:
     """Batches of the rows in order, preprocessed as the saved image processor does it."""
     examples = prepare_examples(dataset, EvalTransform(processor))
-    return DataLoader(examples, batch_size=batch_size, num_workers=num_workers, collate_fn=collate)
+    return DataLoader(
+        examples,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        collate_fn=collate,
+        worker_init_fn=leave_signals_alone,
+    )
+
+
+def leave_signals_alone(_: int) -> None:
+    """Let a loading process live on when a signal goes to all processes; it ends with the one that it loads for."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

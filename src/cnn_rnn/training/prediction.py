@@ -1,5 +1,6 @@
 """What a model says of every image of a data set, gathered from all processes."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -50,9 +51,13 @@ class Predictions:
 
 @torch.inference_mode()
 def predict(
-    model: nn.Module, loader: DataLoader, accelerator: Accelerator, description: str = "predicting"
+    model: nn.Module,
+    loader: DataLoader,
+    accelerator: Accelerator,
+    description: str = "predicting",
+    after_batch: Callable[[], None] | None = None,
 ) -> Predictions:
-    """Predictions for every image of a prepared loader, the same in every process."""
+    """Predictions for every image of a prepared loader, the same in every process; `after_batch` is called often."""
     plain = accelerator.unwrap_model(model)
     plain.eval()
     batches = []
@@ -63,6 +68,8 @@ def predict(
         gathered = accelerator.gather_for_metrics({name: tensor.contiguous() for name, tensor in tensors.items()})
         ids = accelerator.gather_for_metrics(batch["image_id"], use_gather_object=True)
         batches.append({name: tensor.float().cpu() for name, tensor in gathered.items()} | {"image_ids": ids})
+        if after_batch is not None:
+            after_batch()
     for batch in batches:
         if "paths" in batch:
             batch["paths"] = batch["paths"].long()
@@ -91,16 +98,11 @@ def batch_predictions(model: CnnRnnForImageClassification, inputs: dict[str, Any
 @torch.inference_mode()
 def extract_features(
     model: nn.Module, loader: DataLoader, accelerator: Accelerator, description: str
-) -> tuple[Tensor, Tensor, list[str]]:
-    """Image features, labels and ids of every image of a prepared loader, the same in every process."""
+) -> Iterator[Tensor]:
+    """Image features of every image of a prepared loader, in order, batch by batch, the same in every process."""
     plain = accelerator.unwrap_model(model)
     plain.eval()
-    features, labels, image_ids = [], [], []
     for batch in tqdm(loader, desc=description, unit="batch", disable=not accelerator.is_main_process):
         with accelerator.autocast():
             own = plain.get_image_features(batch["pixel_values"])
-        gathered = accelerator.gather_for_metrics({"features": own.contiguous(), "labels": batch["labels"]})
-        features.append(gathered["features"].float().cpu())
-        labels.append(gathered["labels"].cpu())
-        image_ids += accelerator.gather_for_metrics(batch["image_id"], use_gather_object=True)
-    return torch.cat(features).clone(), torch.cat(labels).clone(), image_ids
+        yield accelerator.gather_for_metrics(own.contiguous()).float().cpu()

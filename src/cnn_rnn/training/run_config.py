@@ -68,9 +68,11 @@ class TrainConfig:
     Attributes:
         output_dir: Folder of the run; in the end `from_pretrained` takes it.
         epochs: Passes over the training part.
-        batch_size: Images a step, over all processes.
+        batch_size: Images an optimiser step, over all processes and accumulated parts.
+        accumulation_steps: Parts that a step's images go through the model in: less memory, the same step.
         lr: Learning rate of decoder and head.
         backbone_lr: Learning rate of the backbone as a multiple of `lr`.
+        embedding_lr: Learning rate of the label embedding as a multiple of `lr`.
         optimizer: The paper's is rmsprop.
         momentum: Of sgd and rmsprop.
         weight_decay: Of weight matrices; norms, biases and embeddings have none.
@@ -78,34 +80,82 @@ class TrainConfig:
         warmup: Share of all steps over which the learning rate rises.
         clip_grad_norm: Largest norm of the gradient; 0 for no limit.
         freeze_backbone: Leave the backbone as it is.
+        freeze_epochs: Leave the backbone as it is for so many epochs, then train it too.
         cache_features: Compute the image features of a frozen backbone once; training images are then not augmented.
-        mixed_precision: Precision of the forward pass.
+        feature_cache: Folder that keeps those features for other runs; None for `features` beside `output_dir`.
+        ema_decay: Share that the running average of the weights keeps a step (0.9998, say); it is then the model that
+            is measured and saved. 0 for none.
+        label_smoothing: How far the targets of the relevance loss move from 0 and 1 towards one half, 0..1.
+        mixup: Beta parameter of mixing two images over one another, 0 for never.
+        cutmix: Beta parameter of pasting a rectangle of another image, 0 for never.
+        early_stopping: Epochs without a better held-out figure after which training ends; 0 for never.
         best_metric: Figure on the held-out part by which the best epoch is kept.
+        mixed_precision: Precision of the forward pass.
+        compile: Compile the backbone.
+        gradient_checkpointing: Compute the backbone's activations again in the backward pass: slower, far less memory.
+        channels_last: Keep images as (height, width, channel) in memory; faster for convolutions on a GPU.
         num_workers: Processes that load images, for each training process.
         save_steps: Steps between checkpoints; 0 for one at the end of each epoch.
         keep_checkpoints: How many of the last checkpoints stay.
+        trackers: Names for Accelerate (tensorboard, trackio, wandb ...), separated by commas; "auto" for TensorBoard
+            where it is installed, "none" for `history.jsonl` alone.
         seed: Of everything random.
     """
 
     output_dir: str = "runs/cnn-rnn"
     epochs: int = 20
     batch_size: int = 64
+    accumulation_steps: int = 1
     lr: float = 1e-3
     backbone_lr: float = 0.1
+    embedding_lr: float = 1.0
     optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
     momentum: float = 0.9
     weight_decay: float = 0.01
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Literal["cosine", "one_cycle", "linear", "constant"] = "cosine"
     warmup: float = 0.05
     clip_grad_norm: float = 1.0
     freeze_backbone: bool = False
+    freeze_epochs: int = 0
     cache_features: bool = False
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    feature_cache: str | None = None
+    ema_decay: float = 0.0
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    early_stopping: int = 0
     best_metric: Literal["mAP", "CF1", "OF1", "loss"] = "mAP"
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    compile: bool = False
+    gradient_checkpointing: bool = False
+    channels_last: bool = False
     num_workers: int = 2
     save_steps: int = 0
     keep_checkpoints: int = 2
+    trackers: str = "auto"
     seed: int = 0
+
+    def validate_ranges(self) -> None:
+        """Refuse numbers out of range and settings that contradict each other; called when the block is made."""
+        least = dict.fromkeys(("epochs", "batch_size", "accumulation_steps", "keep_checkpoints"), 1)
+        least |= dict.fromkeys(("lr", "backbone_lr", "embedding_lr", "weight_decay", "clip_grad_norm"), 0)
+        least |= dict.fromkeys(("freeze_epochs", "early_stopping", "num_workers", "save_steps", "mixup", "cutmix"), 0)
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
+        for name in ("warmup", "ema_decay", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be from 0 to below 1, got {getattr(self, name)}")
+        if self.batch_size % self.accumulation_steps:
+            raise ValueError(
+                f"batch_size {self.batch_size} does not divide into accumulation_steps {self.accumulation_steps} parts"
+            )
+        if self.cache_features and not self.freeze_backbone:
+            raise ValueError("cache_features needs freeze_backbone: a trained backbone's features change")
+        if self.cache_features and (self.mixup or self.cutmix):
+            raise ValueError("mixup and cutmix mix images: they need cache_features false")
+        if self.freeze_backbone and self.freeze_epochs:
+            raise ValueError("freeze_backbone freezes for good, freeze_epochs for a while: give one of them")
 
 
 @strict

@@ -1,0 +1,57 @@
+"""What ends a run, and what its message says to do about it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size
+
+from .run_config import TrainConfig
+
+
+class TrainingError(RuntimeError):
+    """The run cannot go on; the message says why, and the way out."""
+
+
+class NonFiniteLossError(TrainingError):
+    """The loss is NaN or infinite; the batch's image ids are in a file of the run's folder."""
+
+
+class OutOfMemoryError(TrainingError):
+    """The model, its activations or a batch do not fit into memory."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint could not be written; the one before it is whole."""
+
+
+@contextmanager
+def memory_advice(config: TrainConfig) -> Iterator[None]:
+    """Where memory runs out, an error that names the settings that need less of it, the cheapest first."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not should_reduce_batch_size(error):
+            raise
+        parts = config.accumulation_steps * 2
+        knobs = [f"--train.accumulation_steps {parts} (the same result, slower)"]
+        if config.mixed_precision == "no":
+            knobs.append("--train.mixed_precision bf16")
+        if not config.gradient_checkpointing and not config.freeze_backbone:
+            knobs.append("--train.gradient_checkpointing true (the same result, slower)")
+        if not config.cache_features:
+            knobs.append("--train.freeze_backbone true --train.cache_features true")
+        knobs.append("a smaller --model.image_size or --model.backbone")
+        reason = str(error).splitlines()[0] if str(error) else "no memory left"
+        raise OutOfMemoryError(f"out of memory ({reason}); try, in this order: {', '.join(knobs)}") from error
+
+
+def disk_full_message(path: Path, error: Exception, previous: Path | None) -> str:
+    """What to do when a checkpoint cannot be written."""
+    reason = str(error).splitlines()[0]
+    return (
+        f"could not write {path}: {reason}; "
+        + (f"{previous} is whole" if previous else "no checkpoint was written before")
+        + ". Free space on that disk (a lower --train.keep_checkpoints needs less), then start again with --resume auto"
+    )

@@ -1,0 +1,109 @@
+"""How a run uses its machine: processes, precision, and what trades memory for time."""
+
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import (
+    DataLoaderConfiguration,
+    DistributedDataParallelKwargs,
+    DistributedType,
+    GradientAccumulationPlugin,
+    LoggerType,
+    ProjectConfiguration,
+)
+from torch import nn
+
+from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
+
+from .run_config import RunConfig, RunConfigError, TrainConfig
+
+
+def build_accelerator(config: RunConfig) -> Accelerator:
+    """Accelerate as the run's settings and the launcher's environment ask for it.
+
+    Raises:
+        RunConfigError: Processes and parts do not divide the batch, or a tracker is unknown or not installed.
+    """
+    train = config.train
+    # A backbone that joins later, or whose last layers pooling leaves out, has weights that a step does not use.
+    partly_used = bool(train.freeze_epochs) or config.model.get("pooling") == "attention"
+    project = ProjectConfiguration(project_dir=train.output_dir, logging_dir=f"{train.output_dir}/tensorboard")
+    accelerator = Accelerator(
+        mixed_precision=train.mixed_precision,
+        gradient_accumulation_plugin=GradientAccumulationPlugin(train.accumulation_steps, sync_with_dataloader=False),
+        dataloader_config=DataLoaderConfiguration(split_batches=True, use_seedable_sampler=True, data_seed=train.seed),
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=partly_used)],
+        log_with=tracker_names(train.trackers),
+        project_config=project,
+    )
+    parts = train.accumulation_steps * accelerator.num_processes
+    if train.batch_size % parts:
+        raise RunConfigError(
+            f"train.batch_size {train.batch_size} does not divide among {accelerator.num_processes} processes x "
+            f"{train.accumulation_steps} accumulation_steps; choose a multiple of {parts}"
+        )
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        plugin = accelerator.state.deepspeed_plugin
+        plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = train.batch_size // parts
+    if accelerator.distributed_type == DistributedType.FSDP and train.ema_decay:
+        raise RunConfigError("train.ema_decay averages whole weights, which FSDP spreads over processes: set it to 0")
+    return accelerator
+
+
+def tracker_names(setting: str) -> list[str]:
+    """Accelerate's names of the trackers that `train.trackers` asks for.
+
+    Raises:
+        RunConfigError: One is not known to Accelerate, or not installed.
+    """
+    installed = [str(name) for name in get_available_trackers()]
+    if setting == "auto":
+        return [name for name in installed if name == "tensorboard"]
+    names = [name.strip() for name in setting.split(",") if name.strip() not in {"", "none"}]
+    known = [str(name) for name in LoggerType.list()]
+    for name in names:
+        if name not in known:
+            raise RunConfigError(f"train.trackers: no tracker {name!r}; Accelerate knows {', '.join(known)}")
+        if name not in installed:
+            raise RunConfigError(
+                f"train.trackers: {name} is not installed: pip install {name}, or --train.trackers none"
+            )
+    return names
+
+
+def equip(model: CnnRnnForImageClassification, config: TrainConfig) -> None:
+    """Give the model the memory layout, checkpointing and compiled backbone that the settings ask for, in place.
+
+    Raises:
+        RunConfigError: The backbone cannot compute its activations again.
+    """
+    if config.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if config.gradient_checkpointing:
+        timm_model = model.backbone.timm_model
+        try:
+            timm_model.set_grad_checkpointing(enable=True)
+        except (AttributeError, AssertionError) as error:
+            raise RunConfigError(
+                f"train.gradient_checkpointing: timm's {model.config.backbone} does not offer it; set it to false"
+            ) from error
+    if config.compile:
+        model.backbone.compile()  # in place: names of weights and what is saved stay as they are
+
+
+def reach_sharded(model: nn.Module, accelerator: Accelerator) -> None:
+    """Let FSDP gather the weights also for the methods that predictions call beside `forward`."""
+    if accelerator.distributed_type == DistributedType.FSDP:
+        from torch.distributed.fsdp import register_fsdp_forward_method
+
+        for name in ("generate", "get_image_features"):
+            register_fsdp_forward_method(model, name)
+
+
+def laid_out(batch: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
+    """The batch with its images in the memory layout that the settings ask for."""
+    if config.channels_last and "pixel_values" in batch:
+        batch["pixel_values"] = batch["pixel_values"].contiguous(memory_format=torch.channels_last)
+    return batch

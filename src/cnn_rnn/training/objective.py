@@ -1,0 +1,61 @@
+"""The loss that is trained on: the model's own, its relevance term softened where smoothing or mixing ask for it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from cnn_rnn.losses import relevance_loss
+from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
+
+from .run_config import TrainConfig
+
+LEFT_OUT = -100.0
+SEEN = 0.1  # the least share of an image in a mixture whose labels the path still walks
+
+
+class Objective:
+    """Mixes a batch as the settings say and computes its loss.
+
+    The path walks the labels that can be seen in the mixture; the relevance loss wants each as much as it is there.
+
+    Raises:
+        ValueError: Smoothing or mixing without a relevance loss, whose targets they soften.
+    """
+
+    def __init__(self, config: TrainConfig, model: CnnRnnForImageClassification) -> None:
+        self.smoothing = config.label_smoothing
+        mixers = [
+            mixer(alpha=alpha) for mixer, alpha in ((v2.MixUp, config.mixup), (v2.CutMix, config.cutmix)) if alpha
+        ]
+        self.mixer = v2.RandomChoice(mixers) if mixers else None
+        self.kind, self.weight = model.config.relevance_loss, model.config.relevance_loss_weight
+        if (self.mixer or self.smoothing) and not model.config.has_relevance_head:
+            raise ValueError("train.mixup, cutmix and label_smoothing soften the relevance loss; this model has none")
+
+    def __call__(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
+        """The mean loss over the images of a batch, a scalar."""
+        if not (self.mixer or self.smoothing):
+            own_loss: Tensor = model(**batch).loss
+            return own_loss
+        labels = batch["labels"]
+        soft = labels
+        if self.mixer is not None:
+            batch["pixel_values"], soft = self.mix(batch["pixel_values"], labels)
+        hard = torch.where(soft < 0, soft, (soft >= SEEN).float())
+        output = model(**(batch | {"labels": hard}))
+        soft = torch.where(soft < 0, soft, soft * (1 - self.smoothing) + self.smoothing / 2)
+        logits = output.relevance_logits
+        softened = relevance_loss(logits, soft, self.kind) - relevance_loss(logits, hard, self.kind)
+        loss: Tensor = output.loss + self.weight * softened
+        return loss
+
+    def mix(self, pixel_values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mixed images, and their labels (B, C) as shares 0..1; what either image leaves out is left out."""
+        assert self.mixer is not None
+        left_out = labels < 0
+        both = torch.cat([labels.clamp(min=0), left_out.to(labels)], dim=1)
+        pixel_values, both = self.mixer(pixel_values, both)
+        shares, left_out_shares = both.chunk(2, dim=1)
+        return pixel_values, shares.masked_fill(left_out_shares > 0, LEFT_OUT)

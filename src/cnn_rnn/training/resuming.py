@@ -1,0 +1,53 @@
+"""Whether a run may go on with given settings, and what it has already reached."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .run_config import RunConfig, RunConfigError, load_run_config
+
+# Settings that change where and how fast a run goes, never what comes out.
+FREE = {
+    *("train.output_dir", "train.num_workers", "train.save_steps", "train.keep_checkpoints", "train.trackers"),
+    *("train.feature_cache", "hub.repo", "hub.private", "hub.license"),
+}
+
+
+def check_settings(output_dir: Path, config: RunConfig) -> None:
+    """Refuse to go on with a run under settings that would have made it another run.
+
+    Raises:
+        RunConfigError: Settings differ from the run's own; the message names each key with both values.
+    """
+    path = output_dir / "run_config.yaml"
+    if not path.exists():
+        return
+    before, now = flat_settings(load_run_config(path)), flat_settings(config)
+    changed = [key for key in sorted(before | now) if key not in FREE and before.get(key) != now.get(key)]
+    if changed:
+        shown = ", ".join(f"{key} (was {before.get(key)!r}, now {now.get(key)!r})" for key in changed)
+        raise RunConfigError(
+            f"{output_dir} holds a run with other settings: {shown}. Resume it with its own (--config {path}), "
+            "or choose another --train.output_dir"
+        )
+
+
+def flat_settings(config: RunConfig) -> dict[str, Any]:
+    """The settings as `block.key` to value."""
+    return {f"{block}.{key}": value for block, values in asdict(config).items() for key, value in values.items()}
+
+
+def finished_figures(config: RunConfig) -> dict[str, Any] | None:
+    """The figures of the run in `train.output_dir`, if it is complete; nothing else is loaded.
+
+    Raises:
+        RunConfigError: It was run with other settings.
+    """
+    output_dir = Path(config.train.output_dir)
+    figures = output_dir / "metrics.json"
+    if not figures.exists() or not (output_dir / "model.safetensors").exists():
+        return None
+    check_settings(output_dir, config)
+    found: dict[str, Any] = json.loads(figures.read_text(encoding="utf-8"))
+    return found
