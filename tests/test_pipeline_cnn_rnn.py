@@ -1,5 +1,6 @@
 """Both pipelines on a saved folder, as a user calls them."""
 
+import base64
 import builtins
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
+from datasets import Image as ImageColumn
 from PIL import Image
 from transformers import AutoModelForImageClassification, pipeline
+from transformers.pipelines.pt_utils import KeyDataset
 
 from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
 from cnn_rnn.pipeline_cnn_rnn import TASK
+
+from .data.loopback import serve
 
 LABELS = ["cat", "dog", "bird", "car", "tree", "cup", "pen"]
 THRESHOLDS = [0.0, 0.9999, 0.5, 0.2, 0.0, 1.0, 0.3]
@@ -126,6 +132,53 @@ def test_without_thresholds_one_half_decides(folder: Path) -> None:
     assert by_label(own(photo(0))).keys() == {label for label, score in scores.items() if score >= 0.5}
 
 
+def test_bytes_base64_rows_and_data_sets_are_images_too(own: Any, tmp_path: Path) -> None:
+    images = [photo(seed) for seed in range(3)]
+    for seed, image in enumerate(images):
+        image.save(tmp_path / f"{seed}.png")
+    encoded = [(tmp_path / f"{seed}.png").read_bytes() for seed in range(3)]
+    expected = [own(image) for image in images]
+    assert [own(content) for content in encoded] == expected
+    text = base64.b64encode(encoded[0]).decode()
+    assert own(text) == own(f"data:image/png;base64,{text}") == expected[0]
+    assert own({"bytes": encoded[0], "path": None}) == own({"bytes": None, "path": str(tmp_path / "0.png")})
+    rows = Dataset.from_dict({"image": [str(tmp_path / f"{seed}.png") for seed in range(3)]})
+    for decode in (True, False):
+        column = KeyDataset(rows.cast_column("image", ImageColumn(decode=decode)), "image")
+        for batch_size in (1, 2):
+            results = list(own(column, batch_size=batch_size))
+            for one, other in zip(results, expected, strict=True):
+                assert by_label(one) == pytest.approx(by_label(other), abs=1e-5)
+
+
+def test_an_image_comes_from_the_web_or_the_error_says_why_not(own: Any, tmp_path: Path) -> None:
+    photo(0).save(tmp_path / "photo.png")
+    with serve({"/photo.png": (tmp_path / "photo.png").read_bytes(), "/page.png": b"<html>"}) as web:
+        assert own(f"{web.url}/photo.png", timeout=10) == own(photo(0))
+        for name, reason in (("missing.png", "404"), ("page.png", "cannot identify")):
+            with pytest.raises(ValueError, match=rf"{name}.* is no readable image: .*{reason}"):
+                own(f"{web.url}/{name}")
+    with pytest.raises(ValueError, match=r"photo\.png.* is no readable image"):
+        own(f"{web.url}/photo.png", timeout=10)
+
+
+def test_thresholds_for_each_label(own: Any, folder: Path) -> None:
+    scores = by_label(own(photo(0), threshold=0.0))
+    middle = sorted(scores.values())[3]
+    least = dict.fromkeys(LABELS, 1.0) | {"car": 0.0, "pen": 0.0}
+    assert by_label(own(photo(0), threshold=list(least.values()))).keys() == {"car", "pen"}
+    assert by_label(own(photo(0), threshold=least)).keys() == {"car", "pen"}
+    own_least = dict(zip(LABELS, THRESHOLDS, strict=True)) | {"dog": middle}
+    expected = {label for label, score in scores.items() if score >= own_least[label]}
+    assert by_label(own(photo(0), threshold={"dog": middle})).keys() == expected
+    assert own(photo(0), threshold="calibrated") == own(photo(0))
+    assert len(own(photo(0), threshold="calibrated", top_k=1)) == 1
+    model = CnnRnnForImageClassification.from_pretrained(folder, thresholds=None)
+    bare = MultiLabelImageClassificationPipeline(model, image_processor=CnnRnnImageProcessor.from_config(model.config))
+    with pytest.raises(ValueError, match="no calibrated thresholds"):
+        bare(photo(0), threshold="calibrated")
+
+
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_the_path_comes_with_its_probabilities(own: Any, batch_size: int) -> None:
     images = [photo(seed) for seed in range(3)]
@@ -158,6 +211,11 @@ def test_the_beam_width_is_the_callers_to_choose(own: Any) -> None:
         ({"threshold": 1.5}, r"threshold is a probability in 0\.\.1, got 1\.5"),
         ({"threshold": -0.1}, r"in 0\.\.1, got -0\.1"),
         ({"threshold": float("nan")}, r"in 0\.\.1, got nan"),
+        ({"threshold": "best"}, "'calibrated', got 'best'"),
+        ({"threshold": [0.5]}, "1 thresholds for 7 labels"),
+        ({"threshold": [0.5] * 6 + [2]}, r"in 0\.\.1, got 2"),
+        ({"threshold": {"dogs": 0.5}}, "no label 'dogs'; is 'dog' meant"),
+        ({"threshold": {"dog": -1}}, r"in 0\.\.1, got -1"),
         ({"top_k": 0}, "top_k must be at least 1, got 0"),
         ({"top_k": -1}, "top_k must be at least 1, got -1"),
         ({"beam_width": 0}, "beam_width .* at least 1, got 0"),

@@ -1,23 +1,35 @@
 """Image in, labels with scores (and the path that was walked) out."""
 
+import base64
+import difflib
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from huggingface_hub import get_session
+from PIL import Image, ImageOps
 from transformers import AutoModelForImageClassification, Pipeline
-from transformers.image_utils import load_image
 from transformers.pipelines import PIPELINE_REGISTRY
 
 TASK = "multi-label-image-classification"
+CALIBRATED = "calibrated"
+
+Image.init()  # registers every format that this build of Pillow has
+NO_PROGRAM = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")  # none of them runs a program
+FORMATS = tuple(name for name in NO_PROGRAM if name in Image.OPEN)
+
+Threshold = float | str | Mapping[str, float] | Sequence[float]
 
 
 class MultiLabelImageClassificationPipeline(Pipeline):
     """Labels of an image: `pipeline("multi-label-image-classification", model=...)`.
 
-    Each image, a path, a URL, a PIL image or an array (h, w, 3) of bytes, gives `[{"label": ..., "score": ...}, ...]`,
-    best first, where the score is the label's probability. With `return_path=True` it gives
+    Each image (a path, a URL, encoded bytes, base64 text, a PIL image, an array (h, w, 3) of bytes or an undecoded row
+    of an image column), alone, in a list, a generator or a data set, gives `[{"label": ..., "score": ...}, ...]`, best
+    first, where the score is the label's probability. With `return_path=True` it gives
     `{"labels": [...as above...], "path": [{"label": ..., "score": ...}, ...], "path_score": ...}`: the labels of the
     most probable path in the order they were walked, each with the probability of its step, and that of the path.
     """
@@ -29,7 +41,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
 
     def _sanitize_parameters(
         self,
-        threshold: float | None = None,
+        threshold: Threshold | None = None,
         top_k: int | None = None,
         beam_width: int | None = None,
         return_path: bool | None = None,
@@ -38,8 +50,9 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         """Sort the arguments of a call to the stage that takes them.
 
         Args:
-            threshold: Least probability of a label that is returned; the model's own thresholds (0.5 where it has none)
-                if neither this nor `top_k` is given.
+            threshold: Least probability of a label that is returned: one for all, one for each (in order, or by name,
+                where labels not named keep the model's own), or "calibrated" for those fitted on held-out data. The
+                model's own (0.5 where it has none) if neither this nor `top_k` is given.
             top_k: Return this many labels, whatever their probability, unless `threshold` is given too.
             beam_width: Walks that the beam search keeps; the model's own number if None.
             return_path: Whether to return the most probable path beside the labels.
@@ -48,11 +61,10 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         Raises:
             ValueError: An argument is out of its range.
         """
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise ValueError(f"threshold is a probability in 0..1, got {threshold}")
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {top_k}")
-        given = {"threshold": threshold, "top_k": top_k, "return_path": return_path}
+        least = None if threshold is None else self._least(threshold)
+        given = {"threshold": least, "top_k": top_k, "return_path": return_path}
         forward = {"beam_width": beam_width, "return_path": return_path}
         return (
             {} if timeout is None else {"timeout": timeout},
@@ -66,13 +78,11 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         Raises:
             ValueError: There is no image, or it cannot be read; the message names it.
         """
-        source = str(image) if isinstance(image, Path) else image
         try:
-            # PIL refuses arrays of fractions, which the processor would take for nearly black images.
-            image = load_image(Image.fromarray(image) if isinstance(image, np.ndarray) else source, timeout=timeout)
-        except (OSError, TypeError, ValueError) as error:
-            raise ValueError(f"{str(source)[:300]!r} is no readable image: {error}") from error
-        return dict(self.image_processor(images=image, return_tensors="pt").to(self.dtype))
+            picture = read_image(image, timeout)
+        except Exception as error:  # Pillow's parsers and the web raise many kinds
+            raise ValueError(f"{str(image)[:300]!r} is no readable image: {error}") from error
+        return dict(self.image_processor(images=picture, return_tensors="pt").to(self.dtype))
 
     def _forward(
         self, inputs: dict[str, Any], beam_width: int | None = None, return_path: bool = False
@@ -86,17 +96,16 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     def postprocess(
         self,
         outputs: dict[str, torch.Tensor],
-        threshold: float | None = None,
+        threshold: list[float] | None = None,
         top_k: int | None = None,
         return_path: bool = False,
     ) -> Any:
-        """Labels above the threshold, best first, and the path where asked for."""
+        """Labels above the threshold of each (C), best first, and the path where asked for."""
         config = self.model.config
         scores = outputs["logits"][0].float().sigmoid()
-        if threshold is None and top_k is None:
-            least = torch.tensor(config.thresholds or [0.5] * config.num_labels)
-        else:
-            least = torch.full_like(scores, threshold or 0.0)
+        if threshold is None:
+            threshold = self._own_thresholds() if top_k is None else [0.0] * config.num_labels
+        least = torch.tensor(threshold)
         order = scores.argsort(descending=True, stable=True).tolist()[:top_k]
         labels = [
             {"label": config.id2label[index], "score": scores[index].item()}
@@ -115,6 +124,79 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             ],
             "path_score": outputs["path_scores"][0, 0].exp().item(),
         }
+
+    def _own_thresholds(self) -> list[float]:
+        config = self.model.config
+        return list(config.thresholds or [0.5] * config.num_labels)
+
+    def _least(self, threshold: Threshold) -> list[float]:
+        """The least probability of each label (C).
+
+        Raises:
+            ValueError: It is no probability, or does not fit the model's labels.
+        """
+        config = self.model.config
+        if isinstance(threshold, str):
+            if threshold != CALIBRATED:
+                raise ValueError(f"threshold is a number, one for each label or {CALIBRATED!r}, got {threshold!r}")
+            if config.thresholds is None:
+                raise ValueError("this model has no calibrated thresholds; give a number, or one for each label")
+            return self._own_thresholds()
+        if isinstance(threshold, Mapping):
+            least = dict(zip(config.label_names, self._own_thresholds(), strict=True))
+            for name, value in threshold.items():
+                if name not in least:
+                    near = difflib.get_close_matches(str(name), least, n=1)
+                    raise ValueError(f"the model has no label {name!r}" + (f"; is {near[0]!r} meant?" if near else ""))
+                least[name] = value
+            values = list(least.values())
+        else:
+            values = [threshold] * config.num_labels if isinstance(threshold, int | float) else list(threshold)
+        if len(values) != config.num_labels:
+            raise ValueError(
+                f"{len(values)} thresholds for {config.num_labels} labels: give one number, or one for each"
+            )
+        for value in values:
+            if not 0 <= value <= 1:
+                raise ValueError(f"threshold is a probability in 0..1, got {value}")
+        return [float(value) for value in values]
+
+
+def read_image(source: Any, timeout: float | None = None) -> Image.Image:
+    """The picture as RGB, upright; a format that runs a program to decode itself (EPS) is not read.
+
+    Args:
+        source: As `MultiLabelImageClassificationPipeline` takes it.
+        timeout: Seconds to wait for the web.
+
+    Raises:
+        Exception: It cannot be read; of many kinds.
+    """
+    if isinstance(source, Mapping):
+        source = source["path"] if source.get("bytes") is None else source["bytes"]
+    if isinstance(source, np.ndarray):
+        # PIL refuses arrays of fractions, which the processor would take for nearly black images.
+        source = Image.fromarray(source)
+    if isinstance(source, str) and source.startswith(("http://", "https://")):
+        source = get_session().get(source, timeout=timeout, follow_redirects=True).raise_for_status().content
+    elif isinstance(source, str) and not Path(source[:4096]).is_file():
+        source = from_base64(source)
+    if isinstance(source, bytes):
+        source = io.BytesIO(source)
+    picture = source if isinstance(source, Image.Image) else Image.open(source, formats=FORMATS)
+    return ImageOps.exif_transpose(picture).convert("RGB")
+
+
+def from_base64(text: str) -> bytes:
+    """The bytes that text such as `data:image/png;base64,...` holds.
+
+    Raises:
+        FileNotFoundError: It is no base64, so it was meant as a path.
+    """
+    try:
+        return base64.b64decode(text.partition(",")[2] if text.startswith("data:image/") else text, validate=True)
+    except ValueError as error:
+        raise FileNotFoundError("there is no such file, and it is no URL and no base64") from error
 
 
 # Here, not in the package's own registrations, so that a pipeline of a folder's copy can be saved again.
