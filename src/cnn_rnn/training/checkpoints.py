@@ -8,7 +8,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from .faults import CheckpointError, disk_full_message
+from .faults import CheckpointError, disk_advice
 
 
 def save_checkpoint(accelerator: Accelerator, output_dir: Path, name: str, keep: int) -> Path:
@@ -17,7 +17,7 @@ def save_checkpoint(accelerator: Accelerator, output_dir: Path, name: str, keep:
     The same name holds the same state, so a checkpoint that is there already is left alone.
 
     Raises:
-        CheckpointError: It could not be written, as on a full disk; nothing of it is left, the one before is whole.
+        CheckpointError: It could not be written, as on a full disk; nothing of it is left, those before are whole.
     """
     final = output_dir / "checkpoints" / name
     temporary = final.with_suffix(".tmp")
@@ -27,11 +27,12 @@ def save_checkpoint(accelerator: Accelerator, output_dir: Path, name: str, keep:
         shutil.rmtree(temporary, ignore_errors=True)
     accelerator.wait_for_everyone()
     try:
-        accelerator.save_state(str(temporary))
-        flush(temporary)
-    except Exception as error:  # each format's library has its own for a write that fails
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise CheckpointError(disk_full_message(final, error, latest_checkpoint(output_dir))) from error
+        with disk_advice(output_dir):
+            accelerator.save_state(str(temporary))
+            flush(temporary)
+    except CheckpointError:
+        shutil.rmtree(temporary, ignore_errors=True)  # half of it would fill the disk for nothing
+        raise
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         temporary.replace(final)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
+from safetensors import SafetensorError
 
 from .run_config import TrainConfig
 
@@ -23,7 +24,7 @@ class OutOfMemoryError(TrainingError):
 
 
 class CheckpointError(TrainingError):
-    """A checkpoint could not be written; the one before it is whole."""
+    """A file of the run could not be written; the checkpoints before it are whole."""
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def memory_advice(config: TrainConfig) -> Iterator[None]:
         if config.mixed_precision == "no":
             knobs.append("--train.mixed_precision bf16")
         if not config.gradient_checkpointing and not config.freeze_backbone:
-            knobs.append("--train.gradient_checkpointing true (the same result, slower)")
+            knobs.append("--train.gradient_checkpointing true (slower)")
         if not config.cache_features:
             knobs.append("--train.freeze_backbone true --train.cache_features true")
         knobs.append("a smaller --model.image_size or --model.backbone")
@@ -47,11 +48,14 @@ def memory_advice(config: TrainConfig) -> Iterator[None]:
         raise OutOfMemoryError(f"out of memory ({reason}); try, in this order: {', '.join(knobs)}") from error
 
 
-def disk_full_message(path: Path, error: Exception, previous: Path | None) -> str:
-    """What to do when a checkpoint cannot be written."""
-    reason = str(error).splitlines()[0]
-    return (
-        f"could not write {path}: {reason}; "
-        + (f"{previous} is whole" if previous else "no checkpoint was written before")
-        + ". Free space on that disk (a lower --train.keep_checkpoints needs less), then start again with --resume auto"
-    )
+@contextmanager
+def disk_advice(output_dir: Path) -> Iterator[None]:
+    """Where a file cannot be written, an error that says what is still whole and how to go on."""
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:  # torch's writer raises RuntimeError
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"could not write into {output_dir}: {reason}. The checkpoints that are there are whole: free space on "
+            "that disk (a lower --train.keep_checkpoints needs less), then go on with --resume auto"
+        ) from error

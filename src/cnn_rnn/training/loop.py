@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import set_seed
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -16,12 +16,12 @@ from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
 from .checkpoints import checkpoint_name, latest_checkpoint, remove_leftovers, save_checkpoint, write_json
 from .evaluation import fit_on_held_out, measure
-from .faults import NonFiniteLossError, memory_advice
+from .faults import NonFiniteLossError, disk_advice, memory_advice
 from .hardware import build_accelerator, equip, laid_out, reach_sharded
 from .inputs import SeededExamples, load_training_data, position_seed
 from .interruption import SIGNALS, Interrupted, SignalWatch
 from .loaders import build_loaders
-from .model_files import build_model, save_model
+from .model_files import build_model, save_model, save_weights
 from .objective import Objective
 from .optimization import build_average, build_optimizer, build_schedule
 from .prediction import Predictions, predict
@@ -245,12 +245,10 @@ class Trainer:
         record = progress.history[-1]
         weights = self.accelerator.get_state_dict(self.measured_model) if best else {}
         if self.accelerator.is_main_process:
-            if best:
-                temporary = self.best_weights.with_suffix(".tmp")
-                temporary.parent.mkdir(parents=True, exist_ok=True)
-                save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)
-                temporary.replace(self.best_weights)
-            write_history(self.output_dir, progress.history)
+            with disk_advice(self.output_dir):
+                if best:
+                    save_weights(weights, self.best_weights)
+                write_history(self.output_dir, progress.history)
             shown = "  ".join(f"{name} {100 * figures[name]:.1f}" for name in HEADLINES if figures[name] is not None)
             loss = f"loss {record['loss']:.3f} (held out {figures['held_out_loss']:.3f})"
             tqdm.write(f"epoch {progress.epoch:3d}  {loss}  {shown}{'  best' if best else ''}")
@@ -270,9 +268,10 @@ class Trainer:
         figures = measure(predictions, self.data.label_names, model.config.thresholds)
         figures |= {"split": "held-out", "best_epoch": self.progress.best_epoch, "run": self.data.counts()}
         if self.accelerator.is_main_process:
-            save_model(model, self.processor, self.output_dir)
-            draw_curves(self.output_dir, self.progress.history)
-            write_json(self.output_dir / "metrics.json", figures)
+            with disk_advice(self.output_dir):
+                save_model(model, self.processor, self.output_dir)
+                draw_curves(self.output_dir, self.progress.history)
+                write_json(self.output_dir / "metrics.json", figures)
         self.accelerator.wait_for_everyone()
         return figures
 

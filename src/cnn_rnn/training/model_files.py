@@ -1,7 +1,11 @@
 """The model of a run: made new from its settings, and saved as a folder that `from_pretrained` takes."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
 
 from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
@@ -29,3 +33,11 @@ def save_model(model: CnnRnnForImageClassification, processor: CnnRnnImageProces
     for file in sorted(temporary.iterdir()):
         file.replace(folder / file.name)
     temporary.rmdir()
+
+
+def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors by name as safetensors, whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)
+    temporary.replace(path)
