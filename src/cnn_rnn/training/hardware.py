@@ -35,7 +35,7 @@ def build_accelerator(config: RunConfig) -> Accelerator:
         gradient_accumulation_plugin=GradientAccumulationPlugin(train.accumulation_steps, sync_with_dataloader=False),
         dataloader_config=DataLoaderConfiguration(split_batches=True, use_seedable_sampler=True, data_seed=train.seed),
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=partly_used)],
-        log_with=tracker_names(train.trackers),
+        log_with=tracker_names(train.trackers) or None,  # an empty list would warn
         project_config=project,
     )
     parts = train.accumulation_steps * accelerator.num_processes
