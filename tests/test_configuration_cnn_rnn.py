@@ -99,7 +99,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"max_path_length": 10**9}, r"must lie in 1\.\.1024"),
     ({"embedding_size": 0}, "embedding_size must be at least 1"),
     ({"hidden_size": -1}, "hidden_size must be at least 1"),
-    ({"beam_width": 0}, "beam_width must be at least 1"),
+    ({"beam_width": 0}, "beam_width must lie in 1..1024, got 0"),
     ({"image_size": 0}, "image_size must be at least 1"),
     ({"projection_dropout": 1.0}, r"projection_dropout must lie in \[0, 1\)"),
     ({"crop_pct": 0.0}, "crop_pct must lie in"),

@@ -9,6 +9,7 @@ from transformers import PreTrainedConfig
 
 # The search and its memory grow with the path; no label set of a real photo comes near this.
 LONGEST_PATH = 1024
+WIDEST_BEAM = 1024
 
 # Fusion weights before any are fitted.
 UNFITTED_WEIGHTS = {"path": (1.0, 0.0, 0.0), "relevance": (0.0, 1.0, 0.0), "both": (0.5, 0.5, 0.0)}
@@ -174,11 +175,13 @@ class CnnRnnConfig(PreTrainedConfig):
 
     def validate_sizes(self) -> None:
         """Check that sizes are positive and bounded, and shares lie in their ranges."""
-        for name in ("embedding_size", "hidden_size", "beam_width", "image_size"):
+        for name in ("embedding_size", "hidden_size", "image_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 1 <= self.max_path_length <= LONGEST_PATH:
             raise ValueError(f"max_path_length must lie in 1..{LONGEST_PATH}, got {self.max_path_length}")
+        if not 1 <= self.beam_width <= WIDEST_BEAM:
+            raise ValueError(f"beam_width must lie in 1..{WIDEST_BEAM}, got {self.beam_width}")
         if not 0 <= self.projection_dropout < 1:
             raise ValueError(f"projection_dropout must lie in [0, 1), got {self.projection_dropout}")
         if not 0 < self.crop_pct <= 2:  # above 1 the crop is larger than the image, with a black border (VOLO)

@@ -6,14 +6,14 @@ of it or nothing. Only files that are named here are published; a pickle is none
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_relative_import_files
 
@@ -64,8 +64,7 @@ def model_files(
     if license_name:
         run["hub"]["license"] = license_name
     figures = Figures(metrics)
-    config = CnnRnnConfig.from_pretrained(folder)
-    card = make_card(repo, config, figures, run, data_note=data_note)
+    card = make_card(repo, checked_config(folder), figures, run, data_note=data_note)
     published = {name: value for name, value in figures.content.items() if name != "unreadable_images"}
     return {
         **files,
@@ -87,25 +86,39 @@ def saved_files(folder: Path) -> Files:
         raise FileNotFoundError(
             f"{folder} lacks {', '.join(missing)}; give the folder of a finished run (scripts/train.py)"
         )
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if config.get("model_type") != CnnRnnConfig.model_type:
-        raise ValueError(
-            f"{folder / 'config.json'} is of a model {config.get('model_type')!r}, not {CnnRnnConfig.model_type!r}"
-        )
+    checked_config(folder)
     try:
         with safe_open(folder / WEIGHTS, framework="pt") as weights:
             weights.keys()
     except SafetensorError as error:
         raise ValueError(f"{folder / WEIGHTS} is no readable safetensors file: {error}") from error
-    return {name: folder / name for name in (*SETTINGS, *code_files(folder, config))}
+    return {name: folder / name for name in (*SETTINGS, *code_files(folder))}
 
 
-def code_files(folder: Path, config: Mapping[str, Any]) -> list[str]:
+def checked_config(name: str | Path) -> CnnRnnConfig:
+    """The config of a folder or a Hub name; nothing else of it is read and no code of it is run.
+
+    Raises:
+        ValueError: It is another kind of model's, or no model can be built from it.
+        OSError: There is none.
+    """
+    fields, _ = CnnRnnConfig.get_config_dict(name)
+    kind = fields.get("model_type")
+    if kind != CnnRnnConfig.model_type:
+        raise ValueError(f"{name}: config.json is of a model {kind!r}, not {CnnRnnConfig.model_type!r}")
+    try:
+        return CnnRnnConfig.from_dict(fields)
+    except StrictDataclassError as error:
+        raise ValueError(f"{name}: config.json: {error.__cause__ or error}") from error
+
+
+def code_files(folder: Path) -> list[str]:
     """Names of the code files that the config points to, and of those that these import.
 
     Raises:
         FileNotFoundError: One of them is missing.
     """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     named = [*config.get("auto_map", {}).values()]
     named += [pipeline["impl"] for pipeline in config.get("custom_pipelines", {}).values()]
     entries = {f"{reference.partition('.')[0]}.py" for reference in named}

@@ -8,12 +8,13 @@ from typing import Any, Self
 
 import timm
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel, initialization
 from transformers.utils import ModelOutput
 
 from .beam_search import Constraints, beam_search
-from .configuration_cnn_rnn import CnnRnnConfig
+from .configuration_cnn_rnn import WIDEST_BEAM, CnnRnnConfig
 from .image_backbone import ImageBackbone
 from .label_paths import labels_to_paths, rank_labels
 from .losses import path_loss, relevance_loss
@@ -137,9 +138,12 @@ class CnnRnnForImageClassification(PreTrainedModel):
         """The model of a saved folder or Hub name, as in transformers, but of safetensors alone: nothing is unpickled.
 
         Raises:
-            OSError: There are no such weights.
+            OSError: There are no such weights, or the file is no safetensors.
         """
-        return super().from_pretrained(*args, **(kwargs | {"use_safetensors": True, "weights_only": True}))
+        try:
+            return super().from_pretrained(*args, **(kwargs | {"use_safetensors": True, "weights_only": True}))
+        except SafetensorError as error:
+            raise OSError(f"the weights of {args[0] if args else 'this model'} are no safetensors: {error}") from error
 
     def forward(
         self, pixel_values: Tensor | None = None, labels: Tensor | None = None, image_features: Tensor | None = None
@@ -202,6 +206,9 @@ class CnnRnnForImageClassification(PreTrainedModel):
             raise ValueError(
                 "this model has no path decoder (path_loss='none'): use forward, whose logits score each label"
             )
+        beam_width = self.config.beam_width if beam_width is None else beam_width
+        if beam_width > WIDEST_BEAM:
+            raise ValueError(f"beam_width must lie in 1..{WIDEST_BEAM}, got {beam_width}")
         features = self._features(pixel_values, image_features)
         constraints = self._constraints(max_path_length, min_path_length)
         if known_labels is not None:
@@ -213,7 +220,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
                     f"{constraints.prefix.shape[1]} labels are confirmed, but a path holds at most "
                     f"{constraints.max_path_length}: raise max_path_length"
                 )
-        result = self._search(features, constraints, self.config.beam_width if beam_width is None else beam_width)
+        result = self._search(features, constraints, beam_width)
         relevance_logits = self._relevance_logits(features)
         logits = self.fuse(result.label_scores, relevance_logits)
         if known_labels is not None:
