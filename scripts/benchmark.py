@@ -42,7 +42,17 @@ def _measure_metrics(_: Path) -> list[Row]:
     return rows
 
 
-SECTIONS: dict[str, Callable[[Path], list[Row]]] = {"data": _measure_data, "metrics": _measure_metrics}
+def _measure_train(workspace: Path) -> list[Row]:
+    from benchmark_train import measure
+
+    return measure(workspace)
+
+
+SECTIONS: dict[str, Callable[[Path], list[Row]]] = {
+    "data": _measure_data,
+    "metrics": _measure_metrics,
+    "train": _measure_train,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from cnn_rnn.training import RunConfigError, Trainer, load_run_config
+from cnn_rnn.training.feature_cache import write_features
 
 Settings = Callable[..., list[str]]
 FROZEN = {"train__freeze_backbone": "true", "train__cache_features": "true"}
@@ -116,3 +117,12 @@ def test_settings_that_contradict_features_are_refused(
 ) -> None:
     with pytest.raises(RunConfigError, match=message):
         loaded(settings, tmp_path / "run", **changes)
+
+
+def test_of_two_that_compute_the_same_features_one_stays(tmp_path: Path) -> None:
+    batches = [torch.ones(2, 4), 2 * torch.ones(1, 4)]
+    for _ in range(2):
+        write_features(iter(batches), 3, tmp_path / "key", {}, writes=True)
+    write_features(iter(batches), 3, tmp_path / "other", {}, writes=False)
+    assert folders(tmp_path) == {"key"}
+    assert np.load(tmp_path / "key" / "features.npy").tolist() == torch.cat(batches).tolist()

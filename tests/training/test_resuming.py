@@ -45,6 +45,12 @@ def test_other_settings_are_refused_by_name(run: Path, settings: Settings, finis
         finished_figures(config) if finished else Trainer(config, "auto")
 
 
+def test_a_run_without_resume_never_mixes_with_another(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoints" / checkpoint_name(1, 0, 1)).mkdir(parents=True)
+    with pytest.raises(FileExistsError, match="--resume auto"):
+        Trainer(load_run_config(None, settings(tmp_path / "run")))
+
+
 def test_a_checkpoint_that_is_not_there_is_named(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         Trainer(load_run_config(None, settings(tmp_path / "run")), "nowhere")
