@@ -48,10 +48,17 @@ def _measure_import(workspace: Path) -> list[Row]:
     return measure(workspace)
 
 
+def _measure_train(workspace: Path) -> list[Row]:
+    from benchmark_train import measure
+
+    return measure(workspace)
+
+
 SECTIONS: dict[str, Callable[[Path], list[Row]]] = {
     "data": _measure_data,
     "import": _measure_import,
     "metrics": _measure_metrics,
+    "train": _measure_train,
 }
 
 

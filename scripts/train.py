@@ -30,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
         trainer = Trainer(config, known.resume)
     except (UnreadableImageError, TrainingError, ValueError, OSError) as error:
         return fail(error)
+    except KeyboardInterrupt:
+        print("stopped before training began: there is nothing to save yet", file=sys.stderr)
+        return 130
     try:
         figures = trainer.train()
     except (UnreadableImageError, TrainingError) as error:

@@ -8,6 +8,7 @@ Labels and splits are not among it, so other seeds, losses and decoders reuse th
 import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -78,13 +79,17 @@ def cached_features(
     order = sorted(range(len(identities)), key=identities.__getitem__)
     in_order = [identities[index] for index in order]
     root = Path(config.feature_cache or Path(config.output_dir).parent / "features")
-    folder = root / features_key(model, processor, in_order, config.mixed_precision)
+    folder = root / features_key(model, processor, in_order, accelerator.mixed_precision)
     present = torch.tensor([int((folder / "features.npy").exists())], device=accelerator.device)
     if int(accelerator.reduce(present, reduction="sum")) < accelerator.num_processes:
         rows = concatenate_datasets([dataset.select_columns(["image", "image_id", "labels"]) for dataset in datasets])
         loader = eval_loader(rows.select(order), processor, config.batch_size, config.num_workers)
         batches = extract_features(model, accelerator.prepare(loader), accelerator, "image features, computed once")
-        description = {"backbone": model.config.backbone, "images": len(order), "precision": config.mixed_precision}
+        description = {
+            "backbone": model.config.backbone,
+            "images": len(order),
+            "precision": accelerator.mixed_precision,
+        }
         write_features(batches, len(order), folder, description, writes=accelerator.is_local_main_process)
         accelerator.wait_for_everyone()
     else:
@@ -101,7 +106,7 @@ def write_features(
     batches: Iterator[torch.Tensor], count: int, folder: Path, description: dict[str, Any], *, writes: bool
 ) -> None:
     """Write the batches as one array, whole or not at all; a process that does not write still takes its part."""
-    temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    temporary = folder.with_name(f"{folder.name}.{platform.node()}-{os.getpid()}.tmp")
     array: Any = None
     start = 0
     for batch in batches:
@@ -117,8 +122,12 @@ def write_features(
         assert start == count
         array.flush()
         write_json(temporary / "description.json", description | {"shape": list(array.shape)})
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.replace(folder)
+        try:
+            temporary.replace(folder)
+        except OSError:
+            if not (folder / "features.npy").exists():
+                raise
+            shutil.rmtree(temporary)  # another run or machine was faster; its features are the same
 
 
 def image_identities(dataset: Dataset) -> list[str]:

@@ -31,7 +31,7 @@ def build_accelerator(config: RunConfig) -> Accelerator:
     partly_used = bool(train.freeze_epochs) or config.model.get("pooling") == "attention"
     project = ProjectConfiguration(project_dir=train.output_dir, logging_dir=f"{train.output_dir}/tensorboard")
     accelerator = Accelerator(
-        mixed_precision=train.mixed_precision,
+        mixed_precision=None if train.mixed_precision == "no" else train.mixed_precision,  # None: the launcher's
         gradient_accumulation_plugin=GradientAccumulationPlugin(train.accumulation_steps, sync_with_dataloader=False),
         dataloader_config=DataLoaderConfiguration(split_batches=True, use_seedable_sampler=True, data_seed=train.seed),
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=partly_used)],

@@ -113,7 +113,7 @@ class Trainer:
                 raise FileNotFoundError(f"no checkpoint {checkpoint}; --resume auto takes the run's latest")
             check_settings(self.output_dir, self.config)
             return Path(checkpoint)
-        if resume is None and (self.output_dir / "history.jsonl").exists():
+        if resume is None and ((self.output_dir / "history.jsonl").exists() or latest_checkpoint(self.output_dir)):
             raise FileExistsError(
                 f"{self.output_dir} holds a run; continue it with --resume auto or choose another --train.output_dir"
             )

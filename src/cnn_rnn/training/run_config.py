@@ -90,7 +90,7 @@ class TrainConfig:
         cutmix: Beta parameter of pasting a rectangle of another image, 0 for never.
         early_stopping: Epochs without a better held-out figure after which training ends; 0 for never.
         best_metric: Figure on the held-out part by which the best epoch is kept.
-        mixed_precision: Precision of the forward pass.
+        mixed_precision: Precision of the forward pass; "no" leaves it to the launcher, float32 where that says nothing.
         compile: Compile the backbone.
         gradient_checkpointing: Compute the backbone's activations again in the backward pass: slower, far less memory.
         channels_last: Keep images as (height, width, channel) in memory; faster for convolutions on a GPU.
@@ -185,7 +185,9 @@ class RunConfig:
 
     def save(self, path: Path) -> None:
         """Write the resolved settings as YAML, complete, so that the run can be repeated from this file."""
-        path.write_text(yaml.safe_dump(asdict(self), sort_keys=False), encoding="utf-8")
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text(yaml.safe_dump(asdict(self), sort_keys=False), encoding="utf-8")
+        temporary.replace(path)
 
 
 BLOCKS: dict[str, type] = {"data": DataConfig, "train": TrainConfig, "hub": HubConfig}

@@ -1,0 +1,128 @@
+"""Features on the disk: computed once, found again, and never taken for another model's or another image's."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cnn_rnn.training import RunConfigError, Trainer, load_run_config
+from cnn_rnn.training.feature_cache import write_features
+
+Settings = Callable[..., list[str]]
+FROZEN = {"train__freeze_backbone": "true", "train__cache_features": "true"}
+
+
+def loaded(settings: Settings, output_dir: Path, **changes: Any) -> Trainer:
+    """A run that has its features and has not begun."""
+    return Trainer(load_run_config(None, settings(output_dir, **(FROZEN | changes))))
+
+
+def folders(root: Path) -> set[str]:
+    return {path.name for path in root.iterdir()}
+
+
+def test_features_are_those_of_the_images_and_of_their_labels(settings: Settings, tmp_path: Path) -> None:
+    trainer = loaded(settings, tmp_path / "run")
+    plain = loaded(settings, tmp_path / "plain", train__cache_features="false")
+    features: dict[str, Any] = {}
+    for batch in plain.validation_loader:
+        with torch.no_grad():
+            own = plain.plain_model.get_image_features(batch["pixel_values"])
+        features |= dict(zip(batch["image_id"], zip(own, batch["labels"], strict=True), strict=True))
+    count = 0
+    for batch in trainer.validation_loader:
+        for image_id, own, labels in zip(batch["image_id"], batch["image_features"], batch["labels"], strict=True):
+            torch.testing.assert_close(own, features[image_id][0])
+            assert torch.equal(labels, features[image_id][1])
+            count += 1
+    assert count == len(features) == 6
+
+
+def test_another_seed_of_the_decoder_or_split_reuses_them(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "backbone.safetensors"
+    save_backbone(weights)
+    changes = {"model__weights": weights, "train__feature_cache": tmp_path / "cache"}
+    loaded(settings, tmp_path / "one", **changes)
+    first = folders(tmp_path / "cache")
+    (name,) = first
+
+    def computed_again(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("cnn_rnn.training.feature_cache.extract_features", computed_again)
+    other = {"train__seed": 5, "data__validation_fraction": 0.5, "model__hidden_size": 24}
+    trainer = loaded(settings, tmp_path / "two", **(changes | other))
+    assert folders(tmp_path / "cache") == first
+    features = trainer.train_loader.dataset.features
+    assert isinstance(features, np.memmap)
+    assert Path(str(features.filename)).parent.name == name
+    assert len(features) == 24
+
+
+@pytest.mark.parametrize("change", ["weights", "size", "photo"])
+def test_whatever_changes_the_features_makes_others(
+    settings: Settings, photo_folder: Path, tmp_path: Path, change: str
+) -> None:
+    root = tmp_path / "photos"
+    for file in photo_folder.rglob("*.*"):
+        target = root / file.relative_to(photo_folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read_bytes())
+    weights = tmp_path / "backbone.safetensors"
+    save_backbone(weights)
+    changes: dict[str, Any] = {
+        "model__weights": weights,
+        "data__root": root,
+        "train__feature_cache": tmp_path / "cache",
+    }
+    loaded(settings, tmp_path / "one", **changes)
+    if change == "weights":
+        save_backbone(weights, seed=1)
+    elif change == "size":
+        changes["model__image_size"] = 40
+    else:
+        photo = root / "train" / "001.png"
+        photo.write_bytes((root / "train" / "002.png").read_bytes())
+        os.utime(photo, (1, 1))
+    loaded(settings, tmp_path / "two", **changes)
+    assert len(folders(tmp_path / "cache")) == 2
+    assert not [name for name in folders(tmp_path / "cache") if name.endswith(".tmp")]
+
+
+def save_backbone(path: Path, seed: int = 0) -> None:
+    """Weights for the small backbone, the same for every seed of a run."""
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(seed)
+    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train__freeze_backbone": "false"}, "freeze_backbone"),
+        ({"train__mixup": 0.5}, "mixup and cutmix mix images"),
+        ({"train__freeze_epochs": 1}, "freeze_epochs"),
+    ],
+)
+def test_settings_that_contradict_features_are_refused(
+    settings: Settings, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RunConfigError, match=message):
+        loaded(settings, tmp_path / "run", **changes)
+
+
+def test_of_two_that_compute_the_same_features_one_stays(tmp_path: Path) -> None:
+    batches = [torch.ones(2, 4), 2 * torch.ones(1, 4)]
+    for _ in range(2):
+        write_features(iter(batches), 3, tmp_path / "key", {}, writes=True)
+    write_features(iter(batches), 3, tmp_path / "other", {}, writes=False)
+    assert folders(tmp_path) == {"key"}
+    assert np.load(tmp_path / "key" / "features.npy").tolist() == torch.cat(batches).tolist()

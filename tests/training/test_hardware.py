@@ -1,0 +1,71 @@
+"""Settings that meet the machine, and what is said where they do not fit it."""
+
+import pytest
+import torch
+
+from cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn.training.hardware import build_accelerator, equip, laid_out, tracker_names
+from cnn_rnn.training.run_config import RunConfig, RunConfigError, TrainConfig, load_run_config
+
+
+def test_trackers_are_accelerates_names() -> None:
+    assert tracker_names("none") == []
+    assert set(tracker_names("auto")) <= {"tensorboard"}
+    with pytest.raises(RunConfigError, match=r"no tracker 'tensorbaord'.*tensorboard.*wandb"):
+        tracker_names("tensorbaord")
+
+
+def test_a_tracker_that_is_missing_is_named_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnn_rnn.training.hardware.get_available_trackers", lambda: ["tensorboard"])
+    assert tracker_names("auto") == ["tensorboard"]
+    with pytest.raises(RunConfigError, match="wandb is not installed: pip install wandb"):
+        tracker_names("tensorboard, wandb")
+    monkeypatch.setattr("cnn_rnn.training.hardware.get_available_trackers", list)
+    assert tracker_names("auto") == []
+
+
+def test_a_batch_that_does_not_divide_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RunConfigError, match="batch_size 10 does not divide into accumulation_steps 4 parts"):
+        load_run_config(None, ["--train.batch_size", "10", "--train.accumulation_steps", "4"])
+    monkeypatch.setattr("accelerate.Accelerator.num_processes", 4)
+    config = RunConfig(train=TrainConfig(batch_size=6, accumulation_steps=2))
+    with pytest.raises(RunConfigError, match=r"batch_size 6 does not divide among 4 processes x 2 acc.*multiple of 8"):
+        build_accelerator(config)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--train.epochs", "0"], "epochs must be at least 1, got 0"),
+        (["--train.lr", "-1"], "lr must be at least 0"),
+        (["--train.ema_decay", "1"], "ema_decay must be from 0 to below 1"),
+        (["--train.freeze_backbone", "true", "--train.freeze_epochs", "2"], "give one of them"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(RunConfigError, match=message):
+        load_run_config(None, arguments)
+
+
+def test_a_model_is_equipped_in_place_and_keeps_its_names() -> None:
+    model = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=["a", "b"])
+    names = list(model.state_dict())
+    config = TrainConfig(channels_last=True, gradient_checkpointing=True)
+    equip(model, config)
+    assert list(model.state_dict()) == names
+    assert model.backbone.timm_model.grad_checkpointing
+    convolutions = [module for module in model.backbone.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert all(module.weight.is_contiguous(memory_format=torch.channels_last) for module in convolutions)
+    batch = laid_out({"pixel_values": torch.zeros(2, 3, 8, 8)}, config)
+    assert batch["pixel_values"].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_backbone_that_cannot_compute_again_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=["a", "b"])
+
+    def refuse(enable: bool) -> None:
+        assert not enable, "gradient checkpointing not supported"
+
+    monkeypatch.setattr(model.backbone.timm_model, "set_grad_checkpointing", refuse)
+    with pytest.raises(RunConfigError, match="test_resnet does not offer it"):
+        equip(model, TrainConfig(gradient_checkpointing=True))

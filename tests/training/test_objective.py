@@ -1,0 +1,76 @@
+"""The loss with smoothed and mixed targets, against the model's own loss and against mixing by hand."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn.training.objective import LEFT_OUT, Objective
+from cnn_rnn.training.run_config import TrainConfig
+
+LABELS = torch.tensor([[1.0, 0, 0], [0, 1, LEFT_OUT], [0, 0, 0], [1, 1, 1]])
+
+
+def model_of(**fields: Any) -> CnnRnnForImageClassification:
+    torch.manual_seed(0)
+    settings = {"embedding_size": 8, "hidden_size": 8, "projection_dropout": 0.0} | fields
+    model = CnnRnnForImageClassification.from_backbone("test_convnext", id2label=["a", "b", "c"], **settings)
+    return model.train()
+
+
+def batch() -> dict[str, torch.Tensor]:
+    return {"pixel_values": torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1)), "labels": LABELS}
+
+
+def test_without_options_it_is_the_models_own_loss() -> None:
+    model = model_of()
+    assert torch.equal(Objective(TrainConfig(), model)(model, batch()), model(**batch()).loss)
+
+
+@pytest.mark.parametrize("fields", [{}, {"relevance_loss_weight": 0.3}], ids=str)
+def test_smoothing_softens_the_relevance_loss_and_leaves_the_path_alone(fields: dict[str, float]) -> None:
+    model = model_of(**fields)
+    output = model(**batch())
+    smoothed = Objective(TrainConfig(label_smoothing=0.2), model)(model, batch())
+    counts = LABELS >= 0
+    terms = {}
+    for name, targets in (("hard", LABELS), ("soft", LABELS * 0.8 + 0.1)):
+        losses = binary_cross_entropy_with_logits(output.relevance_logits[counts], targets[counts], reduction="none")
+        terms[name] = losses.sum() / len(LABELS)
+    expected = output.loss + model.config.relevance_loss_weight * (terms["soft"] - terms["hard"])
+    torch.testing.assert_close(smoothed, expected)
+    smoothed.backward()
+    assert model.path_decoder is not None
+    assert all(parameter.grad is not None for parameter in model.path_decoder.parameters())
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_an_image_mixes_as_its_labels_do(name: str) -> None:
+    """Images of one value tell their share of every mixture."""
+    model = model_of()
+    objective = Objective(TrainConfig(mixup=1.0) if name == "mixup" else TrainConfig(cutmix=1.0), model)
+    images = torch.eye(4)[:, :, None, None].expand(4, 4, 32, 32)  # channel k is 1 in image k
+    torch.manual_seed(3)
+    mixed, soft = objective.mix(images.clone(), LABELS)
+    shares = mixed.mean(dim=(2, 3))  # (B, B): how much of image k is in mixture i
+    assert ((shares > 0).sum(1) == 2).all()
+    left_out = shares @ (LABELS < 0).float() > 0
+    assert left_out.any()
+    assert (soft[left_out] == LEFT_OUT).all()
+    torch.testing.assert_close(soft[~left_out], (shares @ LABELS.clamp(min=0))[~left_out])
+
+
+def test_a_mixture_trains_every_part_on_labels_that_are_seen() -> None:
+    model = model_of()
+    torch.manual_seed(0)
+    loss = Objective(TrainConfig(mixup=0.5, cutmix=0.5, label_smoothing=0.1), model)(model, batch())
+    assert loss.isfinite()
+    loss.backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+def test_without_relevance_loss_there_is_nothing_to_soften() -> None:
+    with pytest.raises(ValueError, match="relevance loss"):
+        Objective(TrainConfig(mixup=0.2), model_of(relevance_loss="none", fusion="path"))
