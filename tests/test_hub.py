@@ -16,7 +16,8 @@ import jinja2.meta
 import pytest
 import torch
 import yaml
-from huggingface_hub import HfApi, ModelCard, constants
+from huggingface_hub import HfApi, ModelCard, constants, hf_hub_download
+from huggingface_hub.errors import RevisionNotFoundError
 from PIL import Image
 from transformers import pipeline
 
@@ -121,6 +122,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     monkeypatch.setattr(time, "sleep", lambda _: None)
     with serve_hub() as served:
         monkeypatch.setattr(constants, "ENDPOINT", served.url)
+        template = served.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", "/nowhere")
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         yield served
@@ -346,6 +349,26 @@ def test_revision_and_pull_request_leave_main_alone(run: Path, metrics: Path, hu
     assert main_of("push_to_hub")([*arguments, "--create_pr"]) == 0
     assert set(repo.files("main")) == {".gitattributes"}
     assert set(repo.files("refs/pr/1")) >= PUBLISHED
+
+
+def test_a_revision_stays_what_it_was_and_is_fetched_once(
+    run: Path, metrics: Path, hub: LoopbackHub, tmp_path: Path
+) -> None:
+    files = model_files(run, NAME, metrics)
+    first = push(files, NAME, message="first")
+    push(files | {"metrics.json": b"{}"}, NAME, message="second")
+
+    def fetch(name: str, revision: str) -> bytes:
+        return Path(hf_hub_download(NAME, name, revision=revision, cache_dir=tmp_path)).read_bytes()
+
+    for _ in range(2):
+        assert fetch("metrics.json", "main") == b"{}"
+        assert fetch("metrics.json", first.oid) == files["metrics.json"]
+        assert fetch("model.safetensors", "main") == fetch("model.safetensors", first.oid)
+    assert sum(request.startswith("GET /lfs/") for request in hub.seen) == 1
+    assert sum(bool(re.match("GET .*/metrics.json", request)) for request in hub.seen) == 2
+    with pytest.raises(RevisionNotFoundError):
+        fetch("metrics.json", "v9")
 
 
 def test_a_dry_run_shows_the_card_and_sends_nothing(

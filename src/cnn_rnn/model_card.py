@@ -126,7 +126,8 @@ def make_card(
             f"nothing is known about the data {data['name']!r}: say with --data_note where the photos come from, and "
             "what is over- and under-represented"
         )
-    held_out = data["validation_split"] or f"{100 * data['validation_fraction']:.0f}% of that split"
+    split = data["validation_split"]
+    held_out = f"the split `{split}`" if split else f"{100 * data['validation_fraction']:.0f}% held out of it"
     left_out = figures["counts.classes_left_out_of_means"]
     unreadable = len(figures["unreadable_images"])
     return ModelCard.from_template(
@@ -141,7 +142,7 @@ def make_card(
         data_note=note,
         label_table=label_table(config),
         evaluation=f"Measured on the {figures['counts.images']:,} images of the split `{figures['split']}` of "
-        f"`{figures['data']}`, with {figures['counts.positives']:,} labels; {unreadable:,} more could not be read.",
+        f"`{figures['data']}`, with {figures['counts.positives']:,} labels. Images not readable: {unreadable:,}.",
         figures_table=figures_table(figures),
         mean_average_precision=figures.percent("mAP"),
         classes_left_out=f"Left out of the means for want of positives: {', '.join(left_out)}. " if left_out else "",
