@@ -38,6 +38,8 @@ from cnn_rnn.data import (
 )
 from cnn_rnn.data.coco_json import CocoDocument
 from cnn_rnn.data.schema import image_bytes, image_paths, label_lists_from_matrix
+from cnn_rnn.training.inputs import TrainExamples, train_transform
+from cnn_rnn.training.run_config import DataConfig
 
 COCO_IMAGES, COCO_BOXES, COCO_CLASSES = 82_783, 604_907, 80
 NUS_WIDE_IMAGES = {"Train": 161_789, "Test": 107_859}
@@ -220,9 +222,10 @@ def measure_loader(workspace: Path) -> Iterator[Row]:
     names = [f"class {i}" for i in range(COCO_CLASSES)]
     rows = build_dataset(image_paths(paths), [Path(p).name for p in paths], label_lists_from_matrix(present), names)
     processor = ViTImageProcessor(size={"height": SIDE, "width": SIDE})
-    octets, floats = TrainTransform(processor, as_bytes=True), TrainTransform(processor)
+    octets, floats = train_transform(processor, DataConfig()), TrainTransform(processor)
+    examples = TrainExamples(rows, octets, seed=0)
     torch.set_num_threads(1)
-    bare, in_bytes = _loader(_Bare(paths)), _loader(prepare_examples(rows, octets), collate_fn=collate)
+    bare, in_bytes = _loader(_Bare(paths)), _loader(examples, collate_fn=collate)
     in_floats = _loader(prepare_examples(rows, floats), collate_fn=collate)
     ways: dict[str, Callable[[], float]] = {
         "bare": lambda: _rate(bare),
@@ -238,7 +241,7 @@ def measure_loader(workspace: Path) -> Iterator[Row]:
     yield Row("training loader, bytes for the device to normalise", best["bytes"], unit, best["bare"], ">= 0.9")
     yield Row("the same, normalised by the loop on its own core", best["normalised"], unit, best["bare"])
     yield Row("training loader, floats from the workers", best["floats"], unit, best["bare"])
-    first, *later = _memory_by_epoch(prepare_examples(rows, octets))
+    first, *later = _memory_by_epoch(examples)
     yield Row("memory of loop and workers, third epoch over first", later[-1], "MB", first, "<= 1.05")
 
 

@@ -2,7 +2,11 @@
 
 import base64
 import builtins
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -15,6 +19,7 @@ from transformers import AutoModelForImageClassification, pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
 from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
+from cnn_rnn.data import EvalTransform, decode_image
 from cnn_rnn.pipeline_cnn_rnn import TASK
 
 from .data.loopback import serve
@@ -258,3 +263,67 @@ def test_half_precision_gives_nearly_the_same_scores(own: Any, folder: Path) -> 
     assert half.model.dtype == torch.bfloat16
     exact, rounded = by_label(own(photo(0), threshold=0.0)), by_label(half(photo(0), threshold=0.0))
     assert rounded == pytest.approx(exact, abs=0.05)
+
+
+def odd_images() -> dict[str, bytes]:
+    """An encoded image of every kind that is easily read in two ways."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    clear = Image.linear_gradient("L").resize((120, 90))
+    layered = photo(0).resize((120, 90))
+    layered.putalpha(clear)
+    palette = photo(0).quantize(16)
+    pixels: dict[str, tuple[Image.Image, str, dict[str, Any]]] = {
+        "alpha": (layered, "PNG", {}),
+        "grey alpha": (layered.convert("LA"), "PNG", {}),
+        "clear palette": (palette, "PNG", {"transparency": 3}),
+        "clear palette by entry": (palette, "PNG", {"transparency": bytes(range(0, 256, 16))}),
+        "clear colour": (Image.new("RGB", (40, 30), (9, 9, 9)), "PNG", {"transparency": (9, 9, 9)}),
+        "gif": (palette, "GIF", {"transparency": 3}),
+        "cmyk": (photo(0).convert("CMYK"), "JPEG", {}),
+        "sixteen bits": (Image.fromarray(np.arange(6400, dtype=np.uint16).reshape(80, 80) * 10), "PNG", {}),
+        "sixteen bits tiff": (Image.fromarray(np.arange(6400, dtype=np.uint16).reshape(80, 80) * 10), "TIFF", {}),
+        "turned": (photo(0), "JPEG", {"exif": turned}),
+        "turned and clear": (layered, "PNG", {"exif": turned}),
+        "one bit": (photo(0).convert("1"), "PNG", {}),
+        "grey": (photo(0).convert("L"), "JPEG", {}),
+    }
+    encoded = {}
+    for kind, (image, file_format, options) in pixels.items():
+        buffer = BytesIO()
+        image.save(buffer, file_format, **options)
+        encoded[kind] = buffer.getvalue()
+    return encoded
+
+
+@pytest.mark.parametrize("kind", odd_images())
+def test_odd_images_are_the_same_pixels_as_in_training(kind: str, own: Any, tmp_path: Path) -> None:
+    content = odd_images()[kind]
+    (tmp_path / "image").write_bytes(content)
+    expected = EvalTransform(own.image_processor)(decode_image(content, kind))
+    opened = Image.open(BytesIO(content))
+    for given in (tmp_path / "image", str(tmp_path / "image"), base64.b64encode(content).decode(), opened):
+        assert torch.equal(own.preprocess(given)["pixel_values"][0], expected)
+    assert torch.equal(own.image_processor(opened, return_tensors="pt")["pixel_values"][0], expected)
+    raw = np.asarray(opened.convert("RGB"))
+    if kind not in {"one bit", "grey", "cmyk"}:  # where nothing but the plain conversion is right
+        assert raw.shape[:2] != decode_image(content).size[::-1] or (raw != np.asarray(decode_image(content))).any()
+
+
+def test_an_image_from_the_web_keeps_its_transparency(own: Any, tmp_path: Path) -> None:
+    (tmp_path / "clear.png").write_bytes(odd_images()["alpha"])
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        there = own.preprocess(f"{address}/clear.png", timeout=5)["pixel_values"]
+        with pytest.raises(ValueError, match=r"missing\.png.*404"):
+            own.preprocess(f"{address}/missing.png")
+        server.shutdown()
+    assert torch.equal(there, own.preprocess(tmp_path / "clear.png")["pixel_values"])
+
+
+def test_a_text_that_is_no_image_is_refused(own: Any) -> None:
+    for text in ("", "photo of a cat", "a" * 5000, "data:image/png;base64,####"):
+        with pytest.raises(ValueError, match="is no readable image"):
+            own.preprocess(text)

@@ -3,6 +3,8 @@
 import math
 from typing import Any, Self
 
+import numpy as np
+from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 from transformers.image_processing_backends import TorchvisionBackend
@@ -32,6 +34,13 @@ class CnnRnnImageProcessor(TorchvisionBackend):
             image_std=list(config.image_std),
         )
 
+    def process_image(self, image: Any, do_convert_rgb: bool | None = None, **kwargs: Any) -> Tensor:
+        """Pixels (3, H, W) of 0..255; a Pillow image, of whatever kind, becomes RGB as in training."""
+        if do_convert_rgb and isinstance(image, Image.Image):
+            image = to_rgb(image)
+        pixels: Tensor = super().process_image(image, do_convert_rgb, **kwargs)
+        return pixels
+
     def center_crop(self, image: Tensor, size: Any, **kwargs: Any) -> Tensor:
         """The centre of images (..., h, w) as torchvision and timm round it; the base class is off by one pixel."""
         del kwargs
@@ -46,6 +55,26 @@ class CnnRnnImageProcessor(TorchvisionBackend):
         """
         settings: dict[str, Any] = super().to_dict()
         return {key: value for key, value in settings.items() if key not in ("auto_map", "image_processor_type")}
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The image as 8-bit RGB: camera rotation undone, 16-bit tones kept, transparency laid on white.
+
+    Raises:
+        ValueError: It has 32 bits a pixel, of unknown range.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I;16"):
+        deep = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((deep + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode in {"I", "F"}:
+        raise ValueError("32-bit pixels of unknown range; save it with 8 or 16 bits a channel")
+    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
 
 
 CnnRnnImageProcessor.register_for_auto_class()

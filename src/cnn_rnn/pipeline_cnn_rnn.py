@@ -3,16 +3,18 @@
 import base64
 import difflib
 import io
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from huggingface_hub import get_session
-from PIL import Image, ImageOps
+from PIL import Image
 from transformers import AutoModelForImageClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
+
+from .image_processing_cnn_rnn import to_rgb
 
 TASK = "multi-label-image-classification"
 CALIBRATED = "calibrated"
@@ -179,12 +181,12 @@ def read_image(source: Any, timeout: float | None = None) -> Image.Image:
         source = Image.fromarray(source)
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         source = get_session().get(source, timeout=timeout, follow_redirects=True).raise_for_status().content
-    elif isinstance(source, str) and not Path(source[:4096]).is_file():
+    elif isinstance(source, str) and not os.path.isfile(source):  # noqa: PTH113  # Path raises at a text too long
         source = from_base64(source)
     if isinstance(source, bytes):
         source = io.BytesIO(source)
     picture = source if isinstance(source, Image.Image) else Image.open(source, formats=FORMATS)
-    return ImageOps.exif_transpose(picture).convert("RGB")
+    return to_rgb(picture)
 
 
 def from_base64(text: str) -> bytes:

@@ -1,7 +1,7 @@
 """Files and bytes into RGB pixels, in one place, so that training and evaluation see the same picture.
 
-Camera rotation is undone, CMYK and 16-bit images keep their tones, transparency is laid on white. What cannot be
-decoded whole is refused by name; nothing half grey ever reaches the network.
+Odd kinds of image become RGB as the image processor of a saved model does it. What cannot be decoded whole is refused
+by name; nothing half grey ever reaches the network.
 """
 
 import io
@@ -15,9 +15,11 @@ import fsspec
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
+
+from cnn_rnn.image_processing_cnn_rnn import to_rgb
 
 try:
     from torchvision.io import decode_image as decode_encoded
@@ -56,11 +58,11 @@ def decode_image(image: Any, name: str = "", *, least_size: int | None = None) -
     content, name = _content(image, name)
     try:
         if isinstance(content, Image.Image):
-            return _to_rgb(content)
+            return to_rgb(content)
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=FORMATS) as opened:
             if least_size:
                 opened.draft(None, (least_size, least_size))
-            return _to_rgb(opened)
+            return to_rgb(opened)
     except DECODER_ERRORS as error:
         raise UnreadableImageError(f"{name}: cannot be decoded ({error}); replace the file or leave it out") from error
 
@@ -128,18 +130,3 @@ def _plain_jpeg(content: memoryview) -> tuple[int, bool]:
 def image_name(image: Any, image_id: str) -> str:
     """What to call an image in a message: its file where it has one, else its id."""
     return str((image.get("path") if isinstance(image, Mapping) else None) or image_id)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I;16"):
-        deep = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((deep + 128) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode in {"I", "F"}:
-        raise ValueError("32-bit pixels of unknown range; save it with 8 or 16 bits a channel")
-    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return image.convert("RGB")

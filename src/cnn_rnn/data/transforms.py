@@ -23,6 +23,7 @@ from .schema import label_names
 LEFT_OUT = -100.0  # a label that neither counts as present nor as absent
 
 Transform = Callable[[Any], Tensor]  # of a Pillow picture, or of what the transform's own ``decode`` returns
+SeedOf = Callable[[str], int]
 Example = dict[str, Any]
 D = TypeVar("D", Dataset, IterableDataset)
 
@@ -110,7 +111,8 @@ class TrainTransform:
             pixels: One image or a batch, on any device.
             out: Where to write, if the memory of an earlier batch may be used again.
         """
-        values = torch.empty(pixels.shape, device=pixels.device) if out is None else out[: len(pixels)]
+        # of the same layout in memory, channels last for instance
+        values = torch.empty_like(pixels, dtype=torch.float32) if out is None else out[: len(pixels)]
         return values.copy_(pixels).sub_(self.mean.to(pixels.device)).mul_(self.scale.to(pixels.device))
 
 
@@ -136,16 +138,16 @@ def multi_hot(labels: Iterable[int], num_labels: int, left_out: Iterable[int] = 
 class _ToExamples:
     """A batch of rows to tensors; a class so that data loader workers can be spawned with it."""
 
-    def __init__(self, transform: Transform, num_labels: int) -> None:
+    def __init__(self, transform: Transform, num_labels: int, seed_of: SeedOf | None) -> None:
         self.transform = transform
         self.num_labels = num_labels
+        self.seed_of = seed_of
 
     def __call__(self, rows: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         left_out = rows.get("difficult") or [()] * len(rows["image"])
-        decode = getattr(self.transform, "decode", decode_image)
         return {
             "pixel_values": [
-                self.transform(decode(image, image_name(image, image_id)))
+                self.pixel_values(image, image_id)
                 for image, image_id in zip(rows["image"], rows["image_id"], strict=True)
             ],
             "labels": [
@@ -155,15 +157,29 @@ class _ToExamples:
             "image_id": list(rows["image_id"]),
         }
 
+    def pixel_values(self, image: Any, image_id: str) -> Tensor:
+        decoded = getattr(self.transform, "decode", decode_image)(image, image_name(image, image_id))
+        if self.seed_of is None:
+            return self.transform(decoded)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed_of(image_id))
+            return self.transform(decoded)
 
-def prepare_examples(dataset: D, transform: Transform) -> D:
+
+def prepare_examples(dataset: D, transform: Transform, seed_of: SeedOf | None = None) -> D:
     """The dataset with rows ``{pixel_values (3, h, w), labels (C,), image_id}``, decoded when they are read.
+
+    Args:
+        dataset: Rows of the one schema.
+        transform: What makes pixel values of a picture.
+        seed_of: Gives for an image's id the seed of all chance in its transform; by default torch's random state goes
+            on from image to image.
 
     Raises:
         UnreadableImageError: On reading a row whose image cannot be decoded; see ``drop_unreadable``.
     """
     names = label_names(dataset)
-    to_examples = _ToExamples(transform, len(names))
+    to_examples = _ToExamples(transform, len(names), seed_of)
     undecoded = dataset.cast_column("image", Image(decode=False))
     if isinstance(undecoded, IterableDataset):
         return undecoded.map(to_examples, batched=True, batch_size=8, remove_columns=undecoded.column_names)

@@ -2,11 +2,11 @@
 
 import logging
 import signal
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
@@ -92,34 +92,51 @@ def position_seed(seed: int, *position: int) -> int:
     return int(np.random.SeedSequence([seed, *position]).generate_state(1)[0])
 
 
-class SeededExamples(TorchDataset):
-    """Examples whose augmentation depends on seed, epoch and image alone, not on the worker that makes them."""
+@dataclass
+class AugmentationSeeds:
+    """A seed for every image of every epoch, whichever worker makes it and wherever in the epoch it comes."""
 
-    def __init__(self, examples: Dataset, seed: int) -> None:
-        self.examples = examples
-        self.seed = seed
-        self.epoch = 0
+    seed: int
+    epoch: int = 0
+
+    def __call__(self, image_id: str) -> int:
+        """The seed of the image in this epoch."""
+        return position_seed(self.seed, self.epoch, zlib.crc32(image_id.encode("utf-8", "surrogatepass")))
+
+
+class TrainExamples(TorchDataset):
+    """Augmented examples of rows, read many at a time; their images are bytes for `TrainTransform.to_pixel_values`."""
+
+    def __init__(self, dataset: Dataset, transform: TrainTransform, seed: int) -> None:
+        self.seeds = AugmentationSeeds(seed)
+        self.examples = prepare_examples(dataset, transform, self.seeds)
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(position_seed(self.seed, self.epoch, index))
-            return self.examples[index]
+        return self.examples[index]
+
+    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
+        examples: list[dict[str, Any]] = self.examples.__getitems__(indices)
+        return examples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Vary the images as this epoch does."""
+        self.seeds.epoch = epoch
 
 
-def train_examples(dataset: Dataset, processor: Any, config: DataConfig, seed: int) -> SeededExamples:
-    """Augmented examples of the rows."""
-    transform = TrainTransform(
+def train_transform(processor: Any, config: DataConfig) -> TrainTransform:
+    """The augmentation that the settings ask for, handing out bytes."""
+    return TrainTransform(
         processor,
         scale=(config.crop_scale, 1.0),
         horizontal_flip=config.horizontal_flip,
         color_jitter=config.color_jitter,
         rand_augment=config.rand_augment,
         random_erasing=config.random_erasing,
+        as_bytes=True,
     )
-    return SeededExamples(prepare_examples(dataset, transform), seed)
 
 
 def eval_loader(dataset: Dataset, processor: Any, batch_size: int, num_workers: int) -> DataLoader:

@@ -9,7 +9,7 @@ from cnn_rnn.data import collate
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
 from .feature_cache import cached_features, collate_features
-from .inputs import TrainingData, eval_loader, leave_signals_alone, train_examples
+from .inputs import TrainExamples, TrainingData, eval_loader, leave_signals_alone, train_transform
 from .run_config import RunConfig
 
 
@@ -39,7 +39,7 @@ def build_loaders(
         validation = DataLoader(held_out, train.batch_size, collate_fn=collate_features)
         collation, num_workers = collate_features, 0
     else:
-        examples = train_examples(data.train, processor, config.data, train.seed)
+        examples = TrainExamples(data.train, train_transform(processor, config.data), train.seed)
         validation = eval_loader(data.validation, processor, train.batch_size, train.num_workers)
         collation, num_workers = collate, train.num_workers
     loader = DataLoader(
@@ -52,3 +52,11 @@ def build_loaders(
         pin_memory=accelerator.device.type == "cuda",
     )
     return accelerator.prepare(loader, validation)
+
+
+def epoch_batches(accelerator: Accelerator, loader: Any, epoch: int, done: int) -> Any:
+    """The batches of an epoch of training without the first `done` ones."""
+    loader.set_epoch(epoch)
+    if isinstance(loader.dataset, TrainExamples):
+        loader.dataset.set_epoch(epoch)
+    return accelerator.skip_first_batches(loader, done) if done else loader

@@ -18,9 +18,9 @@ from .checkpoints import checkpoint_name, latest_checkpoint, remove_leftovers, s
 from .evaluation import fit_on_held_out, measure
 from .faults import NonFiniteLossError, disk_advice, memory_advice
 from .hardware import build_accelerator, equip, laid_out, reach_sharded
-from .inputs import SeededExamples, load_training_data, position_seed
+from .inputs import load_training_data, position_seed, train_transform
 from .interruption import SIGNALS, Interrupted, SignalWatch
-from .loaders import build_loaders
+from .loaders import build_loaders, epoch_batches
 from .model_files import build_model, save_model, save_weights
 from .objective import Objective
 from .optimization import build_average, build_optimizer, build_schedule
@@ -56,6 +56,7 @@ class Trainer:
         self.data = load_training_data(config.data, train.seed)
         model = build_model(config, self.data)
         self.processor = CnnRnnImageProcessor.from_config(model.config)
+        self.transform = train_transform(self.processor, config.data)
         if train.freeze_backbone:
             model.freeze_backbone()
         self.objective = Objective(train, model)
@@ -147,12 +148,8 @@ class Trainer:
         if train.freeze_epochs:
             self.plain_model.backbone.requires_grad_(progress.epoch >= train.freeze_epochs)
         self.model.train()
-        loader = self.train_loader
-        loader.set_epoch(progress.epoch)
-        if isinstance(loader.dataset, SeededExamples):
-            loader.dataset.epoch = progress.epoch
         done = progress.batch * train.accumulation_steps
-        batches = self.accelerator.skip_first_batches(loader, done) if done else loader
+        batches = epoch_batches(self.accelerator, self.train_loader, progress.epoch, done)
         with tqdm(
             total=self.epoch_steps,
             initial=progress.batch,
@@ -165,7 +162,7 @@ class Trainer:
             image_ids: list[str] = []
             for batch in batches:
                 image_ids += batch.pop("image_id")
-                loss = self._train_batch(laid_out(batch, train), losses, image_ids)
+                loss = self._train_batch(self._normalised(laid_out(batch, train)), losses, image_ids)
                 if loss is None:
                     continue
                 losses, image_ids = [], []
@@ -177,6 +174,12 @@ class Trainer:
                 if train.save_steps and progress.step % train.save_steps == 0:
                     self._save()
                 self._leave_if_asked()
+
+    def _normalised(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The batch with pixel values in place of the bytes that the loader hands out."""
+        if "pixel_values" in batch:
+            batch["pixel_values"] = self.transform.to_pixel_values(batch["pixel_values"])
+        return batch
 
     def _train_batch(self, batch: dict[str, Any], losses: list[Tensor], image_ids: list[str]) -> float | None:
         """One batch forward and back; the mean loss of an optimiser step over all processes, None within one."""
