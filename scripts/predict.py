@@ -20,8 +20,8 @@ from PIL import Image
 from cnn_rnn import MultiLabelImageClassificationPipeline
 from cnn_rnn.bulk_prediction import (
     PREDICTIONS,
-    DecodedImages,
     Job,
+    PreparedImages,
     digest_names,
     digest_weights,
     join_parts,
@@ -103,6 +103,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         checked_config(known.model)
         saved = SavedModel.load(known.model)
+        classify = MultiLabelImageClassificationPipeline(
+            model=saved.model,
+            image_processor=saved.processor,
+            device=accelerator.device,
+            threshold=known.threshold,  # a wrong one is refused here
+        )
         inputs = read_inputs(known.input, known.root, known.limit)
         job = Job(
             saved.name,
@@ -120,12 +126,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     accelerator.wait_for_everyone()
     if not done:
-        classify = MultiLabelImageClassificationPipeline(
-            model=saved.model, image_processor=saved.processor, device=accelerator.device
-        )
         predict_parts(
             classify,
-            DecodedImages(inputs.images, inputs.names),
+            PreparedImages(inputs.images, inputs.names, saved.processor),
             known.output,
             job,
             batch_size=known.batch_size,

@@ -1,8 +1,6 @@
 """The exported graph beside the model: same paths, same scores, at any batch size."""
 
-import importlib.util
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +13,9 @@ from cnn_rnn.data import load_image_folder
 from cnn_rnn.export_onnx import OnnxModel, export_onnx
 from cnn_rnn.training import SavedModel, measure, predict_dataset
 
-ROOT = Path(__file__).parents[1]
+from .commands import main_of
+
 LABELS = ["blue", "green", "red"]
-
-
-def main_of(name: str) -> Callable[[list[str]], int]:
-    """The main function of a script."""
-    spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / "scripts" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    main: Callable[[list[str]], int] = module.main
-    return main
 
 
 def small_model(**changes: Any) -> Any:

@@ -1,13 +1,12 @@
 """Publishing against a Hub on this machine, with the real client: what arrives, what does not, and what is said."""
 
-import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,9 @@ from cnn_rnn.hub import HubError, dataset_files, model_files, push, push_checkpo
 from cnn_rnn.metrics import MultiLabelMetrics
 from cnn_rnn.model_card import TEMPLATES, CardError
 
+from .commands import ROOT, main_of
 from .loopback_hub import CUT, TOKEN, LoopbackHub, serve_hub
 
-ROOT = Path(__file__).parents[1]
 LABELS = ["nought", "one", "two|three", "<b>four</b>"]
 NAME = "org/cnn-rnn-digits"
 PUBLISHED = {
@@ -46,17 +45,6 @@ class Absent(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
 """
-
-
-def main_of(name: str) -> Callable[[list[str]], int]:
-    """The main function of a script."""
-    spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / "scripts" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    main: Callable[[list[str]], int] = module.main
-    return main
 
 
 def write_run(folder: Path, **changes: Any) -> Path:

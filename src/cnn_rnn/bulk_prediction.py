@@ -16,11 +16,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import Image
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from .data.images import UnreadableImageError, decode_image
+from .data.transforms import EvalTransform
 from .pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
 
 PARTS = "parts"
@@ -61,6 +62,11 @@ class Job:
     image_ids: str
     threshold: float | None
     part_size: int
+
+    def __post_init__(self) -> None:
+        """Refuse parts of no size."""
+        if self.part_size < 1:
+            raise ValueError(f"part_size must be at least 1, got {self.part_size}")
 
     @property
     def parts(self) -> int:
@@ -129,24 +135,26 @@ def missing_parts(folder: Path, job: Job) -> list[int]:
     return [part for part in range(job.parts) if not part_path(folder, part).exists()]
 
 
-class DecodedImages(Dataset):
-    """Decoded images by position, each with its id; one that cannot be read comes as the reason.
+class PreparedImages(Dataset):
+    """Names and pixel values (3, h, w) by position, ready for the model; for what cannot be read the reason instead.
 
     Args:
         images: Undecoded images (a path, bytes, or a row of an image column), indexable.
         image_ids: Their names.
+        image_processor: The model's preprocessing; it runs where the images are read.
     """
 
-    def __init__(self, images: Sequence[Any], image_ids: Sequence[str]) -> None:
+    def __init__(self, images: Sequence[Any], image_ids: Sequence[str], image_processor: Any) -> None:
         self.images, self.image_ids = images, image_ids
+        self.transform = EvalTransform(image_processor)
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def __getitem__(self, index: int) -> tuple[str, Image.Image | str]:
+    def __getitem__(self, index: int) -> tuple[str, Tensor | str]:
         image_id = self.image_ids[index]
         try:
-            return image_id, decode_image(self.images[index], image_id)
+            return image_id, self.transform(decode_image(self.images[index], image_id))
         except UnreadableImageError as error:
             return image_id, str(error)
 
@@ -193,16 +201,20 @@ def _predict(classify: Any, batches: Iterable[list[Any]], threshold: float | Non
     """A row for each image, in order, unreadable ones too."""
     has_path = classify.model.config.has_path_decoder
     for batch in batches:
-        readable = [image for _, image in batch if not isinstance(image, str)]
-        results = iter(
-            classify(readable, batch_size=len(readable), threshold=threshold, return_path=has_path) if readable else ()
-        )
-        for image_id, image in batch:
-            if isinstance(image, str):
-                yield {"image_id": image_id, "error": image}
-            else:
-                result = next(results)
-                yield {"image_id": image_id, **(result if has_path else {"labels": result})}
+        readable = [pixel_values for _, pixel_values in batch if not isinstance(pixel_values, str)]
+        outputs: dict[str, Tensor] = {}
+        if readable:
+            inputs = {"pixel_values": torch.stack(readable).to(classify.dtype)}
+            outputs = classify.forward(inputs, return_path=has_path)
+        done = 0
+        for image_id, pixel_values in batch:
+            if isinstance(pixel_values, str):
+                yield {"image_id": image_id, "error": pixel_values}
+                continue
+            own = {name: values[done : done + 1] for name, values in outputs.items()}
+            result = classify.postprocess(own, threshold=threshold, return_path=has_path)
+            yield {"image_id": image_id, **(result if has_path else {"labels": result})}
+            done += 1
 
 
 def write_rows(rows: list[dict[str, Any]], path: Path) -> None:

@@ -65,8 +65,9 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         """
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {top_k}")
-        least = None if threshold is None else self._least(threshold)
-        given = {"threshold": least, "top_k": top_k, "return_path": return_path}
+        if threshold is not None:
+            self._least(threshold)  # a wrong one is refused before any work is done
+        given = {"threshold": threshold, "top_k": top_k, "return_path": return_path}
         forward = {"beam_width": beam_width, "return_path": return_path}
         return (
             {} if timeout is None else {"timeout": timeout},
@@ -98,16 +99,16 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     def postprocess(
         self,
         outputs: dict[str, torch.Tensor],
-        threshold: list[float] | None = None,
+        threshold: Threshold | None = None,
         top_k: int | None = None,
         return_path: bool = False,
     ) -> Any:
-        """Labels above the threshold of each (C), best first, and the path where asked for."""
+        """Labels of one image above the threshold, best first, and the path where asked for."""
         config = self.model.config
         scores = outputs["logits"][0].float().sigmoid()
         if threshold is None:
-            threshold = self._own_thresholds() if top_k is None else [0.0] * config.num_labels
-        least = torch.tensor(threshold)
+            threshold = self._own_thresholds() if top_k is None else 0.0
+        least = torch.tensor(self._least(threshold))
         order = scores.argsort(descending=True, stable=True).tolist()[:top_k]
         labels = [
             {"label": config.id2label[index], "score": scores[index].item()}
