@@ -174,13 +174,17 @@ def folder(tmp_path: Path, photo_folder: Path) -> Path:
     return tmp_path
 
 
+OPTIONS = (
+    *("--model", "model", "--input", "photos", "--output", "out"),
+    *("--part_size", "7", "--batch_size", "2", "--num_workers", "0"),
+)
+
+
 def start(folder: Path, *launcher: str) -> subprocess.Popen[str]:
     """The command as people run it."""
-    options = {"--model": "model", "--input": "photos", "--output": "out", "--part_size": "7", "--batch_size": "2"}
     return subprocess.Popen(
         [
-            *(sys.executable, *launcher, str(ROOT / "scripts" / "predict.py"), "--num_workers", "0"),
-            *(part for name, value in options.items() for part in (name, value)),
+            *(sys.executable, *launcher, str(ROOT / "scripts" / "predict.py"), *OPTIONS),
         ],
         cwd=folder,
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT / "src")},
@@ -190,7 +194,9 @@ def start(folder: Path, *launcher: str) -> subprocess.Popen[str]:
     )
 
 
-def test_killed_and_run_again_nothing_is_lost_or_twice(folder: Path) -> None:
+def test_killed_and_run_again_nothing_is_lost_or_twice(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     killed = start(folder)
     parts = folder / "out" / "parts"
     while len(list(parts.glob("*.parquet"))) < 3:
@@ -224,6 +230,7 @@ def test_killed_and_run_again_nothing_is_lost_or_twice(folder: Path) -> None:
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["paths.png", "predictions.parquet"]
 
     done = (folder / "out" / "predictions.parquet").stat().st_mtime_ns
-    third = start(folder)
-    assert "196 images labelled, 4 unreadable" in third.communicate(timeout=300)[0]
+    monkeypatch.chdir(folder)
+    assert main_of("predict")(list(OPTIONS)) == 0
+    assert "196 images labelled, 4 unreadable" in capsys.readouterr().out
     assert (folder / "out" / "predictions.parquet").stat().st_mtime_ns == done
