@@ -197,7 +197,7 @@ def test_a_finished_run_is_neither_overwritten_nor_trained_again(
     (run / "checkpoints").rename(run / "unneeded")
     assert train(photo_folder, run, "--resume", "auto", train__epochs="30") == 0
     (run / "unneeded").rename(run / "checkpoints")
-    assert "is complete" in capsys.readouterr().out
+    assert f"saved to {run}" in capsys.readouterr().out
     assert (run / "model.safetensors").stat().st_mtime_ns == before
 
 
