@@ -192,6 +192,12 @@ def test_a_finished_run_is_neither_overwritten_nor_trained_again(
     before = (run / "model.safetensors").stat().st_mtime_ns
     assert train(photo_folder, run) == 2
     assert "--resume auto" in capsys.readouterr().err
+    assert train(Path("/no/photos/needed"), run, "--resume", "auto", train__epochs="30") == 2
+    assert "data.root" in capsys.readouterr().err
+    (run / "checkpoints").rename(run / "unneeded")
+    assert train(photo_folder, run, "--resume", "auto", train__epochs="30") == 0
+    (run / "unneeded").rename(run / "checkpoints")
+    assert f"saved to {run}" in capsys.readouterr().out
     assert (run / "model.safetensors").stat().st_mtime_ns == before
 
 

@@ -1,5 +1,7 @@
 """Settings that meet the machine, and what is said where they do not fit it."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -58,6 +60,25 @@ def test_a_model_is_equipped_in_place_and_keeps_its_names() -> None:
     assert all(module.weight.is_contiguous(memory_format=torch.channels_last) for module in convolutions)
     batch = laid_out({"pixel_values": torch.zeros(2, 3, 8, 8)}, config)
     assert batch["pixel_values"].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_compiled_backbone_keeps_names_and_features() -> None:
+    model = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=["a", "b"]).eval()
+    names, pixel_values = list(model.state_dict()), torch.randn(2, 3, 32, 32)
+    expected = model.get_image_features(pixel_values)
+    calls: list[int] = []
+    torch.compiler.reset()
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> Any:
+        calls.append(len(graph.graph.nodes))
+        return graph.forward
+
+    compiled = model.backbone.compile
+    model.backbone.compile = lambda: compiled(backend=backend)  # the real one needs a C++ compiler and a minute
+    equip(model, TrainConfig(compile=True))
+    torch.testing.assert_close(model.get_image_features(pixel_values), expected)
+    assert calls
+    assert list(model.state_dict()) == names
 
 
 def test_a_backbone_that_cannot_compute_again_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

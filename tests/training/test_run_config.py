@@ -30,6 +30,11 @@ def test_numbers_may_be_written_in_any_common_way(value: str) -> None:
     assert load_run_config(None, ["--model.projection_dropout", "0"]).model == {"projection_dropout": 0.0}
 
 
+def test_a_bare_no_is_the_word(tmp_path: Path) -> None:
+    assert load_run_config(None, ["--train.mixed_precision", "no"]).train.mixed_precision == "no"
+    assert load_run_config(write(tmp_path, "train: {mixed_precision: no}")).train.mixed_precision == "no"
+
+
 def test_the_resolved_settings_repeat_the_run(tmp_path: Path) -> None:
     config = load_run_config(None, ["--train.lr", "3e-3", "--model.hidden_size", "32", "--data.name", "digits"])
     config.save(tmp_path / "resolved.yaml")

@@ -9,7 +9,7 @@ import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from huggingface_hub.dataclasses import strict
@@ -272,7 +272,9 @@ def typed_block(block: type, values: Mapping[str, Any], name: str) -> Any:
 
 
 def coerce(value: Any, hint: Any) -> Any:
-    """A number written as YAML does not read it (`1e-4`, or `1` for 1.0) as the float that the field asks for."""
+    """What was meant where YAML reads something else: `1e-4` or `1` for a float, a bare `no` for the word."""
+    if value is False and "no" in get_args(hint):
+        return "no"
     wanted = hint.__args__ if isinstance(hint, types.UnionType) else (hint,)
     if float in wanted and isinstance(value, int | str) and not isinstance(value, bool):
         try:
