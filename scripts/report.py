@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         run = Path(known.model) / "run_config.yaml"
         data = training.load_run_config(run if run.is_file() else None, overrides).data
         saved = training.SavedModel.load(known.model)
+        data = replace(data, streaming=False)  # a report looks images up
         dataset, _ = training.load_validation_data(data, known.split)
         saved.check_labels(dataset)
         stored = read_predictions(known.predictions) if known.predictions else None

@@ -10,6 +10,7 @@ from .parquet import write_parquet
 from .schema import build_dataset, label_counts, label_features, label_matrix, label_names
 from .sources import SOURCES, load_hub, load_source, load_table
 from .splits import stratified_split
+from .streams import load_stream, stream_labels
 from .transforms import EvalTransform, TrainTransform, collate, multi_hot, prepare_examples
 from .unreadable import drop_unreadable
 from .voc import VOC_CLASSES, load_voc
@@ -36,11 +37,13 @@ __all__ = [
     "load_image_folder",
     "load_nus_wide",
     "load_source",
+    "load_stream",
     "load_table",
     "load_voc",
     "multi_hot",
     "prepare_examples",
     "stratified_split",
+    "stream_labels",
     "to_schema",
     "write_parquet",
 ]

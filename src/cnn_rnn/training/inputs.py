@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
@@ -19,8 +19,10 @@ from cnn_rnn.data import (
     label_counts,
     label_names,
     load_source,
+    load_stream,
     prepare_examples,
     stratified_split,
+    stream_labels,
 )
 
 from .interruption import SIGNALS
@@ -36,13 +38,17 @@ class TrainingData:
     Attributes:
         train: Rows that the weights see.
         validation: Rows that choose checkpoint, fusion and thresholds.
+        train_images: How many rows `train` has.
+        validation_images: How many rows `validation` has.
         label_names: Names of the labels, by id.
         label_counts: Rows of `train` that show each label (C).
         dropped: Reason by image id of what was left out as unreadable.
     """
 
-    train: Dataset
-    validation: Dataset
+    train: Dataset | IterableDataset
+    validation: Dataset | IterableDataset
+    train_images: int
+    validation_images: int
     label_names: list[str]
     label_counts: list[int]
     dropped: dict[str, str]
@@ -50,8 +56,8 @@ class TrainingData:
     def counts(self) -> dict[str, Any]:
         """Everything used and dropped, for the run's records."""
         return {
-            "train_images": len(self.train),
-            "validation_images": len(self.validation),
+            "train_images": self.train_images,
+            "validation_images": self.validation_images,
             "labels": len(self.label_names),
             "labels_without_training_image": [
                 name for name, count in zip(self.label_names, self.label_counts, strict=True) if not count
@@ -66,12 +72,13 @@ def load_training_data(config: DataConfig, seed: int) -> TrainingData:
     Raises:
         ValueError: Nothing is left to train on or to hold out, or the two splits name different labels.
     """
+    if config.streaming:
+        return stream_training_data(config)
     train = load_source(config.name, config.root, split=config.train_split)
     names = label_names(train)
     if config.validation_split is not None:
         validation = load_source(config.name, config.root, split=config.validation_split)
-        if label_names(validation) != names:
-            raise ValueError(f"{config.name}: {config.validation_split} and {config.train_split} name different labels")
+        check_same_labels(config, names, label_names(validation))
     else:
         parts = stratified_split(train, config.validation_fraction, seed)
         train, validation = parts["train"], parts["validation"]
@@ -80,11 +87,55 @@ def load_training_data(config: DataConfig, seed: int) -> TrainingData:
         train, dropped_of_train = drop_unreadable(train)
         validation, dropped_of_validation = drop_unreadable(validation)
         dropped = dropped_of_train | dropped_of_validation
-    if not len(train) or not len(validation):
+    return described(train, validation, train, len(validation), dropped)
+
+
+def stream_training_data(config: DataConfig) -> TrainingData:
+    """The training and held-out rows of a run as streams; their label columns alone are read for it.
+
+    Raises:
+        ValueError: A setting cannot be kept with a stream, or as `load_training_data`.
+    """
+    if config.validation_split is None:
         raise ValueError(
-            f"{config.name}: {len(train)} images to train on and {len(validation)} held out; both need at least one"
+            "data.streaming needs data.validation_split, the name of a held-out split: rows that come one by one "
+            "cannot be split evenly by label. 'python scripts/data.py convert ... --validation 0.1' writes one"
         )
-    return TrainingData(train, validation, names, [int(count) for count in label_counts(train)], dropped)
+    if config.skip_unreadable:
+        raise ValueError(
+            "data.skip_unreadable reads every image before training, which a stream is there to avoid; leave such "
+            "images out when writing the shards: 'python scripts/data.py convert ... --skip-unreadable'"
+        )
+    train, validation = (
+        load_stream(config.name, config.root, split) for split in (config.train_split, config.validation_split)
+    )
+    check_same_labels(config, label_names(train), label_names(validation))
+    root = str(config.root)
+    return described(train, validation, stream_labels(root, train), len(stream_labels(root, validation)), {})
+
+
+def check_same_labels(config: DataConfig, names: list[str], held_out_names: list[str]) -> None:
+    """Refuse two splits that name different labels."""
+    if held_out_names != names:
+        raise ValueError(f"{config.name}: {config.validation_split} and {config.train_split} name different labels")
+
+
+def described(
+    train: Dataset | IterableDataset,
+    validation: Dataset | IterableDataset,
+    train_labels: Dataset,
+    validation_images: int,
+    dropped: dict[str, str],
+) -> TrainingData:
+    """The two parts with their counts, none of them empty; `train_labels` holds the labels of `train`."""
+    if not len(train_labels) or not validation_images:
+        raise ValueError(
+            f"{len(train_labels)} images to train on and {validation_images} held out; both need at least one"
+        )
+    counts = [int(count) for count in label_counts(train_labels)]
+    return TrainingData(
+        train, validation, len(train_labels), validation_images, label_names(train_labels), counts, dropped
+    )
 
 
 def position_seed(seed: int, *position: int) -> int:

@@ -1,16 +1,20 @@
 """The batches of a run: images or cached features, over all processes."""
 
+from itertools import islice
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from datasets import Dataset, IterableDataset
 from torch.utils.data import DataLoader, RandomSampler
 
-from cnn_rnn.data import collate
+from cnn_rnn.data import EvalTransform, collate
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
 from .feature_cache import cached_features, collate_features
 from .inputs import TrainExamples, TrainingData, eval_loader, leave_signals_alone, train_transform
 from .run_config import RunConfig
+from .streams import StreamLoader
 
 
 def build_loaders(
@@ -30,9 +34,11 @@ def build_loaders(
     """
     train = config.train
     parts = train.accumulation_steps * accelerator.num_processes
-    step_size = min(train.batch_size, len(data.train) // parts * parts)
+    step_size = min(train.batch_size, data.train_images // parts * parts)
     if not step_size:
-        raise ValueError(f"{len(data.train)} training images are too few for {parts} parts; use fewer processes")
+        raise ValueError(f"{data.train_images} training images are too few for {parts} parts; use fewer processes")
+    if isinstance(data.train, IterableDataset) or isinstance(data.validation, IterableDataset):
+        return stream_loaders(config, data, processor, accelerator, step_size)
     examples: Any
     if train.cache_features:
         examples, held_out = cached_features(model, processor, (data.train, data.validation), accelerator, train)
@@ -54,9 +60,51 @@ def build_loaders(
     return accelerator.prepare(loader, validation)
 
 
+def stream_loaders(
+    config: RunConfig, data: TrainingData, processor: Any, accelerator: Accelerator, step_size: int
+) -> tuple[StreamLoader, Any]:
+    """Batches to train on and held-out ones, both read as they come.
+
+    Raises:
+        ValueError: The settings ask for what a stream cannot give.
+    """
+    train = config.train
+    if train.cache_features or accelerator.distributed_type == DistributedType.FSDP:
+        setting = "train.cache_features" if train.cache_features else "FSDP"
+        raise ValueError(f"{setting} needs all rows at hand: set data.streaming to false")
+    assert isinstance(data.train, IterableDataset)
+    shuffled = data.train.reshard().shuffle(
+        seed=train.seed,
+        buffer_size=config.data.shuffle_buffer,
+        max_buffer_input_shards=1,  # row groups come in random order; reading several at once ends with a pause of 5 s
+    )
+    loader = StreamLoader(
+        shuffled,
+        train_transform(processor, config.data),
+        step_size // (train.accumulation_steps * accelerator.num_processes),
+        train.num_workers,
+        accelerator,
+        batches=data.train_images // step_size * train.accumulation_steps,
+        seed=train.seed,
+    )
+    return loader, eval_batches(data.validation, processor, train.batch_size, train.num_workers, accelerator)
+
+
+def eval_batches(
+    rows: Dataset | IterableDataset, processor: Any, batch_size: int, num_workers: int, accelerator: Accelerator
+) -> Any:
+    """Batches of all rows, preprocessed as the saved image processor does it, shared out to all processes."""
+    if isinstance(rows, IterableDataset):
+        own_size = max(1, batch_size // accelerator.num_processes)
+        return StreamLoader(rows.reshard(), EvalTransform(processor), own_size, num_workers, accelerator)
+    return accelerator.prepare(eval_loader(rows, processor, batch_size, num_workers))
+
+
 def epoch_batches(accelerator: Accelerator, loader: Any, epoch: int, done: int) -> Any:
     """The batches of an epoch of training without the first `done` ones."""
     loader.set_epoch(epoch)
+    if isinstance(loader, StreamLoader):
+        return islice(loader, done, None)
     if isinstance(loader.dataset, TrainExamples):
         loader.dataset.set_epoch(epoch)
     return accelerator.skip_first_batches(loader, done) if done else loader

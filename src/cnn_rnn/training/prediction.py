@@ -6,12 +6,15 @@ from typing import Any, Self
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from cnn_rnn.label_paths import paths_to_labels
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
+
+from .streams import StreamLoader
 
 
 @dataclass
@@ -52,12 +55,17 @@ class Predictions:
 @torch.inference_mode()
 def predict(
     model: nn.Module,
-    loader: DataLoader,
+    loader: DataLoader | StreamLoader,
     accelerator: Accelerator,
     description: str = "predicting",
     after_batch: Callable[[], None] | None = None,
 ) -> Predictions:
-    """Predictions for every image of a prepared loader, the same in every process; `after_batch` is called often."""
+    """Predictions for every image of a prepared loader, the same in every process; `after_batch` is called often.
+
+    Processes have different numbers of a stream's batches: what they predict is gathered at its end, and `after_batch`,
+    for which they would wait, is called only where there is one.
+    """
+    streamed = isinstance(loader, StreamLoader)
     plain = accelerator.unwrap_model(model)
     plain.eval()
     batches = []
@@ -65,11 +73,15 @@ def predict(
         inputs = {name: batch[name] for name in ("pixel_values", "image_features") if name in batch}
         with accelerator.autocast():
             tensors = batch_predictions(plain, inputs) | {"targets": batch["labels"]}
-        gathered = accelerator.gather_for_metrics({name: tensor.contiguous() for name, tensor in tensors.items()})
-        ids = accelerator.gather_for_metrics(batch["image_id"], use_gather_object=True)
-        batches.append({name: tensor.float().cpu() for name, tensor in gathered.items()} | {"image_ids": ids})
-        if after_batch is not None:
+        ids = batch["image_id"]
+        if not streamed:
+            tensors = accelerator.gather_for_metrics({name: tensor.contiguous() for name, tensor in tensors.items()})
+            ids = accelerator.gather_for_metrics(ids, use_gather_object=True)
+        batches.append({name: tensor.float().cpu() for name, tensor in tensors.items()} | {"image_ids": ids})
+        if after_batch is not None and not (streamed and accelerator.num_processes > 1):
             after_batch()
+    if streamed:
+        batches = gather_object(batches)
     for batch in batches:
         if "paths" in batch:
             batch["paths"] = batch["paths"].long()

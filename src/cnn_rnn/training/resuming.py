@@ -24,7 +24,8 @@ def check_settings(output_dir: Path, config: RunConfig) -> None:
     if not path.exists():
         return
     before, now = flat_settings(load_run_config(path)), flat_settings(config)
-    changed = [key for key in sorted(before | now) if key not in FREE and before.get(key) != now.get(key)]
+    free = FREE - {"train.num_workers"} if config.data.streaming else FREE  # workers share a stream out
+    changed = [key for key in sorted(before | now) if key not in free and before.get(key) != now.get(key)]
     if changed:
         shown = ", ".join(f"{key} (was {before.get(key)!r}, now {now.get(key)!r})" for key in changed)
         raise RunConfigError(

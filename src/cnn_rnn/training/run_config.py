@@ -39,6 +39,9 @@ class DataConfig:
         validation_split: Split for choosing checkpoint, fusion and thresholds; None holds out a part of the training
             split. It must never be the split that results are reported on.
         validation_fraction: Share of the training split that is held out where there is no validation split.
+        streaming: Read Parquet shards (`name` hub) as they come, without a local copy; needs a validation split. To
+            resume exactly takes as many processes and `train.num_workers` as before: they share the rows.
+        shuffle_buffer: Images among which the next one of a shuffled stream is drawn, in each worker's memory.
         skip_unreadable: Leave out images that cannot be decoded, counted and named, in place of stopping.
         crop_scale: Least share of a training image's area that a random crop keeps; 1 turns cropping off.
         horizontal_flip: Probability that a training image is mirrored.
@@ -52,6 +55,8 @@ class DataConfig:
     train_split: str = "train"
     validation_split: str | None = None
     validation_fraction: float = 0.1
+    streaming: bool = False
+    shuffle_buffer: int = 1000
     skip_unreadable: bool = False
     crop_scale: float = 0.5
     horizontal_flip: float = 0.5

@@ -6,12 +6,12 @@ from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from cnn_rnn.data import drop_unreadable, label_names, load_source
+from cnn_rnn.data import drop_unreadable, label_names, load_source, load_stream
 
-from .inputs import eval_loader
+from .loaders import eval_batches
 from .prediction import Predictions, predict
 from .run_config import DataConfig
 
@@ -42,7 +42,7 @@ class SavedModel:
         processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
         return cls(str(name), model.eval(), processor)
 
-    def check_labels(self, dataset: Dataset) -> None:
+    def check_labels(self, dataset: Dataset | IterableDataset) -> None:
         """Refuse a data set whose labels are not the model's, in the same order.
 
         Raises:
@@ -64,15 +64,25 @@ class SavedModel:
         )
 
 
-def load_validation_data(config: DataConfig, split: str) -> tuple[Dataset, dict[str, str]]:
-    """The rows of a split, and the reason by image id of what was left out as unreadable."""
+def load_validation_data(config: DataConfig, split: str) -> tuple[Dataset | IterableDataset, dict[str, str]]:
+    """The rows of a split, and the reason by image id of what was left out as unreadable.
+
+    Raises:
+        ValueError: There is no such split, or a stream from which unreadable images should be left out.
+    """
+    if config.streaming:
+        if config.skip_unreadable:
+            raise ValueError("data.skip_unreadable reads every image beforehand: set data.streaming to false")
+        return load_stream(config.name, config.root, split), {}
     dataset = load_source(config.name, config.root, split=split)
     return drop_unreadable(dataset) if config.skip_unreadable else (dataset, {})
 
 
-def predict_dataset(saved: SavedModel, dataset: Dataset, batch_size: int, num_workers: int) -> Predictions:
+def predict_dataset(
+    saved: SavedModel, dataset: Dataset | IterableDataset, batch_size: int, num_workers: int
+) -> Predictions:
     """Predictions for every row, over all processes that Accelerate was launched with."""
     saved.check_labels(dataset)
     accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
-    loader = accelerator.prepare(eval_loader(dataset, saved.processor, batch_size, num_workers))
+    loader = eval_batches(dataset, saved.processor, batch_size, num_workers, accelerator)
     return predict(saved.model.to(accelerator.device), loader, accelerator, f"predicting with {saved.name}")

@@ -1,0 +1,58 @@
+"""Rows of prepared Parquet shards as they come, here or on the Hub, without a local copy."""
+
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset, DatasetInfo, Features, IterableDataset, load_dataset_builder
+from datasets.table import InMemoryTable
+from tqdm.auto import tqdm
+
+from .sources import load_hub
+
+
+def load_stream(kind: str, root: str | None, split: str) -> IterableDataset:
+    """The rows of a split as a stream.
+
+    Args:
+        kind: The source's name; only "hub" can be streamed.
+        root: A folder that ``write_parquet`` made, or a data set's name on the Hub.
+        split: One of its splits.
+
+    Raises:
+        ValueError: The source is no stream of the one schema, or has no such split.
+    """
+    if kind != "hub" or root is None:
+        raise ValueError(
+            f"data source {kind!r} with root {root!r} cannot be streamed: give data.name hub and a data.root that "
+            "'python scripts/data.py convert' wrote, or a data set's name on the Hub"
+        )
+    rows = load_hub(str(root), split=split, streaming=True)
+    assert isinstance(rows, IterableDataset)
+    return rows
+
+
+def stream_labels(root: str, rows: IterableDataset) -> Dataset:
+    """The label lists of all rows of a stream; no image is read.
+
+    Args:
+        root: Where ``load_stream`` read the rows from.
+        rows: What it returned.
+
+    Raises:
+        ValueError: The data set does not consist of Parquet files.
+    """
+    data_files: Any = load_dataset_builder(root).config.data_files or {}
+    files = [str(file) for file in data_files.get(str(rows.split), ())]
+    if not files or not all(file.endswith(".parquet") for file in files):
+        raise ValueError(
+            f"{root}, {rows.split}: a stream needs Parquet shards; 'python scripts/data.py convert' writes them"
+        )
+    tables = []
+    for file in tqdm(files, desc=f"labels of {rows.split}", unit="shard", leave=False):
+        with fsspec.open(file) as opened:
+            tables.append(pq.read_table(opened, columns=["labels"]))
+    features = Features({"labels": (rows.features or {})["labels"]})
+    table = pa.concat_tables(tables).cast(features.arrow_schema)
+    return Dataset(InMemoryTable(table), info=DatasetInfo(features=features))

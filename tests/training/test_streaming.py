@@ -1,0 +1,273 @@
+"""Training and validation from Parquet shards that are read as they come."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset, IterableDataset
+from datasets.distributed import split_dataset_by_node
+from transformers import AutoModelForImageClassification, ViTImageProcessor
+
+from cnn_rnn.data import (
+    TrainTransform,
+    build_dataset,
+    drop_unreadable,
+    load_hub,
+    load_image_folder,
+    load_stream,
+    stream_labels,
+    write_parquet,
+)
+from cnn_rnn.data.schema import image_bytes, label_counts, label_lists_from_matrix
+from cnn_rnn.training import Interrupted, RunConfigError, SavedModel, Trainer, load_run_config, measure, predict_dataset
+from cnn_rnn.training.inputs import TrainExamples, load_training_data, stream_training_data
+from cnn_rnn.training.run_config import DataConfig, RunConfig
+from cnn_rnn.training.streams import StreamLoader, whole_batches
+from cnn_rnn.training.validation import load_validation_data
+
+
+class OneProcess:
+    """What a loader asks Accelerate for, as one of several processes."""
+
+    def __init__(self, process_index: int = 0, num_processes: int = 1) -> None:
+        self.process_index, self.num_processes = process_index, num_processes
+        self.device = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of each test's own."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture(scope="module")
+def shards(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The photos as shards of seven rows or so, in row groups of four."""
+    data = load_image_folder(photo_folder)
+    data["validation"] = data.pop("test")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cnn_rnn.data.parquet.ROWS_A_GROUP", 4)
+        return write_parquet(data, tmp_path_factory.mktemp("shards") / "set", shard_bytes=700)
+
+
+def settings(shards: Path, output_dir: Path, **changes: Any) -> RunConfig:
+    """A small, quick run on the shards."""
+    values = {
+        "model.backbone": "test_resnet",
+        "model.image_size": 32,
+        "model.crop_pct": 1.0,
+        "model.hidden_size": 32,
+        "model.embedding_size": 16,
+        "data.name": "hub",
+        "data.root": shards,
+        "data.streaming": "true",
+        "data.shuffle_buffer": 8,
+        "data.validation_split": "validation",
+        "train.output_dir": output_dir,
+        "train.epochs": 2,
+        "train.batch_size": 6,
+        "train.lr": 3e-3,
+        "train.backbone_lr": 1.0,
+        "train.num_workers": 0,
+        "train.trackers": "none",
+    } | {name.replace("__", "."): value for name, value in changes.items()}
+    return load_run_config(None, [part for name, value in values.items() for part in (f"--{name}", str(value))])
+
+
+@pytest.fixture(scope="module")
+def run(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that learnt the coloured photos from a stream."""
+    output_dir = tmp_path_factory.mktemp("run")
+    Trainer(settings(shards, output_dir, train__epochs=30)).train()
+    return output_dir
+
+
+def weights(output_dir: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = AutoModelForImageClassification.from_pretrained(output_dir).state_dict()
+    return state
+
+
+def test_a_streamed_run_ends_and_learns(run: Path) -> None:
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [record["epoch"] for record in history] == list(range(1, 31))
+    assert history[-1]["step"] == 30 * 24 // 6
+    assert history[-1]["loss"] < history[0]["loss"] / 2
+    figures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    assert figures["run"]["train_images"] == 24
+    assert figures["run"]["validation_images"] == 12
+    assert figures["path"]["OF1"] > 0.8
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_streamed_figures_are_those_of_the_same_rows(run: Path, shards: Path, num_workers: int) -> None:
+    saved = SavedModel.load(run)
+    config = settings(shards, run).data
+    stream, dropped = load_validation_data(config, "validation")
+    assert isinstance(stream, IterableDataset)
+    assert not dropped
+    whole = load_hub(str(shards), split="validation")
+    assert isinstance(whole, Dataset)
+    streamed = predict_dataset(saved, stream, 5, num_workers)
+    expected = predict_dataset(saved, whole, 5, 0)
+    places = [streamed.image_ids.index(image_id) for image_id in expected.image_ids]
+    assert sorted(streamed.image_ids) == sorted(expected.image_ids)
+    assert torch.equal(streamed.targets[places], expected.targets)
+    torch.testing.assert_close(streamed.logits[places], expected.logits, atol=1e-5, rtol=1e-5)
+    names = saved.model.config.label_names
+    here, there = measure(streamed, names), measure(expected, names)
+    assert here["mAP"] == pytest.approx(there["mAP"])
+    assert here["path"] == pytest.approx(there["path"])
+
+
+def test_label_counts_and_rows_are_those_of_the_shards(shards: Path) -> None:
+    data = stream_training_data(settings(shards, shards).data)
+    whole = load_hub(str(shards), split="train")
+    assert isinstance(whole, Dataset)
+    assert data.label_counts == label_counts(whole).tolist()
+    assert (data.train_images, data.validation_images) == (24, 12)
+    labels = stream_labels(str(shards), load_stream("hub", str(shards), "train"))
+    assert labels["labels"][:] == whole["labels"][:]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_interrupted_streamed_run_goes_on_as_if_nothing_had_happened(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int
+) -> None:
+    changes = {"train__num_workers": num_workers, "data__color_jitter": 0.3}
+    Trainer(settings(shards, tmp_path / "whole", **changes)).train()
+    stopped = Trainer(settings(shards, tmp_path / "stopped", **changes))
+
+    finish_step = stopped.progress.finish_step
+
+    def receive_a_signal_in_the_second_epoch(loss: float) -> None:
+        finish_step(loss)
+        if stopped.progress.step == 6:
+            stopped.watch.received = 15
+
+    monkeypatch.setattr(stopped.progress, "finish_step", receive_a_signal_in_the_second_epoch)
+    with pytest.raises(Interrupted):
+        stopped.train()
+    resumed = Trainer(settings(shards, tmp_path / "stopped", **changes), resume="auto")
+    assert (resumed.progress.epoch, resumed.progress.batch) == (1, 2)
+    resumed.train()
+    there = weights(tmp_path / "stopped")
+    assert all(torch.equal(tensor, there[name]) for name, tensor in weights(tmp_path / "whole").items())
+    histories = [(tmp_path / name / "history.jsonl").read_text(encoding="utf-8") for name in ("whole", "stopped")]
+    assert histories[0] == histories[1]
+
+
+def test_going_on_with_other_workers_is_refused(shards: Path, tmp_path: Path, run: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    with pytest.raises(RunConfigError, match=r"train\.num_workers \(was 0, now 2\)"):
+        Trainer(settings(shards, tmp_path / "run", train__epochs=30, train__num_workers=2), resume="auto")
+
+
+def stream_batches(shards: Path, epoch: int, process: OneProcess, num_workers: int = 0) -> list[dict[str, Any]]:
+    rows = load_stream("hub", str(shards), "train").reshard()
+    shuffled = rows.shuffle(seed=1, buffer_size=8, max_buffer_input_shards=1)
+    transform = TrainTransform(ViTImageProcessor(size={"height": 16, "width": 16}), as_bytes=True)
+    loader = StreamLoader(
+        shuffled,
+        transform,
+        4,
+        num_workers,
+        process,
+        batches=6 // process.num_processes,
+        seed=3,
+    )
+    loader.set_epoch(epoch)
+    return list(loader)
+
+
+def by_id(batches: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    return {
+        image_id: pixels
+        for batch in batches
+        for image_id, pixels in zip(batch["image_id"], batch["pixel_values"], strict=True)
+    }
+
+
+def test_every_epoch_shows_every_image_in_another_order_and_varied_by_itself_alone(shards: Path) -> None:
+    alone, later = (stream_batches(shards, epoch, OneProcess()) for epoch in (1, 2))
+    with_workers = stream_batches(shards, 1, OneProcess(), num_workers=2)
+    whole = load_hub(str(shards), split="train")
+    assert isinstance(whole, Dataset)
+    assert set(by_id(alone)) == set(by_id(later)) == set(by_id(with_workers)) == set(whole["image_id"])
+    assert [batch["image_id"] for batch in alone] != [batch["image_id"] for batch in later]
+    transform = TrainTransform(ViTImageProcessor(size={"height": 16, "width": 16}), as_bytes=True)
+    examples = TrainExamples(whole, transform, seed=3)
+    examples.set_epoch(1)
+    rows = [examples[place] for place in range(len(examples))]
+    expected = {row["image_id"]: row["pixel_values"] for row in rows}
+    for image_id, pixels in by_id(alone).items():
+        assert pixels.dtype == torch.uint8
+        assert torch.equal(pixels, by_id(with_workers)[image_id])
+        assert torch.equal(pixels, expected[image_id])
+    assert any((pixels != by_id(later)[image_id]).any() for image_id, pixels in by_id(alone).items())
+
+
+def test_processes_share_the_rows_and_make_as_many_steps(shards: Path) -> None:
+    first, second = (stream_batches(shards, 1, OneProcess(index, 2)) for index in range(2))
+    assert [len(batch["image_id"]) for batch in first] == [len(batch["image_id"]) for batch in second] == [4, 4, 4]
+    assert not set(by_id(first)) & set(by_id(second))
+    rows = load_stream("hub", str(shards), "train").reshard()
+    shares = [{row["image_id"] for row in split_dataset_by_node(rows, i, 2, strategy="shards")} for i in range(2)]
+    assert len(shares[0] | shares[1]) == 24
+    assert not shares[0] & shares[1]
+
+
+def test_short_batches_are_joined_to_whole_ones() -> None:
+    sizes = [4, 3, 4, 2, 1, 4, 3]
+    starts = np.cumsum([0, *sizes])
+    batches = [
+        {"image_id": [str(i) for i in range(start, start + size)], "labels": torch.arange(start, start + size)}
+        for start, size in zip(starts, sizes, strict=False)
+    ]
+    whole = list(whole_batches(iter(batches), 4))
+    assert [len(batch["labels"]) for batch in whole] == [4] * 5
+    seen = [image_id for batch in whole for image_id in batch["image_id"]]
+    assert len(set(seen)) == 20
+    assert seen == [str(int(label)) for batch in whole for label in batch["labels"]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data__validation_split": "null"}, r"data\.validation_split"),
+        ({"data__validation_split": "dev"}, "dev"),
+        ({"data__name": "image_folder"}, r"data\.name hub"),
+        ({"data__skip_unreadable": "true"}, "--skip-unreadable"),
+    ],
+)
+def test_what_a_stream_cannot_do_is_refused(shards: Path, changes: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_training_data(settings(shards, shards, **changes).data, 0)
+
+
+def test_features_of_a_stream_are_not_cached(shards: Path, tmp_path: Path) -> None:
+    changes = {"train__freeze_backbone": "true", "train__cache_features": "true"}
+    with pytest.raises(ValueError, match=r"train\.cache_features .* data\.streaming"):
+        Trainer(settings(shards, tmp_path / "run", **changes))
+
+
+def test_a_stream_of_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text('{"labels": [0]}\n', encoding="utf-8")
+    with pytest.raises(ValueError, match="Parquet shards"):
+        stream_labels(str(tmp_path), Dataset.from_dict({"labels": [[0]]}, split="train").to_iterable_dataset())
+
+
+def test_an_unreadable_image_stops_a_stream_by_name(tmp_path: Path) -> None:
+    broken = build_dataset(
+        image_bytes([b"no image"]), ["photo 7"], label_lists_from_matrix(np.ones((1, 1), bool)), ["x"], split="train"
+    )
+    assert drop_unreadable(broken)[1].keys() == {"photo 7"}
+    write_parquet(broken, tmp_path / "set")
+    stream, _ = load_validation_data(DataConfig(name="hub", root=str(tmp_path / "set"), streaming=True), "train")
+    transform = TrainTransform(ViTImageProcessor(size={"height": 16, "width": 16}))
+    assert isinstance(stream, IterableDataset)
+    with pytest.raises(ValueError, match="photo 7: cannot be decoded"):
+        list(StreamLoader(stream, transform, 1, 0, OneProcess()))
