@@ -13,7 +13,6 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 
 from cnn_rnn.export_onnx import OnnxModel, export_onnx, quantize_onnx
-from cnn_rnn.hub import checked_config
 from cnn_rnn.metrics.tables import figures_table
 from cnn_rnn.training import Predictions, SavedModel, load_run_config, load_validation_data, measure
 from cnn_rnn.training.checkpoints import write_json
@@ -30,7 +29,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batch_size", type=int, default=32)
     known, overrides = parser.parse_known_args(arguments)
     try:
-        checked_config(known.model)
         saved = SavedModel.load(known.model)
         dataset = None
         if overrides:

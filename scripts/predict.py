@@ -29,7 +29,6 @@ from cnn_rnn.bulk_prediction import (
     unreadable_reasons,
 )
 from cnn_rnn.data import SOURCES, decode_image, label_names, load_source
-from cnn_rnn.hub import checked_config
 from cnn_rnn.pictures import Caption, draw_page
 from cnn_rnn.training import SavedModel
 
@@ -101,7 +100,6 @@ def main(arguments: list[str] | None = None) -> int:
     # Only the end of the work is waited for, and that may be hours away.
     accelerator = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))])
     try:
-        checked_config(known.model)
         saved = SavedModel.load(known.model)
         classify = MultiLabelImageClassificationPipeline(
             model=saved.model,

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from cnn_rnn.hub import HubError, push_checkpoint
 from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.losses import relevance_loss
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
@@ -258,6 +259,18 @@ class Trainer:
         logged = {f"held_out/{name}": figure for name, figure in figures.items() if figure is not None}
         self.accelerator.log(logged | {"epoch": progress.epoch}, step=progress.step)
         self._save()
+        if self.config.hub.push_checkpoints and self.accelerator.is_main_process:
+            self._push_checkpoint()
+
+    def _push_checkpoint(self) -> None:
+        """Send the model to the Hub; a failure is told and does not stop the run."""
+        hub = self.config.hub
+        assert hub.repo is not None
+        model = self.accelerator.unwrap_model(self.measured_model)
+        try:
+            push_checkpoint(model, self.processor, hub.repo, step=self.progress.step, private=hub.private)
+        except HubError as error:
+            logger.warning("the checkpoint stays at home: %s", error)
 
     def _finish(self) -> dict[str, Any]:
         """Best weights, with fusion and thresholds fitted on the held-out part, saved for `from_pretrained`."""

@@ -172,11 +172,13 @@ class HubConfig:
         repo: Name on the Hub, such as `org/cnn-rnn-coco`; None keeps it at home.
         private: Whether only the owner sees it.
         license: Licence of the weights, as the Hub writes it.
+        push_checkpoints: Push the model after each epoch to the branch `training` of the repository.
     """
 
     repo: str | None = None
     private: bool = False
     license: str = "apache-2.0"
+    push_checkpoints: bool = False
 
 
 @dataclass
@@ -223,6 +225,8 @@ def load_run_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConf
         check_key(key, known[name], "the command line: key", prefix=f"{name}.")
         blocks[name][key] = value
     typed = {name: typed_block(block, blocks[name], name) for name, block in BLOCKS.items()}
+    if typed["hub"].push_checkpoints and typed["hub"].repo is None:
+        raise RunConfigError("hub.push_checkpoints needs hub.repo, the name on the Hub to push to")
     hints = {entry.name: entry.type for entry in fields(CnnRnnConfig)}
     model = {key: coerce(value, hints.get(key)) for key, value in blocks["model"].items()}
     return RunConfig(model=model, **typed)

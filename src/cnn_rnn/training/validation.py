@@ -10,6 +10,7 @@ from datasets import Dataset, IterableDataset
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from cnn_rnn.data import drop_unreadable, label_names, load_source, load_stream
+from cnn_rnn.hub import checked_config
 
 from .loaders import eval_batches
 from .prediction import Predictions, predict
@@ -38,6 +39,7 @@ class SavedModel:
             OSError: There is no such folder or repository, or a file of it is missing.
             ValueError: It holds another kind of model.
         """
+        checked_config(name)
         model = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
         processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
         return cls(str(name), model.eval(), processor)
