@@ -171,5 +171,5 @@ def test_checkpoints_go_to_the_hub_after_each_epoch_and_a_failure_does_not_stop_
     assert pushed == [("org/photos", step, True) for step in steps]
     assert "the connection was cut" in caplog.text
     assert weights(trainer)
-    with pytest.raises(RunConfigError, match="needs hub.repo"):
+    with pytest.raises(RunConfigError, match=r"needs hub\.repo"):
         load_run_config(None, settings(tmp_path / "other", hub__push_checkpoints="true"))
