@@ -70,9 +70,11 @@ def predict(
     plain.eval()
     batches = []
     for batch in tqdm(loader, desc=description, unit="batch", disable=not accelerator.is_main_process, leave=False):
-        inputs = {name: batch[name] for name in ("pixel_values", "image_features") if name in batch}
-        with accelerator.autocast():
-            tensors = batch_predictions(plain, inputs) | {"targets": batch["labels"]}
+        features = batch.get("image_features")
+        if features is None:
+            with accelerator.autocast():  # of the backbone alone: rounded scores would tie and lose their order
+                features = plain.get_image_features(batch["pixel_values"])
+        tensors = batch_predictions(plain, features.float()) | {"targets": batch["labels"]}
         ids = batch["image_id"]
         if not streamed:
             tensors = accelerator.gather_for_metrics({name: tensor.contiguous() for name, tensor in tensors.items()})
@@ -88,12 +90,12 @@ def predict(
     return Predictions.concatenate(batches)
 
 
-def batch_predictions(model: CnnRnnForImageClassification, inputs: dict[str, Any]) -> dict[str, Any]:
+def batch_predictions(model: CnnRnnForImageClassification, image_features: Tensor) -> dict[str, Any]:
     """The fields of `Predictions` for one batch, as far as the model has the parts for them."""
     if not model.config.has_path_decoder:
-        outputs = model(**inputs)
+        outputs = model(image_features=image_features)
         return {"logits": outputs.logits, "relevance_logits": outputs.relevance_logits}
-    output = model.generate(**inputs)
+    output = model.generate(image_features=image_features)
     assert output.paths is not None
     assert output.step_scores is not None
     tensors = {
