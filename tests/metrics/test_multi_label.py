@@ -75,7 +75,7 @@ def top_k(scores: NDArray[Any], targets: NDArray[np.int64], k: int) -> NDArray[n
 
 def assert_close(figures: dict[str, Any], expected: dict[str, float | None]) -> None:
     for name, value in expected.items():
-        assert figures[name] == (None if value is None else pytest.approx(value, abs=1e-9)), name
+        assert figures[name] == (None if value is None else pytest.approx(value, rel=0, abs=1e-9)), name
 
 
 @given(rows(), st.integers(1, 9), st.sampled_from([0.0, 0.2, 0.5, 1.0, 2.0]))
@@ -92,17 +92,17 @@ def test_sets_equal_scikit_learn(case: Rows) -> None:
     scores, targets, paths = case
     figures = measure(scores, targets, paths)["path"]
     kept = targets.any(axis=0)
-    assert figures["exact_match"] == pytest.approx(reference.accuracy_score(targets, paths))
-    assert figures["hamming_loss"] == pytest.approx(reference.hamming_loss(targets, paths))
+    assert figures["exact_match"] == pytest.approx(reference.accuracy_score(targets, paths), rel=0, abs=1e-9)
+    assert figures["hamming_loss"] == pytest.approx(reference.hamming_loss(targets, paths), rel=0, abs=1e-9)
     expected = reference.f1_score(targets, paths, average="samples", zero_division=0)
-    assert figures["example_F1"] == pytest.approx(expected)
+    assert figures["example_F1"] == pytest.approx(expected, rel=0, abs=1e-9)
     if kept.any():
         options: dict[str, Any] = {"zero_division": 0}
         expected = reference.precision_recall_fscore_support(targets, paths, average="micro", **options)
-        assert [figures[name] for name in ("OP", "OR", "OF1")] == pytest.approx(expected[:3])
+        assert [figures[name] for name in ("OP", "OR", "OF1")] == pytest.approx(expected[:3], rel=0, abs=1e-9)
         expected = reference.precision_recall_fscore_support(targets, paths, **options)
         mean = [values[kept].mean() for values in expected[:3]]
-        assert [figures[name] for name in ("CP", "CR", "mean_class_F1")] == pytest.approx(mean)
+        assert [figures[name] for name in ("CP", "CR", "mean_class_F1")] == pytest.approx(mean, rel=0, abs=1e-9)
         assert figures["N_plus"] == (expected[1][kept] > 0).sum()
 
 
@@ -110,8 +110,8 @@ def test_sets_equal_scikit_learn(case: Rows) -> None:
 def test_rankings_equal_scikit_learn(case: Rows) -> None:
     scores, targets, _ = case
     figures = measure(scores, targets)["ranking"]
-    assert figures["ranking_loss"] == pytest.approx(reference.label_ranking_loss(targets, scores), abs=1e-9)
-    assert figures["coverage_error"] == pytest.approx(reference.coverage_error(targets, scores), abs=1e-9)
+    assert figures["ranking_loss"] == pytest.approx(reference.label_ranking_loss(targets, scores), rel=0, abs=1e-9)
+    assert figures["coverage_error"] == pytest.approx(reference.coverage_error(targets, scores), rel=0, abs=1e-9)
 
 
 @given(rows(), st.integers(1, 9))
@@ -133,7 +133,7 @@ def test_rankings_equal_a_walk_down_each_image(case: Rows, k: int) -> None:
             precisions = [sum(hits[: i + 1]) / (i + 1) for i, hit in enumerate(hits) if hit]
             averages.append(sum(precisions) / min(k, len(true)))
     for name, values in (("MAP_at_k", averages), ("ranking_loss", losses), ("coverage_error", coverages)):
-        expected = pytest.approx(sum(values) / len(values), abs=1e-9) if values else None
+        expected = pytest.approx(sum(values) / len(values), rel=0, abs=1e-9) if values else None
         assert figures[name] == expected, name
 
 
@@ -147,10 +147,10 @@ def test_mean_average_precision_is_over_the_classes_with_positives(case: Rows) -
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         expected = np.nanmean(by_class)
-    assert figures["mAP"] == (None if np.isnan(expected) else pytest.approx(expected, abs=1e-12))
+    assert figures["mAP"] == (None if np.isnan(expected) else pytest.approx(expected, rel=0, abs=1e-12))
     for c, (name, block) in enumerate(figures["per_class"].items()):
         assert name == f"label {c}"
-        assert block["AP"] == (None if name in absent else pytest.approx(by_class[c], abs=1e-12))
+        assert block["AP"] == (None if name in absent else pytest.approx(by_class[c], rel=0, abs=1e-12))
         assert block["positives"] == (targets[:, c] == 1).sum()
         assert block["counted"] == (targets[:, c] >= 0).sum()
 
@@ -163,7 +163,7 @@ def test_calibration_error_equals_a_count_in_bins(case: Rows, bins: int) -> None
     edges = (np.arange(1, bins) / bins).astype(scores.dtype).astype(float)
     which = (score[:, None] >= edges).sum(axis=1)
     errors = [abs((score - target)[which == b].sum()) for b in range(bins)]
-    expected = pytest.approx(sum(errors) / len(score), abs=1e-9) if len(score) else None
+    expected = pytest.approx(sum(errors) / len(score), rel=0, abs=1e-9) if len(score) else None
     assert measure(scores, targets, calibration_bins=bins)["calibration"] == {"ECE": expected, "bins": bins}
 
 
