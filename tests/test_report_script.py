@@ -1,6 +1,5 @@
 """The report command, from a saved model and a folder of photos to the HTML file."""
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,19 +11,13 @@ from PIL import Image
 from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor
 from cnn_rnn.metrics.predictions import collect_predictions, write_predictions
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "report.py"
+from .commands import main_of
 
 
 @pytest.fixture
 def main() -> Callable[[list[str]], int]:
     """The main function of the script."""
-    spec = importlib.util.spec_from_file_location("script_report", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: Callable[[list[str]], int] = module.main
-    return found
+    return main_of("report")
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """The commands as people run them: train, validate, predict, and what they say when something is wrong."""
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,7 +14,8 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, pi
 
 from cnn_rnn.metrics.predictions import read_predictions
 
-ROOT = Path(__file__).parents[1]
+from .commands import ROOT, main_of
+
 SMALL = {
     "model.backbone": "test_resnet",
     "model.weights": "null",
@@ -37,17 +36,6 @@ SMALL = {
 }
 
 
-def script(name: str) -> Callable[[list[str]], int]:
-    """The main function of a script."""
-    spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / "scripts" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    main: Callable[[list[str]], int] = module.main
-    return main
-
-
 def settings(**changes: str) -> list[str]:
     """Command-line settings of a small, quick run; `block__key=value` changes one."""
     changed = SMALL | {name.replace("__", "."): value for name, value in changes.items()}
@@ -55,7 +43,7 @@ def settings(**changes: str) -> list[str]:
 
 
 def train(root: Path, output_dir: Path, *arguments: str, **changes: str) -> int:
-    return script("train")([*settings(data__root=str(root), train__output_dir=str(output_dir), **changes), *arguments])
+    return main_of("train")([*settings(data__root=str(root), train__output_dir=str(output_dir), **changes), *arguments])
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +81,7 @@ def test_the_folder_of_a_run_is_an_ordinary_transformers_model(run: Path, photo_
 
 
 def test_validation_writes_figures_and_predictions_that_agree(run: Path, tmp_path: Path) -> None:
-    assert script("validate")([str(run), "--baseline", str(run), "--output", str(tmp_path), "--num_workers", "0"]) == 0
+    assert main_of("validate")([str(run), "--baseline", str(run), "--output", str(tmp_path), "--num_workers", "0"]) == 0
     figures = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     assert {"mAP", "path", "threshold", "top_k", "per_class", "counts"} <= set(figures)
     assert {"CP", "CR", "CF1", "OP", "OR", "OF1"} <= set(figures["path"])
@@ -115,7 +103,7 @@ def test_predicting_a_folder_counts_and_names_what_cannot_be_read(
         (folder / name).write_bytes((photo_folder / "test" / name).read_bytes())
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no photo")
     (folder / "notes.txt").write_text("no image", encoding="utf-8")
-    assert script("predict")(["--model", str(run), "--input", str(folder), "--output", str(tmp_path / "out")]) == 0
+    assert main_of("predict")(["--model", str(run), "--input", str(folder), "--output", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr()
     assert "2 images labelled, 1 unreadable" in printed.out
     assert "broken.jpg" in printed.err
@@ -129,10 +117,10 @@ def test_predicting_a_folder_counts_and_names_what_cannot_be_read(
 def test_predicting_a_list_and_a_data_set(run: Path, photo_folder: Path, tmp_path: Path) -> None:
     listed = tmp_path / "photos.txt"
     listed.write_text(f"{photo_folder / 'test' / '001.png'}\n{photo_folder / 'test' / '002.png'}\n", encoding="utf-8")
-    assert script("predict")(["--model", str(run), "--input", str(listed), "--output", str(tmp_path / "a")]) == 0
+    assert main_of("predict")(["--model", str(run), "--input", str(listed), "--output", str(tmp_path / "a")]) == 0
     assert pq.read_table(tmp_path / "a" / "predictions.parquet").num_rows == 2
     chosen = ["--input", "image_folder:test", "--data.root", str(photo_folder), "--limit", "5"]
-    assert script("predict")(["--model", str(run), *chosen, "--output", str(tmp_path / "b")]) == 0
+    assert main_of("predict")(["--model", str(run), *chosen, "--output", str(tmp_path / "b")]) == 0
     assert pq.read_table(tmp_path / "b" / "predictions.parquet").num_rows == 5
 
 
@@ -217,7 +205,7 @@ def test_what_is_wrong_is_said_in_one_line(
     photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, str], message: str
 ) -> None:
     arguments = settings(**({"data__root": str(photo_folder), "train__output_dir": str(tmp_path / "run")} | changes))
-    assert script("train")(arguments) == 2
+    assert main_of("train")(arguments) == 2
     printed = capsys.readouterr().err.strip().splitlines()
     assert printed[-1].startswith("error: ")
     assert message in printed[-1]
@@ -246,7 +234,7 @@ def test_other_classes_than_the_models_are_refused(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [str(run), "--data.name", "digits", "--data.root", "null", "--output", str(tmp_path)]
-    assert script("validate")(arguments) == 2
+    assert main_of("validate")(arguments) == 2
     assert "only the model knows ['blue', 'green', 'red']" in capsys.readouterr().err
 
 
