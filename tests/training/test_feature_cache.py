@@ -1,6 +1,7 @@
 """Features on the disk: computed once, found again, and never taken for another model's or another image's."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,7 @@ def test_another_seed_of_the_decoder_or_split_reuses_them(
 def test_whatever_changes_the_features_makes_others(
     settings: Settings, photo_folder: Path, tmp_path: Path, change: str
 ) -> None:
-    root = tmp_path / "photos"
-    for file in photo_folder.rglob("*.*"):
-        target = root / file.relative_to(photo_folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(file.read_bytes())
+    root = Path(shutil.copytree(photo_folder, tmp_path / "photos"))
     weights = tmp_path / "backbone.safetensors"
     save_backbone(weights)
     changes: dict[str, Any] = {
