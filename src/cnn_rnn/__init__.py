@@ -1,27 +1,12 @@
 """Multi-label image classification as a path of labels.
 
 Importing the package registers its classes with transformers, so that `AutoModel`, `AutoModelForImageClassification`,
-`AutoImageProcessor` and `pipeline` take a saved folder or a Hub name.
+`AutoImageProcessor` and `pipeline` take a saved folder or a Hub name. It costs next to nothing: what a public name (see
+`__init__.pyi`) stands for is loaded when the name is first used.
 """
 
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification
+import lazy_loader
 
-from .configuration_cnn_rnn import CnnRnnConfig
-from .image_processing_cnn_rnn import CnnRnnImageProcessor
-from .modeling_cnn_rnn import CnnRnnForImageClassification, CnnRnnGenerateOutput, CnnRnnOutput
-from .pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
+from . import registration as registration  # for what it does
 
-AutoConfig.register(CnnRnnConfig.model_type, CnnRnnConfig, exist_ok=True)
-AutoModel.register(CnnRnnConfig, CnnRnnForImageClassification, exist_ok=True)
-AutoModelForImageClassification.register(CnnRnnConfig, CnnRnnForImageClassification, exist_ok=True)
-AutoImageProcessor.register(CnnRnnConfig, image_processor_classes={"torchvision": CnnRnnImageProcessor}, exist_ok=True)
-CnnRnnConfig.pipeline_registered = True  # by the import above
-
-__all__ = [
-    "CnnRnnConfig",
-    "CnnRnnForImageClassification",
-    "CnnRnnGenerateOutput",
-    "CnnRnnImageProcessor",
-    "CnnRnnOutput",
-    "MultiLabelImageClassificationPipeline",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,13 @@
+from .configuration_cnn_rnn import CnnRnnConfig
+from .image_processing_cnn_rnn import CnnRnnImageProcessor
+from .modeling_cnn_rnn import CnnRnnForImageClassification, CnnRnnGenerateOutput, CnnRnnOutput
+from .pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
+
+__all__ = [
+    "CnnRnnConfig",
+    "CnnRnnForImageClassification",
+    "CnnRnnGenerateOutput",
+    "CnnRnnImageProcessor",
+    "CnnRnnOutput",
+    "MultiLabelImageClassificationPipeline",
+]

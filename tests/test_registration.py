@@ -1,0 +1,68 @@
+"""What transformers knows after `import cnn_rnn`, whichever of the two is asked first."""
+
+import subprocess
+import sys
+
+import pytest
+
+KNOWN = """
+from transformers import AutoImageProcessor, AutoModel, AutoModelForImageClassification
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, MODEL_MAPPING
+from transformers.pipelines import PIPELINE_REGISTRY
+
+config = CONFIG_MAPPING["cnn_rnn"]
+known = [
+    config, MODEL_MAPPING[config], MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[config],
+    IMAGE_PROCESSOR_MAPPING[config]["torchvision"],
+    PIPELINE_REGISTRY.check_task("multi-label-image-classification")[1]["impl"],
+]
+from cnn_rnn import (
+    CnnRnnConfig, CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
+)
+model = CnnRnnForImageClassification
+assert known == [CnnRnnConfig, model, model, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline], known
+assert config.pipeline_registered
+"""
+# The slow libraries are loaded once; every beginning is then tried in a copy of that process.
+IN_COPIES = """
+import os, sys, torch, timm, torchvision
+beginnings, known = sys.argv[1:-1], sys.argv[-1]
+failed = []
+for beginning in beginnings:
+    copy = os.fork()
+    if copy == 0:
+        exec(beginning + known)
+        os._exit(0)
+    if os.waitpid(copy, 0)[1]:
+        failed.append(beginning)
+sys.exit("\\n".join(failed) or 0)
+"""
+BEGINNINGS = [
+    "import cnn_rnn",
+    "from cnn_rnn import CnnRnnForImageClassification",
+    "from cnn_rnn import CnnRnnImageProcessor",
+    "from cnn_rnn import MultiLabelImageClassificationPipeline",
+    "import cnn_rnn; from transformers import Trainer",
+    "from transformers import pipeline; import cnn_rnn",
+    "import cnn_rnn.training",
+]
+
+
+def test_all_classes_are_known_whatever_is_imported_first() -> None:
+    subprocess.run([sys.executable, "-c", IN_COPIES, *BEGINNINGS, KNOWN], check=True)
+
+
+@pytest.mark.parametrize("library", ["torch", "timm", "transformers"])
+def test_the_import_alone_loads_no_large_library(library: str) -> None:
+    code = f"import sys, cnn_rnn; sys.exit({library!r} in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_unknown_name_is_told() -> None:
+    import cnn_rnn
+
+    assert set(cnn_rnn.__all__) <= set(dir(cnn_rnn))
+    with pytest.raises(AttributeError, match="CnnRnnModel"):
+        _ = cnn_rnn.CnnRnnModel  # type: ignore[attr-defined]
