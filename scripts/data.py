@@ -11,6 +11,7 @@ import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset, DatasetDict
 
@@ -91,7 +92,7 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _load(options: argparse.Namespace, *, require_images: bool) -> DatasetDict:
-    accepts = {"require_images": require_images} if options.source not in {"hub", "digits"} else {}
+    accepts: dict[str, Any] = {"require_images": require_images} if options.source not in {"hub", "digits"} else {}
     data = load_source(options.source, options.root, **accepts)
     if isinstance(data, Dataset):
         data = DatasetDict({str(data.split or "train"): data})

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from datasets import DatasetDict
 
@@ -38,6 +39,6 @@ def download_benchmark(
         extract_archive(path, folder, archive.into)
         if not keep_archives:
             path.unlink()
-    options = {"require_images": False} if name.startswith("nus-wide") else {}
+    options: dict[str, Any] = {"require_images": False} if name.startswith("nus-wide") else {}
     loaded: DatasetDict = load_source(name, folder, **options)
     return loaded

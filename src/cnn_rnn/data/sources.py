@@ -14,6 +14,7 @@ from .coco import load_coco
 from .digits import load_digits
 from .files import present_paths
 from .image_folder import load_image_folder
+from .joining import join_datasets
 from .metadata import read_metadata
 from .nus_wide import load_nus_wide
 from .schema import build_dataset, image_paths, label_lists_from_matrix, label_names
@@ -98,16 +99,39 @@ SOURCES: dict[str, Callable[..., Any]] = {
 }
 
 
-def load_source(kind: str, root: str | Path | None = None, **options: Any) -> Any:
-    """What the loader of this name returns: ``SOURCES[kind](root, **options)``.
+def load_source(kind: str, root: str | Path | None = None, *, split: str | None = None, **options: Any) -> Any:
+    """What the loader of this name returns: ``SOURCES[kind](root, split=split, **options)``.
+
+    Names joined by ``+`` give one data set of several, with one root and the same classes: of ``voc2007+voc2012`` the
+    splits ``trainval+train`` are one of each, ``train`` is that of both; ``train+val`` of ``coco2014`` are two of one.
 
     Raises:
-        ValueError: There is no such source; the nearest name is told.
+        ValueError: There is no such source, the nearest name is told; or sources and splits cannot be joined.
     """
+    kinds, splits = kind.split("+"), [None] if split is None else split.split("+")
+    if len(kinds) == len(splits) == 1:
+        return _load_one(kind, root, split, options)
+    if split is None:
+        raise ValueError(
+            f"data source {kind!r} joins {len(kinds)} sets: name the split of each, as train+train"
+        )
+    if 1 not in {len(kinds), len(splits)} and len(kinds) != len(splits):
+        raise ValueError(
+            f"data source {kind!r} and split {split!r} join {len(kinds)} sets and {len(splits)} splits; expected "
+            "as many, or one of either"
+        )
+    several = max(len(kinds), len(splits))
+    pairs = zip(kinds * (several // len(kinds)), splits * (several // len(splits)), strict=True)
+    return join_datasets([(f"{one} {part}", _load_one(one, root, part, options)) for one, part in pairs])
+
+
+def _load_one(kind: str, root: str | Path | None, split: str | None, options: dict[str, Any]) -> Any:
     if kind not in SOURCES:
         near = get_close_matches(kind, SOURCES, n=1)
         hint = f"; is {near[0]!r} meant?" if near else ""
         raise ValueError(f"data source {kind!r} is not known{hint} Known: {', '.join(SOURCES)}")
     if root is None and kind != "digits":
         raise ValueError(f"data source {kind!r} needs its root (data.root in a configuration)")
+    if split is not None:
+        options = {**options, "split": split}
     return SOURCES[kind](**options) if kind == "digits" else SOURCES[kind](root, **options)

@@ -28,6 +28,10 @@ def load_stream(kind: str, root: str | None, split: str) -> IterableDataset:
             f"data source {kind!r} with root {root!r} cannot be streamed: give data.name hub and a data.root that "
             "'python scripts/data.py convert' wrote, or a data set's name on the Hub"
         )
+    if "+" in split:
+        raise ValueError(
+            f"the splits {split!r} cannot be joined in a stream: convert them into one, or leave streaming off"
+        )
     rows = load_hub(str(root), split=split, streaming=True)
     assert isinstance(rows, IterableDataset)
     return rows

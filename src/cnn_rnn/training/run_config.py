@@ -33,9 +33,9 @@ class DataConfig:
     """Where the images come from and how training varies them.
 
     Attributes:
-        name: Data set, see `cnn_rnn.data.SOURCES`.
+        name: Data set, see `cnn_rnn.data.SOURCES`; several with the same classes joined by `+`.
         root: Its folder; None for the embedded one.
-        train_split: Split to train on.
+        train_split: Split to train on; several joined by `+`, one a data set (`trainval+train`) or all of the same one.
         validation_split: Split for choosing checkpoint, fusion and thresholds; None holds out a part of the training
             split. It must never be the split that results are reported on.
         validation_fraction: Share of the training split that is held out where there is no validation split.

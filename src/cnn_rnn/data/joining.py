@@ -1,0 +1,49 @@
+"""Several labelled image sets as one, such as VOC 2007 and 2012 or COCO's train and val."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+from datasets import Dataset, concatenate_datasets
+
+from .files import first_names
+from .schema import label_features, label_names
+
+
+def join_datasets(parts: Sequence[tuple[str, Dataset]]) -> Dataset:
+    """All rows of the parts, one part after the other.
+
+    Args:
+        parts: What an error calls a part, and its rows; all have the one schema and the same classes. Where only some
+            tell difficult labels, those of the others are empty.
+
+    Raises:
+        ValueError: The classes differ, or an image is in more than one part.
+    """
+    (first, rows), *others = parts
+    names = label_names(rows)
+    for name, other in others:
+        if label_names(other) != names:
+            differing = sorted(set(names) ^ set(label_names(other)))
+            detail = f"only one of them has {first_names(differing)}" if differing else "their order differs"
+            raise ValueError(f"{first} and {name} name different classes, so they cannot be joined: {detail}")
+    holder: dict[str, str] = {}
+    for name, part in parts:
+        twice = holder.keys() & set(part["image_id"])
+        if twice:
+            image_id = min(twice)
+            raise ValueError(
+                f"image {image_id!r} is in {holder[image_id]} and in {name}: what is joined must not overlap"
+            )
+        holder |= dict.fromkeys(part["image_id"], name)
+    joined = [rows for _, rows in parts]
+    if any("difficult" in rows.column_names for rows in joined):
+        joined = [_with_difficult(rows, names) for rows in joined]
+    return concatenate_datasets(joined)
+
+
+def _with_difficult(rows: Dataset, names: list[str]) -> Dataset:
+    if "difficult" in rows.column_names:
+        return rows
+    features = label_features(names, difficult=True)
+    empty = pa.array([[]] * len(rows), features.arrow_schema.field("difficult").type)
+    return rows.add_column("difficult", empty, feature=features["difficult"])
