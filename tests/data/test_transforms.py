@@ -10,10 +10,11 @@ import torch
 from datasets import Dataset
 from PIL import Image
 from torch.utils.data import DataLoader
+from torchvision.transforms import v2
 from transformers import CLIPImageProcessor, ViTImageProcessor
 
 from cnn_rnn.data import EvalTransform, TrainTransform, collate, load_digits, multi_hot, prepare_examples
-from cnn_rnn.data.transforms import input_size
+from cnn_rnn.data.transforms import input_size, random_crop
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
 
@@ -50,6 +51,47 @@ def test_without_chance_training_equals_a_plain_resize() -> None:
     image = picture()
     still = TrainTransform(processor, scale=(1.0, 1.0), ratio=(1.4, 1.4), horizontal_flip=0.0)
     torch.testing.assert_close(still(image), EvalTransform(processor)(image), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (100, 30), (7, 900), (1, 1), (1, 2000)])
+def test_crops_are_drawn_as_torchvision_draws_them(size: tuple[int, int]) -> None:
+    scale, ratio = (0.3, 1.0), (0.75, 4 / 3)
+    torch.manual_seed(0)
+    ours = torch.tensor([random_crop(*size, scale, ratio) for _ in range(3000)], dtype=torch.float64)
+    top, left, height, width = ours.unbind(1)
+    assert (ours >= torch.tensor([0, 0, 1, 1])).all()
+    assert (top + height <= size[0]).all()
+    assert (left + width <= size[1]).all()
+    reference = v2.RandomResizedCrop(8, scale, ratio)
+    picture = torch.empty(3, *size)
+    boxes = [reference.make_params([picture]) for _ in range(3000)]
+    theirs = torch.tensor([[box[key] for key in ("top", "left", "height", "width")] for box in boxes]).double()
+    error = 4 * (ours.std(0) ** 2 + theirs.std(0) ** 2).div(len(boxes)).sqrt()
+    assert ((ours.mean(0) - theirs.mean(0)).abs() <= error + 0.5).all()
+    for level in (0.1, 0.5, 0.9):
+        torch.testing.assert_close(ours.quantile(level, 0), theirs.quantile(level, 0), atol=0.04 * max(size), rtol=0)
+
+
+def test_batches_keep_the_layout_of_their_images() -> None:
+    planar = torch.arange(24.0).view(3, 2, 4)
+    channels_last = planar.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    for image in (planar, channels_last):
+        example = {"pixel_values": image, "labels": torch.zeros(2), "image_id": "a"}
+        batch = collate([example, example])["pixel_values"]
+        assert torch.equal(batch, torch.stack([planar, planar]))
+        layout = torch.contiguous_format if image is planar else torch.channels_last
+        assert batch.is_contiguous(memory_format=layout)
+
+
+def test_drawing_with_seeds_leaves_the_random_state_alone(scenes: Dataset) -> None:
+    transform = TrainTransform(ViTImageProcessor(size={"height": 16, "width": 16}))
+    examples = prepare_examples(scenes, transform, len)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = examples[0]["pixel_values"]
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(examples[:4]["pixel_values"][0], first)
 
 
 def test_flips_can_be_switched_off_and_chance_follows_the_seed() -> None:

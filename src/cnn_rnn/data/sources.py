@@ -112,9 +112,7 @@ def load_source(kind: str, root: str | Path | None = None, *, split: str | None 
     if len(kinds) == len(splits) == 1:
         return _load_one(kind, root, split, options)
     if split is None:
-        raise ValueError(
-            f"data source {kind!r} joins {len(kinds)} sets: name the split of each, as train+train"
-        )
+        raise ValueError(f"data source {kind!r} joins {len(kinds)} sets: name the split of each, as train+train")
     if 1 not in {len(kinds), len(splits)} and len(kinds) != len(splits):
         raise ValueError(
             f"data source {kind!r} and split {split!r} join {len(kinds)} sets and {len(splits)} splits; expected "

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from datasets import Dataset, Image, IterableDataset
 from PIL.Image import Image as Picture
@@ -71,7 +72,7 @@ class TrainTransform:
     ) -> None:
         self.size = input_size(processor)
         self.interpolation = pil_torch_interpolation_mapping[processor.resample]
-        self.crop = v2.RandomResizedCrop(self.size, scale, ratio)
+        self.crop_scale, self.crop_ratio = scale, ratio
         self.horizontal_flip = horizontal_flip
         steps: list[torch.nn.Module] = []
         if rand_augment:
@@ -94,10 +95,11 @@ class TrainTransform:
     def __call__(self, picture: Picture | Tensor) -> Tensor:
         """Pixel values (3, h, w) of a picture or of its pixels (3, H, W); bytes where ``as_bytes`` says so."""
         pixels: Tensor = picture if isinstance(picture, Tensor) else functional.pil_to_tensor(picture)
-        box = self.crop.make_params([pixels])
-        pixels = functional.resized_crop(
-            pixels, **box, size=list(self.size), interpolation=self.interpolation, antialias=True
-        )
+        top, left, height, width = random_crop(pixels.shape[-2], pixels.shape[-1], self.crop_scale, self.crop_ratio)
+        # decoders write channels last: whole rows are copied, and the resize need not turn them
+        rows = pixels.permute(1, 2, 0).numpy()[top : top + height, left : left + width]
+        part = torch.from_numpy(np.ascontiguousarray(rows)).permute(2, 0, 1)
+        pixels = functional.resize(part, list(self.size), interpolation=self.interpolation, antialias=True)
         if self.horizontal_flip and torch.rand(()) < self.horizontal_flip:
             pixels = functional.horizontal_flip(pixels)
         if self.changes:
@@ -116,6 +118,33 @@ class TrainTransform:
         return values.copy_(pixels).sub_(self.mean.to(pixels.device)).mul_(self.scale.to(pixels.device))
 
 
+def random_crop(
+    height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
+) -> tuple[int, int, int, int]:
+    """Top, left, height and width of a random crop.
+
+    The share of the area is drawn evenly from ``scale``, the logarithm of width over height evenly from that of
+    ``ratio``, as torchvision's ``RandomResizedCrop`` does (Szegedy et al., "Going deeper with convolutions", section
+    6), but with one call of the generator: beside a photo's decoding the many small ones are felt.
+    """
+    narrowest, widest = math.log(ratio[0]), math.log(ratio[1])
+    for share, shape, down, right in torch.rand(10, 4).tolist():
+        area = height * width * (scale[0] + share * (scale[1] - scale[0]))
+        aspect = math.exp(narrowest + shape * (widest - narrowest))
+        crop_height, crop_width = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
+        if 0 < crop_height <= height and 0 < crop_width <= width:
+            return (
+                int(down * (height - crop_height + 1)),
+                int(right * (width - crop_width + 1)),
+                crop_height,
+                crop_width,
+            )
+    # no draw fits into so long a picture: the largest crop of an allowed shape, from the middle
+    crop_height = min(height, max(1, round(width / ratio[0])))
+    crop_width = min(width, max(1, round(height * ratio[1])))
+    return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
+
+
 def input_size(processor: Any) -> tuple[int, int]:
     """Height and width of the pixel values that an image processor makes."""
     for size in (getattr(processor, "crop_size", None), processor.size):
@@ -129,10 +158,10 @@ def input_size(processor: Any) -> tuple[int, int]:
 
 def multi_hot(labels: Iterable[int], num_labels: int, left_out: Iterable[int] = ()) -> Tensor:
     """Label ids as a float vector (C,): 1 present, 0 absent, -100 left out (present labels win)."""
-    vector = torch.zeros(num_labels)
+    vector = np.zeros(num_labels, np.float32)
     vector[list(left_out)] = LEFT_OUT
     vector[list(labels)] = 1.0
-    return vector
+    return torch.from_numpy(vector)
 
 
 class _ToExamples:
@@ -146,10 +175,7 @@ class _ToExamples:
     def __call__(self, rows: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         left_out = rows.get("difficult") or [()] * len(rows["image"])
         return {
-            "pixel_values": [
-                self.pixel_values(image, image_id)
-                for image, image_id in zip(rows["image"], rows["image_id"], strict=True)
-            ],
+            "pixel_values": self.pixel_values(rows["image"], rows["image_id"]),
             "labels": [
                 multi_hot(labels, self.num_labels, skipped)
                 for labels, skipped in zip(rows["labels"], left_out, strict=True)
@@ -157,13 +183,17 @@ class _ToExamples:
             "image_id": list(rows["image_id"]),
         }
 
-    def pixel_values(self, image: Any, image_id: str) -> Tensor:
-        decoded = getattr(self.transform, "decode", decode_image)(image, image_name(image, image_id))
-        if self.seed_of is None:
-            return self.transform(decoded)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.seed_of(image_id))  # of the CPU alone, which is far cheaper
-            return self.transform(decoded)
+    def pixel_values(self, images: Sequence[Any], image_ids: Sequence[str]) -> list[Tensor]:
+        """Pixel values (3, h, w) of each image; where there are seeds, torch's random state is left as it was."""
+        decode = getattr(self.transform, "decode", decode_image)
+        with torch.random.fork_rng(devices=[], enabled=self.seed_of is not None):
+            pixel_values = []
+            for image, image_id in zip(images, image_ids, strict=True):
+                decoded = decode(image, image_name(image, image_id))
+                if self.seed_of is not None:
+                    torch.default_generator.manual_seed(self.seed_of(image_id))  # of the CPU alone, far cheaper
+                pixel_values.append(self.transform(decoded))
+            return pixel_values
 
 
 def prepare_examples(dataset: D, transform: Transform, seed_of: SeedOf | None = None) -> D:
@@ -187,10 +217,13 @@ def prepare_examples(dataset: D, transform: Transform, seed_of: SeedOf | None = 
 
 
 def collate(examples: Sequence[Example]) -> dict[str, Any]:
-    """A batch ``{pixel_values (B, 3, h, w), labels (B, C), image_id: list of B}``."""
+    """A batch ``{pixel_values (B, 3, h, w), labels (B, C), image_id: list of B}``, laid out in memory as its images."""
+    images = [example["pixel_values"].movedim(0, -1) for example in examples]
+    channels_last = images[0].is_contiguous()
+    # default_collate writes a worker's batch straight into the memory that it shares with the loop
+    stacked = default_collate(images if channels_last else [image.movedim(-1, 0) for image in images])
     return {
-        # default_collate writes a worker's batch straight into the memory that it shares with the loop
-        "pixel_values": default_collate([example["pixel_values"] for example in examples]),
+        "pixel_values": stacked.movedim(-1, 1) if channels_last else stacked,
         "labels": default_collate([example["labels"] for example in examples]),
         "image_id": [example["image_id"] for example in examples],
     }

@@ -104,6 +104,7 @@ def reach_sharded(model: nn.Module, accelerator: Accelerator) -> None:
 
 def laid_out(batch: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
     """The batch with its images in the memory layout that the settings ask for."""
-    if config.channels_last and "pixel_values" in batch:
-        batch["pixel_values"] = batch["pixel_values"].contiguous(memory_format=torch.channels_last)
+    if "pixel_values" in batch:
+        layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        batch["pixel_values"] = batch["pixel_values"].contiguous(memory_format=layout)
     return batch

@@ -2,8 +2,8 @@
 
 import logging
 import signal
-import zlib
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -152,7 +152,8 @@ class AugmentationSeeds:
 
     def __call__(self, image_id: str) -> int:
         """The seed of the image in this epoch."""
-        return position_seed(self.seed, self.epoch, zlib.crc32(image_id.encode("utf-8", "surrogatepass")))
+        position = f"{self.seed} {self.epoch} {image_id}".encode("utf-8", "surrogatepass")
+        return int.from_bytes(blake2b(position, digest_size=8).digest())
 
 
 class TrainExamples(TorchDataset):
