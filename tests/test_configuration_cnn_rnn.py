@@ -30,6 +30,7 @@ EVERY_FIELD: dict[str, Any] = {
     "thresholds": [0.1, 0.2, 1 / 3],
     "image_size": 64,
     "crop_pct": 0.9,
+    "crop_mode": "squash",
     "interpolation": "lanczos",
     "image_mean": [0.1, 0.2, 0.3],
     "image_std": [0.4, 0.5, 0.6],

@@ -14,6 +14,7 @@ from cnn_rnn import CnnRnnConfig, CnnRnnImageProcessor
 from cnn_rnn.modeling_cnn_rnn import preprocessing_of
 
 BACKBONES = ["tf_efficientnet_lite0", "resnet18", "convnext_atto", "test_vit", "volo_d5_512"]
+SQUASHED = ["coat_lite_medium_384", "dm_nfnet_f0"]
 
 
 def photo(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -27,7 +28,7 @@ def processor_of(backbone: str) -> CnnRnnImageProcessor:
 
 
 @pytest.mark.parametrize("size", [(320, 240), (240, 321), (100, 100), (63, 200), (500, 375)])
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", [*BACKBONES, *SQUASHED])
 def test_the_pixel_values_are_timms(backbone: str, size: tuple[int, int]) -> None:
     settings = timm.data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(backbone).to_dict())
     image = photo(*size)
@@ -36,6 +37,11 @@ def test_the_pixel_values_are_timms(backbone: str, size: tuple[int, int]) -> Non
     assert actual.shape == expected.shape
     # PIL and torchvision round to 8 bits in different places; a crop off by one pixel would differ by over 0.009.
     assert (actual - expected).abs().mean() < 0.001 * expected.std()
+
+
+def test_a_border_becomes_a_squash_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    assert preprocessing_of("deepseek_vit_412m")["crop_mode"] == "squash"
+    assert "deepseek_vit_412m was trained on whole images inside a border" in caplog.text
 
 
 def test_saving_and_loading_gives_the_same_pixel_values(tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ class CnnRnnConfig(PreTrainedConfig):
         max_path_length: T, the most labels on a path.
         thresholds: Probability from which each label counts as present (C), fitted on held-out data; 0.5 where None.
         image_size: Height and width of what the backbone sees, in pixels.
-        crop_pct: Share of the resized image's shorter side that the centre crop keeps; above 1 it adds a black border.
+        crop_pct: Share of the resized image's side that the centre crop keeps; above 1 it adds a black border.
+        crop_mode: What is resized to `image_size / crop_pct` before the centre crop: the shorter side (center, the ends
+            of the longer one are cut off) or both (squash, all of the image is seen, out of shape).
         interpolation: How images are resized.
         image_mean: Mean of each channel, for values in 0..1.
         image_std: Standard deviation of each channel, for values in 0..1.
@@ -96,6 +98,7 @@ class CnnRnnConfig(PreTrainedConfig):
     thresholds: list[float | int] | None = None
     image_size: int = 224
     crop_pct: float | int = 0.875
+    crop_mode: Literal["center", "squash"] = "center"
     interpolation: Literal["bilinear", "bicubic", "lanczos", "nearest"] = "bicubic"
     image_mean: list[float | int] | tuple[float | int, ...] = (0.485, 0.456, 0.406)
     image_std: list[float | int] | tuple[float | int, ...] = (0.229, 0.224, 0.225)

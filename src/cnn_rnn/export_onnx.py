@@ -83,6 +83,7 @@ def metadata_of(config: Any) -> dict[str, str]:
         "thresholds": config.thresholds or [0.5] * config.num_labels,
         "image_size": config.image_size,
         "crop_pct": config.crop_pct,
+        "crop_mode": config.crop_mode,
         "interpolation": config.interpolation,
         "image_mean": list(config.image_mean),
         "image_std": list(config.image_std),

@@ -12,9 +12,11 @@ from transformers.image_utils import PILImageResampling
 
 from .configuration_cnn_rnn import CnnRnnConfig
 
+RESIZED_SIDES = {"center": ["shortest_edge"], "squash": ["height", "width"]}
+
 
 class CnnRnnImageProcessor(TorchvisionBackend):
-    """Image to pixel values (B, 3, h, w): RGB, shorter side resized, centre crop, scaled to 0..1, normalised."""
+    """Image to pixel values (B, 3, h, w): RGB, resized, centre crop, scaled to 0..1, normalised."""
 
     do_convert_rgb = True
     do_resize = True
@@ -26,8 +28,9 @@ class CnnRnnImageProcessor(TorchvisionBackend):
     @classmethod
     def from_config(cls, config: CnnRnnConfig) -> Self:
         """The preprocessing that a model's config names."""
+        side = math.floor(config.image_size / config.crop_pct)
         return cls(
-            size={"shortest_edge": math.floor(config.image_size / config.crop_pct)},
+            size=dict.fromkeys(RESIZED_SIDES[config.crop_mode], side),
             crop_size={"height": config.image_size, "width": config.image_size},
             resample=PILImageResampling[config.interpolation.upper()],
             image_mean=list(config.image_mean),

@@ -1,5 +1,6 @@
 """The model: a CNN sees the image once, a path decoder walks from label to label, a head scores each label alone."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from .label_paths import labels_to_paths, rank_labels
 from .losses import path_loss, relevance_loss
 from .path_decoder import PathDecoder, ReluLstm
 
+logger = logging.getLogger(__name__)
 SMALLEST_SCORE = 1e-6  # label scores are clipped to [this, 1 - this] before their log odds
 LARGEST_LOGIT = math.log((1 - SMALLEST_SCORE) / SMALLEST_SCORE)
 
@@ -359,9 +361,14 @@ def preprocessing_of(backbone: str) -> dict[str, Any]:
     """Config fields of the preprocessing that a timm model was trained with."""
     timm_config = timm.get_pretrained_cfg(backbone)
     settings = timm.data.resolve_data_config(pretrained_cfg=timm_config.to_dict() if timm_config else {})
+    crop_mode = settings["crop_mode"]
+    if crop_mode == "border":
+        logger.warning("%s was trained on whole images inside a border; here they are squashed", backbone)
+        crop_mode = "squash"
     return {
         "image_size": int(settings["input_size"][-1]),
         "crop_pct": float(settings["crop_pct"]),
+        "crop_mode": crop_mode,
         "interpolation": settings["interpolation"],
         "image_mean": [float(value) for value in settings["mean"]],
         "image_std": [float(value) for value in settings["std"]],
