@@ -1,0 +1,41 @@
+"""The README's examples, run as they stand; those for the Hub are in `test_hub.py`."""
+
+import re
+from pathlib import Path
+
+import pytest
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def example(heading: str) -> str:
+    """The first Python block below a heading."""
+    section = README.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    found = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_the_stock_trainer_trains_and_saves(
+    photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = example("Train on your own photos")
+    small = code.replace('"resnet50", weights="imagenet"', '"test_resnet"').replace("num_train_epochs=5", "max_steps=2")
+    assert "imagenet" not in small
+    assert "max_steps" in small
+    (tmp_path / "photos").symlink_to(photo_folder)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(compile(small, "README.md", "exec"), names)  # noqa: S102 - our own lines
+    assert "train_loss" in capsys.readouterr().out
+    model = AutoModelForImageClassification.from_pretrained("runs/trainer")
+    assert isinstance(model, CnnRnnForImageClassification)
+    assert isinstance(AutoImageProcessor.from_pretrained("runs/trainer"), CnnRnnImageProcessor)
+    trained = names["model"]
+    assert isinstance(trained, CnnRnnForImageClassification)
+    assert {k: v.tolist() for k, v in model.state_dict().items()} == {
+        k: v.tolist() for k, v in trained.state_dict().items()
+    }
