@@ -3,7 +3,7 @@
 import pytest
 from datasets import Dataset, concatenate_datasets
 
-from cnn_rnn.data import SOURCES, label_names, load_digits, load_source
+from cnn_rnn.data import SOURCES, label_names, load_digits, load_source, load_stream
 from cnn_rnn.data.joining import join_datasets
 from cnn_rnn.data.schema import label_features
 
@@ -80,3 +80,8 @@ def test_sources_and_splits_joined_by_a_plus(name: str, split: str, expected: li
 def test_what_cannot_be_joined_is_told(name: str, split: str | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_source(name, "R", split=split)
+
+
+def test_splits_of_a_stream_are_not_joined() -> None:
+    with pytest.raises(ValueError, match=r"'train\+test' cannot be joined in a stream"):
+        load_stream("hub", "shards", "train+test")
