@@ -95,6 +95,22 @@ def test_validation_writes_figures_and_predictions_that_agree(run: Path, tmp_pat
     assert json.loads((tmp_path / "metrics_baseline.json").read_text(encoding="utf-8"))["mAP"] == figures["mAP"]
 
 
+def test_stored_predictions_are_measured_again_with_intervals(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main_of("validate")([str(run), "--output", str(tmp_path), "--samples", "0", "--num_workers", "0"]) == 0
+    assert "intervals" not in capsys.readouterr().out
+    stored = tmp_path / "predictions.parquet"
+    assert main_of("validate")([str(stored), "--output", str(tmp_path / "again"), "--samples", "20"]) == 0
+    shown = capsys.readouterr().out
+    first, again = (json.loads((tmp_path / name).read_text()) for name in ("metrics.json", "again/metrics.json"))
+    intervals = again.pop("intervals")["figures"]
+    assert again == first
+    assert intervals["mAP"]["low"] <= intervals["mAP"]["value"] == pytest.approx(first["mAP"])
+    row = next(line for line in shown.splitlines() if line.startswith("path.CF1 "))
+    assert row.split()[1:] == [f"{100 * intervals['path.CF1'][key]:.1f}" for key in ("value", "low", "high")]
+
+
 def test_predicting_a_folder_counts_and_names_what_cannot_be_read(
     run: Path, photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
