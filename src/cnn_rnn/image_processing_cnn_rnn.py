@@ -12,6 +12,10 @@ from transformers.image_utils import PILImageResampling
 
 from .configuration_cnn_rnn import CnnRnnConfig
 
+Image.init()  # registers every format that this build of Pillow has
+NO_PROGRAM = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")  # none of them runs a program
+FORMATS = tuple(name for name in NO_PROGRAM if name in Image.OPEN)  # in which an image may come
+
 
 class CnnRnnImageProcessor(TorchvisionBackend):
     """Image to pixel values (B, 3, h, w): RGB, shorter side resized, centre crop, scaled to 0..1, normalised."""
