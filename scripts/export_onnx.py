@@ -15,8 +15,8 @@ from tqdm.auto import tqdm
 from cnn_rnn.export_onnx import OnnxModel, export_onnx, quantize_onnx
 from cnn_rnn.metrics.tables import figures_table
 from cnn_rnn.training import Predictions, SavedModel, load_data_config, load_validation_data, measure
-from cnn_rnn.training.checkpoints import write_json
 from cnn_rnn.training.inputs import eval_loader
+from cnn_rnn.whole_files import write_json
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from cnn_rnn.metrics.predictions import StoredPredictions, read_predictions, wri
 from cnn_rnn.metrics.protocols import PROTOCOLS, get_protocol
 from cnn_rnn.metrics.resampling import bootstrap_intervals, compare_paired
 from cnn_rnn.metrics.tables import comparison_table, figures_table, interval_table, protocol_table
-from cnn_rnn.training.checkpoints import write_json
+from cnn_rnn.whole_files import write_json
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,9 +13,9 @@ from cnn_rnn.training.checkpoints import (
     complete_checkpoints,
     latest_checkpoint,
     remove_leftovers,
-    write_json,
 )
 from cnn_rnn.training.progress import Progress
+from cnn_rnn.whole_files import write_json
 
 Settings = Callable[..., list[str]]
 

@@ -14,8 +14,9 @@ from cnn_rnn.hub import HubError, push_checkpoint
 from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.losses import relevance_loss
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn.whole_files import write_json
 
-from .checkpoints import checkpoint_name, latest_checkpoint, remove_leftovers, save_checkpoint, write_json
+from .checkpoints import checkpoint_name, latest_checkpoint, remove_leftovers, save_checkpoint
 from .evaluation import fit_on_held_out, measure
 from .faults import NonFiniteLossError, disk_advice, memory_advice
 from .hardware import build_accelerator, equip, laid_out, reach_sharded
