@@ -14,9 +14,9 @@ from tqdm.auto import tqdm
 
 from cnn_rnn.export_onnx import OnnxModel, export_onnx, quantize_onnx
 from cnn_rnn.metrics.tables import figures_table
-from cnn_rnn.training import Predictions, SavedModel, load_run_config, load_validation_data, measure
-from cnn_rnn.training.checkpoints import write_json
+from cnn_rnn.training import Predictions, SavedModel, load_data_config, load_validation_data, measure
 from cnn_rnn.training.inputs import eval_loader
+from cnn_rnn.whole_files import write_json
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         saved = SavedModel.load(known.model)
         dataset = None
         if overrides:
-            dataset, _ = load_validation_data(load_run_config(None, overrides).data, known.split)
+            dataset, _ = load_validation_data(load_data_config(known.model, overrides), known.split)
             saved.check_labels(dataset)
         graphs = [export_onnx(saved.model, known.output)]
         if known.int8:

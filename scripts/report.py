@@ -34,10 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     known, overrides = parser.parse_known_args(arguments)
     try:
         protocol = get_protocol(known.protocol) if known.protocol else None
-        run = Path(known.model) / "run_config.yaml"
-        data = training.load_run_config(run if run.is_file() else None, overrides).data
-        saved = training.SavedModel.load(known.model)
+        data = training.load_data_config(known.model, overrides)
         data = replace(data, streaming=False)  # a report looks images up
+        saved = training.SavedModel.load(known.model)
         dataset, _ = training.load_validation_data(data, known.split)
         saved.check_labels(dataset)
         stored = read_predictions(known.predictions) if known.predictions else None
@@ -52,20 +51,15 @@ def main(arguments: list[str] | None = None) -> int:
         predictions = training.predict_dataset(saved, dataset, known.batch_size, known.num_workers)
         stored = training.stored_predictions(predictions, config.label_names, model=saved.name)
     thresholds = 0.5 if config.thresholds is None else config.thresholds
-    if protocol is None:
-        figures = stored.measure(thresholds=thresholds)
-        table = figures_table({"this model": figures})
-    else:
-        metrics = protocol.metrics(stored.label_names, thresholds=thresholds)
-        metrics.update(stored.scores, stored.truth, paths=stored.path_sets)
-        figures = metrics.compute()
-        table = protocol_table(protocol, {"this model": figures})
+    figures = stored.measure(thresholds=thresholds, **(protocol.settings if protocol else {}))
+    rows = {"this model": figures}
+    table = protocol_table(protocol, rows) if protocol else figures_table(rows)
     has_paths = saved.model.path_decoder is not None
     shown, methods = [], set()
     if has_paths:
         chosen = np.unique(np.linspace(0, len(dataset) - 1, min(known.examples, len(dataset))).astype(int))
-        rows = prepare_examples(dataset.select(chosen), EvalTransform(saved.processor))
-        for row in tqdm(rows, desc="looking at images", unit="image", leave=False):
+        examples = prepare_examples(dataset.select(chosen), EvalTransform(saved.processor))
+        for row in tqdm(examples, desc="looking at images", unit="image", leave=False):
             example, method = walk_example(saved.model, saved.processor, row)
             shown.append(example)
             methods.add(method)

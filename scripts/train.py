@@ -15,7 +15,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog="Every setting of the file can be overridden, such as --train.lr 1e-4 --model.backbone resnet18. "
-        "SIGTERM and Ctrl-C save a checkpoint and leave with 143 and 130; a second one leaves at once. "
+        "SIGTERM and Ctrl-C save a checkpoint and leave with 143 and 130 (1 where several were launched); "
+        "a second one leaves at once. "
         "2: a setting, an image, memory or the disk stands in the way, as the last line says.",
     )
     parser.add_argument("--config", type=Path, help="YAML file with the blocks model, data, train and hub")

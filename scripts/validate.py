@@ -12,8 +12,8 @@ from cnn_rnn import training
 from cnn_rnn.metrics.predictions import StoredPredictions, read_predictions, write_predictions
 from cnn_rnn.metrics.protocols import PROTOCOLS, get_protocol
 from cnn_rnn.metrics.resampling import bootstrap_intervals, compare_paired
-from cnn_rnn.metrics.tables import comparison_table, figures_table, protocol_table
-from cnn_rnn.training.checkpoints import write_json
+from cnn_rnn.metrics.tables import comparison_table, figures_table, interval_table, protocol_table
+from cnn_rnn.whole_files import write_json
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,13 +64,15 @@ def main(arguments: list[str] | None = None) -> int:
     table = protocol_table(protocol, figures) if protocol else figures_table(figures, title_of(predictions["model"]))
     table.write(known.output)
     print(f"\n{table.text()}")
-    if len(predictions) == 2 and known.samples:
+    if known.samples and known.baseline:
         first, second = predictions["baseline"], predictions["model"]
         thresholds = (thresholds_of(first), thresholds_of(second))
         compared = compare_paired(first, second, samples=known.samples, thresholds=thresholds, **settings)
-        comparison = comparison_table(compared, "baseline", "model")
-        comparison.write(known.output, "comparison")
-        print(f"\n{comparison.text()}")
+        table = comparison_table(compared, "baseline", "model")
+        table.write(known.output, "comparison")
+        print(f"\n{table.text()}")
+    elif known.samples:
+        print(f"\n{interval_table(content['intervals']).text()}")
     print(f"\nwritten to {known.output}")
     return 0
 
@@ -79,8 +81,7 @@ def obtain_predictions(source: str, known: argparse.Namespace, overrides: list[s
     """Predictions read from a file, or made by a model on the chosen split."""
     if source.endswith(".parquet"):
         return read_predictions(source)
-    run = Path(known.model) / "run_config.yaml"
-    config = training.load_run_config(run if run.is_file() else None, overrides).data
+    config = training.load_data_config(known.model, overrides)
     saved = training.SavedModel.load(source)
     dataset, dropped = training.load_validation_data(config, known.split)
     predicted = training.predict_dataset(saved, dataset, known.batch_size, known.num_workers)

@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -46,3 +48,33 @@ def write_photo_folder(root: Path, count: int = 24) -> Path:
 def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image folder that a small model learns within seconds; tests only read it."""
     return write_photo_folder(tmp_path_factory.mktemp("photos"))
+
+
+SMALL_RUN: dict[str, Any] = {
+    "model.backbone": "test_resnet",
+    "model.weights": "null",
+    "model.image_size": 32,
+    "model.crop_pct": 1.0,
+    "model.hidden_size": 32,
+    "model.embedding_size": 16,
+    "data.name": "image_folder",
+    "data.validation_fraction": 0.25,
+    "train.epochs": 2,
+    "train.batch_size": 6,
+    "train.lr": 3e-3,
+    "train.backbone_lr": 1.0,
+    "train.num_workers": 0,
+    "train.trackers": "none",
+}
+
+
+@pytest.fixture(scope="session")
+def settings(photo_folder: Path) -> Callable[..., list[str]]:
+    """Arguments of `scripts/train.py` for small, quick runs on the photos; `block__key=value` changes a setting."""
+
+    def arguments(output_dir: Path, **changes: Any) -> list[str]:
+        values = SMALL_RUN | {"data.root": photo_folder, "train.output_dir": output_dir}
+        values |= {name.replace("__", "."): value for name, value in changes.items()}
+        return [part for name, value in values.items() for part in (f"--{name}", str(value))]
+
+    return arguments

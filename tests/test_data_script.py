@@ -1,10 +1,8 @@
 """The data command, as a user runs it."""
 
 import contextlib
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from datasets import load_dataset
@@ -12,17 +10,9 @@ from PIL import Image
 
 from cnn_rnn.data.digits import DEFAULT_COUNTS
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "data.py"
+from .commands import main_of
 
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("data_script", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+main = main_of("data")
 
 
 @pytest.fixture(autouse=True)
@@ -45,10 +35,8 @@ def photos(tmp_path: Path) -> Path:
     return folder.parent
 
 
-def test_look_prints_and_draws(
-    script: ModuleType, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert script.main(["look", "image_folder", "--root", str(photos), "--output", str(tmp_path / "look")]) == 0
+def test_look_prints_and_draws(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["look", "image_folder", "--root", str(photos), "--output", str(tmp_path / "look")]) == 0
     assert "cat, dog" in capsys.readouterr().out
     summary = json.loads((tmp_path / "look" / "look.json").read_text())
     assert summary["label_order"] == ["cat", "dog"]
@@ -57,16 +45,16 @@ def test_look_prints_and_draws(
 
 
 def test_convert_splits_skips_and_writes_what_datasets_loads(
-    script: ModuleType, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["convert", "image_folder", "--root", str(photos), "--output", str(tmp_path / "out")]
-    assert script.main([*arguments, "--skip-unreadable", "--validation", "0.25", "--license", "cc0-1.0"]) == 0
+    assert main([*arguments, "--skip-unreadable", "--validation", "0.25", "--license", "cc0-1.0"]) == 0
     assert f"written: {tmp_path / 'out'}" in capsys.readouterr().out
     data = load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
     assert len(data["train"]) + len(data["validation"]) == 39
     assert len(data["validation"]) == pytest.approx(10, abs=1)
     assert data["train"][0]["image"].size == (8, 8)
-    assert script.main(arguments) == 1
+    assert main(arguments) == 1
     assert "is not empty; remove it" in capsys.readouterr().err
 
 
@@ -81,10 +69,10 @@ def test_convert_splits_skips_and_writes_what_datasets_loads(
     ],
 )
 def test_a_mistake_is_one_clear_line(
-    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
 ) -> None:
     with contextlib.chdir(tmp_path):
-        assert script.main(arguments) == 1
+        assert main(arguments) == 1
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ")
     assert told in error

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,41 +18,20 @@ from cnn_rnn.metrics.predictions import read_predictions
 
 from .commands import ROOT, main_of
 
-SMALL = {
-    "model.backbone": "test_resnet",
-    "model.weights": "null",
-    "model.image_size": "32",
-    "model.crop_pct": "1.0",
-    "model.hidden_size": "32",
-    "model.embedding_size": "16",
-    "model.projection_dropout": "0.1",
-    "data.name": "image_folder",
-    "data.horizontal_flip": "0",
-    "data.crop_scale": "1.0",
-    "data.validation_fraction": "0.25",
-    "train.epochs": "2",
-    "train.batch_size": "6",
-    "train.lr": "3e-3",
-    "train.backbone_lr": "1.0",
-    "train.num_workers": "0",
-}
-
-
-def settings(**changes: str) -> list[str]:
-    """Command-line settings of a small, quick run; `block__key=value` changes one."""
-    changed = SMALL | {name.replace("__", "."): value for name, value in changes.items()}
-    return [part for name, value in changed.items() for part in (f"--{name}", value)]
-
-
-def train(root: Path, output_dir: Path, *arguments: str, **changes: str) -> int:
-    return main_of("train")([*settings(data__root=str(root), train__output_dir=str(output_dir), **changes), *arguments])
+Train = Callable[..., int]
 
 
 @pytest.fixture(scope="module")
-def run(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def train(settings: Callable[..., list[str]]) -> Train:
+    """What a small, quick run returns; `block__key=value` changes a setting, other arguments come behind them."""
+    return lambda output_dir, *arguments, **changes: main_of("train")([*settings(output_dir, **changes), *arguments])
+
+
+@pytest.fixture(scope="module")
+def run(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that learnt the coloured photos."""
     output_dir = tmp_path_factory.mktemp("run")
-    assert train(photo_folder, output_dir, train__epochs="30") == 0
+    assert train(output_dir, train__epochs=30, train__trackers="auto") == 0
     return output_dir
 
 
@@ -95,6 +75,22 @@ def test_validation_writes_figures_and_predictions_that_agree(run: Path, tmp_pat
     assert json.loads((tmp_path / "metrics_baseline.json").read_text(encoding="utf-8"))["mAP"] == figures["mAP"]
 
 
+def test_stored_predictions_are_measured_again_with_intervals(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main_of("validate")([str(run), "--output", str(tmp_path), "--samples", "0", "--num_workers", "0"]) == 0
+    assert "intervals" not in capsys.readouterr().out
+    stored = tmp_path / "predictions.parquet"
+    assert main_of("validate")([str(stored), "--output", str(tmp_path / "again"), "--samples", "20"]) == 0
+    shown = capsys.readouterr().out
+    first, again = (json.loads((tmp_path / name).read_text()) for name in ("metrics.json", "again/metrics.json"))
+    intervals = again.pop("intervals")["figures"]
+    assert again == first
+    assert intervals["mAP"]["low"] <= intervals["mAP"]["value"] == pytest.approx(first["mAP"])
+    row = next(line for line in shown.splitlines() if line.startswith("path.CF1 "))
+    assert row.split()[1:] == [f"{100 * intervals['path.CF1'][key]:.1f}" for key in ("value", "low", "high")]
+
+
 def test_predicting_a_folder_counts_and_names_what_cannot_be_read(
     run: Path, photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,31 +128,31 @@ def test_predicting_a_list_and_a_data_set(run: Path, photo_folder: Path, tmp_pat
         {"model__relevance_loss": "none", "model__fusion": "path"},
     ],
 )
-def test_each_part_trains_alone(photo_folder: Path, tmp_path: Path, block: dict[str, str]) -> None:
-    assert train(photo_folder, tmp_path / "run", train__epochs="1", **block) == 0
+def test_each_part_trains_alone(train: Train, tmp_path: Path, block: dict[str, str]) -> None:
+    assert train(tmp_path / "run", train__epochs=1, **block) == 0
     assert (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_cached_features_train_as_the_images_would(photo_folder: Path, tmp_path: Path) -> None:
+def test_cached_features_train_as_the_images_would(train: Train, tmp_path: Path) -> None:
     weights = []
+    frozen = {"train__freeze_backbone": "true", "data__crop_scale": 1.0, "data__horizontal_flip": 0}
     for cached in ("false", "true"):
-        frozen = {"train__freeze_backbone": "true", "train__cache_features": cached}
-        assert train(photo_folder, tmp_path / cached, **frozen) == 0
+        assert train(tmp_path / cached, train__cache_features=cached, **frozen) == 0
         weights.append(AutoModelForImageClassification.from_pretrained(tmp_path / cached).state_dict())
     for name, tensor in weights[0].items():
         assert torch.allclose(tensor, weights[1][name], atol=1e-4), name
 
 
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(photo_folder: Path, tmp_path: Path) -> None:
-    assert train(photo_folder, tmp_path / "whole") == 0
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(train: Train, tmp_path: Path) -> None:
+    assert train(tmp_path / "whole") == 0
     changes = {"train__save_steps": "1", "train__keep_checkpoints": "99"}
-    assert train(photo_folder, tmp_path / "stopped", **changes) == 0
+    assert train(tmp_path / "stopped", **changes) == 0
     checkpoints = sorted((tmp_path / "stopped" / "checkpoints").glob("step-*"))
     for later in checkpoints[2:]:  # as if the run had ended in the middle of the first epoch
         for file in sorted(later.rglob("*"), reverse=True):
             file.unlink()
         later.rmdir()
-    assert train(photo_folder, tmp_path / "stopped", "--resume", "auto", **changes) == 0
+    assert train(tmp_path / "stopped", "--resume", "auto", **changes) == 0
     whole, resumed = (
         AutoModelForImageClassification.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "stopped")
     )
@@ -164,27 +160,27 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(photo_folder: Pat
     assert (tmp_path / "whole/history.jsonl").read_text() == (tmp_path / "stopped/history.jsonl").read_text()
 
 
-def test_the_test_split_plays_no_part_in_training_and_fitting(photo_folder: Path, tmp_path: Path) -> None:
+def test_the_test_split_plays_no_part_in_training_and_fitting(train: Train, photo_folder: Path, tmp_path: Path) -> None:
     alone = tmp_path / "photos"
     (alone / "train").mkdir(parents=True)
     for file in (photo_folder / "train").iterdir():
         (alone / "train" / file.name).write_bytes(file.read_bytes())
-    assert train(photo_folder, tmp_path / "with") == 0
-    assert train(alone, tmp_path / "without") == 0
+    assert train(tmp_path / "with") == 0
+    assert train(tmp_path / "without", data__root=alone) == 0
     for name in ("config.json", "model.safetensors", "history.jsonl"):
         assert (tmp_path / "with" / name).read_bytes() == (tmp_path / "without" / name).read_bytes(), name
 
 
 def test_a_finished_run_is_neither_overwritten_nor_trained_again(
-    run: Path, photo_folder: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (run / "model.safetensors").stat().st_mtime_ns
-    assert train(photo_folder, run) == 2
+    assert train(run) == 2
     assert "--resume auto" in capsys.readouterr().err
-    assert train(Path("/no/photos/needed"), run, "--resume", "auto", train__epochs="30") == 2
+    assert train(run, "--resume", "auto", data__root="/no/photos/needed", train__epochs=30) == 2
     assert "data.root" in capsys.readouterr().err
     (run / "checkpoints").rename(run / "unneeded")
-    assert train(photo_folder, run, "--resume", "auto", train__epochs="30") == 0
+    assert train(run, "--resume", "auto", train__epochs=30) == 0
     (run / "unneeded").rename(run / "checkpoints")
     assert f"saved to {run}" in capsys.readouterr().out
     assert (run / "model.safetensors").stat().st_mtime_ns == before
@@ -203,10 +199,9 @@ def test_a_finished_run_is_neither_overwritten_nor_trained_again(
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
-    photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, str], message: str
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, str], message: str
 ) -> None:
-    arguments = settings(**({"data__root": str(photo_folder), "train__output_dir": str(tmp_path / "run")} | changes))
-    assert main_of("train")(arguments) == 2
+    assert train(tmp_path / "run", **changes) == 2
     printed = capsys.readouterr().err.strip().splitlines()
     assert printed[-1].startswith("error: ")
     assert message in printed[-1]
@@ -214,14 +209,14 @@ def test_what_is_wrong_is_said_in_one_line(
 
 
 def test_a_truncated_photo_stops_training_or_is_left_out_by_name(
-    photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    train: Train, photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = Path(shutil.copytree(photo_folder, tmp_path / "photos"))
     broken = root / "train" / "005.png"
     broken.write_bytes(broken.read_bytes()[:60])
-    assert train(root, tmp_path / "strict", train__epochs="1") == 2
+    assert train(tmp_path / "strict", data__root=root, train__epochs=1) == 2
     assert "005.png" in capsys.readouterr().err
-    assert train(root, tmp_path / "lenient", train__epochs="1", data__skip_unreadable="true") == 0
+    assert train(tmp_path / "lenient", data__root=root, train__epochs=1, data__skip_unreadable="true") == 0
     counted = json.loads((tmp_path / "lenient" / "metrics.json").read_text(encoding="utf-8"))["run"]
     assert counted["train_images"] + counted["validation_images"] == 23
     assert [Path(name).name for name in counted["unreadable_images"]] == ["005.png"]
@@ -235,12 +230,12 @@ def test_other_classes_than_the_models_are_refused(
     assert "only the model knows ['blue', 'green', 'red']" in capsys.readouterr().err
 
 
-def test_accelerate_launches_the_training_script(photo_folder: Path, tmp_path: Path) -> None:
+def test_accelerate_launches_the_training_script(settings: Callable[..., list[str]], tmp_path: Path) -> None:
     launched = subprocess.run(
         [
             *(sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--mixed_precision", "no"),
             *(str(ROOT / "scripts" / "train.py"), "--config", str(ROOT / "hub_configs" / "image_folder.yaml")),
-            *settings(data__root=str(photo_folder), train__output_dir=str(tmp_path / "run"), train__epochs="1"),
+            *settings(tmp_path / "run", train__epochs=1),
         ],
         capture_output=True,
         text=True,

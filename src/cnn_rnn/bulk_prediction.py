@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from .data.images import UnreadableImageError, decode_image
 from .data.transforms import EvalTransform
 from .pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
+from .whole_files import whole_file, write_json
 
 PARTS = "parts"
 PREDICTIONS = "predictions.parquet"
@@ -102,10 +103,7 @@ class Job:
                     "command, give another --output, or remove that folder"
                 )
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_json(path, asdict(self))
 
 
 def digest_names(image_ids: Iterable[str]) -> str:
@@ -219,9 +217,8 @@ def _predict(classify: Any, batches: Iterable[list[Any]], threshold: float | Non
 
 def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
     """Write one Parquet file, whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary)
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary)
 
 
 def join_parts(folder: Path, job: Job) -> Path:
@@ -234,12 +231,10 @@ def join_parts(folder: Path, job: Job) -> Path:
     if missing:
         raise FileNotFoundError(f"{folder} lacks {len(missing)} of {job.parts} parts: run the same command again")
     path = folder / PREDICTIONS
-    temporary = path.with_name(path.name + ".tmp")
     schema = SCHEMA.with_metadata({"job": json.dumps(asdict(job))})
-    with pq.ParquetWriter(temporary, schema) as writer:
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for part in range(job.parts):
             writer.write_table(pq.read_table(part_path(folder, part)).replace_schema_metadata(schema.metadata))
-    temporary.replace(path)
     shutil.rmtree(folder / PARTS)
     return path
 

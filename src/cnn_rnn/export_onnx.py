@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .whole_files import whole_file
+
 OPSET = 20
 OUTPUTS = ("logits", "paths", "path_scores")
 
@@ -69,10 +71,8 @@ def export_onnx(model: Any, path: str | Path) -> Path:
     graph = program.model_proto
     onnx.helper.set_model_props(graph, metadata_of(model.config))
     onnx.checker.check_model(graph, full_check=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    onnx.save(graph, temporary)
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        onnx.save(graph, temporary)
     return path
 
 
@@ -103,14 +103,12 @@ def quantize_onnx(source: str | Path, path: str | Path) -> Path:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     path = Path(path)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, whole_file(path) as temporary:
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)  # folds constants, so weights are seen
-        temporary = path.with_name(path.name + ".tmp")
         quantize_dynamic(
             str(prepared), str(temporary), weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm"]
         )
-    temporary.replace(path)
     return path
 
 

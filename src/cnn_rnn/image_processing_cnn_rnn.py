@@ -13,6 +13,9 @@ from transformers.image_utils import PILImageResampling
 from .configuration_cnn_rnn import CnnRnnConfig
 
 RESIZED_SIDES = {"center": ["shortest_edge"], "squash": ["height", "width"]}
+Image.init()  # registers every format that this build of Pillow has
+NO_PROGRAM = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")  # none of them runs a program
+FORMATS = tuple(name for name in NO_PROGRAM if name in Image.OPEN)  # in which an image may come
 
 
 class CnnRnnImageProcessor(TorchvisionBackend):

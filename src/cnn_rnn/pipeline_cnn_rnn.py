@@ -14,14 +14,10 @@ from PIL import Image
 from transformers import AutoModelForImageClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .image_processing_cnn_rnn import to_rgb
+from .image_processing_cnn_rnn import FORMATS, to_rgb
 
 TASK = "multi-label-image-classification"
 CALIBRATED = "calibrated"
-
-Image.init()  # registers every format that this build of Pillow has
-NO_PROGRAM = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")  # none of them runs a program
-FORMATS = tuple(name for name in NO_PROGRAM if name in Image.OPEN)
 
 Threshold = float | str | Mapping[str, float] | Sequence[float]
 

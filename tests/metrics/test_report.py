@@ -117,9 +117,8 @@ def test_a_card_shows_every_step_with_its_probability_and_verdict(tmp_path: Path
 
 def test_given_tables_stand_first_with_their_notes(tmp_path: Path) -> None:
     predictions = stored()
-    metrics = get_protocol("corel5k").metrics(predictions.label_names)
-    metrics.update(predictions.scores, predictions.truth, paths=predictions.path_sets)
-    table = protocol_table(get_protocol("corel5k"), {"ours": metrics.compute()})
+    protocol = get_protocol("corel5k")
+    table = protocol_table(protocol, {"ours": predictions.measure(**protocol.settings)})
     page = write(tmp_path, tables=[table])
     assert "RIA, rare first (Jin and Nakayama 2016), reported" in page.text
     assert "as reported, not verified" in page.text

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnn_rnn.metrics import MultiLabelMetrics
 from cnn_rnn.metrics.protocols import PROTOCOLS, get_protocol
 from cnn_rnn.metrics.tables import class_table, comparison_table, figures_table, interval_table, protocol_table
 
@@ -18,7 +19,7 @@ def figures(name: str = "coco2014", images: int = 30, labels: int = 12, **settin
     generator = np.random.default_rng(0)
     scores, targets = generator.random((images, labels)), generator.integers(0, 2, (images, labels))
     targets[:, -1] = 0
-    metrics = get_protocol(name).metrics([f"class|{c}" for c in range(labels)], **settings)
+    metrics = MultiLabelMetrics([f"class|{c}" for c in range(labels)], **get_protocol(name).settings | settings)
     metrics.update(scores, targets, paths=scores > 0.7)
     return metrics.compute()
 

@@ -5,6 +5,8 @@ import os
 import random
 import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 KILLS = 12  # for each of two ways to train
 COMPARED = ("model.safetensors", "config.json", "history.jsonl", "metrics.json", "preprocessor_config.json")
 
@@ -109,6 +112,38 @@ def test_a_second_signal_leaves_at_once(forked_runs: Any, settings: Settings, tm
     assert forked_runs.wait(process) in {130, 143}
     assert {name for name in saved(tmp_path / "run") if not name.endswith(".tmp")} <= before
     assert "saved" not in (tmp_path / "log").read_text()
+
+
+ONE_PROCESS = ["--cpu", "--num_processes=1"]
+TWO_PROCESSES = ["--multi_gpu", "--num_processes=2"]  # on the CPU, as ACCELERATE_USE_CPU says
+
+
+@pytest.mark.parametrize(
+    ("launch", "number", "code"),
+    [(ONE_PROCESS, signal.SIGTERM, -signal.SIGTERM), (TWO_PROCESSES, signal.SIGINT, 1)],
+    ids=["one process", "two processes"],
+)
+def test_a_signal_to_the_launcher_saves_and_leaves_no_process(
+    settings: Settings, tmp_path: Path, launch: list[str], number: int, code: int
+) -> None:
+    """The launcher is told alone: that of one process dies and passes nothing on, that of several passes it on."""
+    variables = {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-m", "accelerate.commands.launch", *launch, f"--main_process_port={free_port()}"]
+    run = subprocess.Popen(
+        [*command, str(ROOT / "scripts" / "train.py"), *settings(tmp_path / "run", train__epochs=400)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    wait_for(lambda: bool(saved(tmp_path / "run")) or run.poll() is not None)
+    run.send_signal(number)
+    log, _ = run.communicate(timeout=60)  # the pipe ends with the last process that could write into it
+    assert run.returncode == code, log
+    newest = max(saved(tmp_path / "run"))
+    assert f"{newest}, go on with --resume auto" in log
+    assert not newest.endswith(".tmp")
+    assert not (tmp_path / "run" / "metrics.json").exists()
 
 
 def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(

@@ -13,9 +13,9 @@ from cnn_rnn.training.checkpoints import (
     complete_checkpoints,
     latest_checkpoint,
     remove_leftovers,
-    write_json,
 )
 from cnn_rnn.training.progress import Progress
+from cnn_rnn.whole_files import write_json
 
 Settings = Callable[..., list[str]]
 
@@ -40,7 +40,7 @@ def test_a_run_that_is_not_finished_has_no_figures(settings: Settings, tmp_path:
 @pytest.mark.parametrize("finished", [True, False])
 def test_other_settings_are_refused_by_name(run: Path, settings: Settings, finished: bool) -> None:
     config = load_run_config(None, settings(run, train__lr=0.5, model__hidden_size=24))
-    message = r"model\.hidden_size \(was 16, now 24\), train\.lr \(was 0\.003, now 0\.5\)"
+    message = r"model\.hidden_size \(was 32, now 24\), train\.lr \(was 0\.003, now 0\.5\)"
     with pytest.raises(RunConfigError, match=message):
         finished_figures(config) if finished else Trainer(config, "auto")
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from cnn_rnn.training.run_config import DataConfig, RunConfig
 from cnn_rnn.training.streams import StreamLoader, whole_batches
 from cnn_rnn.training.validation import load_validation_data
 
+Configure = Callable[..., RunConfig]
+
 
 class OneProcess:
     """What a loader asks Accelerate for, as one of several processes."""
@@ -54,35 +57,19 @@ def shards(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         return write_parquet(data, tmp_path_factory.mktemp("shards") / "set", shard_bytes=700)
 
 
-def settings(shards: Path, output_dir: Path, **changes: Any) -> RunConfig:
-    """A small, quick run on the shards."""
-    values = {
-        "model.backbone": "test_resnet",
-        "model.image_size": 32,
-        "model.crop_pct": 1.0,
-        "model.hidden_size": 32,
-        "model.embedding_size": 16,
-        "data.name": "hub",
-        "data.root": shards,
-        "data.streaming": "true",
-        "data.shuffle_buffer": 8,
-        "data.validation_split": "validation",
-        "train.output_dir": output_dir,
-        "train.epochs": 2,
-        "train.batch_size": 6,
-        "train.lr": 3e-3,
-        "train.backbone_lr": 1.0,
-        "train.num_workers": 0,
-        "train.trackers": "none",
-    } | {name.replace("__", "."): value for name, value in changes.items()}
-    return load_run_config(None, [part for name, value in values.items() for part in (f"--{name}", str(value))])
+@pytest.fixture(scope="module")
+def configure(settings: Callable[..., list[str]], shards: Path) -> Configure:
+    """The settings of a small, quick run on the shards; `block__key=value` changes one."""
+    streamed = {"data__name": "hub", "data__root": shards, "data__streaming": "true", "data__shuffle_buffer": 8}
+    streamed |= {"data__validation_split": "validation"}
+    return lambda output_dir, **changes: load_run_config(None, settings(output_dir, **(streamed | changes)))
 
 
 @pytest.fixture(scope="module")
-def run(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(configure: Configure, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that learnt the coloured photos from a stream."""
     output_dir = tmp_path_factory.mktemp("run")
-    Trainer(settings(shards, output_dir, train__epochs=30)).train()
+    Trainer(configure(output_dir, train__epochs=30)).train()
     return output_dir
 
 
@@ -103,9 +90,11 @@ def test_a_streamed_run_ends_and_learns(run: Path) -> None:
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_streamed_figures_are_those_of_the_same_rows(run: Path, shards: Path, num_workers: int) -> None:
+def test_streamed_figures_are_those_of_the_same_rows(
+    run: Path, configure: Configure, shards: Path, num_workers: int
+) -> None:
     saved = SavedModel.load(run)
-    config = settings(shards, run).data
+    config = configure(run).data
     stream, dropped = load_validation_data(config, "validation")
     assert isinstance(stream, IterableDataset)
     assert not dropped
@@ -123,8 +112,8 @@ def test_streamed_figures_are_those_of_the_same_rows(run: Path, shards: Path, nu
     assert here["path"] == pytest.approx(there["path"])
 
 
-def test_label_counts_and_rows_are_those_of_the_shards(shards: Path) -> None:
-    data = stream_training_data(settings(shards, shards).data)
+def test_label_counts_and_rows_are_those_of_the_shards(configure: Configure, shards: Path) -> None:
+    data = stream_training_data(configure(shards).data)
     whole = load_hub(str(shards), split="train")
     assert isinstance(whole, Dataset)
     assert data.label_counts == label_counts(whole).tolist()
@@ -135,11 +124,11 @@ def test_label_counts_and_rows_are_those_of_the_shards(shards: Path) -> None:
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_an_interrupted_streamed_run_goes_on_as_if_nothing_had_happened(
-    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int
 ) -> None:
     changes = {"train__num_workers": num_workers, "data__color_jitter": 0.3}
-    Trainer(settings(shards, tmp_path / "whole", **changes)).train()
-    stopped = Trainer(settings(shards, tmp_path / "stopped", **changes))
+    Trainer(configure(tmp_path / "whole", **changes)).train()
+    stopped = Trainer(configure(tmp_path / "stopped", **changes))
 
     finish_step = stopped.progress.finish_step
 
@@ -151,7 +140,7 @@ def test_an_interrupted_streamed_run_goes_on_as_if_nothing_had_happened(
     monkeypatch.setattr(stopped.progress, "finish_step", receive_a_signal_in_the_second_epoch)
     with pytest.raises(Interrupted):
         stopped.train()
-    resumed = Trainer(settings(shards, tmp_path / "stopped", **changes), resume="auto")
+    resumed = Trainer(configure(tmp_path / "stopped", **changes), resume="auto")
     assert (resumed.progress.epoch, resumed.progress.batch) == (1, 2)
     resumed.train()
     there = weights(tmp_path / "stopped")
@@ -160,10 +149,10 @@ def test_an_interrupted_streamed_run_goes_on_as_if_nothing_had_happened(
     assert histories[0] == histories[1]
 
 
-def test_going_on_with_other_workers_is_refused(shards: Path, tmp_path: Path, run: Path) -> None:
+def test_going_on_with_other_workers_is_refused(configure: Configure, tmp_path: Path, run: Path) -> None:
     shutil.copytree(run, tmp_path / "run")
     with pytest.raises(RunConfigError, match=r"train\.num_workers \(was 0, now 2\)"):
-        Trainer(settings(shards, tmp_path / "run", train__epochs=30, train__num_workers=2), resume="auto")
+        Trainer(configure(tmp_path / "run", train__epochs=30, train__num_workers=2), resume="auto")
 
 
 def stream_batches(shards: Path, epoch: int, process: OneProcess, num_workers: int = 0) -> list[dict[str, Any]]:
@@ -243,15 +232,17 @@ def test_short_batches_are_joined_to_whole_ones() -> None:
         ({"data__skip_unreadable": "true"}, "--skip-unreadable"),
     ],
 )
-def test_what_a_stream_cannot_do_is_refused(shards: Path, changes: dict[str, str], message: str) -> None:
+def test_what_a_stream_cannot_do_is_refused(
+    configure: Configure, tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
-        load_training_data(settings(shards, shards, **changes).data, 0)
+        load_training_data(configure(tmp_path / "run", **changes).data, 0)
 
 
-def test_features_of_a_stream_are_not_cached(shards: Path, tmp_path: Path) -> None:
+def test_features_of_a_stream_are_not_cached(configure: Configure, tmp_path: Path) -> None:
     changes = {"train__freeze_backbone": "true", "train__cache_features": "true"}
     with pytest.raises(ValueError, match=r"train\.cache_features .* data\.streaming"):
-        Trainer(settings(shards, tmp_path / "run", **changes))
+        Trainer(configure(tmp_path / "run", **changes))
 
 
 def test_a_stream_of_other_files_is_refused(tmp_path: Path) -> None:

@@ -19,16 +19,13 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from cnn_rnn.image_processing_cnn_rnn import to_rgb
+from cnn_rnn.image_processing_cnn_rnn import FORMATS, to_rgb
 
 try:
     from torchvision.io import decode_image as decode_encoded
 except ImportError:  # torchvision will part with its decoders; Pillow gives the same pixels, slower
     decode_encoded = None
 
-Image.init()  # registers every format that this build of Pillow has
-NO_PROGRAM = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")  # none of them runs a program
-FORMATS = tuple(name for name in NO_PROGRAM if name in Image.OPEN)
 JPEG_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive
 JPEG_EXIF = 0xE1
 # whatever Pillow's parsers throw at a hostile file

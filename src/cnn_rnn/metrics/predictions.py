@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnn_rnn.metrics.inputs import Array, as_array, check_scores
 from cnn_rnn.metrics.multi_label import MultiLabelMetrics
+from cnn_rnn.whole_files import whole_file
 
 FORMAT = "cnn_rnn.predictions.1"
 MAX_ENTRIES = (1 << 31) - 1  # values of a column, as many as an Arrow list can address; refused before it is read
@@ -138,14 +139,8 @@ def write_predictions(file: str | Path, predictions: StoredPredictions) -> None:
         columns["paths"] = pa.ListArray.from_arrays(np.arange(images + 1, dtype=np.int32) * beams, inner)
     notes = {"format": FORMAT, "label_names": predictions.label_names, "info": predictions.info}
     table = pa.table(columns).replace_schema_metadata({"cnn_rnn": json.dumps(notes, allow_nan=False)})
-    target = Path(file)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    try:
-        pq.write_table(table, partial, compression="zstd", row_group_size=ROW_GROUP)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(Path(file)) as temporary:
+        pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP)
 
 
 def read_predictions(file: str | Path) -> StoredPredictions:

@@ -1,13 +1,11 @@
 """The benchmarks' rules as data: which split, which k, which average precision, and what others reported."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
 from cnn_rnn.metrics.average_precision import Method
 from cnn_rnn.metrics.label_sets import Figures
-from cnn_rnn.metrics.multi_label import MultiLabelMetrics
 
 
 @dataclass(frozen=True)
@@ -69,16 +67,12 @@ class Protocol:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the protocol fixes of an accumulator's settings."""
+        """What the protocol fixes of the settings of :class:`MultiLabelMetrics`."""
         return {
             "top_k": self.top_k,
             "map_k": self.map_k,
             "average_precision_method": self.average_precision_method,
         }
-
-    def metrics(self, labels: Sequence[str], **settings: Any) -> MultiLabelMetrics:
-        """An accumulator that follows the protocol."""
-        return MultiLabelMetrics(labels, **{**self.settings, **settings})
 
 
 def set_columns(block: str) -> tuple[Column, ...]:

@@ -23,6 +23,7 @@ from cnn_rnn.metrics.inputs import Array
 from cnn_rnn.metrics.label_sets import Figures, pick_by_threshold
 from cnn_rnn.metrics.predictions import StoredPredictions
 from cnn_rnn.metrics.tables import Table, class_table, figures_table
+from cnn_rnn.whole_files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -166,11 +167,7 @@ def write_report(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     html = template.render(title=title, subtitle=subtitle, sections=sections)
-    target = Path(file)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text(html, encoding="utf-8")
-    partial.replace(target)
+    write_text(Path(file), html)
 
 
 def nearest_labels(embedding: Array, names: Sequence[str], most: int = 5) -> dict[str, list[tuple[str, float]]]:

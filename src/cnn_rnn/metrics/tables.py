@@ -162,7 +162,7 @@ def check_protocol(protocol: Protocol, figures: Figures) -> None:
         if found[name] != expected:
             raise ValueError(
                 f"figures with {name} {found[name]!r} in a table of {protocol.name}: expected {expected!r}; "
-                "compute them with the protocol's metrics()"
+                "compute them with the protocol's settings"
             )
 
 

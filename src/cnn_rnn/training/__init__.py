@@ -7,7 +7,7 @@ from .loop import Trainer
 from .prediction import Predictions, predict
 from .resuming import finished_figures
 from .run_config import RunConfig, RunConfigError, load_run_config
-from .validation import SavedModel, load_validation_data, predict_dataset
+from .validation import SavedModel, load_data_config, load_validation_data, predict_dataset
 
 __all__ = [
     "Interrupted",
@@ -19,6 +19,7 @@ __all__ = [
     "TrainingError",
     "finished_figures",
     "fit_on_held_out",
+    "load_data_config",
     "load_run_config",
     "load_validation_data",
     "measure",

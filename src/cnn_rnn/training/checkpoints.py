@@ -1,10 +1,8 @@
 """Checkpoints of a run: written whole or not at all, the last few kept."""
 
-import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 from accelerate import Accelerator
 
@@ -79,15 +77,3 @@ def flush(folder: Path) -> None:
         if file.is_file():
             with file.open("rb+") as opened:
                 os.fsync(opened.fileno())
-
-
-def write_text(path: Path, content: str) -> None:
-    """Write a text file, whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(content, encoding="utf-8")
-    temporary.replace(path)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file, whole or not at all."""
-    write_text(path, json.dumps(content, indent=2) + "\n")

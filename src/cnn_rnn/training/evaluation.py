@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from cnn_rnn.metrics import MultiLabelMetrics
-from cnn_rnn.metrics.calibration import fit_class_thresholds
 from cnn_rnn.metrics.predictions import StoredPredictions, collect_predictions
+from cnn_rnn.metrics.thresholds import fit_class_thresholds
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
 from .fusion import fit_fusion

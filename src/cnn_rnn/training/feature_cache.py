@@ -23,8 +23,8 @@ from torch.utils.data import Dataset as TorchDataset
 
 from cnn_rnn.data.transforms import multi_hot
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn.whole_files import write_json
 
-from .checkpoints import write_json
 from .inputs import eval_loader
 from .prediction import extract_features
 from .run_config import TrainConfig

@@ -25,7 +25,9 @@ def fit_fusion(
     absent = torch.zeros_like(wanted)
     inputs = torch.stack([absent if part is None else part[counts].double() for part in parts])
     weights = torch.tensor([float(part is not None) for part in parts] + [0.0], dtype=torch.double, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weights], max_iter=100, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [weights], max_iter=100, tolerance_grad=1e-9, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()

@@ -21,10 +21,20 @@ class Interrupted(Exception):  # noqa: N818 - asked for, not an error
 
 
 class SignalWatch:
-    """Remembers that SIGTERM or SIGINT came, while it is entered; a second one ends the process at once."""
+    """Remembers that SIGTERM or SIGINT came, while it is entered; a second one ends the process at once.
+
+    `accelerate launch` of a single process passes no signal on: killed, it leaves the run without a launcher.
+    """
 
     def __init__(self) -> None:
         self.received = 0
+        self._launcher = os.getppid() if "ACCELERATE_MIXED_PRECISION" in os.environ else None  # set by every launch
+
+    @property
+    def asked(self) -> int:
+        """The signal that asks the run to leave: the one received, SIGTERM where its launcher is gone, 0 for none."""
+        orphaned = self._launcher is not None and os.getppid() != self._launcher
+        return self.received or (signal.SIGTERM if orphaned else 0)
 
     def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}

@@ -14,8 +14,9 @@ from cnn_rnn.hub import HubError, push_checkpoint
 from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.losses import relevance_loss
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn.whole_files import write_json
 
-from .checkpoints import checkpoint_name, latest_checkpoint, remove_leftovers, save_checkpoint, write_json
+from .checkpoints import checkpoint_name, latest_checkpoint, remove_leftovers, save_checkpoint
 from .evaluation import fit_on_held_out, measure
 from .faults import NonFiniteLossError, disk_advice, memory_advice
 from .hardware import build_accelerator, equip, laid_out, reach_sharded
@@ -48,6 +49,7 @@ class Trainer:
     """
 
     def __init__(self, config: RunConfig, resume: str | None = None) -> None:
+        self.watch = SignalWatch()
         self.config, train = config, config.train
         self.output_dir = Path(train.output_dir)
         self.best_weights = self.output_dir / "checkpoints" / "best.safetensors"
@@ -76,7 +78,6 @@ class Trainer:
         self.accelerator.register_for_checkpointing(self.schedule, self.progress)
         if self.average is not None:
             self.accelerator.register_for_checkpointing(self.average)
-        self.watch = SignalWatch()
         self._start(checkpoint)
 
     @property
@@ -228,11 +229,11 @@ class Trainer:
         return save_checkpoint(self.accelerator, self.output_dir, name, self.config.train.keep_checkpoints)
 
     def _leave_if_asked(self) -> None:
-        """Where a signal came to any process: save, and leave."""
-        asked = torch.tensor([self.watch.received], device=self.accelerator.device)
-        if not int(self.accelerator.reduce(asked, reduction="sum")):
+        """Where any process is asked to leave: save, and leave."""
+        own = self.watch.asked
+        if not int(self.accelerator.reduce(torch.tensor([own], device=self.accelerator.device), reduction="sum")):
             return
-        number = self.watch.received or SIGNALS[0]
+        number = own or SIGNALS[0]
         checkpoint = self._save()
         if self.accelerator.is_main_process:
             draw_curves(self.output_dir, self.progress.history)

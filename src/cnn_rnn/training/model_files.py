@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn.whole_files import whole_file
 
 from .inputs import TrainingData
 from .run_config import RunConfig
@@ -37,7 +38,5 @@ def save_model(model: CnnRnnForImageClassification, processor: CnnRnnImageProces
 
 def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
     """Write tensors by name as safetensors, whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from .checkpoints import write_json, write_text
+from cnn_rnn.whole_files import whole_file, write_json, write_text
 
 LIBRARIES = ("cnn-rnn", "torch", "torchvision", "timm", "transformers", "datasets", "accelerate", "numpy")
 
@@ -79,6 +79,5 @@ def draw_curves(output_dir: Path, history: Sequence[dict[str, Any]]) -> None:
             axes.plot(epochs, [float("nan") if value is None else value for value in values], label=name, marker=".")
         axes.set_xlabel("epoch")
         axes.legend()
-    temporary = output_dir / "curves.png.tmp"
-    figure.savefig(temporary, format="png", dpi=120)
-    temporary.replace(output_dir / "curves.png")
+    with whole_file(output_dir / "curves.png") as temporary:
+        figure.savefig(temporary, format="png", dpi=120)

@@ -16,6 +16,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
+from cnn_rnn.whole_files import write_text
 
 # What a model's config gets from the data, not from the run's file.
 FROM_THE_DATA = {"auto_map", "label_counts", "thresholds"}
@@ -192,9 +193,7 @@ class RunConfig:
 
     def save(self, path: Path) -> None:
         """Write the resolved settings as YAML, complete, so that the run can be repeated from this file."""
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(yaml.safe_dump(asdict(self), sort_keys=False), encoding="utf-8")
-        temporary.replace(path)
+        write_text(path, yaml.safe_dump(asdict(self), sort_keys=False))
 
 
 BLOCKS: dict[str, type] = {"data": DataConfig, "train": TrainConfig, "hub": HubConfig}

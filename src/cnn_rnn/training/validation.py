@@ -1,5 +1,6 @@
 """A saved model on one split of a data set."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from cnn_rnn.hub import checked_config
 
 from .loaders import eval_batches
 from .prediction import Predictions, predict
-from .run_config import DataConfig
+from .run_config import DataConfig, load_run_config
 
 
 @dataclass
@@ -64,6 +65,16 @@ class SavedModel:
             f"{self.name} has {len(own)} labels, the data {len(theirs)}; {where}. "
             "Validate on the data set that the model was trained for, or train a model for this one"
         )
+
+
+def load_data_config(model: str | Path, overrides: Sequence[str] = ()) -> DataConfig:
+    """Where a model's data are: as in its run's `run_config.yaml`, if `model` is such a folder, with overrides.
+
+    Raises:
+        RunConfigError: A block, key or value is not known; the message names the nearest.
+    """
+    run = Path(model) / "run_config.yaml"
+    return load_run_config(run if run.is_file() else None, overrides).data
 
 
 def load_validation_data(config: DataConfig, split: str) -> tuple[Dataset | IterableDataset, dict[str, str]]:

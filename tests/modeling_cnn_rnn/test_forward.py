@@ -1,0 +1,120 @@
+"""What one call gives: logits, probabilities and losses."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from .small_models import NUM_LABELS, PIXELS, TARGETS, model_of, variants
+
+
+@variants
+@torch.no_grad()
+def test_an_image_alone_gives_what_it_gives_in_a_batch(fields: dict[str, Any]) -> None:
+    model = model_of(**fields)
+    together = model(PIXELS)
+    for index in range(len(PIXELS)):
+        alone = model(PIXELS[index : index + 1])
+        torch.testing.assert_close(alone.logits[0], together.logits[index], rtol=1e-4, atol=1e-4)
+
+
+@variants
+@torch.no_grad()
+def test_the_loss_of_a_batch_is_the_mean_over_its_images_however_long_their_paths(fields: dict[str, Any]) -> None:
+    model = model_of(**fields)
+    alone = [model(PIXELS[i : i + 1], labels=TARGETS[i : i + 1]).loss for i in range(len(PIXELS))]
+    torch.testing.assert_close(model(PIXELS, labels=TARGETS).loss, torch.stack(alone).mean(), rtol=1e-4, atol=1e-4)
+
+
+@variants
+@torch.no_grad()
+def test_the_sigmoid_of_the_logits_is_a_probability(fields: dict[str, Any]) -> None:
+    output = model_of(**fields)(PIXELS)
+    probabilities = output.logits.sigmoid()
+    assert probabilities.shape == (4, NUM_LABELS)
+    assert probabilities.min() > 0
+    assert probabilities.max() < 1
+    assert output.loss is None
+
+
+@torch.no_grad()
+def test_the_fusion_is_the_weighted_sum_that_the_config_states() -> None:
+    model = model_of(fusion_weights=[0.3, 0.9, -0.4])
+    both = model(PIXELS)
+    log_odds = torch.log(both.label_scores) - torch.log1p(-both.label_scores)
+    torch.testing.assert_close(both.logits, 0.3 * log_odds + 0.9 * both.relevance_logits - 0.4)
+    model.config.fusion = "path"
+    path = model(PIXELS)
+    torch.testing.assert_close(path.logits, 0.3 * log_odds - 0.4)
+    model.config.fusion = "relevance"
+    relevance = model(PIXELS)
+    torch.testing.assert_close(relevance.logits, 0.9 * both.relevance_logits - 0.4)
+    assert relevance.label_scores is None  # and no search was made for nothing
+
+
+@torch.no_grad()
+def test_before_any_fit_one_part_alone_is_taken_as_it_is() -> None:
+    path = model_of(fusion="path")(PIXELS)
+    torch.testing.assert_close(path.logits.sigmoid(), path.label_scores)
+    relevance = model_of(fusion="relevance")(PIXELS)
+    assert torch.equal(relevance.logits, relevance.relevance_logits)
+
+
+@torch.no_grad()
+def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
+    def loss(path: float, relevance: float) -> float:
+        model = model_of(path_loss_weight=path, relevance_loss_weight=relevance)
+        return float(model(PIXELS, labels=TARGETS).loss)
+
+    assert loss(0.25, 3.0) == pytest.approx(0.25 * loss(1.0, 0.0) + 3.0 * loss(0.0, 1.0), rel=1e-5)
+    assert loss(1.0, 0.0) > 0
+
+
+def test_left_out_labels_take_no_part_in_the_loss() -> None:
+    labels = TARGETS.clone()
+    labels[0, 1] = labels[1, 0] = labels[3, 4] = -100
+    left_out = labels < 0
+    model = model_of()
+    output = model(PIXELS, labels=labels)
+    output.relevance_logits.retain_grad()
+    output.path_logits.retain_grad()
+    output.loss.backward()
+    assert output.relevance_logits.grad[left_out].eq(0).all()
+    assert output.relevance_logits.grad[~left_out].ne(0).all()
+    assert output.path_logits.grad.mT[:, :NUM_LABELS][left_out].eq(0).all()
+    assert model(PIXELS, labels=torch.where(left_out, -1.0, labels)).loss == output.loss
+    for value in (0.0, 1.0):
+        assert model(PIXELS, labels=torch.where(left_out, value, labels)).loss != output.loss
+
+
+def test_images_whose_labels_are_all_left_out_are_harmless() -> None:
+    model = model_of()
+    loss = model(PIXELS, labels=torch.full_like(TARGETS, -100)).loss
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_path_logits_are_the_teacher_forced_steps_of_the_frequent_first_path() -> None:
+    model = model_of()
+    output = model(PIXELS[1:2], labels=TARGETS[1:2])
+    assert model.path_decoder is not None
+    walked = torch.tensor([[NUM_LABELS + 1, 3, 1, 4]])  # START, then car, dog, tree by their counts
+    image = model.path_decoder.embed_image(model.get_image_features(PIXELS[1:2]))
+    torch.testing.assert_close(output.path_logits, model.path_decoder(walked, image)[0])
+
+
+@pytest.mark.parametrize("shape", [(4, NUM_LABELS + 1), (3, NUM_LABELS), (4,)])
+def test_labels_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"multi-hot of shape \(4, 5\).*got \("):
+        model_of()(PIXELS, labels=torch.zeros(shape))
+
+
+def test_either_pixels_or_features_are_needed() -> None:
+    model = model_of()
+    with pytest.raises(ValueError, match="either pixel_values or image_features"):
+        model()
+    features = model.get_image_features(PIXELS)
+    with pytest.raises(ValueError, match="either pixel_values or image_features"):
+        model(PIXELS, image_features=features)
+    assert torch.equal(model(image_features=features).logits, model(PIXELS).logits)
