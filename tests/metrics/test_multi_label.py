@@ -169,15 +169,17 @@ def test_calibration_error_equals_a_count_in_bins(case: Rows, bins: int) -> None
 
 @given(rows(), st.integers(1, 7), st.integers(0, 2**32 - 1))
 @settings(max_examples=50)
-def test_order_and_batches_change_no_bit(case: Rows, batch: int, seed: int) -> None:
+def test_order_batches_and_merging_change_no_bit(case: Rows, batch: int, seed: int) -> None:
     scores, targets, paths = case
     expected = json.dumps(measure(scores, targets, paths))
     order = np.random.default_rng(seed).permutation(len(scores))
-    metrics = MultiLabelMetrics()
-    for start in range(0, len(order), batch):
+    parts = [MultiLabelMetrics() for _ in range(3)]
+    for step, start in enumerate(range(0, len(order), batch)):
         chosen = order[start : start + batch]
-        metrics.update(scores[chosen], targets[chosen], paths=paths[chosen])
-    assert json.dumps(metrics.compute()) == expected
+        parts[step % 3].update(scores[chosen], targets[chosen], paths=paths[chosen])
+    for part in parts[1:]:
+        parts[0].merge(part)
+    assert json.dumps(parts[0].compute()) == expected
 
 
 @given(rows())
@@ -302,3 +304,5 @@ def test_misuse_is_named() -> None:
         metrics.update(one, one, paths=one)
     with pytest.raises(ValueError, match="3 columns, but there are 2 columns in the batches before"):
         metrics.update(np.zeros((1, 3)), np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="different top_k cannot be merged: 3 and 5"):
+        metrics.merge(MultiLabelMetrics(top_k=5))

@@ -1,9 +1,9 @@
-"""All figures of a multi-label classifier, gathered batch by batch."""
+"""All figures of a multi-label classifier, gathered batch by batch and across processes."""
 
 from collections.abc import Sequence
 from functools import reduce
 from operator import add
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from cnn_rnn.metrics.label_sets import (
     pick_top_k,
     set_figures,
 )
+from cnn_rnn.metrics.processes import gather_numbers, gather_rows, several_processes
 from cnn_rnn.metrics.rankings import rank_images
 
 
@@ -39,7 +40,7 @@ class MultiLabelMetrics:
     """The paper's tables and more from scores, targets and predicted paths.
 
     A left-out entry has no influence on any figure. Every figure is the same, bit for bit, whatever the order of the
-    rows and the size of the batches.
+    rows, the size of the batches or the number of processes.
 
     Args:
         labels: names in the order of the columns; the column numbers where None.
@@ -94,6 +95,46 @@ class MultiLabelMetrics:
         """
         checked, truth = check_scores(scores, targets, mask)
         self._take(Rows(checked.copy(), truth, None if paths is None else check_paths(paths, checked.shape)))
+
+    def merge(self, other: Self) -> None:
+        """Take in all that another accumulator of the same settings holds."""
+        theirs = other.settings()
+        for name, mine in self.settings().items():
+            if mine != theirs[name]:
+                raise ValueError(f"accumulators of different {name} cannot be merged: {mine} and {theirs[name]}")
+        if len(other):
+            self._take(other.rows())
+
+    def gather(self) -> None:
+        """Take in the rows of all processes, in each of them; every process must call it, even one that saw no row.
+
+        Without torch.distributed nothing happens. Rows that a sampler repeats to fill the last batch must be gone
+        before: accelerate's ``gather_for_metrics`` drops them.
+        """
+        if not several_processes():
+            return
+        own = self.rows() if len(self) else None
+        double, with_paths = (own.scores.dtype == np.float64, own.paths is not None) if own else (False, False)
+        shape = own.scores.shape if own else (0, 0)
+        headers = gather_numbers([*shape, int(double), int(with_paths)])
+        counts = [header[0] for header in headers]
+        filled = [header[1:] for header in headers if header[0]]
+        if not filled:
+            return
+        if len({(labels, paths) for labels, _, paths in filled}) > 1:
+            raise ValueError(f"processes differ (rows, labels, double precision, paths by rank): {headers}")
+        labels, _, paths = filled[0]
+        own = own or Rows(
+            np.empty((0, labels), np.float32), np.empty((0, labels), np.int8), np.empty((0, labels), bool)
+        )
+        scores = own.scores.astype(np.float64 if any(header[1] for header in filled) else np.float32, copy=False)
+        self._batches = [
+            Rows(
+                gather_rows(scores, counts),
+                gather_rows(own.truth, counts),
+                gather_rows(own.paths, counts) if paths and own.paths is not None else None,
+            )
+        ]
 
     def __len__(self) -> int:
         return sum(len(batch.scores) for batch in self._batches)
@@ -174,6 +215,18 @@ class MultiLabelMetrics:
         if self._batches and (batch.paths is None) != (self._batches[0].paths is None):
             raise ValueError("some batches came with paths and some without: expected paths with every batch or none")
         self._batches.append(batch)
+
+    def settings(self) -> dict[str, Any]:
+        """What two accumulators must agree on to be merged."""
+        return {
+            "labels": self.labels,
+            "top_k": self.top_k,
+            "thresholds": self.thresholds.tolist(),
+            "average_precision_method": self.average_precision_method,
+            "map_k": self.map_k,
+            "calibration_bins": self.calibration_bins,
+            "min_positives": self.min_positives,
+        }
 
     def _ranking_figures(self, scores: Array, truth: NDArray[np.int8]) -> Figures:
         """The image-wise ranking figures."""
