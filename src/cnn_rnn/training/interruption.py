@@ -28,7 +28,7 @@ class SignalWatch:
 
     def __init__(self) -> None:
         self.received = 0
-        self._launcher = os.getppid() if "ACCELERATE_MIXED_PRECISION" in os.environ else None  # set by every launch
+        self._launcher = os.getppid() if "ACCELERATE_DYNAMO_BACKEND" in os.environ else None  # not set by hand
 
     @property
     def asked(self) -> int:
