@@ -57,7 +57,9 @@ def test_without_chance_training_equals_a_plain_resize() -> None:
 def test_crops_are_drawn_as_torchvision_draws_them(size: tuple[int, int]) -> None:
     scale, ratio = (0.3, 1.0), (0.75, 4 / 3)
     torch.manual_seed(0)
-    ours = torch.tensor([random_crop(*size, scale, ratio) for _ in range(3000)], dtype=torch.float64)
+    ours = torch.tensor(
+        [random_crop(*size, scale, ratio, draws) for draws in torch.rand(3000, 10, 4).tolist()], dtype=torch.float64
+    )
     top, left, height, width = ours.unbind(1)
     assert (ours >= torch.tensor([0, 0, 1, 1])).all()
     assert (top + height <= size[0]).all()

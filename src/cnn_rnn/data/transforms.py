@@ -21,6 +21,7 @@ from transformers.image_utils import pil_torch_interpolation_mapping
 from .images import decode_image, decode_pixels, image_name
 from .schema import label_names
 
+CROP_DRAWS = 10  # how often a crop is drawn until one fits
 LEFT_OUT = -100.0  # a label that neither counts as present nor as absent
 
 Transform = Callable[[Any], Tensor]  # of a Pillow picture, or of what the transform's own ``decode`` returns
@@ -95,13 +96,16 @@ class TrainTransform:
     def __call__(self, picture: Picture | Tensor) -> Tensor:
         """Pixel values (3, h, w) of a picture or of its pixels (3, H, W); bytes where ``as_bytes`` says so."""
         pixels: Tensor = picture if isinstance(picture, Tensor) else functional.pil_to_tensor(picture)
-        top, left, height, width = random_crop(pixels.shape[-2], pixels.shape[-1], self.crop_scale, self.crop_ratio)
+        # one call of the generator: beside a photo's decoding many small ones are felt
+        (mirror, *_), *draws = torch.rand(1 + CROP_DRAWS, 4).tolist()
+        _, height, width = pixels.shape
+        top, left, height, width = random_crop(height, width, self.crop_scale, self.crop_ratio, draws)
         # decoders write channels last: whole rows are copied, and the resize need not turn them
         rows = pixels.permute(1, 2, 0).numpy()[top : top + height, left : left + width]
         part = torch.from_numpy(np.ascontiguousarray(rows)).permute(2, 0, 1)
         pixels = functional.resize(part, list(self.size), interpolation=self.interpolation, antialias=True)
-        if self.horizontal_flip and torch.rand(()) < self.horizontal_flip:
-            pixels = functional.horizontal_flip(pixels)
+        if mirror < self.horizontal_flip:
+            pixels = pixels.flip(-1)
         if self.changes:
             pixels = self.changes(pixels)
         return pixels if self.as_bytes else self.to_pixel_values(pixels)
@@ -119,16 +123,20 @@ class TrainTransform:
 
 
 def random_crop(
-    height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
+    height: int,
+    width: int,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    draws: Iterable[Sequence[float]],
 ) -> tuple[int, int, int, int]:
     """Top, left, height and width of a random crop.
 
     The share of the area is drawn evenly from ``scale``, the logarithm of width over height evenly from that of
     ``ratio``, as torchvision's ``RandomResizedCrop`` does (Szegedy et al., "Going deeper with convolutions", section
-    6), but with one call of the generator: beside a photo's decoding the many small ones are felt.
+    6). The first of ``draws`` that fits into the picture counts, each of them four chances in 0..1.
     """
     narrowest, widest = math.log(ratio[0]), math.log(ratio[1])
-    for share, shape, down, right in torch.rand(10, 4).tolist():
+    for share, shape, down, right in draws:
         area = height * width * (scale[0] + share * (scale[1] - scale[0]))
         aspect = math.exp(narrowest + shape * (widest - narrowest))
         crop_height, crop_width = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
