@@ -124,17 +124,22 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     accelerator.wait_for_everyone()
     if not done:
-        predict_parts(
-            classify,
-            PreparedImages(inputs.images, inputs.names, saved.processor),
-            known.output,
-            job,
-            batch_size=known.batch_size,
-            num_workers=known.num_workers,
-            process_index=accelerator.process_index,
-            num_processes=accelerator.num_processes,
-        )
-        accelerator.wait_for_everyone()
+        try:
+            predict_parts(
+                classify,
+                PreparedImages(inputs.images, inputs.names, saved.processor),
+                known.output,
+                job,
+                batch_size=known.batch_size,
+                num_workers=known.num_workers,
+                process_index=accelerator.process_index,
+                num_processes=accelerator.num_processes,
+            )
+            accelerator.wait_for_everyone()
+        except KeyboardInterrupt:
+            if accelerator.is_main_process:
+                print(f"stopped: the same command goes on with what {known.output} lacks", file=sys.stderr)
+            return 130
     if accelerator.is_main_process:
         if not done:
             join_parts(known.output, job)

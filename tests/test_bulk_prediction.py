@@ -191,19 +191,34 @@ def start(folder: Path, *launcher: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # children of tests that run in the background are born deaf to Ctrl-C; no thread runs here
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
+
+
+def stop(running: subprocess.Popen[str], folder: Path, number: signal.Signals) -> str:
+    """Send the signal once a few parts are there; returns what the process said to it."""
+    while len(list((folder / "out" / "parts").glob("*.parquet"))) < 3:
+        assert running.poll() is None, running.communicate()[1]
+        time.sleep(0.005)
+    running.send_signal(number)
+    return running.communicate()[1]
+
+
+def test_stopped_by_hand_it_says_how_to_go_on(folder: Path) -> None:
+    running = start(folder)
+    said = stop(running, folder, signal.SIGINT)
+    assert running.returncode == 130, said
+    assert "the same command goes on" in said
+    assert "Traceback" not in said
+    assert len(list((folder / "out" / "parts").glob("*.parquet"))) >= 3
 
 
 def test_killed_and_run_again_nothing_is_lost_or_twice(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    killed = start(folder)
+    stop(start(folder), folder, signal.SIGKILL)
     parts = folder / "out" / "parts"
-    while len(list(parts.glob("*.parquet"))) < 3:
-        assert killed.poll() is None, killed.communicate()[1]
-        time.sleep(0.005)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
     there = {path.name: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}
     assert 3 <= len(there) < 29
     assert not (folder / "out" / "predictions.parquet").exists()

@@ -104,13 +104,10 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         scores = outputs["logits"][0].float().sigmoid()
         if threshold is None:
             threshold = self._own_thresholds() if top_k is None else 0.0
-        least = torch.tensor(self._least(threshold))
+        chosen = (scores >= torch.tensor(self._least(threshold))).tolist()
         order = scores.argsort(descending=True, stable=True).tolist()[:top_k]
-        labels = [
-            {"label": config.id2label[index], "score": scores[index].item()}
-            for index in order
-            if scores[index] >= least[index]
-        ]
+        values = scores.tolist()
+        labels = [{"label": config.id2label[index], "score": values[index]} for index in order if chosen[index]]
         if not return_path:
             return labels
         walked = [index for index in outputs["paths"][0, 0].tolist() if index < config.num_labels]
