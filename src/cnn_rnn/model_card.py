@@ -4,13 +4,14 @@ Every sentence of `model_card.md` that needs a number gets one, or there is no c
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from .configuration_cnn_rnn import CnnRnnConfig
+from .data.joining import joined_parts
 
 # In an installed package beside this file, in the source tree at its root.
 TEMPLATES = (Path(__file__).with_name("model_card.md"), Path(__file__).parents[2] / "model_card.md")
@@ -93,8 +94,9 @@ class Figures:
             CardError: They are.
         """
         data, split = run["data"], self["split"]
-        seen = (data["train_split"], data["validation_split"]) if self.content.get("data") == data["name"] else ()
-        if split == HELD_OUT or split in seen:
+        chosen_on = filter(None, (data["train_split"], data["validation_split"]))
+        seen = {part for used in chosen_on for part in joined_parts(data["name"], used)}
+        if split == HELD_OUT or not seen.isdisjoint(joined_parts(self["data"], split)):
             raise CardError(
                 f"{self.path} was measured on the split {split!r}, on which this model was trained or chosen; give "
                 "--metrics the metrics.json that scripts/validate.py writes for a test split"
@@ -120,26 +122,27 @@ def make_card(
     """
     figures.check(config, run)
     data, licence = run["data"], run["hub"]["license"]
-    note = data_note or DATA_NOTES.get(data["name"])
-    if not note:
+    parts = joined_parts(data["name"], data["train_split"])
+    unknown = [name for name, _ in parts if name not in DATA_NOTES]
+    if unknown and not data_note:
         raise CardError(
-            f"nothing is known about the data {data['name']!r}: say with --data_note where the photos come from, and "
+            f"nothing is known about the data {unknown[0]!r}: say with --data_note where the photos come from, and "
             "what is over- and under-represented"
         )
+    trained_on = " and ".join(f"the split `{split}` of `{name}`" for name, split in parts)
     split = data["validation_split"]
-    held_out = f"the split `{split}`" if split else f"{100 * data['validation_fraction']:.0f}% held out of it"
+    held_out = f"the split `{split}`" if split else f"{100 * data['validation_fraction']:.0f}% held out of that"
     left_out = figures["counts.classes_left_out_of_means"]
     unreadable = len(figures["unreadable_images"])
     return ModelCard.from_template(
-        card_data(repo, figures, data["name"], licence),
+        card_data(repo, figures, [name for name, _ in parts], licence),
         template_path=str(next(path for path in TEMPLATES if path.is_file())),
         name=repo.rpartition("/")[2],
         repo=repo,
         backbone=config.backbone,
         has_path=config.has_path_decoder,
-        training_data=f"Trained on the split `{data['train_split']}` of `{data['name']}`; epoch, fusion and thresholds "
-        f"were chosen on {held_out}.",
-        data_note=note,
+        training_data=f"Trained on {trained_on}; epoch, fusion and thresholds were chosen on {held_out}.",
+        data_note=data_note or " ".join(dict.fromkeys(DATA_NOTES[name] for name, _ in parts)),
         label_table=label_table(config),
         evaluation=f"Measured on the {figures['counts.images']:,} images of the split `{figures['split']}` of "
         f"`{figures['data']}`, with {figures['counts.positives']:,} labels. Images not readable: {unreadable:,}.",
@@ -154,7 +157,7 @@ def make_card(
     )
 
 
-def card_data(repo: str, figures: Figures, data_name: str, licence: str) -> ModelCardData:
+def card_data(repo: str, figures: Figures, data_names: Sequence[str], licence: str) -> ModelCardData:
     """The card's metadata, with the figures as the Hub lists them."""
     measured = {"mAP": ("mAP", "mean average precision")} | {
         f"{name}.{figure}": ("f1", f"{figure} of the set predicted {SETS[name]}")
@@ -179,7 +182,7 @@ def card_data(repo: str, figures: Figures, data_name: str, licence: str) -> Mode
         license=licence,
         library_name="transformers",
         pipeline_tag="image-classification",
-        tags=["multi-label", "cnn-rnn", "beam-search", data_name],
+        tags=["multi-label", "cnn-rnn", "beam-search", *dict.fromkeys(data_names)],
         model_name=repo.rpartition("/")[2],
         eval_results=results,
     )

@@ -71,7 +71,7 @@ def test_sources_and_splits_joined_by_a_plus(name: str, split: str, expected: li
 @pytest.mark.parametrize(
     ("name", "split", "message"),
     [
-        ("left+right", None, "'left\\+right' joins 2 sets: name the split"),
+        ("left+right", None, "'left\\+right' joins several sets: name the split"),
         ("left+right", "x+y+z", "join 2 sets and 3 splits"),
         ("left+righ", "x", "'righ' is not known; is 'right' meant"),
         ("left", "x+x", "image 'R left x' is in left x and in left x"),

@@ -9,6 +9,24 @@ from .files import first_names
 from .schema import label_features, label_names
 
 
+def joined_parts(kind: str, split: str) -> list[tuple[str, str]]:
+    """Source and split of each part that names joined by ``+`` stand for.
+
+    Several sources and several splits are paired; one of either is taken with each of the other.
+
+    Raises:
+        ValueError: There are several of both, and not as many.
+    """
+    kinds, splits = kind.split("+"), split.split("+")
+    if 1 not in {len(kinds), len(splits)} and len(kinds) != len(splits):
+        raise ValueError(
+            f"data source {kind!r} and split {split!r} join {len(kinds)} sets and {len(splits)} splits; expected "
+            "as many, or one of either"
+        )
+    several = max(len(kinds), len(splits))
+    return list(zip(kinds * (several // len(kinds)), splits * (several // len(splits)), strict=True))
+
+
 def join_datasets(parts: Sequence[tuple[str, Dataset]]) -> Dataset:
     """All rows of the parts, one part after the other.
 

@@ -14,7 +14,7 @@ from .coco import load_coco
 from .digits import load_digits
 from .files import present_paths
 from .image_folder import load_image_folder
-from .joining import join_datasets
+from .joining import join_datasets, joined_parts
 from .metadata import read_metadata
 from .nus_wide import load_nus_wide
 from .schema import build_dataset, image_paths, label_lists_from_matrix, label_names
@@ -108,19 +108,12 @@ def load_source(kind: str, root: str | Path | None = None, *, split: str | None 
     Raises:
         ValueError: There is no such source, the nearest name is told; or sources and splits cannot be joined.
     """
-    kinds, splits = kind.split("+"), [None] if split is None else split.split("+")
-    if len(kinds) == len(splits) == 1:
-        return _load_one(kind, root, split, options)
     if split is None:
-        raise ValueError(f"data source {kind!r} joins {len(kinds)} sets: name the split of each, as train+train")
-    if 1 not in {len(kinds), len(splits)} and len(kinds) != len(splits):
-        raise ValueError(
-            f"data source {kind!r} and split {split!r} join {len(kinds)} sets and {len(splits)} splits; expected "
-            "as many, or one of either"
-        )
-    several = max(len(kinds), len(splits))
-    pairs = zip(kinds * (several // len(kinds)), splits * (several // len(splits)), strict=True)
-    return join_datasets([(f"{one} {part}", _load_one(one, root, part, options)) for one, part in pairs])
+        if "+" in kind:
+            raise ValueError(f"data source {kind!r} joins several sets: name the split of each, as train+train")
+        return _load_one(kind, root, None, options)
+    parts = [(f"{one} {part}", _load_one(one, root, part, options)) for one, part in joined_parts(kind, split)]
+    return parts[0][1] if len(parts) == 1 else join_datasets(parts)
 
 
 def _load_one(kind: str, root: str | Path | None, split: str | None, options: dict[str, Any]) -> Any:
