@@ -7,7 +7,8 @@ import pytest
 import yaml
 from huggingface_hub import HfApi
 
-from cnn_rnn.hub import HubError, model_files, push, saved_files
+from cnn_rnn.hub import model_files, push, saved_files
+from cnn_rnn.hub_errors import HubError
 from cnn_rnn.model_card import CardError
 
 from .commands import main_of
