@@ -14,7 +14,7 @@ from PIL import Image
 
 from .finished_runs import write_metrics, write_run
 from .loopback_hub import TOKEN, LoopbackHub
-from .loopback_hub_server import serve_hub
+from .loopback_hub_server import point_clients_at, serve_hub
 
 # Tests run side by side, a process a core; more threads would wait for each other.
 torch.set_num_threads(1)
@@ -108,11 +108,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub
     monkeypatch.setattr(time, "sleep", lambda _: None)
     HfFileSystem.clear_instance_cache()
     with serve_hub() as served:
-        path = "/{repo_id}/resolve/{revision}/"
-        monkeypatch.setattr(constants, "ENDPOINT", served.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", served.url + path + "{filename}")
-        monkeypatch.setattr("datasets.config.HF_ENDPOINT", served.url)
-        monkeypatch.setattr("datasets.config.HUB_DATASETS_URL", f"{served.url}/datasets{path}{{path}}")
+        point_clients_at(served.url, monkeypatch)
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", "/nowhere")
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         yield served

@@ -6,6 +6,7 @@ A commit holds whole files, so a reader of any revision sees all of a push or no
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 TOKEN = "hf_loopback"  # noqa: S105 - the only token that this Hub knows
@@ -70,15 +71,15 @@ class LoopbackHub:
     Attributes:
         repos: Repositories by `model/NAME` or `dataset/NAME`.
         objects: Large files by their SHA-256, whether a commit names them or not.
-        faults: A pattern of `METHOD path` and what answers it: a status, `CUT` or `HALF` always, a list of these one
-            after the other, and then all is well.
+        faults: A pattern of `METHOD path` and what answers it: a status, `CUT` or `HALF` always; a list of these one
+            after the other, None where nothing goes wrong, and at its end all is well.
         seen: `METHOD path` of every request.
     """
 
     url: str = ""
     repos: dict[str, Repo] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)
-    faults: dict[str, int | list[int]] = field(default_factory=dict)
+    faults: dict[str, int | Sequence[int | None]] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
 
     def repo(self, name: str, kind: str = "model") -> Repo:
@@ -89,7 +90,10 @@ class LoopbackHub:
 
     def fault(self, request: str) -> int | None:
         """What is planned to go wrong with a request."""
-        planned = next((planned for pattern, planned in self.faults.items() if re.search(pattern, request)), None)
-        if isinstance(planned, list):
-            return planned.pop(0) if planned else None
-        return planned
+        for pattern, planned in self.faults.items():
+            if re.search(pattern, request):
+                if isinstance(planned, int):
+                    return planned
+                first, self.faults[pattern] = next(iter(planned), None), planned[1:]
+                return first
+        return None

@@ -6,8 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
+from huggingface_hub import constants
+
 from .loopback_hub import CUT, HALF, LoopbackHub
 from .loopback_hub_routes import Answer, answer_request
+
+
+def point_clients_at(url: str, patch: pytest.MonkeyPatch) -> None:
+    """Make the clients of this process ask this Hub; what they read from the environment is read already."""
+    path = "/{repo_id}/resolve/{revision}/"
+    patch.setattr(constants, "ENDPOINT", url)
+    patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + path + "{filename}")
+    patch.setattr("datasets.config.HF_ENDPOINT", url)
+    patch.setattr("datasets.config.HUB_DATASETS_URL", f"{url}/datasets{path}{{path}}")
 
 
 def part_of(answer: Answer, asked: str | None) -> Answer:

@@ -89,8 +89,8 @@ def test_files_are_listed_and_read_in_parts(hub: LoopbackHub) -> None:
     found = {path.removeprefix(f"datasets/{NAME}/"): path for path in system.find(f"datasets/{NAME}")}
     assert set(found) == set(files)
     for name, path in found.items():
-        assert HfFileSystem(endpoint=hub.url, skip_instance_cache=True).info(path)["size"] == len(files[name])
-        assert system.cat_file(path, start=5, end=90) == files[name][5:90]
+        assert system.info(path, refresh=True)["size"] == len(files[name])
+        assert system.cat_file(path, start=5) == files[name][5:]
 
 
 def test_a_revision_is_read_as_it_was_and_no_other_takes_its_place(

@@ -105,7 +105,10 @@ def _item(data: Dataset, column: str) -> ClassLabel:
     feature = data.features[column]
     item = getattr(feature, "feature", None)
     if not isinstance(feature, List) or getattr(item, "dtype", None) not in {*WHOLE_NUMBERS, "string"}:
-        raise ValueError(f"the column {column!r} is {feature}, expected lists of class labels, names or numbers")
+        raise ValueError(
+            f"the column {column!r} is {feature}, expected lists of class labels, names or numbers: cast it with "
+            "datasets.List(datasets.ClassLabel(names=[...]))"
+        )
     return item
 
 

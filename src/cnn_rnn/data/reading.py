@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 from datasets import DatasetBuilder, load_dataset_builder
-from datasets.exceptions import DatasetNotFoundError, DatasetsError
+from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError, DatasetsError
 from huggingface_hub import HfApi
 
 from cnn_rnn.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, first_line, reason_of
@@ -17,6 +17,7 @@ WAYS_TO_READ = WAYS_OUT | {
     404: "there is no such data set or revision, or the token may not see it",
 }
 LOG_IN = "check the name; for a private or gated one log in with `hf auth login`, or set HF_TOKEN"
+SHARDS = "expected Parquet shards, as 'python scripts/data.py convert' writes them"
 NO_SCRIPTS = (
     "code of a data set is never run here: take one of Parquet files; the Hub often has it as revision "
     "refs/convert/parquet"
@@ -39,6 +40,8 @@ def explained(name: str) -> Iterator[None]:
         raise
     except DatasetNotFoundError as error:
         raise HubError(f"{name} was not read; {first_line(error).rstrip('.')}: {LOG_IN}") from error
+    except DataFilesNotFoundError as error:
+        raise HubError(f"{name} was not read; {first_line(error)}: {SHARDS}") from error
     except (HTTP_ERROR, DatasetsError, OSError, pa.ArrowException) as error:
         raise HubError(f"{name} was not read; {reason_of(error, WAYS_TO_READ)}") from error
     except RuntimeError as error:

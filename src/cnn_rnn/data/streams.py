@@ -14,7 +14,7 @@ from .sources import load_hub
 
 
 def load_stream(kind: str, root: str | None, split: str) -> IterableDataset:
-    """The rows of a split as a stream.
+    """The rows of a split as a stream, to be shared out by row group.
 
     Args:
         kind: The source's name; only "hub" can be streamed.
@@ -36,7 +36,8 @@ def load_stream(kind: str, root: str | None, split: str) -> IterableDataset:
         )
     rows = load_hub(str(root), split=split, streaming=True)
     assert isinstance(rows, IterableDataset)
-    return rows
+    with explained(str(root)):  # where row groups begin stands in the files
+        return rows.reshard()
 
 
 def stream_labels(root: str, rows: IterableDataset) -> Dataset:
