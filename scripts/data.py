@@ -21,6 +21,7 @@ from cnn_rnn.data.benchmarks import download_benchmark
 from cnn_rnn.data.download import DownloadError
 from cnn_rnn.data.extract import UnsafeArchiveError
 from cnn_rnn.data.look import describe, look_at, plot
+from cnn_rnn.hub_errors import HubError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,12 +84,19 @@ def _convert(options: argparse.Namespace) -> None:
     print(describe(look_at(data), top=10))
     print(f"\nwritten: {folder}; load it with datasets.load_dataset({str(folder)!r}), streaming=True for a stream")
     if options.push:
-        from huggingface_hub import HfApi
+        _push(folder, options.push, private=not options.public)
 
-        api = HfApi()
-        api.create_repo(options.push, repo_type="dataset", private=not options.public, exist_ok=True)
-        api.upload_folder(repo_id=options.push, repo_type="dataset", folder_path=folder)
-        print(f"pushed to {options.push}")
+
+def _push(folder: Path, repo: str, *, private: bool) -> None:
+    from cnn_rnn.hub import dataset_files, push
+
+    message = f"Publish {repo.rpartition('/')[2]}"
+    try:
+        commit = push(dataset_files(folder), repo, message=message, repo_type="dataset", private=private)
+    except HubError as error:
+        command = f"python scripts/push_to_hub.py {folder} --repo {repo} --dataset{' --private' if private else ''}"
+        raise HubError(f"{error}. {folder} is whole, '{command}' sends it") from error
+    print(f"published: {commit.commit_url}")
 
 
 def _load(options: argparse.Namespace, *, require_images: bool) -> DatasetDict:

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cnn_rnn.hub import HubError, dataset_files, model_files, push
+from cnn_rnn.hub import dataset_files, model_files, push
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             revision=known.revision,
             create_pr=known.create_pr,
         )
-    except (ValueError, OSError, HubError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"published: {commit.pr_url or commit.commit_url}")

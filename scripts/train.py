@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from cnn_rnn.data import UnreadableImageError
+from cnn_rnn.hub_errors import HubError
 from cnn_rnn.metrics.tables import figures_table
 from cnn_rnn.training import Interrupted, Trainer, TrainingError, finished_figures, load_run_config
+
+GO_ON = "the same command with --resume auto goes on from the last checkpoint"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,8 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     try:
         figures = trainer.train()
-    except (UnreadableImageError, TrainingError) as error:
-        return fail(error)
+    except (UnreadableImageError, TrainingError, HubError) as error:
+        return fail(error, GO_ON if isinstance(error, HubError) else "")
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
         return interrupted.exit_code
@@ -53,10 +56,11 @@ def closing_text(figures: dict[str, Any], output_dir: str) -> str:
     return f"{table}\n\nsaved to {output_dir}; next: python scripts/validate.py {output_dir} --help"
 
 
-def fail(error: Exception) -> int:
+def fail(error: Exception, hint: str = "") -> int:
     """Say what is wrong in one line, and the way out."""
-    hint = "; --data.skip_unreadable true leaves such images out, counted"
-    print(f"error: {error}{hint if isinstance(error, UnreadableImageError) else ''}", file=sys.stderr)
+    if isinstance(error, UnreadableImageError):
+        hint = "--data.skip_unreadable true leaves such images out, counted"
+    print(f"error: {error}{hint and f'; {hint}'}", file=sys.stderr)
     return 2
 
 

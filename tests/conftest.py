@@ -2,13 +2,19 @@
 
 import json
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import HfFileSystem, constants
 from PIL import Image
+
+from .finished_runs import write_metrics, write_run
+from .loopback_hub import TOKEN, LoopbackHub
+from .loopback_hub_server import point_clients_at, serve_hub
 
 # Tests run side by side, a process a core; more threads would wait for each other.
 torch.set_num_threads(1)
@@ -78,3 +84,31 @@ def settings(photo_folder: Path) -> Callable[..., list[str]]:
         return [part for name, value in values.items() for part in (f"--{name}", str(value))]
 
     return arguments
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run; tests only read it."""
+    return write_run(tmp_path_factory.mktemp("runs") / "digits")
+
+
+@pytest.fixture(scope="session")
+def metrics(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Figures of a test split."""
+    return write_metrics(tmp_path_factory.mktemp("measured") / "metrics.json")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    """An empty Hub for the clients of this process, whose caches are empty and who wait for nothing."""
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets_cache")
+    monkeypatch.setattr("datasets.config.USE_PARQUET_EXPORT", False)  # a service of another host
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    HfFileSystem.clear_instance_cache()
+    with serve_hub() as served:
+        point_clients_at(served.url, monkeypatch)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", "/nowhere")
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield served

@@ -13,33 +13,22 @@ from typing import Any
 
 import yaml
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, StrictDataclassError
+from huggingface_hub.errors import HFValidationError, StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from .configuration_cnn_rnn import CnnRnnConfig
+from .hub_errors import HTTP_ERROR, WAYS_OUT, HubError, reason_of
 from .model_card import CardError, Figures, make_card
 
 WEIGHTS = "model.safetensors"
 SETTINGS = (WEIGHTS, "config.json", "preprocessor_config.json")
 CHECKPOINT_BRANCH = "training"
-# What the client's HTTP library raises, of whichever name and version that library is.
-HTTP_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
 
 Files = dict[str, Path | bytes]
 """What is published, by its path in the repository."""
 
-WAYS_OUT = {
-    401: "the token is missing or not valid: log in with `hf auth login`, or set HF_TOKEN",
-    403: "the token may not write there: use one with write access, and a name that is yours",
-    404: "there is no such repository or revision, or the token may not see it",
-    409: "it conflicts with what is there, or another change is under way: look at the repository and try again",
-    412: "somebody else has changed the repository meanwhile: look at it and try again",
-}
-
-
-class HubError(RuntimeError):
-    """A push that did not happen; the message says what the Hub answered, and the way out."""
+WAYS_TO_WRITE = WAYS_OUT | {403: "the token may not write there: use one with write access, and a name that is yours"}
 
 
 def model_files(
@@ -240,27 +229,10 @@ def push_checkpoint(
 @contextmanager
 def explained(repo: str) -> Iterator[None]:
     """Turn whatever the client raises into one sentence with a way out."""
-    unchanged = "no revision was changed"
     try:
         yield
     except HFValidationError as error:
-        raise HubError(f"{repo!r} is no name of a repository: {error}; expected org/cnn-rnn-NAME") from error
+        raise HubError(f"{repo!r} is no name of a repository: {error}; expected org/NAME") from error
     except (HTTP_ERROR, RuntimeError, ValueError, OSError) as error:
-        first = first_cause(error)
-        status = first.response.status_code if isinstance(first, HfHubHTTPError) else None
-        if status is None:
-            reason = (
-                f"the connection failed ({type(first).__name__}: {first}): see that the Hub is reached and try again"
-            )
-        else:
-            trouble = "the Hub is in trouble: try again later" if status >= 500 else str(first)
-            reason = f"the Hub answered {status}: {WAYS_OUT.get(status, trouble)}"
-        raise HubError(f"{repo} was not published, {unchanged}; {reason}") from error
-
-
-def first_cause(error: BaseException) -> BaseException:
-    """The Hub's own answer among an error and its causes, or else what went wrong at first."""
-    chain = [error]
-    while chain[-1].__cause__ is not None:
-        chain.append(chain[-1].__cause__)
-    return next((each for each in chain if isinstance(each, HfHubHTTPError)), chain[-1])
+        reason = reason_of(error, WAYS_TO_WRITE)
+        raise HubError(f"{repo} was not published, no revision was changed; {reason}") from error

@@ -44,7 +44,7 @@ def test_lists_of_names_and_of_class_labels_become_the_same_rows(data: Dataset) 
 
 def test_numbers_need_names_and_given_names_set_the_order() -> None:
     numbers = rows([ids(names, NAMES) for names in LISTS], List(Value("int32")))
-    with pytest.raises(ValueError, match="'labels' holds numbers without names; pass class_names"):
+    with pytest.raises(ValueError, match="'labels' holds numbers without names: pass class_names"):
         to_schema(numbers)
     assert to_schema(numbers, class_names=NAMES)["labels"][:] == [[0, 1], [], [2]]
     turned = to_schema(rows(LISTS, List(Value("string"))), class_names=["fox", "dog", "cat"])

@@ -114,5 +114,5 @@ def test_a_folder_with_data_is_not_overwritten(tmp_path: Path, scenes: DatasetDi
 
 def test_a_stream_without_the_schema_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("text\nhello\n")
-    with pytest.raises(ValueError, match="expected a list of class labels"):
+    with pytest.raises(ValueError, match="without image, image_id, labels"):
         load_hub(str(tmp_path), split="train", streaming=True)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from cnn_rnn.hub import HubError
+from cnn_rnn.hub_errors import HubError
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.training import RunConfigError, Trainer, TrainingError, load_run_config
 

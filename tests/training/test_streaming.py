@@ -156,7 +156,7 @@ def test_going_on_with_other_workers_is_refused(configure: Configure, tmp_path: 
 
 
 def stream_batches(shards: Path, epoch: int, process: OneProcess, num_workers: int = 0) -> list[dict[str, Any]]:
-    rows = load_stream("hub", str(shards), "train").reshard()
+    rows = load_stream("hub", str(shards), "train")
     shuffled = rows.shuffle(seed=1, buffer_size=8, max_buffer_input_shards=1)
     transform = TrainTransform(ViTImageProcessor(size={"height": 16, "width": 16}), as_bytes=True)
     loader = StreamLoader(
@@ -203,7 +203,7 @@ def test_processes_share_the_rows_and_make_as_many_steps(shards: Path) -> None:
     first, second = (stream_batches(shards, 1, OneProcess(index, 2)) for index in range(2))
     assert [len(batch["image_id"]) for batch in first] == [len(batch["image_id"]) for batch in second] == [4, 4, 4]
     assert not set(by_id(first)) & set(by_id(second))
-    rows = load_stream("hub", str(shards), "train").reshard()
+    rows = load_stream("hub", str(shards), "train")
     shares = [{row["image_id"] for row in split_dataset_by_node(rows, i, 2, strategy="shards")} for i in range(2)]
     assert len(shares[0] | shares[1]) == 24
     assert not shares[0] & shares[1]

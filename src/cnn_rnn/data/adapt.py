@@ -56,7 +56,10 @@ def to_schema(
 
 def _rows_to_schema(data: Dataset, columns: Columns, names: list[str]) -> Dataset:
     if columns.image not in data.column_names:
-        raise ValueError(f"no image column {columns.image!r}; the columns are {', '.join(data.column_names)}")
+        raise ValueError(
+            f"no image column {columns.image!r}; the columns are {', '.join(data.column_names)}: "
+            "rename one, or name it in columns"
+        )
     labelled = columns.labels in data.column_names
     present = _presence_of_lists(data, columns, names) if labelled else _presence_of_columns(data, names)
     features = label_features(names, "difficult" in data.column_names)
@@ -82,7 +85,8 @@ def _class_names(data: Dataset, columns: Columns) -> list[str]:
         if not names:
             raise ValueError(
                 f"no label column {columns.labels!r} and no columns of 0 and 1; the columns are "
-                f"{', '.join(data.column_names)}"
+                f"{', '.join(data.column_names)}: "
+                "rename one, or name it in columns"
             )
         return names
     item = _item(data, columns.labels)
@@ -91,14 +95,20 @@ def _class_names(data: Dataset, columns: Columns) -> list[str]:
     if item.dtype == "string":
         names = pc.unique(label_lists(data, columns.labels).flatten()).drop_null().to_pylist()
         return sorted(names)
-    raise ValueError(f"the column {columns.labels!r} holds numbers without names; pass class_names")
+    raise ValueError(
+        f"the column {columns.labels!r} holds numbers without names: pass class_names, or cast it with "
+        "datasets.List(datasets.ClassLabel(names=[...]))"
+    )
 
 
 def _item(data: Dataset, column: str) -> ClassLabel:
     feature = data.features[column]
     item = getattr(feature, "feature", None)
     if not isinstance(feature, List) or getattr(item, "dtype", None) not in {*WHOLE_NUMBERS, "string"}:
-        raise ValueError(f"the column {column!r} is {feature}, expected lists of class labels, names or numbers")
+        raise ValueError(
+            f"the column {column!r} is {feature}, expected lists of class labels, names or numbers: cast it with "
+            "datasets.List(datasets.ClassLabel(names=[...]))"
+        )
     return item
 
 

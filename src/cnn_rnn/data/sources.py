@@ -17,8 +17,11 @@ from .image_folder import load_image_folder
 from .joining import join_datasets, joined_parts
 from .metadata import read_metadata
 from .nus_wide import load_nus_wide
+from .reading import explained, open_dataset
 from .schema import build_dataset, image_paths, label_lists_from_matrix, label_names
 from .voc import load_voc
+
+CONVERT = "'python scripts/data.py convert hub --root NAME --output FOLDER' brings it into the schema first"
 
 
 def load_table(
@@ -67,21 +70,37 @@ def load_hub(
     """A data set of the Hub, or a prepared folder of Parquet shards, in the one schema.
 
     Args:
-        name: The data set's name on the Hub, or a local folder that ``write_parquet`` made.
+        name: The data set's name on the Hub, such as ``org/photos``, or ``org/photos@v2`` for a branch, tag or commit
+            of it; or a local folder that ``write_parquet`` made.
         split: One of its splits; all of them by default.
         columns: What it calls its columns.
         class_names: Its classes in order, where it does not tell them.
         streaming: Read rows as they come, without a local copy. The rows must have the one schema already.
-        options: Further arguments of ``datasets.load_dataset``, such as ``revision`` or a configuration's ``name``.
+        options: Further arguments of ``datasets.load_dataset_builder``, such as ``revision`` or ``cache_dir``.
+
+    Raises:
+        HubError: The data set is not there, not reached, not to be read, or wants to run code.
+        ValueError: It has no such split, or rows of another kind.
     """
-    data = load_dataset(name, split=split, streaming=streaming, **options)
-    if not streaming:
+    builder = open_dataset(name, **options)
+    try:
+        with explained(name):
+            if streaming:
+                return _as_stream(builder.as_streaming_dataset(split=split))
+            builder.download_and_prepare()
+            data = builder.as_dataset(split=split)
         return to_schema(data, columns, class_names)
-    first = data if split else next(iter(data.values()))
-    label_names(first)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _as_stream(data: IterableDataset | IterableDatasetDict) -> IterableDataset | IterableDatasetDict:
+    """The data, if its rows have the one schema already."""
+    first = next(iter(data.values())) if isinstance(data, IterableDatasetDict) else data
     missing = {"image", "image_id", "labels"} - set(first.column_names or ())
     if missing:
-        raise ValueError(f"{name} cannot be streamed: it lacks {', '.join(sorted(missing))}; convert it first")
+        raise ValueError(f"it cannot be streamed without {', '.join(sorted(missing))}; {CONVERT}")
+    label_names(first)
     return data
 
 

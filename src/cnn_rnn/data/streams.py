@@ -5,15 +5,16 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, DatasetInfo, Features, IterableDataset, load_dataset_builder
+from datasets import Dataset, DatasetInfo, Features, IterableDataset
 from datasets.table import InMemoryTable
 from tqdm.auto import tqdm
 
+from .reading import explained, open_dataset
 from .sources import load_hub
 
 
 def load_stream(kind: str, root: str | None, split: str) -> IterableDataset:
-    """The rows of a split as a stream.
+    """The rows of a split as a stream, to be shared out by row group.
 
     Args:
         kind: The source's name; only "hub" can be streamed.
@@ -22,6 +23,7 @@ def load_stream(kind: str, root: str | None, split: str) -> IterableDataset:
 
     Raises:
         ValueError: The source is no stream of the one schema, or has no such split.
+        HubError: The data set is not there or cannot be read.
     """
     if kind != "hub" or root is None:
         raise ValueError(
@@ -34,7 +36,8 @@ def load_stream(kind: str, root: str | None, split: str) -> IterableDataset:
         )
     rows = load_hub(str(root), split=split, streaming=True)
     assert isinstance(rows, IterableDataset)
-    return rows
+    with explained(str(root)):  # where row groups begin stands in the files
+        return rows.reshard()
 
 
 def stream_labels(root: str, rows: IterableDataset) -> Dataset:
@@ -46,8 +49,9 @@ def stream_labels(root: str, rows: IterableDataset) -> Dataset:
 
     Raises:
         ValueError: The data set does not consist of Parquet files.
+        HubError: They cannot be read.
     """
-    data_files: Any = load_dataset_builder(root).config.data_files or {}
+    data_files: Any = open_dataset(root).config.data_files or {}
     files = [str(file) for file in data_files.get(str(rows.split), ())]
     if not files or not all(file.endswith(".parquet") for file in files):
         raise ValueError(
@@ -55,7 +59,7 @@ def stream_labels(root: str, rows: IterableDataset) -> Dataset:
         )
     tables = []
     for file in tqdm(files, desc=f"labels of {rows.split}", unit="shard", leave=False):
-        with fsspec.open(file) as opened:
+        with explained(root), fsspec.open(file) as opened:
             tables.append(pq.read_table(opened, columns=["labels"]))
     features = Features({"labels": (rows.features or {})["labels"]})
     table = pa.concat_tables(tables).cast(features.arrow_schema)

@@ -8,6 +8,9 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from safetensors import SafetensorError
 
+from cnn_rnn.data import UnreadableImageError
+from cnn_rnn.hub_errors import HubError
+
 from .run_config import TrainConfig
 
 
@@ -25,6 +28,18 @@ class OutOfMemoryError(TrainingError):
 
 class CheckpointError(TrainingError):
     """A file of the run could not be written; the checkpoints before it are whole."""
+
+
+@contextmanager
+def loading_errors() -> Iterator[None]:
+    """An error of a loading process in its one line, without the traceback that torch hands on in front of it."""
+    try:
+        yield
+    except (UnreadableImageError, HubError) as error:
+        told = str(error).splitlines()
+        if len(told) == 1:
+            raise
+        raise type(error)(told[-1].partition(": ")[2]) from error
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def stream_loaders(
         setting = "train.cache_features" if train.cache_features else "FSDP"
         raise ValueError(f"{setting} needs all rows at hand: set data.streaming to false")
     assert isinstance(data.train, IterableDataset)
-    shuffled = data.train.reshard().shuffle(
+    shuffled = data.train.shuffle(
         seed=train.seed,
         buffer_size=config.data.shuffle_buffer,
         max_buffer_input_shards=1,  # row groups come in random order; reading several at once ends with a pause of 5 s
@@ -96,7 +96,7 @@ def eval_batches(
     """Batches of all rows, preprocessed as the saved image processor does it, shared out to all processes."""
     if isinstance(rows, IterableDataset):
         own_size = max(1, batch_size // accelerator.num_processes)
-        return StreamLoader(rows.reshard(), EvalTransform(processor), own_size, num_workers, accelerator)
+        return StreamLoader(rows, EvalTransform(processor), own_size, num_workers, accelerator)
     return accelerator.prepare(eval_loader(rows, processor, batch_size, num_workers))
 
 

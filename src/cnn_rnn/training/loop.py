@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from cnn_rnn.hub import HubError, push_checkpoint
+from cnn_rnn.hub import push_checkpoint
+from cnn_rnn.hub_errors import HubError
 from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.losses import relevance_loss
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
@@ -18,7 +19,7 @@ from cnn_rnn.whole_files import write_json
 
 from .checkpoints import checkpoint_name, latest_checkpoint, remove_leftovers, save_checkpoint
 from .evaluation import fit_on_held_out, measure
-from .faults import NonFiniteLossError, disk_advice, memory_advice
+from .faults import NonFiniteLossError, disk_advice, loading_errors, memory_advice
 from .hardware import build_accelerator, equip, laid_out, reach_sharded
 from .inputs import load_training_data, position_seed, train_transform
 from .interruption import SIGNALS, Interrupted, SignalWatch
@@ -68,7 +69,7 @@ class Trainer:
         equip(model, train)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         reach_sharded(self.model, self.accelerator)
-        with memory_advice(train):
+        with memory_advice(train), loading_errors():
             self.train_loader, self.validation_loader = build_loaders(
                 config, self.data, self.plain_model, self.processor, self.accelerator
             )
@@ -96,9 +97,11 @@ class Trainer:
         Raises:
             Interrupted: SIGTERM or SIGINT came; a checkpoint is saved. A second signal ends the process at once.
             TrainingError: The run cannot go on: loss not finite, memory or disk full.
+            UnreadableImageError: An image cannot be decoded.
+            HubError: A stream broke off.
         """
         train = self.config.train
-        with self.watch, memory_advice(train):
+        with self.watch, memory_advice(train), loading_errors():
             while not self.progress.is_over(train.epochs, train.early_stopping):
                 self._train_epoch()
                 predictions = predict(

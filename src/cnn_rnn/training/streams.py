@@ -15,12 +15,25 @@ from accelerate.utils import send_to_device
 from datasets import IterableDataset
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import DataLoader
+from torch.utils.data import IterableDataset as TorchIterableDataset
 
 from cnn_rnn.data import EvalTransform, TrainTransform, collate, prepare_examples
+from cnn_rnn.data.reading import explained
 
 from .inputs import AugmentationSeeds, leave_signals_alone
 
 Batch = dict[str, Any]
+
+
+class StreamExamples(TorchIterableDataset):
+    """Examples of a stream; what stops it on the way is told by the process that reads, which knows the cause."""
+
+    def __init__(self, examples: IterableDataset) -> None:
+        self.examples = examples
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        with explained(f"{self.examples.info.dataset_name}, {self.examples.split}"):
+            yield from self.examples
 
 
 class StreamLoader:
@@ -54,7 +67,7 @@ class StreamLoader:
             own = split_dataset_by_node(rows, accelerator.process_index, accelerator.num_processes, strategy="shards")
         self.examples = prepare_examples(own, transform, None if batches is None else self.seeds)
         self.loader: DataLoader[Batch] = DataLoader(
-            self.examples,
+            StreamExamples(self.examples),
             batch_size,
             num_workers=num_workers,
             collate_fn=collate,

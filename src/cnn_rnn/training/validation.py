@@ -13,6 +13,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from cnn_rnn.data import drop_unreadable, label_names, load_source, load_stream
 from cnn_rnn.hub import checked_config
 
+from .faults import loading_errors
 from .loaders import eval_batches
 from .prediction import Predictions, predict
 from .run_config import DataConfig, load_run_config
@@ -94,8 +95,14 @@ def load_validation_data(config: DataConfig, split: str) -> tuple[Dataset | Iter
 def predict_dataset(
     saved: SavedModel, dataset: Dataset | IterableDataset, batch_size: int, num_workers: int
 ) -> Predictions:
-    """Predictions for every row, over all processes that Accelerate was launched with."""
+    """Predictions for every row, over all processes that Accelerate was launched with.
+
+    Raises:
+        UnreadableImageError: An image cannot be decoded.
+        HubError: A stream broke off.
+    """
     saved.check_labels(dataset)
     accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
     loader = eval_batches(dataset, saved.processor, batch_size, num_workers, accelerator)
-    return predict(saved.model.to(accelerator.device), loader, accelerator, f"predicting with {saved.name}")
+    with loading_errors():
+        return predict(saved.model.to(accelerator.device), loader, accelerator, f"predicting with {saved.name}")

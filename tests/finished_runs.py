@@ -1,0 +1,63 @@
+"""Folders as a run and its measurement leave them, the parts that must stay at home among them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
+from cnn_rnn.metrics import MultiLabelMetrics
+
+LABELS = ["nought", "one", "two|three", "<b>four</b>"]
+NAME = "org/cnn-rnn-digits"
+PUBLISHED = {
+    *("README.md", "config.json", "metrics.json", "model.safetensors", "preprocessor_config.json", "run_config.yaml"),
+    *("beam_search.py", "configuration_cnn_rnn.py", "image_backbone.py", "image_processing_cnn_rnn.py"),
+    *("label_paths.py", "losses.py", "modeling_cnn_rnn.py", "path_decoder.py", "pipeline_cnn_rnn.py"),
+}
+
+
+def write_run(folder: Path, **changes: Any) -> Path:
+    """A folder as a run leaves it, the parts that must stay at home among them."""
+    torch.manual_seed(0)
+    fields: dict[str, Any] = {"embedding_size": 8, "hidden_size": 8, "image_size": 32, "thresholds": [0.5] * 4}
+    model = CnnRnnForImageClassification.from_backbone(
+        "test_resnet", id2label=LABELS, label_counts=[40, 30, 2, 1], **(fields | changes)
+    )
+    processor = CnnRnnImageProcessor.from_config(model.config)
+    MultiLabelImageClassificationPipeline(model, image_processor=processor).save_pretrained(folder)
+    run = {
+        "model": {"backbone": "test_resnet", "weights": "/home/somebody/weights.pth"},
+        "data": {
+            "name": "digits",
+            "root": "/home/somebody/photos",
+            "train_split": "train",
+            "validation_split": None,
+            "validation_fraction": 0.1,
+        },
+        "train": {"output_dir": "/home/somebody/runs/digits", "epochs": 3},
+        "hub": {"repo": None, "private": False, "license": "apache-2.0"},
+    }
+    (folder / "run_config.yaml").write_text(yaml.safe_dump(run))
+    (folder / "checkpoints").mkdir()
+    for stray in ("checkpoints/random_states_0.pkl", "pytorch_model.bin", "predictions.parquet", "secret.py", ".env"):
+        (folder / stray).write_bytes(b"stays at home")
+    return folder
+
+
+def write_metrics(path: Path, **changes: Any) -> Path:
+    """Figures as scripts/validate.py writes them."""
+    generator = torch.Generator().manual_seed(0)
+    scores, targets = torch.rand(40, 4, generator=generator), torch.rand(40, 4, generator=generator) > 0.5
+    metrics = MultiLabelMetrics(LABELS)
+    metrics.update(scores, targets, paths=scores > 0.6)
+    figures = metrics.compute() | {
+        "model": "/home/somebody",
+        "data": "digits",
+        "split": "test",
+        "unreadable_images": {},
+    }
+    path.write_text(json.dumps(figures | {"unreadable_images": {}} | changes), encoding="utf-8")
+    return path
