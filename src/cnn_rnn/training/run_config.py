@@ -35,7 +35,8 @@ class DataConfig:
 
     Attributes:
         name: Data set, see `cnn_rnn.data.SOURCES`; several with the same classes joined by `+`.
-        root: Its folder; None for the embedded one.
+        root: Its folder, or with `name` hub what it is called there (`org/photos`, `org/photos@v2`); None for the
+            embedded one.
         train_split: Split to train on; several joined by `+`, one a data set (`trainval+train`) or all of the same one.
         validation_split: Split for choosing checkpoint, fusion and thresholds; None holds out a part of the training
             split. It must never be the split that results are reported on.
