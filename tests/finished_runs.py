@@ -29,15 +29,15 @@ def write_run(folder: Path, **changes: Any) -> Path:
     processor = CnnRnnImageProcessor.from_config(model.config)
     MultiLabelImageClassificationPipeline(model, image_processor=processor).save_pretrained(folder)
     run = {
-        "model": {"backbone": "test_resnet", "weights": "/home/somebody/weights.pth"},
+        "model": {"backbone": "test_resnet", "weights": "/somebody/weights.pth"},
         "data": {
             "name": "digits",
-            "root": "/home/somebody/photos",
+            "root": "/somebody/photos",
             "train_split": "train",
             "validation_split": None,
             "validation_fraction": 0.1,
         },
-        "train": {"output_dir": "/home/somebody/runs/digits", "epochs": 3},
+        "train": {"output_dir": "/somebody/runs/digits", "epochs": 3},
         "hub": {"repo": None, "private": False, "license": "apache-2.0"},
     }
     (folder / "run_config.yaml").write_text(yaml.safe_dump(run))
@@ -54,7 +54,7 @@ def write_metrics(path: Path, **changes: Any) -> Path:
     metrics = MultiLabelMetrics(LABELS)
     metrics.update(scores, targets, paths=scores > 0.6)
     figures = metrics.compute() | {
-        "model": "/home/somebody",
+        "model": "/somebody",
         "data": "digits",
         "split": "test",
         "unreadable_images": {},
