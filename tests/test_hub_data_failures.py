@@ -14,7 +14,7 @@ import torch
 from datasets import ClassLabel, Dataset, Features, Image, List, Value
 from safetensors.torch import load_file
 
-from cnn_rnn.data import load_image_folder, write_parquet
+from cnn_rnn.data import load_image_folder, load_stream, write_parquet
 from cnn_rnn.hub import dataset_files, push
 
 from .commands import main_of
@@ -175,8 +175,9 @@ def test_look_and_convert_say_it_too(hub: LoopbackHub, tmp_path: Path, capsys: p
         assert re.search(NO_WAY, told)
 
 
-@pytest.mark.parametrize(("status", "message"), [(500, "answered 500"), (CUT, NO_WAY), (HALF, NO_WAY)])
-@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize(
+    ("status", "message", "num_workers"), [(500, "answered 500", 0), (CUT, NO_WAY, 0), (HALF, NO_WAY, 1)]
+)
 def test_a_stream_that_breaks_off_is_one_line_and_the_run_goes_on_later(
     status: int,
     message: str,
@@ -186,12 +187,12 @@ def test_a_stream_that_breaks_off_is_one_line_and_the_run_goes_on_later(
     commands: Commands,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    changes: dict[str, Any] = {"train__num_workers": num_workers, "train__epochs": 3}
+    changes: dict[str, Any] = {"train__num_workers": num_workers, "train__epochs": 2}
     assert commands.train("true", **changes) == 0
     whole = load_file("run/model.safetensors")
     shutil.rmtree("run")
     asked = sum("GET /lfs/" in request for request in published.seen)
-    published.faults["GET /lfs/"] = [None] * (asked // 2) + [status] * 1000
+    published.faults["GET /lfs/"] = [None] * (3 * asked // 4) + [status] * 1000
     capsys.readouterr()
     assert commands.train("true", **changes) == 2
     (told,) = messages(capsys.readouterr().err)
@@ -201,3 +202,11 @@ def test_a_stream_that_breaks_off_is_one_line_and_the_run_goes_on_later(
     assert commands.train("true", "train", "--resume", "auto", **changes) == 0
     resumed = load_file("run/model.safetensors")
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+
+
+def test_short_trouble_is_waited_out(published: LoopbackHub, shards: Path) -> None:
+    whole = [row["image_id"] for row in load_stream("hub", str(shards), "train")]
+    rows = load_stream("hub", NAME, "train")
+    published.faults["GET /lfs/"] = [500, CUT, HALF]
+    assert [row["image_id"] for row in rows] == whole
+    assert not published.faults["GET /lfs/"]

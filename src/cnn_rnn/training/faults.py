@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import clear_frames
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
@@ -32,12 +33,16 @@ class CheckpointError(TrainingError):
 
 @contextmanager
 def loading_errors() -> Iterator[None]:
-    """An error of a loading process in its one line, without the traceback that torch hands on in front of it."""
+    """An error of a loading process in its one line, without the traceback that torch hands on in front of it.
+
+    After any error no loading process is left: they ignore SIGTERM, and a process that exits would wait for them.
+    """
     try:
         yield
-    except (UnreadableImageError, HubError) as error:
+    except BaseException as error:
+        clear_frames(error.__traceback__)  # the iterators in them end their processes
         told = str(error).splitlines()
-        if len(told) == 1:
+        if not isinstance(error, UnreadableImageError | HubError) or len(told) == 1:
             raise
         raise type(error)(told[-1].partition(": ")[2]) from error
 
