@@ -1,6 +1,7 @@
 """Any timm model as the CNN that sees the image once, and the ImageNet weights for it."""
 
 import difflib
+import logging
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+logger = logging.getLogger(__name__)
 PICKLED = {".pth", ".pt", ".bin", ".tar"}
 
 
@@ -96,6 +98,24 @@ class ImageBackbone(nn.Module):
         else:
             state = read_weights(find_weights(str(weights)))
         self.timm_model.load_state_dict(fit_weights(state, self.timm_model.state_dict(), str(weights)))
+
+
+def preprocessing_of(backbone: str) -> dict[str, Any]:
+    """Config fields of the preprocessing that a timm model was trained with."""
+    timm_config = timm.get_pretrained_cfg(backbone)
+    settings = timm.data.resolve_data_config(pretrained_cfg=timm_config.to_dict() if timm_config else {})
+    crop_mode = settings["crop_mode"]
+    if crop_mode == "border":
+        logger.warning("%s was trained on whole images inside a border; here they are squashed", backbone)
+        crop_mode = "squash"
+    return {
+        "image_size": int(settings["input_size"][-1]),
+        "crop_pct": float(settings["crop_pct"]),
+        "crop_mode": crop_mode,
+        "interpolation": settings["interpolation"],
+        "image_mean": [float(value) for value in settings["mean"]],
+        "image_std": [float(value) for value in settings["std"]],
+    }
 
 
 def find_weights(weights: str) -> Path:

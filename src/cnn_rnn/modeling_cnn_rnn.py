@@ -1,6 +1,5 @@
 """The model: a CNN sees the image once, a path decoder walks from label to label, a head scores each label alone."""
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +13,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, initialization
 from transformers.utils import ModelOutput
 
-from .beam_search import Constraints, beam_search
+from .beam_search import BeamSearchResult, Constraints
 from .configuration_cnn_rnn import WIDEST_BEAM, CnnRnnConfig
-from .image_backbone import ImageBackbone
+from .image_backbone import ImageBackbone, preprocessing_of
 from .label_paths import labels_to_paths, rank_labels
-from .losses import path_loss, relevance_loss
+from .losses import training_loss
 from .path_decoder import PathDecoder, ReluLstm
 
-logger = logging.getLogger(__name__)
 SMALLEST_SCORE = 1e-6  # label scores are clipped to [this, 1 - this] before their log odds
 LARGEST_LOGIT = math.log((1 - SMALLEST_SCORE) / SMALLEST_SCORE)
 
@@ -158,26 +156,12 @@ class CnnRnnForImageClassification(PreTrainedModel):
             image_features: What `get_image_features` returned, in place of `pixel_values`.
         """
         features = self._features(pixel_values, image_features)
-        output = CnnRnnOutput(relevance_logits=self._relevance_logits(features))
-        losses = []
-        if labels is not None:
-            self._check_labels(labels, len(features))
-            if output.relevance_logits is not None:
-                loss = relevance_loss(output.relevance_logits, labels, self.config.relevance_loss)
-                losses.append(self.config.relevance_loss_weight * loss)
-            if self.path_decoder is not None:
-                paths = self._target_paths(features, labels)
-                output.path_logits = self._path_logits(features, paths)
-                loss = path_loss(output.path_logits, paths, labels, self.config.path_loss)
-                losses.append(self.config.path_loss_weight * loss)
-            output.loss = torch.stack(losses).sum()
-        if self.training:
-            output.logits = output.relevance_logits
-        else:
-            if self.path_decoder is not None and self.config.fusion != "relevance":
-                output.label_scores = self._search(features, self._constraints(), self.config.beam_width).label_scores
-            output.logits = self.fuse(output.label_scores, output.relevance_logits)
-        return output
+        relevance_logits = self._relevance_logits(features)
+        paths, path_logits = self._follow_labels(features, labels)
+        label_scores = self._label_scores(features)
+        logits = relevance_logits if self.training else self.fuse(label_scores, relevance_logits)
+        loss = None if labels is None else training_loss(self.config, labels, relevance_logits, path_logits, paths)
+        return CnnRnnOutput(loss, logits, relevance_logits, path_logits, label_scores)
 
     @torch.no_grad()
     def generate(
@@ -265,6 +249,22 @@ class CnnRnnForImageClassification(PreTrainedModel):
         logits: Tensor = self.relevance_head(pooled)
         return logits
 
+    def _follow_labels(self, features: Tensor, labels: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """The true paths (B, T) and the logits (B, T, C + 1) of their steps; None without `labels` or path decoder."""
+        if labels is None:
+            return None, None
+        self._check_labels(labels, len(features))
+        if self.path_decoder is None:
+            return None, None
+        paths = self._target_paths(features, labels)
+        return paths, self.path_decoder.score_paths(features, paths)
+
+    def _label_scores(self, features: Tensor) -> Tensor | None:
+        """Probability (B, C) that the image's path holds each label; None in training and where it is not fused."""
+        if self.training or self.config.fusion == "relevance":
+            return None
+        return self._search(features, self._constraints(), self.config.beam_width).label_scores
+
     def _target_paths(self, features: Tensor, labels: Tensor) -> Tensor:
         """Paths (B, T + 1) of the labels in the configured order, END-padded."""
         if self.config.label_order != "aligned":
@@ -279,13 +279,6 @@ class CnnRnnForImageClassification(PreTrainedModel):
             paths[:, :-1] = self._search(features, walk, beam_width=1).paths[:, 0]
         return paths
 
-    def _path_logits(self, features: Tensor, paths: Tensor) -> Tensor:
-        """Logits (B, T, C + 1) of every step of the given paths (B, T)."""
-        assert self.path_decoder is not None
-        walked = torch.nn.functional.pad(paths[:, :-1], (1, 0), value=self.config.start_id)
-        logits, _ = self.path_decoder(walked, self.path_decoder.embed_image(features))
-        return logits
-
     def _constraints(self, max_path_length: int | None = None, min_path_length: int = 0) -> Constraints:
         longest = self.config.max_path_length if max_path_length is None else max_path_length
         # No path is longer than the labels there are.
@@ -293,27 +286,9 @@ class CnnRnnForImageClassification(PreTrainedModel):
         return Constraints(self.num_labels, longest, min_path_length=min(min_path_length, self.num_labels))
 
     @torch.no_grad()
-    def _search(self, features: Tensor, constraints: Constraints, beam_width: int) -> Any:
-        """Beam search over the path decoder; B images, K walks each."""
-        decoder = self.path_decoder
-        assert decoder is not None
-        image = decoder.embed_image(features).repeat_interleave(beam_width, dim=0)  # (B * K, ...)
-
-        def step(labels: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-            flat = tuple(tensor.flatten(0, 1) for tensor in state)
-            logits, flat = decoder(labels.reshape(-1, 1), image, flat)
-            shape = labels.shape
-            return logits[:, 0].unflatten(0, shape), tuple(tensor.unflatten(0, shape) for tensor in flat)
-
-        state = tuple(
-            tensor.unflatten(0, (features.shape[0], beam_width)) for tensor in decoder.recurrent.initial_state(image)
-        )
-        start = torch.full((features.shape[0],), self.config.start_id, device=features.device)
-        training = decoder.training
-        decoder.eval()  # a walk is taken without dropout, also where training asks for one
-        result = beam_search(step, state, start, constraints, beam_width)
-        decoder.train(training)
-        return result
+    def _search(self, features: Tensor, constraints: Constraints, beam_width: int) -> BeamSearchResult:
+        assert self.path_decoder is not None
+        return self.path_decoder.search(features, constraints, beam_width)
 
     def fuse(self, label_scores: Tensor | None, relevance_logits: Tensor | None) -> Tensor:
         """Label logits (B, C) from the path's label scores and the relevance logits."""
@@ -355,24 +330,6 @@ class CnnRnnForImageClassification(PreTrainedModel):
 def path_log_odds(label_scores: Tensor) -> Tensor:
     """Log odds of the path's label scores, finite also for certain ones."""
     return torch.logit(label_scores, eps=SMALLEST_SCORE)
-
-
-def preprocessing_of(backbone: str) -> dict[str, Any]:
-    """Config fields of the preprocessing that a timm model was trained with."""
-    timm_config = timm.get_pretrained_cfg(backbone)
-    settings = timm.data.resolve_data_config(pretrained_cfg=timm_config.to_dict() if timm_config else {})
-    crop_mode = settings["crop_mode"]
-    if crop_mode == "border":
-        logger.warning("%s was trained on whole images inside a border; here they are squashed", backbone)
-        crop_mode = "squash"
-    return {
-        "image_size": int(settings["input_size"][-1]),
-        "crop_pct": float(settings["crop_pct"]),
-        "crop_mode": crop_mode,
-        "interpolation": settings["interpolation"],
-        "image_mean": [float(value) for value in settings["mean"]],
-        "image_std": [float(value) for value in settings["std"]],
-    }
 
 
 CnnRnnForImageClassification.register_for_auto_class("AutoModelForImageClassification")
