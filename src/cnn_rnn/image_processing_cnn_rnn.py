@@ -32,13 +32,28 @@ class CnnRnnImageProcessor(TorchvisionBackend):
     def from_config(cls, config: CnnRnnConfig) -> Self:
         """The preprocessing that a model's config names."""
         side = math.floor(config.image_size / config.crop_pct)
+        mean, std = (np.broadcast_to(values, 3).tolist() for values in (config.image_mean, config.image_std))
         return cls(
             size=dict.fromkeys(RESIZED_SIDES[config.crop_mode], side),
             crop_size={"height": config.image_size, "width": config.image_size},
             resample=PILImageResampling[config.interpolation.upper()],
-            image_mean=list(config.image_mean),
-            image_std=list(config.image_std),
+            image_mean=mean,
+            image_std=std,
         )
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """The preprocessing of a saved folder or Hub name.
+
+        Raises:
+            ValueError: The stock feature-extraction pipeline asks, which would take the label logits for features.
+        """
+        if kwargs.get("_from_pipeline") == "image-feature-extraction":
+            raise ValueError(
+                "this pipeline takes a model's first output for its features, and here those are label logits; use "
+                "model.get_image_features(pixel_values), whose pooler_output and last_hidden_state are the features"
+            )
+        return super().from_pretrained(*args, **kwargs)
 
     def process_image(self, image: Any, do_convert_rgb: bool | None = None, **kwargs: Any) -> Tensor:
         """Pixels (3, H, W) of 0..255; a Pillow image, of whatever kind, becomes RGB as in training."""

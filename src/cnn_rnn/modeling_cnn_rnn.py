@@ -29,7 +29,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
 
     config: CnnRnnConfig
     config_class = CnnRnnConfig
-    base_model_prefix = "backbone"
+    base_model_prefix = "cnn_rnn"  # no part is a checkpoint of its own; what `base_model` means is said below
     main_input_name = "pixel_values"
     input_modalities = ("image",)
     accepts_loss_kwargs = False
@@ -56,7 +56,6 @@ class CnnRnnForImageClassification(PreTrainedModel):
         )
         self.relevance_head = nn.Linear(feature_size, config.num_labels) if config.has_relevance_head else None
         self.supports_gradient_checkpointing = self.backbone.supports_gradient_checkpointing
-        self.extracts_features = False
         self.post_init()
 
     @classmethod
@@ -99,19 +98,13 @@ class CnnRnnForImageClassification(PreTrainedModel):
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """The model of a saved folder or Hub name, as in transformers, but of safetensors alone: nothing is unpickled.
 
-        Loaded by `pipeline("image-feature-extraction")`, which takes the first output for the features, it returns
-        those of `get_image_features`.
-
         Raises:
             OSError: There are no such weights, or the file is no safetensors.
         """
         try:
-            loaded = super().from_pretrained(*args, **(kwargs | {"use_safetensors": True, "weights_only": True}))
+            return super().from_pretrained(*args, **(kwargs | {"use_safetensors": True, "weights_only": True}))
         except SafetensorError as error:
             raise OSError(f"the weights of {args[0] if args else 'this model'} are no safetensors: {error}") from error
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
-        model.extracts_features = kwargs.get("_from_pipeline") == "image-feature-extraction"
-        return loaded
 
     def forward(
         self,
@@ -121,7 +114,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         *,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> CnnRnnOutput | BaseModelOutputWithPooling | tuple[Tensor, ...]:
+    ) -> CnnRnnOutput | tuple[Tensor, ...]:
         """Label logits, and the loss where `labels` are given.
 
         Args:
@@ -134,13 +127,13 @@ class CnnRnnForImageClassification(PreTrainedModel):
         if return_dict is None:
             return_dict = self.config.return_dict
         image = self._look(pixel_values, image_features, output_hidden_states)
-        if self.extracts_features:
-            return image if return_dict else image.to_tuple()
         features = self._features(image)
         relevance_logits = self._relevance_logits(features)
         paths, path_logits = self._follow_labels(features, labels)
-        label_scores = self._label_scores(features)
-        logits = relevance_logits if self.training else self.fuse(label_scores, relevance_logits)
+        # In training the search is left out where nothing hangs on it.
+        training = self.training and (labels is not None or relevance_logits is not None)
+        label_scores = None if training else self._label_scores(features)
+        logits = relevance_logits if training else self.fuse(label_scores, relevance_logits)
         loss = None if labels is None else training_loss(self.config, labels, relevance_logits, path_logits, paths)
         output = CnnRnnOutput(loss, logits, image.hidden_states, relevance_logits, path_logits, label_scores)
         if not self.training:
@@ -212,8 +205,8 @@ class CnnRnnForImageClassification(PreTrainedModel):
             return_dict: Whether to return an output with names, not a tuple of what it holds.
 
         Returns:
-            `pooler_output`, the image features (B, D), and `last_hidden_state`, the last feature map in timm's own
-            layout; with attention pooling the places (B, P, D) of the map, and their mean.
+            `last_hidden_state`, the places (B, P, D) of the last feature map, and `pooler_output`, the image features
+            (B, D): what the backbone makes of them, or their mean with attention pooling.
         """
         image = self._look(pixel_values, None, output_hidden_states)
         return image if (self.config.return_dict if return_dict is None else return_dict) else image.to_tuple()
@@ -221,6 +214,11 @@ class CnnRnnForImageClassification(PreTrainedModel):
     def encode_images(self, pixel_values: Tensor) -> Tensor:
         """Image features as the heads take them: (B, D), or places (B, P, D) with attention pooling."""
         return self._features(self._look(pixel_values, None))
+
+    @property
+    def base_model(self) -> nn.Module:
+        """The backbone, which those freeze who freeze the base model."""
+        return self.backbone
 
     def get_input_embeddings(self) -> None:
         """None: the model takes images, there is no embedding of tokens."""
@@ -300,8 +298,8 @@ class CnnRnnForImageClassification(PreTrainedModel):
         return paths, self.path_decoder.score_paths(features, paths)
 
     def _label_scores(self, features: Tensor) -> Tensor | None:
-        """Probability (B, C) that the image's path holds each label; None in training and where it is not fused."""
-        if self.training or self.config.fusion == "relevance":
+        """Probability (B, C) that the image's path holds each label; None where it is not fused."""
+        if self.config.fusion == "relevance":
             return None
         assert self.path_decoder is not None
         return self.path_decoder.search(features, self._constraints(), self.config.beam_width).label_scores
