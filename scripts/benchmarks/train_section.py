@@ -152,7 +152,7 @@ def _step(load: Load, train: TrainConfig) -> tuple[Callable[[], None], torch.dev
     batch: dict[str, Any] = _batch(load, part, accelerator.device)
     if train.cache_features:
         with torch.no_grad():
-            features = accelerator.unwrap_model(model).get_image_features(batch.pop("pixel_values")[:1])
+            features = accelerator.unwrap_model(model).encode_images(batch.pop("pixel_values")[:1])
         batch["image_features"] = features.float().expand(part, *features.shape[1:]).clone()
 
     def step() -> None:

@@ -1,6 +1,7 @@
 from .configuration_cnn_rnn import CnnRnnConfig
 from .image_processing_cnn_rnn import CnnRnnImageProcessor
-from .modeling_cnn_rnn import CnnRnnForImageClassification, CnnRnnGenerateOutput, CnnRnnOutput
+from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
+from .modeling_cnn_rnn import CnnRnnForImageClassification
 from .pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
 
 __all__ = [

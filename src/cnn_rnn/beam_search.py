@@ -81,7 +81,6 @@ class _Expansion(NamedTuple):
     kept: Tensor  # (B, K) False where no such extension exists
 
 
-@torch.no_grad()
 def beam_search(
     step_function: StepFunction, state: State, start: Tensor, constraints: Constraints, beam_width: int
 ) -> BeamSearchResult:
@@ -123,6 +122,8 @@ def beam_search(
         logits, state = step_function(labels, state)
         choices = constraints.choices(step, walked)
         log_probabilities = logits.float().masked_fill(~choices, -torch.inf).log_softmax(dim=-1)
+        probabilities = log_probabilities.exp()  # by these alone a gradient reaches the label scores
+        log_probabilities = log_probabilities.detach()
         totals = (scores[..., None] + log_probabilities).flatten(1)  # (B, K * (C + 1))
         # 2K extensions are enough to find K that go on, since each walk can end in one way only.
         totals, flat = totals.topk(2 * width, dim=-1)
@@ -140,7 +141,7 @@ def beam_search(
         finished = best_scores[:, -1] >= scores[:, 0]
         scores = scores.masked_fill(finished[:, None], -torch.inf)
         parents, labels = _pick(parents, rank), _pick(labels, rank)
-        history.append(_Expansion(walked, log_probabilities.exp(), parents, labels, scores > -torch.inf))
+        history.append(_Expansion(walked, probabilities, parents, labels, scores > -torch.inf))
         if step == longest or (not torch.compiler.is_compiling() and bool(finished.all())):
             break
 
@@ -179,7 +180,8 @@ def score_labels(history: list[_Expansion]) -> Tensor:
         links = torch.where(children, chosen, 0.0)
         ended = probabilities[..., end:]
         known = links.sum(-1, keepdim=True) + ended
-        mean = (links @ below + ended * walked) / known.clamp_min(torch.finfo(known.dtype).tiny)
+        # Divided by 1 where nothing is known: the gradient of what `where` leaves out must be finite too.
+        mean = (links @ below + ended * walked) / torch.where(known > 0, known, 1.0)
         mean = torch.where(known > 0, mean, walked.float()).clamp(max=1.0)
         looked_into = torch.zeros_like(probabilities).scatter_add(
             -1, labels[:, None].expand_as(children), children.float()

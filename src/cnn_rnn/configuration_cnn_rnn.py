@@ -74,7 +74,9 @@ class CnnRnnConfig(PreTrainedConfig):
     """
 
     model_type: ClassVar[str] = "cnn_rnn"
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["relevance_logits", "path_logits", "label_scores"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = [  # all but the logits, which are what the Trainer measures
+        *("hidden_states", "relevance_logits", "path_logits", "label_scores", "last_hidden_state", "pooler_output")
+    ]
     # The package sets this when it registers its pipeline: then a folder's own copy of that code is not asked for.
     pipeline_registered: ClassVar[bool] = False
 

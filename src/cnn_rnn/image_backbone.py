@@ -1,6 +1,7 @@
 """Any timm model as the CNN that sees the image once, and the ImageNet weights for it."""
 
 import difflib
+import logging
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -10,7 +11,9 @@ import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+logger = logging.getLogger(__name__)
 PICKLED = {".pth", ".pt", ".bin", ".tar"}
 
 
@@ -45,6 +48,16 @@ class ImageBackbone(nn.Module):
             for module in self.modules():
                 setattr(module, "_is_hf_initialized", True)  # noqa: B010 - transformers' mark for "leave this as it is"
 
+    @property
+    def supports_gradient_checkpointing(self) -> bool:
+        """Whether timm can compute this model's activations again in the backward pass."""
+        try:
+            self.timm_model.set_grad_checkpointing(enable=True)
+            self.timm_model.set_grad_checkpointing(enable=False)
+        except (AttributeError, AssertionError):  # some models have the method, and refuse when asked
+            return False
+        return True
+
     def _create(self) -> Any:
         """A new timm model with timm's own random weights; nothing is fetched."""
         if not timm.is_model(self.name):
@@ -57,13 +70,36 @@ class ImageBackbone(nn.Module):
             arguments = {key: value for key, value in self.timm_arguments.items() if key != "num_classes"}
             raise ValueError(f"timm cannot build {self.name!r} with {arguments}: {error}") from error
 
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        """Image features (B, D), or (B, P, D) for attention, from pixel values (B, 3, h, w)."""
-        feature_map = self.timm_model.forward_features(pixel_values)
+    def forward(self, pixel_values: Tensor, *, output_hidden_states: bool = False) -> BaseModelOutputWithPooling:
+        """What the CNN sees in pixel values (B, 3, h, w), taken in the type of its weights.
+
+        Args:
+            pixel_values: Images, preprocessed.
+            output_hidden_states: Whether to return `hidden_states`, the feature maps on the way, as timm lists them.
+
+        Returns:
+            `last_hidden_state`, the last feature map in timm's own layout, and `pooler_output` (B, D); for attention
+            the places (B, P, D) of the map, and their mean.
+
+        Raises:
+            ValueError: Hidden states were asked for, and timm does not offer them for this backbone.
+        """
+        if pixel_values.is_floating_point():  # whole numbers would not be preprocessed images
+            pixel_values = pixel_values.to(next(self.timm_model.parameters()).dtype)
+        hidden_states = None
+        if output_hidden_states:
+            if not hasattr(self.timm_model, "forward_intermediates"):
+                raise ValueError(f"timm's {self.name} does not offer its hidden states: leave output_hidden_states out")
+            feature_map, maps = self.timm_model.forward_intermediates(pixel_values)
+            hidden_states = tuple(maps)
+        else:
+            feature_map = self.timm_model.forward_features(pixel_values)
         if self.pooled:
-            return self.timm_model.forward_head(feature_map, pre_logits=True)
+            pooled = self.timm_model.forward_head(feature_map, pre_logits=True)
+            return BaseModelOutputWithPooling(feature_map, pooled, hidden_states)
         channels_first = feature_map.dim() == 4 and feature_map.shape[1] == self.num_features
-        return feature_map.flatten(2).mT if channels_first else feature_map.flatten(1, -2)
+        places = feature_map.flatten(2).mT if channels_first else feature_map.flatten(1, -2)
+        return BaseModelOutputWithPooling(places, places.mean(dim=1), hidden_states)
 
     def initialize_missing(self) -> None:
         """Give timm's own initial values to what a checkpoint did not hold, buffers that are never saved among them."""
@@ -96,6 +132,24 @@ class ImageBackbone(nn.Module):
         else:
             state = read_weights(find_weights(str(weights)))
         self.timm_model.load_state_dict(fit_weights(state, self.timm_model.state_dict(), str(weights)))
+
+
+def preprocessing_of(backbone: str) -> dict[str, Any]:
+    """Config fields of the preprocessing that a timm model was trained with."""
+    timm_config = timm.get_pretrained_cfg(backbone)
+    settings = timm.data.resolve_data_config(pretrained_cfg=timm_config.to_dict() if timm_config else {})
+    crop_mode = settings["crop_mode"]
+    if crop_mode == "border":
+        logger.warning("%s was trained on whole images inside a border; here they are squashed", backbone)
+        crop_mode = "squash"
+    return {
+        "image_size": int(settings["input_size"][-1]),
+        "crop_pct": float(settings["crop_pct"]),
+        "crop_mode": crop_mode,
+        "interpolation": settings["interpolation"],
+        "image_mean": [float(value) for value in settings["mean"]],
+        "image_std": [float(value) for value in settings["std"]],
+    }
 
 
 def find_weights(weights: str) -> Path:

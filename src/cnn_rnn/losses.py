@@ -8,7 +8,33 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from timm.loss import AsymmetricLossMultiLabel
 from torch import Tensor
 
+from .configuration_cnn_rnn import CnnRnnConfig
 from .label_paths import labels_before
+
+
+def training_loss(
+    config: CnnRnnConfig,
+    labels: Tensor,
+    relevance_logits: Tensor | None,
+    path_logits: Tensor | None,
+    paths: Tensor | None,
+) -> Tensor:
+    """The sum of the losses of the parts that a model has, weighted as its config says, a scalar.
+
+    Args:
+        config: Kind and weight of each loss.
+        labels: Multi-hot labels (B, C), negative where left out.
+        relevance_logits: Logits (B, C) of each label by itself; None without relevance head.
+        path_logits: Logits (B, T, C + 1) of each step of the true paths; None without path decoder.
+        paths: The true paths (B, T), END-padded; None without path decoder.
+    """
+    losses = []
+    if relevance_logits is not None:
+        loss = relevance_loss(relevance_logits, labels, config.relevance_loss)
+        losses.append(config.relevance_loss_weight * loss)
+    if path_logits is not None and paths is not None:
+        losses.append(config.path_loss_weight * path_loss(path_logits, paths, labels, config.path_loss))
+    return torch.stack(losses).sum()
 
 
 def path_loss(path_logits: Tensor, paths: Tensor, labels: Tensor, kind: str = "cross_entropy") -> Tensor:

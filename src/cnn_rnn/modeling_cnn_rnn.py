@@ -1,9 +1,7 @@
 """The model: a CNN sees the image once, a path decoder walks from label to label, a head scores each label alone."""
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,59 +10,18 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel, initialization
-from transformers.utils import ModelOutput
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from .beam_search import Constraints, beam_search
+from .beam_search import Constraints
 from .configuration_cnn_rnn import WIDEST_BEAM, CnnRnnConfig
-from .image_backbone import ImageBackbone
+from .image_backbone import ImageBackbone, preprocessing_of
 from .label_paths import labels_to_paths, rank_labels
-from .losses import path_loss, relevance_loss
+from .losses import training_loss
+from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
 from .path_decoder import PathDecoder, ReluLstm
 
-logger = logging.getLogger(__name__)
 SMALLEST_SCORE = 1e-6  # label scores are clipped to [this, 1 - this] before their log odds
 LARGEST_LOGIT = math.log((1 - SMALLEST_SCORE) / SMALLEST_SCORE)
-
-
-@dataclass
-class CnnRnnOutput(ModelOutput):
-    """What `CnnRnnForImageClassification` returns; what a model has no part for is None.
-
-    Attributes:
-        loss: Weighted sum of the losses, a scalar; only with `labels`.
-        logits: Label logits (B, C), whose sigmoid is the probability of each label; None in training, where only the
-            loss is needed, for a model without relevance head.
-        relevance_logits: Logits (B, C) of each label by itself.
-        path_logits: Logits (B, T, C + 1) of every step of the true path, END behind the labels; only with `labels`.
-        label_scores: Probability (B, C) that the image's path holds each label; not in training.
-    """
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    relevance_logits: Tensor | None = None
-    path_logits: Tensor | None = None
-    label_scores: Tensor | None = None
-
-
-@dataclass
-class CnnRnnGenerateOutput(ModelOutput):
-    """What `CnnRnnForImageClassification.generate` returns.
-
-    Attributes:
-        paths: Label ids (B, K, T) of the best paths, best first, padded with END = C.
-        path_scores: Natural log probability (B, K) of each path, given what is known; -inf where fewer paths exist.
-        step_scores: Natural log probability (B, K, T + 1) of each of its steps, END included.
-        label_scores: Probability (B, C) that the path holds each label, from the whole beam.
-        relevance_logits: Logits (B, C) of each label by itself; None without relevance head.
-        logits: Fused label logits (B, C), as `forward` returns them, given what is known.
-    """
-
-    paths: Tensor | None = None
-    path_scores: Tensor | None = None
-    step_scores: Tensor | None = None
-    label_scores: Tensor | None = None
-    relevance_logits: Tensor | None = None
-    logits: Tensor | None = None
 
 
 class CnnRnnForImageClassification(PreTrainedModel):
@@ -76,6 +33,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ("image",)
     accepts_loss_kwargs = False
+    _no_split_modules = ("ImageBackbone", "PathDecoder")  # each on one device: their parts meet in sums
 
     def __init__(self, config: CnnRnnConfig) -> None:
         super().__init__(config)
@@ -97,6 +55,8 @@ class CnnRnnForImageClassification(PreTrainedModel):
             else None
         )
         self.relevance_head = nn.Linear(feature_size, config.num_labels) if config.has_relevance_head else None
+        self.supports_gradient_checkpointing = self.backbone.supports_gradient_checkpointing
+        self.extracts_features = False
         self.post_init()
 
     @classmethod
@@ -139,45 +99,53 @@ class CnnRnnForImageClassification(PreTrainedModel):
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """The model of a saved folder or Hub name, as in transformers, but of safetensors alone: nothing is unpickled.
 
+        Loaded by `pipeline("image-feature-extraction")`, which takes the first output for the features, it returns
+        those of `get_image_features`.
+
         Raises:
             OSError: There are no such weights, or the file is no safetensors.
         """
         try:
-            return super().from_pretrained(*args, **(kwargs | {"use_safetensors": True, "weights_only": True}))
+            loaded = super().from_pretrained(*args, **(kwargs | {"use_safetensors": True, "weights_only": True}))
         except SafetensorError as error:
             raise OSError(f"the weights of {args[0] if args else 'this model'} are no safetensors: {error}") from error
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model.extracts_features = kwargs.get("_from_pipeline") == "image-feature-extraction"
+        return loaded
 
     def forward(
-        self, pixel_values: Tensor | None = None, labels: Tensor | None = None, image_features: Tensor | None = None
-    ) -> CnnRnnOutput:
+        self,
+        pixel_values: Tensor | None = None,
+        labels: Tensor | None = None,
+        image_features: Tensor | BaseModelOutputWithPooling | None = None,
+        *,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> CnnRnnOutput | BaseModelOutputWithPooling | tuple[Tensor, ...]:
         """Label logits, and the loss where `labels` are given.
 
         Args:
             pixel_values: Images (B, 3, h, w), preprocessed.
             labels: Multi-hot labels (B, C); a negative value (-100) leaves a label out of the loss.
-            image_features: What `get_image_features` returned, in place of `pixel_values`.
+            image_features: What `encode_images` or `get_image_features` returned, in place of `pixel_values`.
+            output_hidden_states: Whether to return the backbone's feature maps; the config's own setting where None.
+            return_dict: Whether to return a `CnnRnnOutput`, not a tuple of what it holds; the config's where None.
         """
-        features = self._features(pixel_values, image_features)
-        output = CnnRnnOutput(relevance_logits=self._relevance_logits(features))
-        losses = []
-        if labels is not None:
-            self._check_labels(labels, len(features))
-            if output.relevance_logits is not None:
-                loss = relevance_loss(output.relevance_logits, labels, self.config.relevance_loss)
-                losses.append(self.config.relevance_loss_weight * loss)
-            if self.path_decoder is not None:
-                paths = self._target_paths(features, labels)
-                output.path_logits = self._path_logits(features, paths)
-                loss = path_loss(output.path_logits, paths, labels, self.config.path_loss)
-                losses.append(self.config.path_loss_weight * loss)
-            output.loss = torch.stack(losses).sum()
-        if self.training:
-            output.logits = output.relevance_logits
-        else:
-            if self.path_decoder is not None and self.config.fusion != "relevance":
-                output.label_scores = self._search(features, self._constraints(), self.config.beam_width).label_scores
-            output.logits = self.fuse(output.label_scores, output.relevance_logits)
-        return output
+        if return_dict is None:
+            return_dict = self.config.return_dict
+        image = self._look(pixel_values, image_features, output_hidden_states)
+        if self.extracts_features:
+            return image if return_dict else image.to_tuple()
+        features = self._features(image)
+        relevance_logits = self._relevance_logits(features)
+        paths, path_logits = self._follow_labels(features, labels)
+        label_scores = self._label_scores(features)
+        logits = relevance_logits if self.training else self.fuse(label_scores, relevance_logits)
+        loss = None if labels is None else training_loss(self.config, labels, relevance_logits, path_logits, paths)
+        output = CnnRnnOutput(loss, logits, image.hidden_states, relevance_logits, path_logits, label_scores)
+        if not self.training:
+            output.last_hidden_state, output.pooler_output = image.last_hidden_state, image.pooler_output
+        return output if return_dict else output.to_tuple()
 
     @torch.no_grad()
     def generate(
@@ -188,7 +156,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         min_path_length: int = 0,
         known_labels: Tensor | None = None,
         *,
-        image_features: Tensor | None = None,
+        image_features: Tensor | BaseModelOutputWithPooling | None = None,
     ) -> CnnRnnGenerateOutput:
         """The most probable label paths of each image, and the label scores of the whole beam.
 
@@ -199,7 +167,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
             min_path_length: The fewest labels on a path, such as k for a top-k protocol.
             known_labels: What a person knows (B, C): 1 confirmed, every walk starts from these; -1 ruled out, never
                 walked; 0 open. Path and label scores are given what is known.
-            image_features: What `get_image_features` returned, in place of `pixel_values`.
+            image_features: What `encode_images` or `get_image_features` returned, in place of `pixel_values`.
 
         Raises:
             ValueError: The model has no path decoder, or the arguments contradict each other.
@@ -211,7 +179,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         beam_width = self.config.beam_width if beam_width is None else beam_width
         if beam_width > WIDEST_BEAM:
             raise ValueError(f"beam_width must lie in 1..{WIDEST_BEAM}, got {beam_width}")
-        features = self._features(pixel_values, image_features)
+        features = self._features(self._look(pixel_values, image_features))
         constraints = self._constraints(max_path_length, min_path_length)
         if known_labels is not None:
             self._check_labels(known_labels, len(features))
@@ -222,17 +190,53 @@ class CnnRnnForImageClassification(PreTrainedModel):
                     f"{constraints.prefix.shape[1]} labels are confirmed, but a path holds at most "
                     f"{constraints.max_path_length}: raise max_path_length"
                 )
-        result = self._search(features, constraints, beam_width)
+        result = self.path_decoder.search(features, constraints, beam_width)
         relevance_logits = self._relevance_logits(features)
         logits = self.fuse(result.label_scores, relevance_logits)
         if known_labels is not None:
             logits = torch.where(known_labels != 0, LARGEST_LOGIT * known_labels.sign().to(logits), logits)
         return CnnRnnGenerateOutput(**result._asdict(), relevance_logits=relevance_logits, logits=logits)
 
-    def get_image_features(self, pixel_values: Tensor) -> Tensor:
-        """Image features (B, D), or (B, P, D) with attention pooling, from pixel values (B, 3, h, w)."""
-        features: Tensor = self.backbone(pixel_values)
-        return features
+    def get_image_features(
+        self,
+        pixel_values: Tensor | None = None,
+        *,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BaseModelOutputWithPooling | tuple[Tensor, ...]:
+        """The image as the backbone sees it, from pixel values (B, 3, h, w).
+
+        Args:
+            pixel_values: Images, preprocessed.
+            output_hidden_states: Whether to return `hidden_states` too, the feature maps as timm lists them.
+            return_dict: Whether to return an output with names, not a tuple of what it holds.
+
+        Returns:
+            `pooler_output`, the image features (B, D), and `last_hidden_state`, the last feature map in timm's own
+            layout; with attention pooling the places (B, P, D) of the map, and their mean.
+        """
+        image = self._look(pixel_values, None, output_hidden_states)
+        return image if (self.config.return_dict if return_dict is None else return_dict) else image.to_tuple()
+
+    def encode_images(self, pixel_values: Tensor) -> Tensor:
+        """Image features as the heads take them: (B, D), or places (B, P, D) with attention pooling."""
+        return self._features(self._look(pixel_values, None))
+
+    def get_input_embeddings(self) -> None:
+        """None: the model takes images, there is no embedding of tokens."""
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Refused: the model takes images.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(f"the model takes images: it has no token embeddings for {type(value).__name__}")
+
+    def _set_gradient_checkpointing(self, enable: bool = True, **kwargs: Any) -> None:
+        """Let timm compute the backbone's activations again in the backward pass, in its own way."""
+        del kwargs
+        self.backbone.timm_model.set_grad_checkpointing(enable)
 
     def freeze_backbone(self) -> None:
         """Keep the backbone as it is, its batch statistics included, whatever `train` is told."""
@@ -246,10 +250,30 @@ class CnnRnnForImageClassification(PreTrainedModel):
             self.backbone.eval()
         return self
 
-    def _features(self, pixel_values: Tensor | None, image_features: Tensor | None) -> Any:
+    def _look(
+        self,
+        pixel_values: Tensor | None,
+        image_features: Tensor | BaseModelOutputWithPooling | None,
+        output_hidden_states: bool | None = None,
+    ) -> BaseModelOutputWithPooling:
+        """What the backbone sees, or the features that are given in its place."""
         if (pixel_values is None) == (image_features is None):
             raise ValueError("give either pixel_values or image_features")
-        return image_features if pixel_values is None else self.get_image_features(pixel_values)
+        if isinstance(image_features, Tensor):
+            features = image_features.to(self.dtype)
+            if features.dim() == 3:
+                return BaseModelOutputWithPooling(features, features.mean(dim=1))
+            return BaseModelOutputWithPooling(pooler_output=features)
+        if image_features is not None:
+            return image_features
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        return self.backbone(pixel_values, output_hidden_states=output_hidden_states)
+
+    def _features(self, image: BaseModelOutputWithPooling) -> Tensor:
+        """Image features (B, D), or places (B, P, D) for attention."""
+        features: Tensor = image.last_hidden_state if self.config.pooling == "attention" else image.pooler_output
+        return features
 
     def _check_labels(self, labels: Tensor, batch: int) -> None:
         if labels.shape != (batch, self.num_labels):
@@ -265,6 +289,24 @@ class CnnRnnForImageClassification(PreTrainedModel):
         logits: Tensor = self.relevance_head(pooled)
         return logits
 
+    def _follow_labels(self, features: Tensor, labels: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """The true paths (B, T) and the logits (B, T, C + 1) of their steps; None without `labels` or path decoder."""
+        if labels is None:
+            return None, None
+        self._check_labels(labels, len(features))
+        if self.path_decoder is None:
+            return None, None
+        paths = self._target_paths(features, labels)
+        return paths, self.path_decoder.score_paths(features, paths)
+
+    def _label_scores(self, features: Tensor) -> Tensor | None:
+        """Probability (B, C) that the image's path holds each label; None in training and where it is not fused."""
+        if self.training or self.config.fusion == "relevance":
+            return None
+        assert self.path_decoder is not None
+        return self.path_decoder.search(features, self._constraints(), self.config.beam_width).label_scores
+
+    @torch.no_grad()
     def _target_paths(self, features: Tensor, labels: Tensor) -> Tensor:
         """Paths (B, T + 1) of the labels in the configured order, END-padded."""
         if self.config.label_order != "aligned":
@@ -275,45 +317,16 @@ class CnnRnnForImageClassification(PreTrainedModel):
         longest = int((labels > 0).sum(-1).max())
         paths = labels.new_full((len(labels), longest + 1), self.num_labels, dtype=torch.long)
         if longest:
+            assert self.path_decoder is not None
             walk = Constraints(self.num_labels, longest, min_path_length=longest, allowed=labels > 0)
-            paths[:, :-1] = self._search(features, walk, beam_width=1).paths[:, 0]
+            paths[:, :-1] = self.path_decoder.search(features, walk, beam_width=1).paths[:, 0]
         return paths
-
-    def _path_logits(self, features: Tensor, paths: Tensor) -> Tensor:
-        """Logits (B, T, C + 1) of every step of the given paths (B, T)."""
-        assert self.path_decoder is not None
-        walked = torch.nn.functional.pad(paths[:, :-1], (1, 0), value=self.config.start_id)
-        logits, _ = self.path_decoder(walked, self.path_decoder.embed_image(features))
-        return logits
 
     def _constraints(self, max_path_length: int | None = None, min_path_length: int = 0) -> Constraints:
         longest = self.config.max_path_length if max_path_length is None else max_path_length
         # No path is longer than the labels there are.
         longest = min(longest, self.num_labels)
         return Constraints(self.num_labels, longest, min_path_length=min(min_path_length, self.num_labels))
-
-    @torch.no_grad()
-    def _search(self, features: Tensor, constraints: Constraints, beam_width: int) -> Any:
-        """Beam search over the path decoder; B images, K walks each."""
-        decoder = self.path_decoder
-        assert decoder is not None
-        image = decoder.embed_image(features).repeat_interleave(beam_width, dim=0)  # (B * K, ...)
-
-        def step(labels: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-            flat = tuple(tensor.flatten(0, 1) for tensor in state)
-            logits, flat = decoder(labels.reshape(-1, 1), image, flat)
-            shape = labels.shape
-            return logits[:, 0].unflatten(0, shape), tuple(tensor.unflatten(0, shape) for tensor in flat)
-
-        state = tuple(
-            tensor.unflatten(0, (features.shape[0], beam_width)) for tensor in decoder.recurrent.initial_state(image)
-        )
-        start = torch.full((features.shape[0],), self.config.start_id, device=features.device)
-        training = decoder.training
-        decoder.eval()  # a walk is taken without dropout, also where training asks for one
-        result = beam_search(step, state, start, constraints, beam_width)
-        decoder.train(training)
-        return result
 
     def fuse(self, label_scores: Tensor | None, relevance_logits: Tensor | None) -> Tensor:
         """Label logits (B, C) from the path's label scores and the relevance logits."""
@@ -325,7 +338,9 @@ class CnnRnnForImageClassification(PreTrainedModel):
             terms.append(path_weight * path_log_odds(label_scores))
         if self.config.fusion != "path":
             assert relevance_logits is not None
-            terms.append(relevance_weight * relevance_logits)
+            # Half precision would be coarser than the path's part, and is no type of numpy's.
+            exact = torch.promote_types(relevance_logits.dtype, torch.float32)
+            terms.append(relevance_weight * relevance_logits.to(exact))
         return torch.stack(terms).sum(dim=0) + bias
 
     @torch.no_grad()
@@ -355,24 +370,6 @@ class CnnRnnForImageClassification(PreTrainedModel):
 def path_log_odds(label_scores: Tensor) -> Tensor:
     """Log odds of the path's label scores, finite also for certain ones."""
     return torch.logit(label_scores, eps=SMALLEST_SCORE)
-
-
-def preprocessing_of(backbone: str) -> dict[str, Any]:
-    """Config fields of the preprocessing that a timm model was trained with."""
-    timm_config = timm.get_pretrained_cfg(backbone)
-    settings = timm.data.resolve_data_config(pretrained_cfg=timm_config.to_dict() if timm_config else {})
-    crop_mode = settings["crop_mode"]
-    if crop_mode == "border":
-        logger.warning("%s was trained on whole images inside a border; here they are squashed", backbone)
-        crop_mode = "squash"
-    return {
-        "image_size": int(settings["input_size"][-1]),
-        "crop_pct": float(settings["crop_pct"]),
-        "crop_mode": crop_mode,
-        "interpolation": settings["interpolation"],
-        "image_mean": [float(value) for value in settings["mean"]],
-        "image_std": [float(value) for value in settings["std"]],
-    }
 
 
 CnnRnnForImageClassification.register_for_auto_class("AutoModelForImageClassification")

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
+from .beam_search import BeamSearchResult, Constraints, beam_search
+
 State = tuple[Tensor, ...]
 """What a recurrent cell remembers of N sequences: tensors (N, H)."""
 
@@ -122,8 +124,70 @@ class PathDecoder(nn.Module):
             image_embedding: What `embed_image` returned.
             state: Recurrent state before the first of the labels.
         """
+        hidden, state = self.walk(labels, state)
+        return self.score(hidden, image_embedding), state
+
+    def walk(self, labels: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """What is remembered (N, T, H) behind each of the labels (N, T), and the state behind the last.
+
+        The image has no part in it: equal prefixes give equal outputs, whatever the image, the walk or the batch.
+        """
         inputs = self.label_embedding(labels)
-        hidden, state = self.recurrent(inputs, self.recurrent.initial_state(inputs) if state is None else state)
+        return self.recurrent(inputs, self.recurrent.initial_state(inputs) if state is None else state)
+
+    def score(self, hidden: Tensor, image_embedding: Tensor) -> Tensor:
+        """Logits (N, T, C + 1) of the next label, from the walk (N, T, H) and what `embed_image` returned."""
         image = image_embedding if self.attention is None else self.attention(hidden, image_embedding)
         joint = torch.tanh(self.recurrent_projection(hidden) + image)
-        return F.linear(self.dropout(joint), self.label_embedding.weight[: self.num_labels + 1]), state
+        # The module is called, its weight not read: so offloaded, sharded, adapted and quantised weights count too.
+        outputs = self.label_embedding(torch.arange(self.num_labels + 1, device=hidden.device))
+        return F.linear(self.dropout(joint), outputs)
+
+    def score_paths(self, features: Tensor, paths: Tensor) -> Tensor:
+        """Logits (B, T, C + 1) of every step of the given paths (B, T), teacher forced."""
+        walked = F.pad(paths[:, :-1], (1, 0), value=self.num_labels + 1)
+        logits, _ = self(walked, self.embed_image(features))
+        return logits
+
+    def search(
+        self, features: Tensor, constraints: Constraints, beam_width: int, state: State | None = None
+    ) -> BeamSearchResult:
+        """The most probable paths of each image: K walks each, taken without dropout.
+
+        Args:
+            features: Image features (B, D) or (B, P, D).
+            constraints: What every walk must obey.
+            beam_width: K.
+            state: Recurrent state (B, H) before START; of all zeros where None.
+        """
+        embedded = self.embed_image(features)
+        state = self.recurrent.initial_state(embedded) if state is None else state
+        image = _flatten(_beams(embedded, beam_width))
+        start = torch.full((features.shape[0],), self.num_labels + 1, device=features.device)
+
+        def step(labels: Tensor, state: State) -> tuple[Tensor, State]:
+            logits, state = self(_flatten(labels)[:, None], image, tuple(_flatten(tensor) for tensor in state))
+            return _unflatten(logits[:, 0], beam_width), tuple(_unflatten(tensor, beam_width) for tensor in state)
+
+        beams = tuple(_beams(tensor, beam_width) for tensor in state)
+        training = self.training
+        self.eval()
+        try:
+            return beam_search(step, beams, start, constraints, beam_width)
+        finally:
+            self.train(training)
+
+
+def _beams(tensor: Tensor, beam_width: int) -> Tensor:
+    """(B, ...) -> (B, K, ...): what is so of an image is so of each of its walks."""
+    return tensor[:, None].expand(-1, beam_width, *tensor.shape[1:])
+
+
+def _flatten(tensor: Tensor) -> Tensor:
+    """(B, K, ...) -> (B * K, ...)."""
+    return tensor.flatten(0, 1)
+
+
+def _unflatten(tensor: Tensor, beam_width: int) -> Tensor:
+    """(B * K, ...) -> (B, K, ...)."""
+    return tensor.unflatten(0, (-1, beam_width))

@@ -51,7 +51,8 @@ def test_the_features_are_timms_own(
 ) -> None:
     backbone = ImageBackbone(name, pooling, arguments).eval()
     pixel_values = torch.randn(2, 3, size, size)
-    features = backbone(pixel_values)
+    image = backbone(pixel_values)
+    features = image.pooler_output if pooling != "attention" else image.last_hidden_state
     if pooling != "attention":
         assert features.shape == (2, backbone.num_features)
         torch.testing.assert_close(features, backbone.timm_model(pixel_values))
@@ -92,8 +93,8 @@ def test_weights_survive_construction_saving_and_loading(
     pixel_values = torch.randn(2, 3, size, size)
     plain.reset_classifier(0, "avg")
     expected = plain(pixel_values)
-    torch.testing.assert_close(model.get_image_features(pixel_values), expected)
-    torch.testing.assert_close(loaded.get_image_features(pixel_values), expected)
+    torch.testing.assert_close(model.encode_images(pixel_values), expected)
+    torch.testing.assert_close(loaded.encode_images(pixel_values), expected)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from timm.data import create_transform
 from transformers import AutoImageProcessor
 
 from cnn_rnn import CnnRnnConfig, CnnRnnImageProcessor
-from cnn_rnn.modeling_cnn_rnn import preprocessing_of
+from cnn_rnn.image_backbone import preprocessing_of
 
 BACKBONES = ["tf_efficientnet_lite0", "resnet18", "convnext_atto", "test_vit", "volo_d5_512"]
 SQUASHED = ["coat_lite_medium_384", "dm_nfnet_f0"]

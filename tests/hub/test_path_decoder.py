@@ -126,6 +126,13 @@ def test_the_embedding_is_one_parameter_for_input_and_output() -> None:
     assert not torch.allclose(before[0, 1, :2], after[0, 1, :2])
 
 
+def test_whatever_stands_in_for_the_embedding_counts_on_its_output_side_too() -> None:
+    decoder = decoder_of()
+    image = decoder.embed_image(features_of(3, attention=False))
+    decoder.label_embedding.register_forward_hook(lambda _module, _ids, vectors: torch.zeros_like(vectors))
+    assert not decoder(PATHS, image)[0].any()  # as where weights are offloaded, adapted or quantised
+
+
 @pytest.mark.parametrize("attention", [False, True], ids=["vector", "attention"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_number_of_parameters_is_that_of_the_equations(cell: str, attention: bool) -> None:

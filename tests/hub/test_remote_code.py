@@ -162,6 +162,7 @@ def test_a_folder_holds_the_code_and_nothing_else(folder: Path) -> None:
         "image_processing_cnn_rnn.py",
         "label_paths.py",
         "losses.py",
+        "model_outputs.py",
         "modeling_cnn_rnn.py",
         "path_decoder.py",
         "pipeline_cnn_rnn.py",

@@ -27,7 +27,7 @@ def small_model(**changes: Any) -> Any:
         with torch.no_grad():
             model.path_decoder.label_embedding.weight.mul_(2)
             projection.weight.mul_(10)
-            projection.bias.sub_(projection(model.get_image_features(images(16)).flatten(0, -2)).mean(0))
+            projection.bias.sub_(projection(model.encode_images(images(16)).flatten(0, -2)).mean(0))
     return model
 
 

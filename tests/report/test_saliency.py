@@ -34,7 +34,7 @@ class ColorModel(nn.Module):
         self.config = SimpleNamespace(start_id=4)
         self.path_decoder = ColorDecoder()
 
-    def get_image_features(self, pixels: Tensor) -> Tensor:
+    def encode_images(self, pixels: Tensor) -> Tensor:
         """Means (B, 3)."""
         return self.backbone(pixels)
 

@@ -32,7 +32,7 @@ def test_features_are_those_of_the_images_and_of_their_labels(settings: Settings
     features: dict[str, Any] = {}
     for batch in plain.validation_loader:
         with torch.no_grad():
-            own = plain.plain_model.get_image_features(batch["pixel_values"])
+            own = plain.plain_model.encode_images(batch["pixel_values"])
         features |= dict(zip(batch["image_id"], zip(own, batch["labels"], strict=True), strict=True))
     count = 0
     for batch in trainer.validation_loader:

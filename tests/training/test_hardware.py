@@ -65,7 +65,7 @@ def test_a_model_is_equipped_in_place_and_keeps_its_names() -> None:
 def test_a_compiled_backbone_keeps_names_and_features() -> None:
     model = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=["a", "b"]).eval()
     names, pixel_values = list(model.state_dict()), torch.randn(2, 3, 32, 32)
-    expected = model.get_image_features(pixel_values)
+    expected = model.encode_images(pixel_values)
     calls: list[int] = []
     torch.compiler.reset()
 
@@ -76,7 +76,7 @@ def test_a_compiled_backbone_keeps_names_and_features() -> None:
     compiled = model.backbone.compile
     model.backbone.compile = lambda: compiled(backend=backend)  # the real one needs a C++ compiler and a minute
     apply_memory_settings(model, TrainConfig(compile=True))
-    torch.testing.assert_close(model.get_image_features(pixel_values), expected)
+    torch.testing.assert_close(model.encode_images(pixel_values), expected)
     assert calls
     assert list(model.state_dict()) == names
 

@@ -74,7 +74,7 @@ def predict(
         features = batch.get("image_features")
         if features is None:
             with accelerator.autocast():  # of the backbone alone: rounded scores would tie and lose their order
-                features = plain.get_image_features(batch["pixel_values"])
+                features = plain.encode_images(batch["pixel_values"])
         tensors = batch_predictions(plain, features.float()) | {"targets": batch["labels"]}
         ids = batch["image_id"]
         if not streamed:
@@ -119,7 +119,7 @@ def extract_features(
     plain.eval()
     for batch in tqdm(loader, desc=description, unit="batch", disable=not accelerator.is_main_process):
         with accelerator.autocast():
-            own = plain.get_image_features(batch["pixel_values"])
+            own = plain.encode_images(batch["pixel_values"])
         yield accelerator.gather_for_metrics(own.contiguous()).float().cpu()
 
 

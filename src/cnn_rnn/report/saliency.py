@@ -60,7 +60,7 @@ def explain_path(model: Any, pixel_values: Tensor, path: Sequence[int]) -> StepM
     Grad-CAM at the backbone's last feature map where it has one, else the size of the input gradient, smoothed.
 
     Args:
-        model: A model with `get_image_features`, a `path_decoder` and a `backbone`.
+        model: A model with `encode_images`, a `path_decoder` and a `backbone`.
         pixel_values: One preprocessed image (1, 3, h, w).
         path: Label ids of its path, without END.
 
@@ -82,7 +82,7 @@ def explain_path(model: Any, pixel_values: Tensor, path: Sequence[int]) -> StepM
 
     def score_steps(pixels: Tensor) -> Tensor:
         """Logits (B, T, C + 1) of every step."""
-        image = decoder.embed_image(model.get_image_features(pixels))
+        image = decoder.embed_image(model.encode_images(pixels))
         logits, _ = decoder(walked.expand(len(pixels), -1), image)
         return logits
 

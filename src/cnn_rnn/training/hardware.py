@@ -98,7 +98,7 @@ def reach_sharded(model: nn.Module, accelerator: Accelerator) -> None:
     if accelerator.distributed_type == DistributedType.FSDP:
         from torch.distributed.fsdp import register_fsdp_forward_method
 
-        for name in ("generate", "get_image_features"):
+        for name in ("generate", "encode_images"):
             register_fsdp_forward_method(model, name)
 
 

@@ -100,7 +100,7 @@ def test_path_logits_are_the_teacher_forced_steps_of_the_frequent_first_path() -
     output = model(PIXELS[1:2], labels=TARGETS[1:2])
     assert model.path_decoder is not None
     walked = torch.tensor([[NUM_LABELS + 1, 3, 1, 4]])  # START, then car, dog, tree by their counts
-    image = model.path_decoder.embed_image(model.get_image_features(PIXELS[1:2]))
+    image = model.path_decoder.embed_image(model.encode_images(PIXELS[1:2]))
     torch.testing.assert_close(output.path_logits, model.path_decoder(walked, image)[0])
 
 
@@ -114,7 +114,7 @@ def test_either_pixels_or_features_are_needed() -> None:
     model = model_of()
     with pytest.raises(ValueError, match="either pixel_values or image_features"):
         model()
-    features = model.get_image_features(PIXELS)
+    features = model.encode_images(PIXELS)
     with pytest.raises(ValueError, match="either pixel_values or image_features"):
         model(PIXELS, image_features=features)
     assert torch.equal(model(image_features=features).logits, model(PIXELS).logits)

@@ -43,7 +43,7 @@ def probabilities_of_all_paths(model: Model, pixel_values: torch.Tensor) -> dict
         for path in itertools.permutations(labels):
             assert model.path_decoder is not None
             walked = torch.tensor([[NUM_LABELS + 1, *path]])
-            image = model.path_decoder.embed_image(model.get_image_features(pixel_values))
+            image = model.path_decoder.embed_image(model.encode_images(pixel_values))
             logits = model.path_decoder(walked, image)[0][0]
             score = 0.0
             for step, label in enumerate([*path, NUM_LABELS]):
@@ -90,7 +90,7 @@ def stepwise_without(
 ) -> dict[tuple[int, ...], float]:
     """Probability of what follows a prefix where some labels are ruled out, from the decoder's logits."""
     assert model.path_decoder is not None
-    image = model.path_decoder.embed_image(model.get_image_features(pixel_values))
+    image = model.path_decoder.embed_image(model.encode_images(pixel_values))
     left = [label for label in range(NUM_LABELS) if label not in ruled_out | set(prefix)]
     result = {}
     for labels in itertools.chain.from_iterable(itertools.permutations(left, n) for n in range(len(left) + 1)):
@@ -137,7 +137,7 @@ def test_a_beam_of_one_follows_the_most_probable_label() -> None:
     model = model_of()
     assert model.path_decoder is not None
     paths = generate(model, beam_width=1).paths[:, 0].tolist()
-    image = model.path_decoder.embed_image(model.get_image_features(PIXELS))
+    image = model.path_decoder.embed_image(model.encode_images(PIXELS))
     for row, path in enumerate(paths):
         walked = [NUM_LABELS + 1]
         while walked[-1] != NUM_LABELS and len(walked) <= NUM_LABELS:

@@ -106,7 +106,7 @@ def test_a_checkpoint_without_a_backbone_keeps_the_rest(tmp_path: Path) -> None:
     for name, tensor in loaded.backbone.named_buffers():
         expected = 1 if name.endswith("running_var") else 0
         assert tensor.eq(expected).all(), name
-    features = loaded.get_image_features(PIXELS)
+    features = loaded.encode_images(PIXELS)
     assert features.isfinite().all()
     assert features.std() > 1e-3
 

@@ -37,7 +37,7 @@ def test_four_images_overfit(label_order: str, path_loss: str) -> None:
     model = model_of(label_order=label_order, path_loss=path_loss, projection_dropout=0.0)
     model.freeze_backbone()
     with torch.no_grad():  # random weights tell the images apart by little: enlarge the difference
-        features = model.get_image_features(PIXELS)
+        features = model.encode_images(PIXELS)
         features = torch.nn.functional.normalize(features - features.mean(dim=0))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.03)
     model.train()
