@@ -47,7 +47,7 @@ style: $(INSTALLED)
 	$(RUN)ruff format .
 
 bench: $(INSTALLED)
-	$(RUN)python scripts/benchmark.py --output bench.json
+	$(RUN)python scripts/benchmarks/bench.py --output bench.json
 
 hooks: $(INSTALLED)
 	$(RUN)pre-commit install

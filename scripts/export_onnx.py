@@ -1,73 +1,8 @@
-"""Export a model: scripts/export_onnx.py MODEL --output F.onnx, and with --int8 G.onnx a smaller copy of it.
+"""`cnn-rnn export-onnx` for a checkout: python scripts/export_onnx.py ..."""
 
-With --data.name (and --data.root) both are measured on a split, so that what the smaller one costs is known.
-"""
-
-import argparse
 import sys
-from pathlib import Path
-from typing import Any
 
-import torch
-from datasets import Dataset
-from tqdm.auto import tqdm
-
-from cnn_rnn.export_onnx import OnnxModel, export_onnx, quantize_onnx
-from cnn_rnn.metrics.tables import figures_table
-from cnn_rnn.training import Predictions, SavedModel, load_data_config, load_validation_data, measure
-from cnn_rnn.training.inputs import eval_loader
-from cnn_rnn.whole_files import write_json
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the files, run them once beside the model, and measure them where a split is given."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", metavar="MODEL", help="folder of a run, or name on the Hub")
-    parser.add_argument("--output", type=Path, required=True, metavar="F.onnx", help="where the graph goes")
-    parser.add_argument("--int8", type=Path, metavar="G.onnx", help="where a copy with 8-bit weights goes")
-    parser.add_argument("--data.split", dest="split", default="test", help="split to measure on (default: test)")
-    parser.add_argument("--batch_size", type=int, default=32)
-    known, overrides = parser.parse_known_args(arguments)
-    try:
-        saved = SavedModel.load(known.model)
-        dataset = None
-        if overrides:
-            dataset, _ = load_validation_data(load_data_config(known.model, overrides), known.split)
-            saved.check_labels(dataset)
-        graphs = [export_onnx(saved.model, known.output)]
-        if known.int8:
-            graphs.append(quantize_onnx(known.output, known.int8))
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    for graph in graphs:
-        print(f"{graph}: {graph.stat().st_size:,} bytes; probabilities differ from the model's by at most ", end="")
-        print(f"{largest_difference(saved.model, OnnxModel(graph)):.1e} on noise")
-        if dataset is not None:
-            figures = measure_graph(OnnxModel(graph), saved, dataset, known.batch_size)
-            print(figures_table({graph.name: figures}).text())
-            write_json(graph.with_suffix(".metrics.json"), figures | {"split": known.split})
-    return 0
-
-
-@torch.inference_mode()
-def largest_difference(model: Any, graph: OnnxModel) -> float:
-    """The most by which a label's probability differs between the model and its graph, on four images of noise."""
-    size = model.config.image_size
-    noise = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(0))
-    return float((graph(noise)["logits"].sigmoid() - model(noise).logits.sigmoid()).abs().max())
-
-
-def measure_graph(graph: OnnxModel, saved: SavedModel, dataset: Dataset, batch_size: int) -> dict[str, Any]:
-    """The figures of a graph on the rows of a data set."""
-    batches = []
-    for batch in tqdm(eval_loader(dataset, saved.processor, batch_size, num_workers=0), desc="measuring", unit="batch"):
-        outputs = graph(batch["pixel_values"])
-        predicted = {"logits": outputs["logits"], "targets": batch["labels"], "image_ids": batch["image_id"]}
-        batches.append(predicted | ({"paths": outputs["paths"][:, 0]} if "paths" in outputs else {}))
-    config = saved.model.config
-    return measure(Predictions.concatenate(batches), config.label_names, config.thresholds)
-
+from cnn_rnn.commands.export_onnx import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -22,7 +22,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real photos and labels that the variable ``CNN_RNN_DATA`` names."""
+    """The folder of real photos and labels that the variable `CNN_RNN_DATA` names."""
     root = os.environ.get("CNN_RNN_DATA")
     if not root:
         pytest.skip("set CNN_RNN_DATA to the folder that holds VOCdevkit/, coco/ and corel5k/")
@@ -76,7 +76,7 @@ SMALL_RUN: dict[str, Any] = {
 
 @pytest.fixture(scope="session")
 def settings(photo_folder: Path) -> Callable[..., list[str]]:
-    """Arguments of `scripts/train.py` for small, quick runs on the photos; `block__key=value` changes a setting."""
+    """Arguments of `cnn-rnn train` for small, quick runs on the photos; `block__key=value` changes a setting."""
 
     def arguments(output_dir: Path, **changes: Any) -> list[str]:
         values = SMALL_RUN | {"data.root": photo_folder, "train.output_dir": output_dir}

@@ -49,7 +49,7 @@ def write_run(folder: Path, **changes: Any) -> Path:
 
 
 def write_metrics(path: Path, **changes: Any) -> Path:
-    """Figures as scripts/validate.py writes them."""
+    """Figures as cnn-rnn validate writes them."""
     generator = torch.Generator().manual_seed(0)
     scores, targets = torch.rand(40, 4, generator=generator), torch.rand(40, 4, generator=generator) > 0.5
     metrics = MultiLabelMetrics(LABELS)

@@ -21,9 +21,8 @@ from cnn_rnn import (
     CnnRnnImageProcessor,
     MultiLabelImageClassificationPipeline,
 )
-from cnn_rnn.hub import checked_config
 from cnn_rnn.pipeline_cnn_rnn import TASK
-from cnn_rnn.training import SavedModel
+from cnn_rnn.prediction import SavedModel, checked_config
 
 LABELS = ["cat", "dog", "bird"]
 LOADERS: dict[str, Callable[[Path], Any]] = {

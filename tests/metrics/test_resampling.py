@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from cnn_rnn.metrics import MultiLabelMetrics
-from cnn_rnn.metrics.predictions import StoredPredictions, collect_predictions
 from cnn_rnn.metrics.resampling import bootstrap_intervals, compare_paired
+from cnn_rnn.metrics.stored_predictions import StoredPredictions, collect_predictions
 
 
 def rows(images: int = 40, noise: float = 1.0, seed: int = 0) -> tuple[NDArray, NDArray, NDArray]:

@@ -1,7 +1,7 @@
 """Training runs as processes of their own that start at once.
 
 Run as a script, this file imports everything once and then, for each line of JSON on its input, forks a process that
-runs `scripts/train.py`, or waits for one. A fork is a process like any other: it can be killed.
+runs `cnn-rnn train`, or waits for one. A fork is a process like any other: it can be killed.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class ForkedRuns:
-    """Starts runs of `scripts/train.py`."""
+    """Starts runs of `cnn-rnn train`."""
 
     def __init__(self) -> None:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT / "src")}

@@ -13,7 +13,7 @@ FILES = sorted((Path(__file__).parents[2] / "hub_configs" / "accelerate").glob("
 def test_accelerate_knows_every_key_and_what_to_start(path: Path) -> None:
     config = load_config_from_file(str(path))
     assert config.num_processes % config.num_machines == 0
-    assert f"hub_configs/accelerate/{path.name}" in path.read_text(encoding="utf-8")
+    assert f"cnn-rnn train --launch {path.stem} " in path.read_text(encoding="utf-8")
     arguments = launch_command_parser().parse_args(
         ["--config_file", str(path), "--main_process_ip", "127.0.0.1", "scripts/train.py"]
     )

@@ -8,9 +8,9 @@ from torch.utils.data import DataLoader
 from torch.utils.data import IterableDataset as TorchIterableDataset
 
 from cnn_rnn.data import UnreadableImageError
+from cnn_rnn.data.batches import leave_signals_alone, loading_errors
 from cnn_rnn.hub_errors import HubError
-from cnn_rnn.training.faults import NonFiniteLossError, loading_errors
-from cnn_rnn.training.inputs import leave_signals_alone
+from cnn_rnn.training.faults import NonFiniteLossError
 
 
 class Examples(TorchIterableDataset):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cnn_rnn import CnnRnnForImageClassification
-from cnn_rnn.training.hardware import build_accelerator, equip, laid_out, tracker_names
+from cnn_rnn.training.hardware import apply_memory_settings, build_accelerator, to_memory_format, tracker_names
 from cnn_rnn.training.run_config import RunConfig, RunConfigError, TrainConfig, load_run_config
 
 
@@ -53,12 +53,12 @@ def test_a_model_is_equipped_in_place_and_keeps_its_names() -> None:
     model = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=["a", "b"])
     names = list(model.state_dict())
     config = TrainConfig(channels_last=True, gradient_checkpointing=True)
-    equip(model, config)
+    apply_memory_settings(model, config)
     assert list(model.state_dict()) == names
     assert model.backbone.timm_model.grad_checkpointing
     convolutions = [module for module in model.backbone.modules() if isinstance(module, torch.nn.Conv2d)]
     assert all(module.weight.is_contiguous(memory_format=torch.channels_last) for module in convolutions)
-    batch = laid_out({"pixel_values": torch.zeros(2, 3, 8, 8)}, config)
+    batch = to_memory_format({"pixel_values": torch.zeros(2, 3, 8, 8)}, config)
     assert batch["pixel_values"].is_contiguous(memory_format=torch.channels_last)
 
 
@@ -75,7 +75,7 @@ def test_a_compiled_backbone_keeps_names_and_features() -> None:
 
     compiled = model.backbone.compile
     model.backbone.compile = lambda: compiled(backend=backend)  # the real one needs a C++ compiler and a minute
-    equip(model, TrainConfig(compile=True))
+    apply_memory_settings(model, TrainConfig(compile=True))
     torch.testing.assert_close(model.encode_images(pixel_values), expected)
     assert calls
     assert list(model.state_dict()) == names
@@ -89,4 +89,4 @@ def test_a_backbone_that_cannot_compute_again_is_named(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(model.backbone.timm_model, "set_grad_checkpointing", refuse)
     with pytest.raises(RunConfigError, match="test_resnet does not offer it"):
-        equip(model, TrainConfig(gradient_checkpointing=True))
+        apply_memory_settings(model, TrainConfig(gradient_checkpointing=True))

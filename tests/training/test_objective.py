@@ -7,7 +7,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from cnn_rnn import CnnRnnForImageClassification
-from cnn_rnn.training.objective import LEFT_OUT, Objective
+from cnn_rnn.data.transforms import LEFT_OUT
+from cnn_rnn.training.objective import Objective
 from cnn_rnn.training.run_config import TrainConfig
 
 LABELS = torch.tensor([[1.0, 0, 0], [0, 1, LEFT_OUT], [0, 0, 0], [1, 1, 1]])

@@ -23,12 +23,13 @@ from cnn_rnn.data import (
     stream_labels,
     write_parquet,
 )
+from cnn_rnn.data.batches import StreamLoader, TrainExamples, whole_batches
+from cnn_rnn.data.data_config import DataConfig, load_validation_data
 from cnn_rnn.data.schema import image_bytes, label_counts, label_lists_from_matrix
-from cnn_rnn.training import Interrupted, RunConfigError, SavedModel, Trainer, load_run_config, measure, predict_dataset
-from cnn_rnn.training.inputs import TrainExamples, load_training_data, stream_training_data
-from cnn_rnn.training.run_config import DataConfig, RunConfig
-from cnn_rnn.training.streams import StreamLoader, whole_batches
-from cnn_rnn.training.validation import load_validation_data
+from cnn_rnn.prediction import SavedModel, measure, predict_dataset
+from cnn_rnn.training import Interrupted, RunConfigError, Trainer, load_run_config
+from cnn_rnn.training.run_config import RunConfig
+from cnn_rnn.training.training_data import load_training_data, stream_training_data
 
 Configure = Callable[..., RunConfig]
 
@@ -229,7 +230,7 @@ def test_short_batches_are_joined_to_whole_ones() -> None:
         ({"data__validation_split": "null"}, r"data\.validation_split"),
         ({"data__validation_split": "dev"}, "dev"),
         ({"data__name": "image_folder"}, r"data\.name hub"),
-        ({"data__skip_unreadable": "true"}, "--skip-unreadable"),
+        ({"data__skip_unreadable": "true"}, "--skip_unreadable"),
     ],
 )
 def test_what_a_stream_cannot_do_is_refused(

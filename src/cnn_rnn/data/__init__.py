@@ -3,14 +3,15 @@
 from .adapt import Columns, to_schema
 from .coco import load_coco
 from .digits import load_digits
+from .hub_datasets import load_hub, load_stream, stream_labels
 from .image_folder import load_image_folder
 from .images import UnreadableImageError, decode_image, decode_pixels
 from .nus_wide import load_nus_wide
 from .parquet import write_parquet
 from .schema import build_dataset, label_counts, label_features, label_matrix, label_names
-from .sources import SOURCES, load_hub, load_source, load_table
+from .sources import SOURCES, load_source
 from .splits import stratified_split
-from .streams import load_stream, stream_labels
+from .table import load_table
 from .transforms import EvalTransform, TrainTransform, collate, multi_hot, prepare_examples
 from .unreadable import drop_unreadable
 from .voc import VOC_CLASSES, load_voc

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Image, List
 
-from .files import first_names
+from .disk_layout import abbreviate
 from .schema import label_features, label_lists, label_lists_from_matrix, row_of_each_label
 
 WHOLE_NUMBERS = frozenset({"bool", "int8", "int16", "int32", "int64", "uint8", "uint16"})
@@ -35,13 +35,13 @@ class Columns:
 def to_schema(
     data: Dataset | DatasetDict, columns: Columns | None = None, class_names: Sequence[str] | None = None
 ) -> Dataset | DatasetDict:
-    """The data with the columns ``image``, ``image_id``, ``labels`` (``difficult`` where it has one), and no others.
+    """The data with the columns `image`, `image_id`, `labels` (`difficult` where it has one), and no others.
 
     Args:
         data: Splits, or one of them.
         columns: What the data calls its columns.
         class_names: The classes in order. By default those that the data tells: its class labels; the names in
-            ``train`` (or the first split), sorted; or its columns of whole numbers.
+            `train` (or the first split), sorted; or its columns of whole numbers.
 
     Raises:
         ValueError: A column is missing or holds something else; column and row are named.
@@ -127,12 +127,12 @@ def _presence_of_lists(data: Dataset, columns: Columns, names: list[str]) -> npt
         row = int(min([*wrong[:1], *absent[:1]]))
         raise ValueError(
             f"{data.split or 'data'}, row {row}: labels are {lists[row].as_py()!r}, expected a list of the "
-            f"{len(known)} classes {first_names(known)}"
+            f"{len(known)} classes {abbreviate(known)}"
         )
     places = {name: place for place, name in enumerate(names)}
     outside = [name for name in known if name not in places]
     if outside:
-        raise ValueError(f"{data.split or 'data'}: classes {first_names(outside)} are not in train or class_names")
+        raise ValueError(f"{data.split or 'data'}: classes {abbreviate(outside)} are not in train or class_names")
     present = np.zeros((len(lists), len(names)), dtype=bool)
     present[rows, np.array([places[name] for name in known], dtype=np.int64)[ids]] = True
     return present
@@ -142,7 +142,7 @@ def _presence_of_columns(data: Dataset, names: list[str]) -> npt.NDArray[np.bool
     """One 0/1 column a class as a matrix (N, C)."""
     missing = [name for name in names if name not in data.column_names]
     if missing:
-        raise ValueError(f"{data.split or 'data'}: no column for the classes {first_names(missing)}")
+        raise ValueError(f"{data.split or 'data'}: no column for the classes {abbreviate(missing)}")
     table = data.select_columns(names).with_format("arrow")[:]
     values = np.stack([table[name].cast(pa.int64()).fill_null(-1).to_numpy() for name in names], axis=1)
     wrong = np.argwhere((values != 0) & (values != 1))

@@ -1,4 +1,4 @@
-"""MS-COCO 2014 and 2017 in the official layout: ``annotations/instances_<split><year>.json`` and image folders.
+"""MS-COCO 2014 and 2017 in the official layout: `annotations/instances_<split><year>.json` and image folders.
 
 The 80 classes keep the order of their official ids, which are sparse (1..90). An image without annotation is a valid
 row: val2014 has all its 40,504 images. A crowd annotation ("many people, not outlined one by one") counts as present.
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict
 
-from .files import existing_folder, first_names, leaves_folder, pick_split, present_paths
+from .disk_layout import abbreviate, existing_folder, leaves_folder, pick_split, present_paths
 from .schema import build_dataset, image_paths, label_lists_from_matrix
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ COCO_SPLITS = ("train", "val")
 def load_coco(
     root: str | Path, year: int | str, require_images: bool = True, split: str | None = None
 ) -> Dataset | DatasetDict:
-    """The official splits of one year whose annotations exist, or the one named by ``split``.
+    """The official splits of one year whose annotations exist, or the one named by `split`.
 
     Args:
-        root: The folder that holds ``annotations/`` and, beside it or in ``images/``, ``train2017/`` and its like.
+        root: The folder that holds `annotations/` and, beside it or in `images/`, `train2017/` and its like.
         year: 2014 or 2017.
         require_images: False accepts missing images; their rows hold None as image.
         split: train or val.
@@ -42,7 +42,7 @@ def load_coco(
     Raises:
         FileNotFoundError: The folder, a file or (unless told otherwise) an image is missing.
         ValueError: An annotation file that is cut off or contradicts itself; file and key are named.
-        ImportError: The JSON reader of the extra ``data`` is not installed.
+        ImportError: The JSON reader of the extra `data` is not installed.
     """
     if str(year) not in map(str, COCO_YEARS):
         raise ValueError(f"COCO year {year!r} is not known; choose {' or '.join(map(str, COCO_YEARS))}")
@@ -58,7 +58,7 @@ def load_coco(
 
 
 def load_coco_file(path: Path, image_folder: str, require_images: bool = True, split: str | None = None) -> Dataset:
-    """One annotation file in COCO's format, with its images in ``image_folder`` beside ``annotations/``."""
+    """One annotation file in COCO's format, with its images in `image_folder` beside `annotations/`."""
     document = _read(path)
     image_ids = _column(document.images, "id")
     names = [image.file_name for image in document.images]
@@ -100,14 +100,14 @@ def _refuse_escapes(path: Path, names: list[str]) -> None:
     with_folder = [name for name in names if "/" in name or "\\" in name or ":" in name or name == ".."]
     escaping = [name for name in with_folder if leaves_folder(name)]
     if escaping:
-        raise ValueError(f"{path}: images: file_name {first_names(escaping)} leaves the image folder")
+        raise ValueError(f"{path}: images: file_name {abbreviate(escaping)} leaves the image folder")
 
 
 def _refuse_repeats(path: Path, key: str, values: npt.NDArray) -> None:
     unique, counts = np.unique(values, return_counts=True)
     repeated = unique[counts > 1].tolist()
     if repeated:
-        raise ValueError(f"{path}: {key} {first_names(repeated)} occurs more than once; it must be unique")
+        raise ValueError(f"{path}: {key} {abbreviate(repeated)} occurs more than once; it must be unique")
 
 
 def _positions(
@@ -117,7 +117,7 @@ def _positions(
     places = pc.index_in(pa.array(wanted), pa.array(known))
     if places.null_count:
         unknown = np.flatnonzero(places.is_null())
-        named = first_names([f"annotations[{index}] has {key} {wanted[index]}" for index in unknown])
+        named = abbreviate([f"annotations[{index}] has {key} {wanted[index]}" for index in unknown])
         table = {"image_id": "images", "category_id": "categories"}[key]
         raise ValueError(f"{path}: {len(unknown):,} annotations name what '{table}' does not list: {named}")
     found: npt.NDArray[np.int64] = places.to_numpy().astype(np.int64)

@@ -7,7 +7,7 @@ no scan serves two splits. The rules, in the order in which a scene is drawn:
    {eight, six}. A scene takes no side of a family with probability 0.3, else either side with equal probability.
 2. A side appears with both its digits (0.85) or with one of them.
 3. "zero" appears with probability 0.35; "two" never appears beside "zero", and with probability 0.4 without it.
-4. With probability ``hard`` a digit of a family is drawn hard to read: small, faint and with its lower or upper half
+4. With probability `hard` a digit of a family is drawn hard to read: small, faint and with its lower or upper half
    covered, so that it looks much like its opposite on the other side (one/seven, four/nine, three/eight, five/six).
 
 A hard digit alone can only be guessed. Its partner tells it: whoever knows that "seven" is there knows that the smudge
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from datasets import Dataset, DatasetDict
 from PIL import Image
 
-from .files import pick_split
+from .disk_layout import pick_split
 from .schema import build_dataset, image_bytes, label_lists_from_matrix
 
 DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -37,7 +37,7 @@ Scans = list[npt.NDArray[np.float32]]  # for each of the ten digits its scans (n
 def load_digits(
     size: int = 96, counts: Mapping[str, int] | None = None, seed: int = 0, split: str | None = None, hard: float = 0.5
 ) -> Dataset | DatasetDict:
-    """Scenes of digits in the splits train, validation and test, or the one named by ``split``.
+    """Scenes of digits in the splits train, validation and test, or the one named by `split`.
 
     Args:
         size: Height and width of a scene in pixels, at least 48.

@@ -1,4 +1,4 @@
-"""Downloads that survive a broken line and are believed only when their checksum is right."""
+"""Benchmarks from their official servers; a download survives a broken line, and its checksum must be right."""
 
 import hashlib
 import http.client
@@ -8,11 +8,17 @@ import shutil
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from datasets import DatasetDict
 from tqdm.auto import tqdm
 
-from .archives import Archive
+from .archives import ARCHIVES, Archive
+from .extract import extract_archive
+from .sources import load_source
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +33,9 @@ class DownloadError(RuntimeError):
 
 
 def fetch(archive: Archive, folder: Path) -> Path:
-    """The archive's path in ``folder``, downloaded and verified.
+    """The archive's path in `folder`, downloaded and verified.
 
-    A ``.part`` file keeps what a broken download brought, and the next one goes on from there. A file that is there
+    A `.part` file keeps what a broken download brought, and the next one goes on from there. A file that is there
     already is verified and taken.
 
     Raises:
@@ -52,7 +58,7 @@ def fetch(archive: Archive, folder: Path) -> Path:
 
 
 def _complete(archive: Archive, part: Path) -> int:
-    """Adds bytes to ``part`` until it is whole; its length as the server told it."""
+    """Adds bytes to `part` until it is whole; its length as the server told it."""
     fruitless = 0
     while True:
         before = part.stat().st_size if part.exists() else 0
@@ -142,3 +148,34 @@ def _digest(path: Path, kind: str) -> str:
             digest.update(chunk)
             bar.update(len(chunk))
     return digest.hexdigest()
+
+
+def download_benchmark(
+    name: str, root: str | Path, checksums: Mapping[str, str] | None = None, keep_archives: bool = True
+) -> DatasetDict:
+    """The benchmark, loaded from `root` after its archives were downloaded, verified and unpacked there.
+
+    It may be called again at any time: what is there already is verified and taken.
+
+    Args:
+        name: One of `ARCHIVES`. Of NUS-WIDE only labels and lists can be downloaded; its photos are given on
+            request, and rows without their photo hold None.
+        root: Where to; the loader's root.
+        checksums: SHA-256 sums by archive name, where none is published or another one is to be believed.
+        keep_archives: False removes each archive once it is unpacked.
+    """
+    if name not in ARCHIVES:
+        raise ValueError(f"benchmark {name!r} has no archives; choose one of {', '.join(ARCHIVES)}")
+    folder = Path(root)
+    unknown = set(checksums or {}) - {archive.name for archive in ARCHIVES[name]}
+    if unknown:
+        raise ValueError(f"{name} has no archive {', '.join(sorted(unknown))}")
+    for archive in ARCHIVES[name]:
+        given = (checksums or {}).get(archive.name)
+        path = fetch(replace(archive, sha256=given, md5=None) if given else archive, folder)
+        extract_archive(path, folder, archive.into)
+        if not keep_archives:
+            path.unlink()
+    options: dict[str, Any] = {"require_images": False} if name.startswith("nus-wide") else {}
+    loaded: DatasetDict = load_source(name, folder, **options)
+    return loaded

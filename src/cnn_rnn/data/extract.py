@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from .files import leaves_folder
+from .disk_layout import leaves_folder
 
 
 class UnsafeArchiveError(RuntimeError):
@@ -17,7 +17,7 @@ class UnsafeArchiveError(RuntimeError):
 
 
 def extract_archive(path: Path, folder: Path, into: str | None = None) -> None:
-    """Unpacks a tar or zip file below ``folder``; members that lie there with their right size are left alone.
+    """Unpacks a tar or zip file below `folder`; members that lie there with their right size are left alone.
 
     Args:
         path: The archive; a compressed tar file will do.
@@ -25,7 +25,7 @@ def extract_archive(path: Path, folder: Path, into: str | None = None) -> None:
         into: A folder below, for an archive that does not bring it along as the first part of every name.
 
     Raises:
-        UnsafeArchiveError: The file is no whole archive, a member has an absolute path, a ``..``, is a link or a
+        UnsafeArchiveError: The file is no whole archive, a member has an absolute path, a `..`, is a link or a
             device, or the disk is too small for what the archive declares.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
 """One's own photos: a folder of images with a metadata file beside them.
 
-``<root>/train/metadata.jsonl`` (or ``.csv``, ``.parquet``), and optionally ``validation`` and ``test`` likewise, name
-each image and its labels. ``labels`` is a list; in CSV it is one string such as ``dog|grass``. Without a column
-``labels`` every other column is one class with 0 or 1 in it. ``<root>/labels.json``, a list of names, fixes the
-classes and their order; else they are those of ``train``: sorted, or in the order of the 0/1 columns.
+`<root>/train/metadata.jsonl` (or `.csv`, `.parquet`), and optionally `validation` and `test` likewise, name
+each image and its labels. `labels` is a list; in CSV it is one string such as `dog|grass`. Without a column
+`labels` every other column is one class with 0 or 1 in it. `<root>/labels.json`, a list of names, fixes the
+classes and their order; else they are those of `train`: sorted, or in the order of the 0/1 columns.
 """
 
 import json
@@ -13,9 +13,9 @@ from pathlib import Path
 
 from datasets import Dataset, DatasetDict
 
-from .files import existing_folder, first_names, pick_split, present_paths
-from .metadata import Metadata, read_metadata
+from .disk_layout import abbreviate, existing_folder, pick_split, present_paths
 from .schema import build_dataset, image_paths, label_lists_from_matrix
+from .table import Metadata, read_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +25,10 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".
 
 
 def load_image_folder(root: str | Path, split: str | None = None, require_images: bool = True) -> Dataset | DatasetDict:
-    """The splits of an image folder, or the one named by ``split``.
+    """The splits of an image folder, or the one named by `split`.
 
     Args:
-        root: The folder that holds ``train/``, optionally ``validation/``, ``test/`` and ``labels.json``.
+        root: The folder that holds `train/`, optionally `validation/`, `test/` and `labels.json`.
         split: train, validation or test.
         require_images: False accepts missing images; their rows hold None as image.
 
@@ -53,7 +53,7 @@ def load_image_folder(root: str | Path, split: str | None = None, require_images
 
 
 def read_class_names(path: Path) -> list[str] | None:
-    """The classes that a ``labels.json`` fixes, or None where there is no such file."""
+    """The classes that a `labels.json` fixes, or None where there is no such file."""
     if not path.is_file():
         return None
     try:
@@ -64,7 +64,7 @@ def read_class_names(path: Path) -> list[str] | None:
         raise ValueError(f'{path}: expected a list of class names such as ["cat", "dog"]')
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"{path} names a class twice: {first_names(twice)}")
+        raise ValueError(f"{path} names a class twice: {abbreviate(twice)}")
     return names
 
 
@@ -73,7 +73,7 @@ def _metadata_file(folder: Path) -> Path:
     if len(found) == 1:
         return found[0]
     if found:
-        raise ValueError(f"{folder} has {first_names([path.name for path in found])}; keep one of them")
+        raise ValueError(f"{folder} has {abbreviate([path.name for path in found])}; keep one of them")
     raise FileNotFoundError(f"{folder} has no metadata; expected one of {', '.join(METADATA_NAMES)}")
 
 
@@ -84,7 +84,7 @@ def _refuse_other_splits(root: Path) -> None:
         if path.name not in FOLDER_SPLITS and any((path / name).is_file() for name in METADATA_NAMES)
     ]
     if others:
-        raise ValueError(f"{root}: {first_names(others)} is none of the splits {', '.join(FOLDER_SPLITS)}; rename it")
+        raise ValueError(f"{root}: {abbreviate(others)} is none of the splits {', '.join(FOLDER_SPLITS)}; rename it")
 
 
 def _to_dataset(table: Metadata, class_names: list[str], split: str, require_images: bool) -> Dataset:
@@ -103,5 +103,5 @@ def _report_unlisted(folder: Path, listed: set[str]) -> None:
         if Path(name).suffix.lower() in IMAGE_SUFFIXES and str(Path(place) / name) not in listed
     ]
     if unlisted:
-        named = first_names(sorted(unlisted))
+        named = abbreviate(sorted(unlisted))
         logger.warning("%s: %s images are not in the metadata and stay out: %s", folder, len(unlisted), named)

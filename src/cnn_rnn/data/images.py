@@ -43,7 +43,7 @@ def decode_image(image: Any, name: str = "", *, least_size: int | None = None) -
     """The picture as 8-bit RGB, upright.
 
     Args:
-        image: A path, encoded bytes, a Pillow image, or an undecoded row of an image column (``bytes`` and ``path``).
+        image: A path, encoded bytes, a Pillow image, or an undecoded row of an image column (`bytes` and `path`).
         name: What an error calls the image; its path where none is given.
         least_size: A JPEG may come out a half, a quarter or an eighth as large, if no side falls below this many
             pixels. All of the file is read, in far less time.
@@ -65,7 +65,7 @@ def decode_image(image: Any, name: str = "", *, least_size: int | None = None) -
 
 
 def decode_pixels(image: Any, name: str = "", *, least_size: int | None = None) -> Tensor:
-    """``decode_image`` as pixels (3, H, W) of 0..255, faster where the image is an ordinary JPEG."""
+    """`decode_image` as pixels (3, H, W) of 0..255, faster where the image is an ordinary JPEG."""
     content, name = _content(image, name)
     encoded = _encoded(content, name)
     if encoded is not None and decode_encoded:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import pyarrow as pa
 from datasets import Dataset, concatenate_datasets
 
-from .files import first_names
+from .disk_layout import abbreviate
 from .schema import label_features, label_names
 
 
 def joined_parts(kind: str, split: str) -> list[tuple[str, str]]:
-    """Source and split of each part that names joined by ``+`` stand for.
+    """Source and split of each part that names joined by `+` stand for.
 
     Several sources and several splits are paired; one of either is taken with each of the other.
 
@@ -42,7 +42,7 @@ def join_datasets(parts: Sequence[tuple[str, Dataset]]) -> Dataset:
     for name, other in others:
         if label_names(other) != names:
             differing = sorted(set(names) ^ set(label_names(other)))
-            detail = f"only one of them has {first_names(differing)}" if differing else "their order differs"
+            detail = f"only one of them has {abbreviate(differing)}" if differing else "their order differs"
             raise ValueError(f"{first} and {name} name different classes, so they cannot be joined: {detail}")
     holder: dict[str, str] = {}
     for name, part in parts:

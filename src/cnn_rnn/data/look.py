@@ -74,7 +74,7 @@ class Look:
         return [self.names[i] for i in order]
 
     def pairs(self, top: int, least: int = 5) -> tuple[list[Pair], list[Pair]]:
-        """The pairs with the strongest positive and negative correlation, among labels on at least ``least`` images."""
+        """The pairs with the strongest positive and negative correlation, among labels on at least `least` images."""
         split = self.splits[self.training]
         total, counts = max(split.images, 1), split.counts.astype(float)
         deviation = np.sqrt(counts * (total - counts))
@@ -95,7 +95,7 @@ class Look:
 
 
 def look_at(data: Mapping[str, Dataset]) -> Look:
-    """What the splits hold; the training split is ``train``, else ``trainval``, else the first."""
+    """What the splits hold; the training split is `train`, else `trainval`, else the first."""
     splits = {}
     for name, rows in data.items():
         present = label_matrix(rows)

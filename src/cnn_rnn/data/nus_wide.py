@@ -1,6 +1,6 @@
 """NUS-WIDE in the official layout: 81 concepts checked by people, or the 1,000 most frequent Flickr tags.
 
-``ImageList/{Train,Test}Imagelist.txt`` are the official splits. Papers differ in them, because photos vanished from
+`ImageList/{Train,Test}Imagelist.txt` are the official splits. Papers differ in them, because photos vanished from
 Flickr and because some drop the images without any label: so each load prints what its split holds.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from datasets import Dataset, DatasetDict
 
-from .files import existing_folder, first_names, leaves_folder, pick_split
+from .disk_layout import abbreviate, existing_folder, leaves_folder, pick_split
 from .nus_wide_labels import read_concepts, read_tags
 from .schema import build_dataset, image_paths, label_lists_from_matrix
 
@@ -35,13 +35,13 @@ def load_nus_wide(
     drop_missing: bool = False,
     drop_unlabelled: bool = False,
 ) -> Dataset | DatasetDict:
-    """The official splits train and test, or the one named by ``split``; their counts are printed to stderr.
+    """The official splits train and test, or the one named by `split`; their counts are printed to stderr.
 
-    Images are found in ``Flickr/`` or ``images/``, in subfolders as the lists name them or flat, under their listed
+    Images are found in `Flickr/` or `images/`, in subfolders as the lists name them or flat, under their listed
     name or under the photo's Flickr id alone.
 
     Args:
-        root: The folder that holds ``Groundtruth/``, ``ImageList/`` and (for tags) ``NUS_WID_Tags/``.
+        root: The folder that holds `Groundtruth/`, `ImageList/` and (for tags) `NUS_WID_Tags/`.
         labels: concepts81 or tags1k.
         require_images: False accepts missing images; their rows hold None as image.
         split: train or test.
@@ -87,14 +87,14 @@ def load_nus_wide(
 
 
 def _read_list(path: Path) -> list[str]:
-    """The images of a split as ``folder/name.jpg``; the official lists use backslashes."""
+    """The images of a split as `folder/name.jpg`; the official lists use backslashes."""
     files = path.read_text(encoding="utf-8").replace("\\", "/").split()
     for number, file in enumerate(files, start=1):
         if not file.endswith(".jpg") or leaves_folder(file):
             raise ValueError(f"{path}, line {number}: {file!r}, expected an image such as actor/0001_2124494179.jpg")
     repeated = [file for file, count in Counter(files).items() if count > 1]
     if repeated:
-        logger.warning("%s lists %s images more than once: %s", path, len(repeated), first_names(repeated))
+        logger.warning("%s lists %s images more than once: %s", path, len(repeated), abbreviate(repeated))
     return files
 
 
@@ -104,7 +104,7 @@ def _flickr_id(file: str) -> str:
 
 
 def _index_photos(root: Path) -> dict[str, str]:
-    """Paths of the photos on disk by ``folder/name.jpg`` and by Flickr id."""
+    """Paths of the photos on disk by `folder/name.jpg` and by Flickr id."""
     photos: dict[str, str] = {}
     base = next((root / name for name in IMAGE_FOLDERS if (root / name).is_dir()), None)
     if base is None:
@@ -119,5 +119,5 @@ def _index_photos(root: Path) -> dict[str, str]:
 
 
 def _count_missing(files: list[str], missing: npt.NDArray[np.bool_]) -> str:
-    named = first_names([files[i] for i in np.flatnonzero(missing)])
+    named = abbreviate([files[i] for i in np.flatnonzero(missing)])
     return f"{missing.sum():,} of {len(files):,} images are missing" + (f": {named}" if named else "")

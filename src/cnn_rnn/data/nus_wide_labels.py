@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .files import existing_folder
+from .disk_layout import existing_folder
 
 Labels = tuple[list[str], npt.NDArray[np.bool_]]  # class names, presence (N, C)
 
@@ -15,7 +15,7 @@ BLOCK = 1 << 22  # bytes read at once: some 2,000 images of 1,000 tags
 
 
 def read_concepts(root: Path, part: str, num_images: int) -> Labels:
-    """The 81 concepts of the part ``Train`` or ``Test``: one file a concept, one line an image."""
+    """The 81 concepts of the part `Train` or `Test`: one file a concept, one line an image."""
     folder = existing_folder(root, "NUS-WIDE concept labels", ("Groundtruth/TrainTestLabels",))
     names = _concept_names(root, folder, part)
     present = np.zeros((num_images, len(names)), dtype=bool)
@@ -28,7 +28,7 @@ def read_concepts(root: Path, part: str, num_images: int) -> Labels:
 
 
 def read_tags(root: Path, part: str, num_images: int) -> Labels:
-    """The 1,000 tags of the part ``Train`` or ``Test``: one line an image, one 0 or 1 a tag."""
+    """The 1,000 tags of the part `Train` or `Test`: one line an image, one 0 or 1 a tag."""
     folder = existing_folder(root, "NUS-WIDE tags", ("NUS_WID_Tags", "Tags"))
     names_file, rows_file = folder / "TagList1k.txt", folder / f"{part}_Tags1k.dat"
     for path in (names_file, rows_file):

@@ -27,14 +27,14 @@ def write_parquet(
     license_name: str = "unknown",
     shard_bytes: int = SHARD_BYTES,
 ) -> Path:
-    """The folder, now with ``data/<split>-<i>-of-<n>.parquet`` and a dataset card; ``datasets.load_dataset`` reads it.
+    """The folder, now with `data/<split>-<i>-of-<n>.parquet` and a dataset card; `datasets.load_dataset` reads it.
 
     Rows are copied one group at a time, so that memory does not grow with the set. A shard appears under its name
     only when its split is complete.
 
     Args:
         data: Rows of the one schema.
-        folder: Where to write; it must not hold ``data/`` yet.
+        folder: Where to write; it must not hold `data/` yet.
         title: The card's title.
         source: Where the images and labels come from, for the card.
         license_name: Their licence as the Hub writes it.

@@ -1,4 +1,4 @@
-"""The one schema that every loader returns: ``image``, ``image_id``, ``labels``, and for VOC ``difficult``.
+"""The one schema that every loader returns: `image`, `image_id`, `labels`, and for VOC `difficult`.
 
 An empty label list is a valid row: a photo on which none of the classes is seen. An image stays a path (or the bytes
 that a file format embeds) until somebody looks at it, so an index of 200,000 photos is a few megabytes.
@@ -15,7 +15,7 @@ from datasets.table import InMemoryTable
 
 
 def label_features(label_names: Sequence[str], difficult: bool = False) -> Features:
-    """The columns of a labelled image set, with ``difficult`` as VOC has it."""
+    """The columns of a labelled image set, with `difficult` as VOC has it."""
     labels = List(ClassLabel(names=list(label_names)))
     columns = {"image": Image(), "image_id": Value("string"), "labels": labels}
     return Features(columns | ({"difficult": labels} if difficult else {}))

@@ -9,7 +9,7 @@ from .schema import label_matrix
 def stratified_split(
     dataset: Dataset, fraction: float = 0.1, seed: int = 0, names: tuple[str, str] = ("train", "validation")
 ) -> DatasetDict:
-    """Two disjoint parts of a data set, the second with about ``fraction`` of the images of every class.
+    """Two disjoint parts of a data set, the second with about `fraction` of the images of every class.
 
     Iterative stratification (Sechidis et al., 2011): the rarest class is dealt out first. Images without any label
     are dealt out as a class of their own. Each part keeps the order of the rows.

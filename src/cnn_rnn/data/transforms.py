@@ -24,14 +24,14 @@ from .schema import label_names
 CROP_DRAWS = 10  # how often a crop is drawn until one fits
 LEFT_OUT = -100.0  # a label that neither counts as present nor as absent
 
-Transform = Callable[[Any], Tensor]  # of a Pillow picture, or of what the transform's own ``decode`` returns
+Transform = Callable[[Any], Tensor]  # of a Pillow picture, or of what the transform's own `decode` returns
 SeedOf = Callable[[str], int]
 Example = dict[str, Any]
 D = TypeVar("D", Dataset, IterableDataset)
 
 
 class EvalTransform:
-    """One picture to pixel values (3, h, w) exactly as ``processor`` makes them."""
+    """One picture to pixel values (3, h, w) exactly as `processor` makes them."""
 
     def __init__(self, processor: Any) -> None:
         self.processor = processor
@@ -46,8 +46,8 @@ class TrainTransform:
     """One picture to randomly cropped, flipped and coloured pixel values (3, h, w).
 
     Args:
-        processor: The model's image processor; its ``crop_size`` (or ``size``), ``resample``, ``image_mean`` and
-            ``image_std`` are used.
+        processor: The model's image processor; its `crop_size` (or `size`), `resample`, `image_mean` and
+            `image_std` are used.
         scale: The share of the picture's area that a crop keeps, drawn from this range. Many labels are small: a
             range that starts low crops them away while they still count as present.
         ratio: Width over height of a crop, drawn from this range.
@@ -55,7 +55,7 @@ class TrainTransform:
         color_jitter: How strongly brightness, contrast and saturation vary, 0 for not at all.
         rand_augment: Magnitude 0..30 of two random operations (RandAugment), 0 for none.
         random_erasing: How often a rectangle is filled with the mean colour, 0..1.
-        as_bytes: Give pixels of 0..255 as bytes, and let ``to_pixel_values`` normalise each whole batch on the device:
+        as_bytes: Give pixels of 0..255 as bytes, and let `to_pixel_values` normalise each whole batch on the device:
             a quarter of the traffic between workers and training.
     """
 
@@ -71,6 +71,7 @@ class TrainTransform:
         random_erasing: float = 0.0,
         as_bytes: bool = False,
     ) -> None:
+        self.processor = processor
         self.size = input_size(processor)
         self.interpolation = pil_torch_interpolation_mapping[processor.resample]
         self.crop_scale, self.crop_ratio = scale, ratio
@@ -94,7 +95,7 @@ class TrainTransform:
         return decode_pixels(image, name, least_size=self.least_size)
 
     def __call__(self, picture: Picture | Tensor) -> Tensor:
-        """Pixel values (3, h, w) of a picture or of its pixels (3, H, W); bytes where ``as_bytes`` says so."""
+        """Pixel values (3, h, w) of a picture or of its pixels (3, H, W); bytes where `as_bytes` says so."""
         pixels: Tensor = picture if isinstance(picture, Tensor) else functional.pil_to_tensor(picture)
         # one call of the generator: beside a photo's decoding many small ones are felt
         (mirror, *_), *draws = torch.rand(1 + CROP_DRAWS, 4).tolist()
@@ -131,9 +132,9 @@ def random_crop(
 ) -> tuple[int, int, int, int]:
     """Top, left, height and width of a random crop.
 
-    The share of the area is drawn evenly from ``scale``, the logarithm of width over height evenly from that of
-    ``ratio``, as torchvision's ``RandomResizedCrop`` does (Szegedy et al., "Going deeper with convolutions", section
-    6). The first of ``draws`` that fits into the picture counts, each of them four chances in 0..1.
+    The share of the area is drawn evenly from `scale`, the logarithm of width over height evenly from that of
+    `ratio`, as torchvision's `RandomResizedCrop` does (Szegedy et al., "Going deeper with convolutions", section
+    6). The first of `draws` that fits into the picture counts, each of them four chances in 0..1.
     """
     narrowest, widest = math.log(ratio[0]), math.log(ratio[1])
     for share, shape, down, right in draws:
@@ -205,7 +206,7 @@ class _ToExamples:
 
 
 def prepare_examples(dataset: D, transform: Transform, seed_of: SeedOf | None = None) -> D:
-    """The dataset with rows ``{pixel_values (3, h, w), labels (C,), image_id}``, decoded when they are read.
+    """The dataset with rows `{pixel_values (3, h, w), labels (C,), image_id}`, decoded when they are read.
 
     Args:
         dataset: Rows of the one schema.
@@ -214,7 +215,7 @@ def prepare_examples(dataset: D, transform: Transform, seed_of: SeedOf | None = 
             on from image to image.
 
     Raises:
-        UnreadableImageError: On reading a row whose image cannot be decoded; see ``drop_unreadable``.
+        UnreadableImageError: On reading a row whose image cannot be decoded; see `drop_unreadable`.
     """
     names = label_names(dataset)
     to_examples = _ToExamples(transform, len(names), seed_of)
@@ -225,7 +226,7 @@ def prepare_examples(dataset: D, transform: Transform, seed_of: SeedOf | None = 
 
 
 def collate(examples: Sequence[Example]) -> dict[str, Any]:
-    """A batch ``{pixel_values (B, 3, h, w), labels (B, C), image_id: list of B}``, laid out in memory as its images."""
+    """A batch `{pixel_values (B, 3, h, w), labels (B, C), image_id: list of B}`, laid out in memory as its images."""
     images = [example["pixel_values"].movedim(0, -1) for example in examples]
     channels_last = images[0].is_contiguous()
     # default_collate writes a worker's batch straight into the memory that it shares with the loop

@@ -8,7 +8,7 @@ from typing import Any
 from datasets import Dataset, Image
 from tqdm.auto import tqdm
 
-from .files import first_names
+from .disk_layout import abbreviate
 from .images import UnreadableImageError, decode_image, image_name
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def drop_unreadable(dataset: Dataset, workers: int = 2) -> tuple[Dataset, dict[s
                     kept.append(index)
             bar.update(len(batch["image_id"]))
     if reasons:
-        named = first_names(list(reasons.values()))
+        named = abbreviate(list(reasons.values()))
         logger.warning("%s of %s images are unreadable and left out: %s", len(reasons), len(rows), named)
     return (dataset.select(kept) if reasons else dataset), reasons
 

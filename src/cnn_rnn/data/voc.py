@@ -1,6 +1,6 @@
 """PASCAL VOC 2007 and 2012 in the official layout.
 
-``ImageSets/Main`` is the truth. ``<split>.txt`` lists the images of a split, ``<class>_<split>.txt`` says for each of
+`ImageSets/Main` is the truth. `<split>.txt` lists the images of a split, `<class>_<split>.txt` says for each of
 them -1 (absent), 0 (seen only as difficult objects) or 1 (present). Where the XML annotations lie beside the lists,
 both must tell the same.
 """
@@ -16,8 +16,8 @@ import numpy.typing as npt
 from datasets import Dataset, DatasetDict
 
 from .archives import ARCHIVES
+from .disk_layout import abbreviate, existing_folder, pick_split, present_paths
 from .extract import extract_archive, unpacking_marker
-from .files import existing_folder, first_names, pick_split, present_paths
 from .schema import build_dataset, image_paths, label_lists_from_matrix
 
 logger = logging.getLogger(__name__)
@@ -35,13 +35,13 @@ ABSENT, DIFFICULT, PRESENT = -1, 0, 1
 def load_voc(
     root: str | Path, year: int | str, require_images: bool = True, split: str | None = None
 ) -> Dataset | DatasetDict:
-    """The official splits of one year whose lists exist, or the one named by ``split``.
+    """The official splits of one year whose lists exist, or the one named by `split`.
 
-    ``labels`` holds the classes that are present (1), ``difficult`` those present only as difficult objects (0),
+    `labels` holds the classes that are present (1), `difficult` those present only as difficult objects (0),
     which the official evaluation leaves out.
 
     Args:
-        root: The folder that holds ``VOCdevkit/``, or ``VOCdevkit/`` itself. Official tar files that lie in it and
+        root: The folder that holds `VOCdevkit/`, or `VOCdevkit/` itself. Official tar files that lie in it and
             are not yet unpacked are unpacked there.
         year: 2007 or 2012.
         require_images: False accepts missing images; their rows hold None as image.
@@ -139,10 +139,10 @@ def _check_against_xml(annotations: Path, split: str, ids: Sequence[str], states
                 if told[index] != row[index]
             ]
     if unchecked:
-        logger.warning("%s: no XML for %s images: %s", split, len(unchecked), first_names(unchecked))
+        logger.warning("%s: no XML for %s images: %s", split, len(unchecked), abbreviate(unchecked))
     if faults:
         raise ValueError(
-            f"{split}: XML and ImageSets/Main disagree ({first_names(faults)}); "
+            f"{split}: XML and ImageSets/Main disagree ({abbreviate(faults)}); "
             "restore the official files, or move Annotations away to trust the lists alone"
         )
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from cnn_rnn.metrics.inputs import Array, check_scores
+from .checked_arrays import Array, check_scores
 
 Method = Literal["area", "11point"]
 
@@ -41,8 +41,8 @@ def average_precision(
         scores: (N, C), any finite numbers; only their order within a class counts.
         targets: (N, C), 1 present, 0 absent, a negative value leaves the entry out.
         mask: (N, C) bool, False leaves the entry out.
-        method: ``"area"``, the area under the steps of the precision-recall curve, as scikit-learn defines it; or
-            ``"11point"``, the mean over recall 0, 0.1, ... 1 of the best precision at that recall or beyond, as VOC
+        method: `"area"`, the area under the steps of the precision-recall curve, as scikit-learn defines it; or
+            `"11point"`, the mean over recall 0, 0.1, ... 1 of the best precision at that recall or beyond, as VOC
             2007's development kit defines it (recalls are compared as exact fractions: 3 of 10 reaches 0.3).
     """
     check_method(method)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_rnn.metrics.inputs import Array
+from .checked_arrays import Array
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""The figures as a metric of the evaluate library: ``evaluate.load("src/cnn_rnn/metrics/evaluate_metric.py")``."""
+"""The figures as a metric of the evaluate library: `evaluate.load("src/cnn_rnn/metrics/evaluate_metric.py")`."""
 
 from typing import Any
 
 import datasets
 import evaluate
 
-from cnn_rnn.metrics.multi_label import MultiLabelMetrics
+from cnn_rnn.metrics.multi_label import MultiLabelMetrics  # absolute: evaluate loads this file by itself
 
 DESCRIPTION = """\
 Multi-label figures: mAP, class and overall precision, recall and F1 by predicted path, by threshold and by top-k,
@@ -32,7 +32,7 @@ CITATION = """\
 
 
 class MultiLabelMetric(evaluate.Metric):
-    """An ``evaluate`` face for :class:`MultiLabelMetrics`."""
+    """An `evaluate` face for `MultiLabelMetrics`."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

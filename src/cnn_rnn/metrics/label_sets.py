@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnn_rnn.metrics.inputs import Array, count_by_column, count_by_row, row_blocks
+from .checked_arrays import Array, count_by_column, count_by_row, row_blocks
 
 Figures = dict[str, Any]
 
@@ -108,7 +108,7 @@ def class_figures(counts: SetCounts) -> dict[str, NDArray[np.float64]]:
 def set_figures(counts: SetCounts, min_positives: int = 1) -> Figures:
     """The figures of predicted sets, as fractions; None where nothing counts.
 
-    Class means are over the classes with at least ``min_positives`` positives; overall figures over every entry that
+    Class means are over the classes with at least `min_positives` positives; overall figures over every entry that
     counts, so a false alarm for a class without positives lowers OP. Image means are over the images with at least
     one label that counts. 0/0 is 0, as in scikit-learn: a class never predicted has precision 0, an image without
     labels and without predictions has F1 0 (and is an exact match).

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from cnn_rnn.metrics.average_precision import Method, check_method, class_average_precision, sorted_classes
-from cnn_rnn.metrics.calibration_error import Reliability, class_reliability
-from cnn_rnn.metrics.inputs import Array, check_paths, check_scores
-from cnn_rnn.metrics.label_sets import (
+from .average_precision import Method, check_method, class_average_precision, sorted_classes
+from .calibration_error import Reliability, class_reliability
+from .checked_arrays import Array, check_paths, check_scores
+from .label_sets import (
     Figures,
     SetCounts,
     TruthCounts,
@@ -24,8 +24,8 @@ from cnn_rnn.metrics.label_sets import (
     pick_top_k,
     set_figures,
 )
-from cnn_rnn.metrics.processes import gather_numbers, gather_rows, several_processes
-from cnn_rnn.metrics.rankings import rank_images
+from .processes import gather_numbers, gather_rows, several_processes
+from .rankings import rank_images
 
 
 class Rows(NamedTuple):
@@ -44,9 +44,9 @@ class MultiLabelMetrics:
 
     Args:
         labels: names in the order of the columns; the column numbers where None.
-        top_k: labels predicted for each image in the ``top_k`` figures.
+        top_k: labels predicted for each image in the `top_k` figures.
         thresholds: one for all labels or one a label (C,); a score at or above it predicts the label.
-        average_precision_method: ``"area"`` or ``"11point"``, see :func:`average_precision`.
+        average_precision_method: `"area"` or `"11point"`, see :func:`average_precision`.
         map_k: the depth of the image-wise MAP@k.
         calibration_bins: the bins of the expected calibration error.
         min_positives: a class with fewer positives takes no part in means over classes (and is named).
@@ -109,7 +109,7 @@ class MultiLabelMetrics:
         """Take in the rows of all processes, in each of them; every process must call it, even one that saw no row.
 
         Without torch.distributed nothing happens. Rows that a sampler repeats to fill the last batch must be gone
-        before: accelerate's ``gather_for_metrics`` drops them.
+        before: accelerate's `gather_for_metrics` drops them.
         """
         if not several_processes():
             return
@@ -160,14 +160,14 @@ class MultiLabelMetrics:
     def compute(self) -> Figures:
         """All figures as fractions 0..1 in a plain dict ready for JSON; None stands where a figure is not defined.
 
-        - ``mAP``, the mean over the classes with at least ``min_positives``, and ``average_precision_method``;
-        - ``path`` (None where no paths came), ``threshold``, ``top_k``: see :func:`set_figures`;
-        - ``ranking``: ``MAP_at_k`` with its ``k``, over the images with labels, ``ranking_loss``, ``coverage_error``;
-        - ``calibration``: ``ECE`` with its ``bins``, None where a score leaves 0..1;
-        - ``per_class`` by label: ``AP``, ``positives``, ``counted`` images; ``precision``, ``recall``, ``F1`` and
-          ``predicted`` images by ``path``, ``threshold`` and ``top_k``;
-        - ``counts``: what went in, what was left out, and the ``classes_without_positives`` and
-          ``classes_left_out_of_means``, which no mean over classes includes.
+        - `mAP`, the mean over the classes with at least `min_positives`, and `average_precision_method`;
+        - `path` (None where no paths came), `threshold`, `top_k`: see :func:`set_figures`;
+        - `ranking`: `MAP_at_k` with its `k`, over the images with labels, `ranking_loss`, `coverage_error`;
+        - `calibration`: `ECE` with its `bins`, None where a score leaves 0..1;
+        - `per_class` by label: `AP`, `positives`, `counted` images; `precision`, `recall`, `F1` and
+          `predicted` images by `path`, `threshold` and `top_k`;
+        - `counts`: what went in, what was left out, and the `classes_without_positives` and
+          `classes_left_out_of_means`, which no mean over classes includes.
         """
         scores, truth, paths = self.rows()
         names = self.labels or [str(label) for label in range(scores.shape[1])]

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from cnn_rnn.metrics.inputs import Array
+from .checked_arrays import Array
 
 
 def several_processes() -> bool:
@@ -21,7 +21,7 @@ def gather_numbers(numbers: list[int]) -> list[list[int]]:
 
 
 def gather_rows(array: Array, rows: list[int]) -> Array:
-    """The rows of all processes by rank; ``rows`` says how many each one holds, and they may differ."""
+    """The rows of all processes by rank; `rows` says how many each one holds, and they may differ."""
     padded = np.zeros((max(rows), *array.shape[1:]), array.dtype)
     padded[: len(array)] = array
     own = torch.from_numpy(padded).to(_device())

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from cnn_rnn.metrics.average_precision import Method
-from cnn_rnn.metrics.label_sets import Figures
+from .average_precision import Method
+from .label_sets import Figures
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Column:
 class Reported:
     """A row that others published: figures by the heading of their column, fractions or counts.
 
-    ``unverified`` names the headings whose figures were not checked against the publication; none of the figures is
+    `unverified` names the headings whose figures were not checked against the publication; none of the figures is
     exact enough to test against.
     """
 
@@ -47,7 +47,7 @@ class Protocol:
         name: What the command line calls it.
         data: The data set, and its training and test parts with the official numbers of images.
         test_images: The official size of the test part, None where publications differ.
-        top_k: Labels that the ``top_k`` figures predict for each image.
+        top_k: Labels that the `top_k` figures predict for each image.
         average_precision_method: As :func:`average_precision` takes it.
         map_k: The depth of the image-wise MAP@k.
         columns: What the table prints.
@@ -76,7 +76,7 @@ class Protocol:
 
 
 def set_columns(block: str) -> tuple[Column, ...]:
-    """The six columns of a predicted set: by ``path``, ``threshold`` or ``top_k``."""
+    """The six columns of a predicted set: by `path`, `threshold` or `top_k`."""
     return tuple(
         Column(heading, (block, key))
         for heading, key in [

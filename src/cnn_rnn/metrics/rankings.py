@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_rnn.metrics.inputs import Array, count_by_row, row_blocks
+from .checked_arrays import Array, count_by_row, row_blocks
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
-from cnn_rnn.metrics.average_precision import Method, check_method
-from cnn_rnn.metrics.inputs import Array, check_paths, check_scores
-from cnn_rnn.metrics.label_sets import divide, pick_by_threshold, pick_top_k
-from cnn_rnn.metrics.predictions import StoredPredictions
-from cnn_rnn.metrics.rankings import rank_images
+from .average_precision import Method, check_method
+from .checked_arrays import Array, check_paths, check_scores
+from .label_sets import divide, pick_by_threshold, pick_top_k
+from .rankings import rank_images
+from .stored_predictions import StoredPredictions
 
 SET_FIGURES = ("CP", "CR", "CF1", "OP", "OR", "OF1")
 SAMPLES_AT_ONCE = 100  # samples that are measured together
@@ -30,11 +30,11 @@ def bootstrap_intervals(
     level: float = 0.95,
     **settings: Any,
 ) -> dict[str, Any]:
-    """For each headline figure its ``value`` and the ``low`` and ``high`` end of its interval; ready for JSON.
+    """For each headline figure its `value` and the `low` and `high` end of its interval; ready for JSON.
 
     Images are drawn with replacement, as many as there are; the interval holds the middle share of the figure's values.
     A class without positives in a sample takes no part in that sample's class means. Figures are named like
-    ``"mAP"``, ``"path.CF1"``, ``"top_k.OF1"``, ``"ranking.MAP_at_k"``.
+    `"mAP"`, `"path.CF1"`, `"top_k.OF1"`, `"ranking.MAP_at_k"`.
 
     Args:
         scores: (N, C).
@@ -43,7 +43,7 @@ def bootstrap_intervals(
         samples: How many samples are drawn.
         seed: Where the draws start; the same seed gives the same intervals.
         level: The share of samples that the interval holds.
-        settings: ``top_k``, ``thresholds``, ``average_precision_method``, ``map_k``, ``min_positives`` as
+        settings: `top_k`, `thresholds`, `average_precision_method`, `map_k`, `min_positives` as
             :class:`MultiLabelMetrics` takes them.
     """
     checked, truth, sets = _check(scores, targets, paths)
@@ -68,11 +68,11 @@ def compare_paired(
     level: float = 0.95,
     **settings: Any,
 ) -> dict[str, Any]:
-    """For each headline figure ``first``, ``second``, their ``difference``, its interval and ``p_value``.
+    """For each headline figure `first`, `second`, their `difference`, its interval and `p_value`.
 
     The difference is second less first. Both are measured on the same samples of images. The p-value is two-sided: how
     often, if neither were better, a bootstrap difference would lie so far on one side of 0; it is never less than
-    ``2 / (samples + 1)``. Where only one of the two walks paths, ``predicted_set`` compares its paths with the other's
+    `2 / (samples + 1)`. Where only one of the two walks paths, `predicted_set` compares its paths with the other's
     sets by threshold.
 
     Args:

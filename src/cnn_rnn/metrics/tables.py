@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnn_rnn.metrics.label_sets import Figures
-from cnn_rnn.metrics.protocols import MAP_AT_K, MEAN_AVERAGE_PRECISION, Column, Protocol, set_columns
+from .label_sets import Figures
+from .protocols import MAP_AT_K, MEAN_AVERAGE_PRECISION, Column, Protocol, set_columns
 
 UNVERIFIED_MARK = "*"
 UNVERIFIED_NOTE = f"{UNVERIFIED_MARK} as reported, not verified against the publication"
@@ -212,8 +212,8 @@ def class_table(figures: Figures, block: str = "path", names: Sequence[str] | No
     """A table with a line for every class: AP, positives, and precision, recall and F1 of one way of choosing the set.
 
     Args:
-        figures: What ``compute`` gave.
-        block: ``"path"``, ``"threshold"`` or ``"top_k"``.
+        figures: What `compute` gave.
+        block: `"path"`, `"threshold"` or `"top_k"`.
         names: The classes to show, in this order; all where None.
     """
     columns = (
@@ -232,14 +232,14 @@ def class_table(figures: Figures, block: str = "path", names: Sequence[str] | No
 
 
 def interval_table(intervals: Mapping[str, Any]) -> Table:
-    """A table of what ``bootstrap_intervals`` gave."""
+    """A table of what `bootstrap_intervals` gave."""
     columns = tuple(Column(heading, (heading,)) for heading in ("value", "low", "high"))
     title = f"{100 * intervals['level']:g} % intervals over images"
     return Table(title, columns, _resampled_rows(intervals, columns), (_sampling_note(intervals),))
 
 
 def comparison_table(comparison: Mapping[str, Any], first: str = "first", second: str = "second") -> Table:
-    """A table of what ``compare_paired`` gave.
+    """A table of what `compare_paired` gave.
 
     Args:
         comparison: What it gave.

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from cnn_rnn.metrics.average_precision import precision_at_positives, sorted_classes
-from cnn_rnn.metrics.inputs import Array, check_scores
+from .average_precision import precision_at_positives, sorted_classes
+from .checked_arrays import Array, check_scores
 
 Values = ArrayLike | torch.Tensor
 

@@ -3,14 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from traceback import clear_frames
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from safetensors import SafetensorError
-
-from cnn_rnn.data import UnreadableImageError
-from cnn_rnn.hub_errors import HubError
 
 from .run_config import TrainConfig
 
@@ -29,22 +25,6 @@ class OutOfMemoryError(TrainingError):
 
 class CheckpointError(TrainingError):
     """A file of the run could not be written; the checkpoints before it are whole."""
-
-
-@contextmanager
-def loading_errors() -> Iterator[None]:
-    """An error of a loading process in its one line, without the traceback that torch hands on in front of it.
-
-    After any error no loading process is left: they ignore SIGTERM, and a process that exits would wait for them.
-    """
-    try:
-        yield
-    except BaseException as error:
-        clear_frames(error.__traceback__)  # the iterators in them end their processes
-        told = str(error).splitlines()
-        if not isinstance(error, UnreadableImageError | HubError) or len(told) == 1:
-            raise
-        raise type(error)(told[-1].partition(": ")[2]) from error
 
 
 @contextmanager

@@ -21,12 +21,12 @@ from accelerate import Accelerator
 from datasets import Dataset, Image, concatenate_datasets
 from torch.utils.data import Dataset as TorchDataset
 
+from cnn_rnn.data.batches import eval_loader
 from cnn_rnn.data.transforms import multi_hot
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn.prediction.predictions import extract_features
 from cnn_rnn.whole_files import write_json
 
-from .inputs import eval_loader
-from .prediction import extract_features
 from .run_config import TrainConfig
 
 ROWS_A_BATCH = 1024

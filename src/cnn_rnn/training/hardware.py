@@ -73,7 +73,7 @@ def tracker_names(setting: str) -> list[str]:
     return names
 
 
-def equip(model: CnnRnnForImageClassification, config: TrainConfig) -> None:
+def apply_memory_settings(model: CnnRnnForImageClassification, config: TrainConfig) -> None:
     """Give the model the memory layout, checkpointing and compiled backbone that the settings ask for, in place.
 
     Raises:
@@ -102,7 +102,7 @@ def reach_sharded(model: nn.Module, accelerator: Accelerator) -> None:
             register_fsdp_forward_method(model, name)
 
 
-def laid_out(batch: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
+def to_memory_format(batch: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
     """The batch with its images in the memory layout that the settings ask for."""
     if "pixel_values" in batch:
         layout = torch.channels_last if config.channels_last else torch.contiguous_format

@@ -5,7 +5,7 @@ import signal
 from types import FrameType
 from typing import Self
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+from cnn_rnn.data.batches import SIGNALS
 
 
 class Interrupted(Exception):  # noqa: N818 - asked for, not an error

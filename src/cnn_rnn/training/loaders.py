@@ -5,23 +5,23 @@ from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
-from datasets import Dataset, IterableDataset
+from datasets import IterableDataset
 from torch.utils.data import DataLoader, RandomSampler
 
-from cnn_rnn.data import EvalTransform, collate
+from cnn_rnn.data import TrainTransform, collate
+from cnn_rnn.data.batches import StreamLoader, TrainExamples, eval_batches, eval_loader, leave_signals_alone
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
 from .feature_cache import cached_features, collate_features
-from .inputs import TrainExamples, TrainingData, eval_loader, leave_signals_alone, train_transform
 from .run_config import RunConfig
-from .streams import StreamLoader
+from .training_data import TrainingData
 
 
 def build_loaders(
     config: RunConfig,
     data: TrainingData,
     model: CnnRnnForImageClassification,
-    processor: Any,
+    transform: TrainTransform,
     accelerator: Accelerator,
 ) -> tuple[Any, Any]:
     """Batches to train on, shuffled, and those held out in order.
@@ -38,15 +38,17 @@ def build_loaders(
     if not step_size:
         raise ValueError(f"{data.train_images} training images are too few for {parts} parts; use fewer processes")
     if isinstance(data.train, IterableDataset) or isinstance(data.validation, IterableDataset):
-        return stream_loaders(config, data, processor, accelerator, step_size)
+        return stream_loaders(config, data, transform, accelerator, step_size)
     examples: Any
     if train.cache_features:
-        examples, held_out = cached_features(model, processor, (data.train, data.validation), accelerator, train)
+        examples, held_out = cached_features(
+            model, transform.processor, (data.train, data.validation), accelerator, train
+        )
         validation = DataLoader(held_out, train.batch_size, collate_fn=collate_features)
         collation, num_workers = collate_features, 0
     else:
-        examples = TrainExamples(data.train, train_transform(processor, config.data), train.seed)
-        validation = eval_loader(data.validation, processor, train.batch_size, train.num_workers)
+        examples = TrainExamples(data.train, transform, train.seed)
+        validation = eval_loader(data.validation, transform.processor, train.batch_size, train.num_workers)
         collation, num_workers = collate, train.num_workers
     loader = DataLoader(
         examples,
@@ -61,7 +63,11 @@ def build_loaders(
 
 
 def stream_loaders(
-    config: RunConfig, data: TrainingData, processor: Any, accelerator: Accelerator, step_size: int
+    config: RunConfig,
+    data: TrainingData,
+    transform: TrainTransform,
+    accelerator: Accelerator,
+    step_size: int,
 ) -> tuple[StreamLoader, Any]:
     """Batches to train on and held-out ones, both read as they come.
 
@@ -80,24 +86,14 @@ def stream_loaders(
     )
     loader = StreamLoader(
         shuffled,
-        train_transform(processor, config.data),
+        transform,
         step_size // (train.accumulation_steps * accelerator.num_processes),
         train.num_workers,
         accelerator,
         batches=data.train_images // step_size * train.accumulation_steps,
         seed=train.seed,
     )
-    return loader, eval_batches(data.validation, processor, train.batch_size, train.num_workers, accelerator)
-
-
-def eval_batches(
-    rows: Dataset | IterableDataset, processor: Any, batch_size: int, num_workers: int, accelerator: Accelerator
-) -> Any:
-    """Batches of all rows, preprocessed as the saved image processor does it, shared out to all processes."""
-    if isinstance(rows, IterableDataset):
-        own_size = max(1, batch_size // accelerator.num_processes)
-        return StreamLoader(rows, EvalTransform(processor), own_size, num_workers, accelerator)
-    return accelerator.prepare(eval_loader(rows, processor, batch_size, num_workers))
+    return loader, eval_batches(data.validation, transform.processor, train.batch_size, train.num_workers, accelerator)
 
 
 def epoch_batches(accelerator: Accelerator, loader: Any, epoch: int, done: int) -> Any:

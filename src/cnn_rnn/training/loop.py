@@ -1,6 +1,9 @@
 """Training, from settings to a folder that `from_pretrained` takes."""
 
 import logging
+import math
+from collections.abc import Iterable
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +13,30 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from cnn_rnn.hub import push_checkpoint
+from cnn_rnn.data.batches import SIGNALS, loading_errors
+from cnn_rnn.data.data_config import train_transform
 from cnn_rnn.hub_errors import HubError
 from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.losses import relevance_loss
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn.prediction import Predictions, measure, predict
+from cnn_rnn.publishing.push import push_checkpoint
 from cnn_rnn.whole_files import write_json
 
 from .checkpoints import checkpoint_name, latest_checkpoint, remove_leftovers, save_checkpoint
-from .evaluation import fit_on_held_out, measure
-from .faults import NonFiniteLossError, disk_advice, loading_errors, memory_advice
-from .hardware import build_accelerator, equip, laid_out, reach_sharded
-from .inputs import load_training_data, position_seed, train_transform
-from .interruption import SIGNALS, Interrupted, SignalWatch
+from .faults import NonFiniteLossError, disk_advice, memory_advice
+from .hardware import apply_memory_settings, build_accelerator, reach_sharded, to_memory_format
+from .held_out import fit_on_held_out
+from .interruption import Interrupted, SignalWatch
 from .loaders import build_loaders, epoch_batches
 from .model_files import build_model, save_model, save_weights
 from .objective import Objective
 from .optimization import build_average, build_optimizer, build_schedule
-from .prediction import Predictions, predict
 from .progress import Progress
 from .records import draw_curves, write_environment, write_history
 from .resuming import check_settings, flat_settings
 from .run_config import RunConfig
+from .training_data import load_training_data, position_seed
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +71,12 @@ class Trainer:
         self.objective = Objective(train, model)
         optimizer = build_optimizer(model, train)
         self.average = build_average(model.to(self.accelerator.device), train)
-        equip(model, train)
+        apply_memory_settings(model, train)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         reach_sharded(self.model, self.accelerator)
         with memory_advice(train), loading_errors():
             self.train_loader, self.validation_loader = build_loaders(
-                config, self.data, self.plain_model, self.processor, self.accelerator
+                config, self.data, self.plain_model, self.transform, self.accelerator
             )
         self.epoch_steps = len(self.train_loader) // train.accumulation_steps
         self.schedule = build_schedule(optimizer, train, train.epochs * self.epoch_steps)
@@ -154,7 +159,7 @@ class Trainer:
             self.plain_model.backbone.requires_grad_(progress.epoch >= train.freeze_epochs)
         self.model.train()
         done = progress.batch * train.accumulation_steps
-        batches = epoch_batches(self.accelerator, self.train_loader, progress.epoch, done)
+        batches = iter(epoch_batches(self.accelerator, self.train_loader, progress.epoch, done))
         with tqdm(
             total=self.epoch_steps,
             initial=progress.batch,
@@ -163,14 +168,8 @@ class Trainer:
             disable=not self.accelerator.is_main_process,
             leave=False,
         ) as bar:
-            losses: list[Tensor] = []
-            image_ids: list[str] = []
-            for batch in batches:
-                image_ids += batch.pop("image_id")
-                loss = self._train_batch(self._normalised(laid_out(batch, train)), losses, image_ids)
-                if loss is None:
-                    continue
-                losses, image_ids = [], []
+            for first in batches:  # to the loader's own end, at which Accelerate tidies up
+                loss = self._train_step(chain([first], islice(batches, train.accumulation_steps - 1)))
                 progress.finish_step(loss)
                 rate = self.schedule.get_last_lr()[-1]
                 bar.update()
@@ -180,37 +179,44 @@ class Trainer:
                     self._save()
                 self._leave_if_asked()
 
-    def _normalised(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """The batch with pixel values in place of the bytes that the loader hands out."""
+    def _train_step(self, parts: Iterable[dict[str, Any]]) -> float:
+        """One optimiser step on the parts of its batch; returns their mean loss over all processes."""
+        train, accelerator = self.config.train, self.accelerator
+        losses: list[Tensor] = []
+        image_ids: list[str] = []
+        for part, batch in enumerate(parts):
+            image_ids += batch.pop("image_id")
+            with accelerator.accumulate(self.model):
+                # What dropout does depends on the position in the run alone, so resuming needs no random state.
+                torch.manual_seed(position_seed(train.seed, self.progress.step, part, accelerator.process_index))
+                with accelerator.autocast():
+                    loss = self.objective(self.model, self._inputs(batch))
+                accelerator.backward(loss)
+                losses.append(loss.detach())
+                if accelerator.sync_gradients:
+                    mean_loss = float(accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item())
+                    if not math.isfinite(mean_loss):
+                        self._stop_at(mean_loss, image_ids)
+                    self._update_weights()
+        return mean_loss
+
+    def _inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The batch with pixel values, in the memory layout of the settings, in place of the loader's bytes."""
+        batch = to_memory_format(batch, self.config.train)
         if "pixel_values" in batch:
             batch["pixel_values"] = self.transform.to_pixel_values(batch["pixel_values"])
         return batch
 
-    def _train_batch(self, batch: dict[str, Any], losses: list[Tensor], image_ids: list[str]) -> float | None:
-        """One batch forward and back; the mean loss of an optimiser step over all processes, None within one."""
-        train, accelerator = self.config.train, self.accelerator
-        with accelerator.accumulate(self.model):
-            # What dropout does depends on the position in the run alone, so resuming needs no random state.
-            position = (self.progress.step, len(losses), accelerator.process_index)
-            torch.manual_seed(position_seed(train.seed, *position))
-            with accelerator.autocast():
-                loss = self.objective(self.model, batch)
-            losses.append(loss.detach())
-            accelerator.backward(loss)
-            if not accelerator.sync_gradients:
-                return None
-            mean_loss = float(accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item())
-            if not torch.isfinite(torch.tensor(mean_loss)):
-                self._stop_at(mean_loss, image_ids)
-            if train.clip_grad_norm:
-                accelerator.clip_grad_norm_(self.model.parameters(), train.clip_grad_norm)
-            self.optimizer.step()
-            if not accelerator.optimizer_step_was_skipped:  # fp16 skips a step whose gradients overflow
-                self.schedule.step()
-            self.optimizer.zero_grad()
-            if self.average is not None:
-                self.average.update(self.plain_model, step=self.progress.step + 1)
-        return mean_loss
+    def _update_weights(self) -> None:
+        """Let optimiser, schedule and running average take their step along the gradients."""
+        if self.config.train.clip_grad_norm:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.train.clip_grad_norm)
+        self.optimizer.step()
+        if not self.accelerator.optimizer_step_was_skipped:  # fp16 skips a step whose gradients overflow
+            self.schedule.step()
+        self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update(self.plain_model, step=self.progress.step + 1)
 
     def _stop_at(self, loss: float, image_ids: list[str]) -> None:
         """Write down which images gave a loss that is not finite, and stop."""

@@ -11,8 +11,8 @@ from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.whole_files import whole_file
 
-from .inputs import TrainingData
 from .run_config import RunConfig
+from .training_data import TrainingData
 
 
 def build_model(config: RunConfig, data: TrainingData) -> CnnRnnForImageClassification:

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
+from cnn_rnn.data.transforms import LEFT_OUT
 from cnn_rnn.losses import relevance_loss
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
 from .run_config import TrainConfig
 
-LEFT_OUT = -100.0
 SEEN = 0.1  # the least share of an image in a mixture whose labels the path still walks
 
 

@@ -16,6 +16,8 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
+from cnn_rnn.data.data_config import DataConfig
+from cnn_rnn.shipped_files import shipped_file
 from cnn_rnn.whole_files import write_text
 
 # What a model's config gets from the data, not from the run's file.
@@ -26,45 +28,6 @@ MODEL_KEYS = sorted({entry.name for entry in fields(CnnRnnConfig)} - OF_ALL_MODE
 
 class RunConfigError(ValueError):
     """A run's settings name a key or a value that cannot be; the message says which, and the way out."""
-
-
-@strict
-@dataclass
-class DataConfig:
-    """Where the images come from and how training varies them.
-
-    Attributes:
-        name: Data set, see `cnn_rnn.data.SOURCES`; several with the same classes joined by `+`.
-        root: Its folder, or with `name` hub what it is called there (`org/photos`, `org/photos@v2`); None for the
-            embedded one.
-        train_split: Split to train on; several joined by `+`, one a data set (`trainval+train`) or all of the same one.
-        validation_split: Split for choosing checkpoint, fusion and thresholds; None holds out a part of the training
-            split. It must never be the split that results are reported on.
-        validation_fraction: Share of the training split that is held out where there is no validation split.
-        streaming: Read Parquet shards (`name` hub) as they come, without a local copy; needs a validation split. To
-            resume exactly takes as many processes and `train.num_workers` as before: they share the rows.
-        shuffle_buffer: Images among which the next one of a shuffled stream is drawn, in each worker's memory.
-        skip_unreadable: Leave out images that cannot be decoded, counted and named, in place of stopping.
-        crop_scale: Least share of a training image's area that a random crop keeps; 1 turns cropping off.
-        horizontal_flip: Probability that a training image is mirrored.
-        color_jitter: How much brightness, contrast and saturation vary, 0 for not at all.
-        rand_augment: Magnitude of RandAugment, 0 for none.
-        random_erasing: Probability that a rectangle of a training image is erased.
-    """
-
-    name: str = "image_folder"
-    root: str | None = None
-    train_split: str = "train"
-    validation_split: str | None = None
-    validation_fraction: float = 0.1
-    streaming: bool = False
-    shuffle_buffer: int = 1000
-    skip_unreadable: bool = False
-    crop_scale: float = 0.5
-    horizontal_flip: float = 0.5
-    color_jitter: float = 0.0
-    rand_augment: int = 0
-    random_erasing: float = 0.0
 
 
 @strict
@@ -200,8 +163,12 @@ class RunConfig:
 BLOCKS: dict[str, type] = {"data": DataConfig, "train": TrainConfig, "hub": HubConfig}
 
 
-def load_run_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
+def load_run_config(config: str | Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     """The settings of a YAML file (none for the defaults), with `--block.key value` overrides.
+
+    Args:
+        config: The file, or the bare name of settings that ship with the package, such as `voc2012`.
+        overrides: `--block.key value` or `--block.key=value`, as a command line gives them.
 
     Raises:
         RunConfigError: The file is no YAML, or a block, key or value is not known; the message names the nearest.
@@ -209,7 +176,8 @@ def load_run_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConf
     """
     blocks: dict[str, dict[str, Any]] = {name: {} for name in ("model", *BLOCKS)}
     source = "the command line"
-    if path is not None:
+    if config is not None:
+        path = find_run_config(config)
         source = str(path)
         for name, values in read_yaml(path).items():
             check_key(name, blocks, f"{source}: block")
@@ -230,6 +198,35 @@ def load_run_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConf
     hints = {entry.name: entry.type for entry in fields(CnnRnnConfig)}
     model = {key: coerce(value, hints.get(key)) for key, value in blocks["model"].items()}
     return RunConfig(model=model, **typed)
+
+
+def find_run_config(config: str | Path) -> Path:
+    """The settings' file that a path or the bare name of shipped settings names.
+
+    Raises:
+        FileNotFoundError: There is neither; the message names what ships.
+    """
+    path, shipped = Path(config), shipped_file("hub_configs")
+    if path.is_file():
+        return path
+    if (shipped / f"{config}.yaml").is_file():
+        return shipped / f"{config}.yaml"
+    names = sorted(file.stem for file in shipped.glob("*.yaml"))
+    near = difflib.get_close_matches(path.stem, names, n=1)
+    raise FileNotFoundError(
+        f"no settings {str(config)!r}: no such file, and none of the settings that ship ({', '.join(names)})"
+        + (f"; is {near[0]} meant?" if near else "")
+    )
+
+
+def load_data_config(model: str | Path, overrides: Sequence[str] = ()) -> DataConfig:
+    """Where a model's data are: as in its run's `run_config.yaml`, if `model` is such a folder, with overrides.
+
+    Raises:
+        RunConfigError: A block, key or value is not known; the message names the nearest.
+    """
+    run = Path(model) / "run_config.yaml"
+    return load_run_config(run if run.is_file() else None, overrides).data
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -1,0 +1,39 @@
+"""`cnn-rnn COMMAND ...`: the package's commands by name. A command is loaded when it is called, its libraries later."""
+
+import sys
+from difflib import get_close_matches
+from importlib import import_module
+
+from .console import refuse
+
+COMMANDS = {
+    "train": "train a model on a data set or on your own photos",
+    "validate": "measure a model on a split: figures, tables, intervals, predictions",
+    "predict": "label images, one or a hundred thousand",
+    "report": "one HTML page that shows how a model does",
+    "data": "download, look at and convert data sets",
+    "export-onnx": "write a model as an ONNX graph, beam search included",
+    "push-to-hub": "publish a model, or a data set, with its card",
+}
+USAGE = "usage: cnn-rnn COMMAND ...\n\nMulti-label image classification as a path of labels.\n\ncommands:\n"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command that the first argument names, with the rest; returns what its shell is told."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        listed = "".join(f"  {name:<12} {what}\n" for name, what in COMMANDS.items())
+        print(f"{USAGE}{listed}\n'cnn-rnn COMMAND --help' says what a command takes.")
+        return 0
+    name, *rest = arguments
+    name = name.replace("_", "-")
+    if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(COMMANDS)}"
+        return refuse(ValueError(f"cnn-rnn has no command {name!r}; {hint}"))
+    sys.argv[0] = f"cnn-rnn {name}"  # for the command's own help
+    return int(import_module(f"cnn_rnn.commands.{name.replace('-', '_')}").main(rest))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

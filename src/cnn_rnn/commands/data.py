@@ -1,0 +1,183 @@
+"""Data sets at the command line: get a benchmark, look at any set, turn it into Parquet shards.
+
+cnn-rnn data download voc2007 --root data/voc
+cnn-rnn data look image_folder --root photos --output look
+cnn-rnn data convert coco2017 --root data/coco --output shards
+"""
+
+import argparse
+import json
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .console import BENCHMARK_NAMES, SOURCE_NAMES, refuse
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Download, look at or convert a data set; returns what the shell is told."""
+    options = build_parser().parse_args(arguments)
+
+    from cnn_rnn.data.download import DownloadError
+    from cnn_rnn.data.extract import UnsafeArchiveError
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        options.run(options)
+    except (OSError, ValueError, ImportError, DownloadError, UnsafeArchiveError) as error:
+        return refuse(error)
+    return 0
+
+
+def download(options: argparse.Namespace) -> None:
+    """Get a benchmark and show what is in it."""
+    from cnn_rnn.data.download import download_benchmark
+    from cnn_rnn.data.look import describe, look_at
+
+    checksums = dict(_checksum(text) for text in options.sha256)
+    data = download_benchmark(options.name, options.root, checksums, keep_archives=not options.remove_archives)
+    print(describe(look_at(data), top=10))
+    print(f"\n{options.name} lies in {options.root}; to look at it again:")
+    print(f"cnn-rnn data look {options.name} --root {options.root}")
+
+
+def look(options: argparse.Namespace) -> None:
+    """Print, and where asked for write, what is in a data set."""
+    from cnn_rnn.data.look import describe, look_at, plot
+
+    seen = look_at(_load(options, require_images=False))
+    print(describe(seen, options.top))
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
+        positive, negative = seen.pairs(options.top)
+        summary = {
+            "label_order": seen.label_order(),
+            "splits": {
+                name: {
+                    "images": split.images,
+                    "unlabelled": split.unlabelled,
+                    "labels_an_image": split.labels_an_image,
+                    "counts": dict(zip(seen.names, split.counts.tolist(), strict=True)),
+                    "sizes": split.sizes.tolist(),
+                }
+                for name, split in seen.splits.items()
+            },
+            "company": [asdict(pair) for pair in positive],
+            "avoidance": [asdict(pair) for pair in negative],
+        }
+        (options.output / "look.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
+        plot(seen, options.output / "look.png")
+        print(f"\nwritten: {options.output / 'look.json'}, {options.output / 'look.png'}")
+
+
+def convert(options: argparse.Namespace) -> None:
+    """Write a data set as Parquet shards, and publish them where asked to."""
+    from datasets import DatasetDict
+
+    from cnn_rnn.data import drop_unreadable, stratified_split, write_parquet
+    from cnn_rnn.data.look import describe, look_at
+
+    data = _load(options, require_images=True)
+    if options.validation:
+        if "train" not in data or "validation" in data:
+            raise ValueError(f"--validation splits train; the set has {', '.join(data)}")
+        data = DatasetDict({**data, **stratified_split(data["train"], options.validation, options.seed)})
+    if options.skip_unreadable:
+        data = DatasetDict({split: drop_unreadable(rows)[0] for split, rows in data.items()})
+    folder = write_parquet(
+        data, options.output, title=options.title or options.source, source=options.source, license_name=options.license
+    )
+    print(describe(look_at(data), top=10))
+    print(f"\nwritten: {folder}; load it with datasets.load_dataset({str(folder)!r}), streaming=True for a stream")
+    if options.push:
+        _push(folder, options.push, private=not options.public)
+
+
+def _push(folder: Path, repo: str, *, private: bool) -> None:
+    """Publish a folder of shards."""
+    from cnn_rnn.hub_errors import HubError
+    from cnn_rnn.publishing.push import dataset_files, push
+
+    message = f"Publish {repo.rpartition('/')[2]}"
+    try:
+        commit = push(dataset_files(folder), repo, message=message, repo_type="dataset", private=private)
+    except HubError as error:
+        command = f"cnn-rnn push-to-hub {folder} --repo {repo} --dataset{' --private' if private else ''}"
+        raise HubError(f"{error}. {folder} is whole, '{command}' sends it") from error
+    print(f"published: {commit.commit_url}")
+
+
+def _load(options: argparse.Namespace, *, require_images: bool) -> "DatasetDict":
+    """The splits that the options name."""
+    from datasets import Dataset, DatasetDict
+
+    from cnn_rnn.data import load_source
+
+    accepts: dict[str, Any] = {"require_images": require_images} if options.source not in {"hub", "digits"} else {}
+    data = load_source(options.source, options.root, **accepts)
+    if isinstance(data, Dataset):
+        data = DatasetDict({str(data.split or "train"): data})
+    if getattr(options, "splits", None):
+        missing = [name for name in options.splits if name not in data]
+        if missing:
+            raise ValueError(f"no split {', '.join(missing)}; the set has {', '.join(data)}")
+        data = DatasetDict({name: data[name] for name in options.splits})
+    return data
+
+
+def _checksum(text: str) -> tuple[str, str]:
+    """Archive and checksum of `ARCHIVE=HEX`."""
+    name, mark, digest = text.partition("=")
+    if not mark or len(digest) != 64:
+        raise ValueError(f"--sha256 {text!r}: expected ARCHIVE=HEX with 64 digits")
+    return name, digest
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of this command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    get = commands.add_parser("download", help="get a benchmark's official archives, verify, unpack and load them")
+    get.add_argument("name", metavar="NAME", help=f"one of {BENCHMARK_NAMES}")
+    get.add_argument("--root", type=Path, required=True, help="where to")
+    get.add_argument("--sha256", action="append", default=[], metavar="ARCHIVE=HEX", help="a checksum to believe")
+    get.add_argument("--remove_archives", action="store_true", help="remove each archive once it is unpacked")
+    get.set_defaults(run=download)
+
+    show = commands.add_parser("look", help="print and plot label frequency, labels an image, company, label order")
+    _add_source(show)
+    show.add_argument("--output", type=Path, help="a folder for look.json and look.png")
+    show.add_argument("--top", type=int, default=15, help="how many labels and pairs to show")
+    show.set_defaults(run=look)
+
+    turn = commands.add_parser("convert", help="write Parquet shards with the images inside, and a dataset card")
+    _add_source(turn)
+    turn.add_argument("--output", type=Path, required=True, help="a new folder")
+    turn.add_argument("--title", help="the card's title")
+    turn.add_argument("--license", default="unknown", help="the images' licence as the Hub writes it")
+    turn.add_argument("--validation", type=float, metavar="SHARE", help="split this share off train, stratified")
+    turn.add_argument("--seed", type=int, default=0, help="of that split")
+    turn.add_argument("--skip_unreadable", action="store_true", help="leave out images that do not decode, by name")
+    turn.add_argument("--push", metavar="REPO", help="then push the folder to this data set on the Hub")
+    turn.add_argument("--public", action="store_true", help="make a new repository public")
+    turn.set_defaults(run=convert)
+    return parser
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    """The arguments that name a data set."""
+    parser.add_argument("source", metavar="SOURCE", help=f"one of {SOURCE_NAMES}")
+    parser.add_argument("--root", help="its folder, table or Hub name")
+    parser.add_argument("--splits", nargs="+", help="only these splits")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

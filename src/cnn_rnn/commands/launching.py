@@ -1,0 +1,70 @@
+"""Handing a command over to accelerate's own launcher, with launch settings that ship with the package."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from subprocess import CalledProcessError
+
+from cnn_rnn.shipped_files import shipped_file
+
+from .console import refuse
+
+
+def launch(module: str, settings: str, arguments: Sequence[str]) -> int:
+    """Run a command's module under `accelerate launch`; returns what the shell is told.
+
+    Args:
+        module: The command, such as `cnn_rnn.commands.train`.
+        settings: Name of launch settings of `hub_configs/accelerate`, or the path of accelerate's own YAML file.
+        arguments: The command's arguments, `--launch` and options of accelerate's launcher among them.
+    """
+    try:
+        path = find_launch_settings(settings)
+    except FileNotFoundError as error:
+        return refuse(error)
+    from accelerate.commands.launch import launch_command, launch_command_parser
+
+    own, launcher = split_arguments(arguments)
+    parser = launch_command_parser()
+    # Quiet: the command has told in its last line what went wrong, and the launcher's traceback would hide it.
+    options = parser.parse_args(["--config_file", str(path), "--quiet", *launcher, "--module", module, *own])
+    try:
+        launch_command(options)
+    except SystemExit as left:
+        return int(left.code or 0)
+    except CalledProcessError as error:
+        return error.returncode
+    return 0
+
+
+def find_launch_settings(name: str) -> Path:
+    """The file of launch settings that a bare name or a path names.
+
+    Raises:
+        FileNotFoundError: There are no such settings; the message names those that ship.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    shipped = shipped_file("hub_configs/accelerate")
+    if (shipped / f"{name}.yaml").is_file():
+        return shipped / f"{name}.yaml"
+    names = ", ".join(sorted(path.stem for path in shipped.glob("*.yaml")))
+    raise FileNotFoundError(f"--launch {name}: no such launch settings; give {names}, or the path of a YAML file")
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The command's own arguments and those of the launcher, `--launch` itself left out.
+
+    The command's are `--config`, `--resume` and settings `--block.key`; whatever else begins with `--` is the
+    launcher's.
+    """
+    own: list[str] = []
+    launcher: list[str] = []
+    target = own
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if name == "--launch":
+            target = []
+        elif name.startswith("--"):
+            target = own if name in {"--config", "--resume"} or "." in name else launcher
+        target.append(argument)
+    return own, launcher

@@ -1,0 +1,92 @@
+"""Show how a model does in one HTML file: cnn-rnn report MODEL --data.root FOLDER --data.split val --output F."""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from .console import PROTOCOL_NAMES, refuse
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Predict a split, or read its predictions, and write the report."""
+    known, overrides = build_parser().parse_known_args(arguments)
+
+    import numpy as np
+    from tqdm.auto import tqdm
+
+    from cnn_rnn.data import EvalTransform, prepare_examples
+    from cnn_rnn.data.data_config import load_validation_data
+    from cnn_rnn.metrics.protocols import get_protocol
+    from cnn_rnn.metrics.stored_predictions import read_predictions
+    from cnn_rnn.metrics.tables import figures_table, protocol_table
+    from cnn_rnn.prediction import SavedModel, predict_dataset, stored_predictions
+    from cnn_rnn.report.page import write_report
+    from cnn_rnn.report.saliency import walk_example
+    from cnn_rnn.training.run_config import load_data_config
+
+    try:
+        protocol = get_protocol(known.protocol) if known.protocol else None
+        data = load_data_config(known.model, overrides)
+        data = replace(data, streaming=False)  # a report looks images up
+        saved = SavedModel.load(known.model)
+        dataset, _ = load_validation_data(data, known.split)
+        saved.check_labels(dataset)
+        stored = read_predictions(known.predictions) if known.predictions else None
+        config = saved.model.config
+    except (ValueError, OSError) as error:
+        return refuse(error)
+    if stored is not None and stored.label_names != list(config.label_names):
+        return refuse(ValueError(f"{known.predictions}: its labels are not those of {known.model}"))
+    if stored is None:
+        predictions = predict_dataset(saved, dataset, known.batch_size, known.num_workers)
+        stored = stored_predictions(predictions, config.label_names, model=saved.name)
+    thresholds = 0.5 if config.thresholds is None else config.thresholds
+    figures = stored.measure(thresholds=thresholds, **(protocol.settings if protocol else {}))
+    rows = {"this model": figures}
+    table = protocol_table(protocol, rows) if protocol else figures_table(rows)
+    has_paths = saved.model.path_decoder is not None
+    shown, methods = [], set()
+    if has_paths:
+        chosen = np.unique(np.linspace(0, len(dataset) - 1, min(known.examples, len(dataset))).astype(int))
+        examples = prepare_examples(dataset.select(chosen), EvalTransform(saved.processor))
+        for row in tqdm(examples, desc="looking at images", unit="image", leave=False):
+            example, method = walk_example(saved.model, saved.processor, row)
+            shown.append(example)
+            methods.add(method)
+    weights = saved.model.path_decoder.label_embedding.weight if has_paths else None
+    write_report(
+        known.output,
+        stored,
+        figures,
+        title=f"{Path(saved.name).name} on {known.split} of {data.name}",
+        tables=[table],
+        label_counts=config.label_counts,
+        embedding=None if weights is None else weights.detach().cpu().numpy()[: config.num_labels],
+        examples=shown,
+        how_looked=" or ".join(sorted(methods - {"no step"})),
+    )
+    print(f"written to {known.output}")
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of this command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        epilog="Where MODEL is a run's folder, the data block of its run_config.yaml gives the defaults of --data.*.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="folder of a run, or name on the Hub")
+    parser.add_argument("--data.split", dest="split", default="test", help="split to show (default: test)")
+    parser.add_argument("--output", type=Path, required=True, help="the HTML file")
+    parser.add_argument("--predictions", type=Path, help="predictions.parquet of that split, to save the predicting")
+    parser.add_argument("--protocol", help=f"whose table to show: {PROTOCOL_NAMES}")
+    parser.add_argument("--examples", type=int, default=24, help="images to show, evenly spread (default: 24)")
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--num_workers", type=int, default=2)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

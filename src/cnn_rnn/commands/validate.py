@@ -1,0 +1,120 @@
+"""Measure a model on a split: cnn-rnn validate MODEL --data.root FOLDER --data.split val --output DIR.
+
+In place of a model it takes the predictions.parquet of an earlier validation, and then needs no model and no images.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .console import PROTOCOL_NAMES, refuse
+
+if TYPE_CHECKING:
+    from cnn_rnn.metrics.stored_predictions import StoredPredictions
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Predict a whole split, print the table, and write figures, tables and predictions."""
+    known, overrides = build_parser().parse_known_args(arguments)
+
+    from cnn_rnn.metrics.protocols import get_protocol
+    from cnn_rnn.metrics.resampling import bootstrap_intervals, compare_paired
+    from cnn_rnn.metrics.stored_predictions import write_predictions
+    from cnn_rnn.metrics.tables import comparison_table, figures_table, interval_table, protocol_table
+    from cnn_rnn.whole_files import write_json
+
+    try:
+        protocol = get_protocol(known.protocol) if known.protocol else None
+        predictions = {
+            name: obtain_predictions(source, known, overrides)
+            for name, source in (("model", known.model), ("baseline", known.baseline))
+            if source
+        }
+    except (ValueError, OSError) as error:
+        return refuse(error)
+    settings: dict[str, Any] = protocol.settings if protocol else {}
+    settings |= {"min_positives": known.min_positives} | ({"top_k": known.top_k} if known.top_k else {})
+    figures: dict[str, dict[str, Any]] = {}
+    for name, stored in predictions.items():
+        figures[name] = stored.measure(thresholds=thresholds_of(stored), **settings)
+        suffix = "" if name == "model" else f"_{name}"
+        write_predictions(known.output / f"predictions{suffix}.parquet", stored)
+        content = figures[name] | stored.info
+        if known.samples:
+            content["intervals"] = bootstrap_intervals(
+                stored.scores,
+                stored.truth,
+                stored.path_sets,
+                samples=known.samples,
+                thresholds=thresholds_of(stored),
+                **settings,
+            )
+        write_json(known.output / f"metrics{suffix}.json", content)
+    table = protocol_table(protocol, figures) if protocol else figures_table(figures, title_of(predictions["model"]))
+    table.write(known.output)
+    print(f"\n{table.text()}")
+    if known.samples and known.baseline:
+        first, second = predictions["baseline"], predictions["model"]
+        thresholds = (thresholds_of(first), thresholds_of(second))
+        compared = compare_paired(first, second, samples=known.samples, thresholds=thresholds, **settings)
+        table = comparison_table(compared, "baseline", "model")
+        table.write(known.output, "comparison")
+        print(f"\n{table.text()}")
+    elif known.samples:
+        print(f"\n{interval_table(content['intervals']).text()}")
+    print(f"\nwritten to {known.output}")
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of this command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        epilog="Where MODEL is a run's folder, the data block of its run_config.yaml gives the defaults of --data.*.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="folder of a run, name on the Hub, or a predictions.parquet")
+    parser.add_argument("--data.split", dest="split", default="test", help="split to measure on (default: test)")
+    parser.add_argument("--output", type=Path, required=True, help="folder for metrics.json and predictions.parquet")
+    parser.add_argument("--baseline", metavar="MODEL", help="second model or predictions, measured on the same images")
+    parser.add_argument("--protocol", help=f"print a benchmark's own table: {PROTOCOL_NAMES}")
+    parser.add_argument("--top_k", type=int, help="labels an image in the top-k figures (default: protocol's, or 3)")
+    parser.add_argument("--min_positives", type=int, default=1, help="positives a class needs to count in class means")
+    parser.add_argument("--samples", type=int, default=1000, help="bootstrap samples for intervals; 0 for none")
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--num_workers", type=int, default=2)
+    return parser
+
+
+def obtain_predictions(source: str, known: argparse.Namespace, overrides: list[str]) -> "StoredPredictions":
+    """Predictions read from a file, or made by a model on the chosen split."""
+    from cnn_rnn.data.data_config import load_validation_data
+    from cnn_rnn.metrics.stored_predictions import read_predictions
+    from cnn_rnn.prediction import SavedModel, predict_dataset, stored_predictions
+    from cnn_rnn.training.run_config import load_data_config
+
+    if source.endswith(".parquet"):
+        return read_predictions(source)
+    config = load_data_config(known.model, overrides)
+    saved = SavedModel.load(source)
+    dataset, dropped = load_validation_data(config, known.split)
+    predicted = predict_dataset(saved, dataset, known.batch_size, known.num_workers)
+    info = {"model": saved.name, "data": config.name, "split": known.split, "unreadable_images": dropped}
+    model_config = saved.model.config
+    return stored_predictions(predicted, model_config.label_names, thresholds=model_config.thresholds, **info)
+
+
+def thresholds_of(stored: "StoredPredictions") -> Any:
+    """The thresholds that were fitted on held-out training data with the model, 0.5 where there are none."""
+    return stored.info.get("thresholds") or 0.5
+
+
+def title_of(stored: "StoredPredictions") -> str:
+    """What was measured on what."""
+    return "{model} on {split} of {data}".format_map({"model": "?", "split": "?", "data": "?"} | stored.info)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Where a run's images come from: the block `data` of its settings, and what it stands for."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from datasets import Dataset, IterableDataset
+from huggingface_hub.dataclasses import strict
+
+from .hub_datasets import load_stream
+from .sources import load_source
+from .transforms import TrainTransform
+from .unreadable import drop_unreadable
+
+
+@strict
+@dataclass
+class DataConfig:
+    """Where the images come from and how training varies them.
+
+    Attributes:
+        name: Data set, see `cnn_rnn.data.SOURCES`; several with the same classes joined by `+`.
+        root: Its folder, or with `name` hub what it is called there (`org/photos`, `org/photos@v2`); None for the
+            embedded one.
+        train_split: Split to train on; several joined by `+`, one a data set (`trainval+train`) or all of the same one.
+        validation_split: Split for choosing checkpoint, fusion and thresholds; None holds out a part of the training
+            split. It must never be the split that results are reported on.
+        validation_fraction: Share of the training split that is held out where there is no validation split.
+        streaming: Read Parquet shards (`name` hub) as they come, without a local copy; needs a validation split. To
+            resume exactly takes as many processes and `train.num_workers` as before: they share the rows.
+        shuffle_buffer: Images among which the next one of a shuffled stream is drawn, in each worker's memory.
+        skip_unreadable: Leave out images that cannot be decoded, counted and named, in place of stopping.
+        crop_scale: Least share of a training image's area that a random crop keeps; 1 turns cropping off.
+        horizontal_flip: Probability that a training image is mirrored.
+        color_jitter: How much brightness, contrast and saturation vary, 0 for not at all.
+        rand_augment: Magnitude of RandAugment, 0 for none.
+        random_erasing: Probability that a rectangle of a training image is erased.
+    """
+
+    name: str = "image_folder"
+    root: str | None = None
+    train_split: str = "train"
+    validation_split: str | None = None
+    validation_fraction: float = 0.1
+    streaming: bool = False
+    shuffle_buffer: int = 1000
+    skip_unreadable: bool = False
+    crop_scale: float = 0.5
+    horizontal_flip: float = 0.5
+    color_jitter: float = 0.0
+    rand_augment: int = 0
+    random_erasing: float = 0.0
+
+
+def load_validation_data(config: DataConfig, split: str) -> tuple[Dataset | IterableDataset, dict[str, str]]:
+    """The rows of a split, and the reason by image id of what was left out as unreadable.
+
+    Raises:
+        ValueError: There is no such split, or a stream from which unreadable images should be left out.
+    """
+    if config.streaming:
+        if config.skip_unreadable:
+            raise ValueError("data.skip_unreadable reads every image beforehand: set data.streaming to false")
+        return load_stream(config.name, config.root, split), {}
+    dataset = load_source(config.name, config.root, split=split)
+    return drop_unreadable(dataset) if config.skip_unreadable else (dataset, {})
+
+
+def train_transform(processor: Any, config: DataConfig) -> TrainTransform:
+    """The augmentation that the settings ask for, handing out bytes."""
+    return TrainTransform(
+        processor,
+        scale=(config.crop_scale, 1.0),
+        horizontal_flip=config.horizontal_flip,
+        color_jitter=config.color_jitter,
+        rand_augment=config.rand_augment,
+        random_erasing=config.random_erasing,
+        as_bytes=True,
+    )

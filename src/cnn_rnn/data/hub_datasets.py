@@ -1,0 +1,187 @@
+"""Data sets of the Hub and prepared Parquet shards, copied or as a stream; what goes wrong is told in one line."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import (
+    Dataset,
+    DatasetBuilder,
+    DatasetDict,
+    DatasetInfo,
+    Features,
+    IterableDataset,
+    IterableDatasetDict,
+    load_dataset_builder,
+)
+from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError, DatasetsError
+from datasets.table import InMemoryTable
+from huggingface_hub import HfApi
+from tqdm.auto import tqdm
+
+from cnn_rnn.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, first_line, reason_of
+
+from .adapt import Columns, to_schema
+from .schema import label_names
+
+WAYS_TO_READ = WAYS_OUT | {
+    403: "the token may not read it: use one that may",
+    404: "there is no such data set or revision, or the token may not see it",
+}
+LOG_IN = "check the name; for a private or gated one log in with `hf auth login`, or set HF_TOKEN"
+SHARDS = "expected Parquet shards, as 'cnn-rnn data convert' writes them"
+CONVERT = "'cnn-rnn data convert hub --root NAME --output FOLDER' brings it into the schema first"
+NO_SCRIPTS = (
+    "code of a data set is never run here: take one of Parquet files; the Hub often has it as revision "
+    "refs/convert/parquet"
+)
+
+
+@contextmanager
+def reading_errors(name: str) -> Iterator[None]:
+    """Turn whatever `datasets` and its clients raise into one sentence.
+
+    Args:
+        name: What the sentence calls the data set.
+
+    Raises:
+        HubError: The data set is not there, not reached, not to be read, or wants to run code.
+    """
+    try:
+        yield
+    except HubError:
+        raise
+    except DatasetNotFoundError as error:
+        raise HubError(f"{name} was not read; {first_line(error).rstrip('.')}: {LOG_IN}") from error
+    except DataFilesNotFoundError as error:
+        raise HubError(f"{name} was not read; {first_line(error)}: {SHARDS}") from error
+    except (HTTP_ERROR, DatasetsError, OSError, pa.ArrowException) as error:
+        raise HubError(f"{name} was not read; {reason_of(error, WAYS_TO_READ)}") from error
+    except RuntimeError as error:
+        if "scripts are no longer supported" not in str(error):
+            raise
+        raise HubError(f"{name} was not read; {first_line(error)}; {NO_SCRIPTS}") from error
+
+
+def open_dataset(name: str, revision: str | None = None, **options: Any) -> DatasetBuilder:
+    """What `datasets` reads a folder, or a data set of the Hub, with.
+
+    Args:
+        name: A local folder; or a name on the Hub: `org/photos`, or `org/photos@v2` for a branch, tag or commit.
+        revision: That branch, tag or commit, where the name does not tell it.
+        options: Further arguments of `datasets.load_dataset_builder`.
+
+    Raises:
+        HubError: It is not there, not reached, not to be read, or wants to run code.
+    """
+    path, _, named = (name, "", "") if Path(name).exists() else name.partition("@")
+    revision = revision or named
+    with reading_errors(name):
+        if not revision:
+            return load_dataset_builder(path, **options)
+        commit = HfApi().dataset_info(path, revision=revision).sha
+        builder = load_dataset_builder(path, revision=commit, **options)
+    if builder.hash != commit:  # where the Hub falls silent, datasets takes whatever its cache holds of the name
+        raise HubError(f"{name} was not read; the Hub did not answer, and the cache holds another revision: try again")
+    return builder
+
+
+def load_hub(
+    name: str,
+    split: str | None = None,
+    *,
+    columns: Columns | None = None,
+    class_names: Sequence[str] | None = None,
+    streaming: bool = False,
+    **options: Any,
+) -> Dataset | DatasetDict | IterableDataset | IterableDatasetDict:
+    """A data set of the Hub, or a prepared folder of Parquet shards, in the one schema.
+
+    Args:
+        name: The data set's name on the Hub, such as `org/photos`, or `org/photos@v2` for a branch, tag or commit
+            of it; or a local folder that `write_parquet` made.
+        split: One of its splits; all of them by default.
+        columns: What it calls its columns.
+        class_names: Its classes in order, where it does not tell them.
+        streaming: Read rows as they come, without a local copy. The rows must have the one schema already.
+        options: Further arguments of `datasets.load_dataset_builder`, such as `revision` or `cache_dir`.
+
+    Raises:
+        HubError: The data set is not there, not reached, not to be read, or wants to run code.
+        ValueError: It has no such split, or rows of another kind.
+    """
+    builder = open_dataset(name, **options)
+    try:
+        with reading_errors(name):
+            if streaming:
+                return _as_stream(builder.as_streaming_dataset(split=split))
+            builder.download_and_prepare()
+            data = builder.as_dataset(split=split)
+        return to_schema(data, columns, class_names)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _as_stream(data: IterableDataset | IterableDatasetDict) -> IterableDataset | IterableDatasetDict:
+    """The data, if its rows have the one schema already."""
+    first = next(iter(data.values())) if isinstance(data, IterableDatasetDict) else data
+    missing = {"image", "image_id", "labels"} - set(first.column_names or ())
+    if missing:
+        raise ValueError(f"it cannot be streamed without {', '.join(sorted(missing))}; {CONVERT}")
+    label_names(first)
+    return data
+
+
+def load_stream(kind: str, root: str | None, split: str) -> IterableDataset:
+    """The rows of a split as a stream, to be shared out by row group.
+
+    Args:
+        kind: The source's name; only "hub" can be streamed.
+        root: A folder that `write_parquet` made, or a data set's name on the Hub.
+        split: One of its splits.
+
+    Raises:
+        ValueError: The source is no stream of the one schema, or has no such split.
+        HubError: The data set is not there or cannot be read.
+    """
+    if kind != "hub" or root is None:
+        raise ValueError(
+            f"data source {kind!r} with root {root!r} cannot be streamed: give data.name hub and a data.root that "
+            "'cnn-rnn data convert' wrote, or a data set's name on the Hub"
+        )
+    if "+" in split:
+        raise ValueError(
+            f"the splits {split!r} cannot be joined in a stream: convert them into one, or leave streaming off"
+        )
+    rows = load_hub(str(root), split=split, streaming=True)
+    assert isinstance(rows, IterableDataset)
+    with reading_errors(str(root)):  # where row groups begin stands in the files
+        return rows.reshard()
+
+
+def stream_labels(root: str, rows: IterableDataset) -> Dataset:
+    """The label lists of all rows of a stream; no image is read.
+
+    Args:
+        root: Where `load_stream` read the rows from.
+        rows: What it returned.
+
+    Raises:
+        ValueError: The data set does not consist of Parquet files.
+        HubError: They cannot be read.
+    """
+    data_files: Any = open_dataset(root).config.data_files or {}
+    files = [str(file) for file in data_files.get(str(rows.split), ())]
+    if not files or not all(file.endswith(".parquet") for file in files):
+        raise ValueError(f"{root}, {rows.split}: a stream needs Parquet shards; 'cnn-rnn data convert' writes them")
+    tables = []
+    for file in tqdm(files, desc=f"labels of {rows.split}", unit="shard", leave=False):
+        with reading_errors(root), fsspec.open(file) as opened:
+            tables.append(pq.read_table(opened, columns=["labels"]))
+    features = Features({"labels": (rows.features or {})["labels"]})
+    table = pa.concat_tables(tables).cast(features.arrow_schema)
+    return Dataset(InMemoryTable(table), info=DatasetInfo(features=features))

@@ -1,0 +1,331 @@
+"""Predictions as a Parquet file: what a model said about every image, so that figures can be had again without it."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from cnn_rnn.whole_files import whole_file
+
+from .checked_arrays import Array, as_array, check_scores
+from .multi_label import MultiLabelMetrics
+
+FORMAT = "cnn_rnn.predictions.1"
+MAX_ENTRIES = (1 << 31) - 1  # values of a column, as many as an Arrow list can address; refused before it is read
+ROW_GROUP = 8192
+
+IDS = pa.list_(pa.int32())
+NUMBERS = pa.list_(pa.float32())
+REQUIRED = {"image_id": pa.string(), "label_scores": NUMBERS, "labels": IDS, "left_out": IDS}
+OPTIONAL = {"relevance_scores": NUMBERS, "paths": pa.list_(IDS), "path_scores": NUMBERS, "step_scores": NUMBERS}
+
+
+@dataclass(frozen=True)
+class StoredPredictions:
+    """What a model said about N images, and the truth.
+
+    Attributes:
+        image_ids: N different ids.
+        label_names: C names.
+        scores: Label scores (N, C), probabilities.
+        truth: (N, C) 1 present, 0 absent, -1 left out: targets as the metrics take them.
+        relevance_scores: Label scores (N, C) of the relevance head alone.
+        paths: Label ids (N, K, T), best path first, padded with C.
+        path_scores: Natural log probabilities (N, K) of the paths.
+        step_scores: Natural log probabilities (N, T + 1) of the steps of the best path and of its end.
+        info: What is worth knowing about them: model, data, split, thresholds ...; ready for JSON.
+    """
+
+    image_ids: list[str]
+    label_names: list[str]
+    scores: NDArray[np.float32]
+    truth: NDArray[np.int8]
+    relevance_scores: NDArray[np.float32] | None = None
+    paths: NDArray[np.int32] | None = None
+    path_scores: NDArray[np.float32] | None = None
+    step_scores: NDArray[np.float32] | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def path_sets(self) -> NDArray[np.bool_] | None:
+        """The labels (N, C) on the best path of each image."""
+        if self.paths is None:
+            return None
+        images, labels = self.scores.shape
+        sets = np.zeros((images, labels + 1), bool)
+        np.put_along_axis(sets, self.paths[:, 0].astype(np.int64), values=True, axis=1)
+        return sets[:, :labels]
+
+    def measure(self, **settings: Any) -> dict[str, Any]:
+        """The figures; the settings are those of :class:`MultiLabelMetrics`."""
+        metrics = MultiLabelMetrics(self.label_names, **settings)
+        metrics.update(self.scores, self.truth, paths=self.path_sets)
+        return metrics.compute()
+
+
+def collect_predictions(
+    image_ids: Sequence[str],
+    label_names: Sequence[str],
+    scores: ArrayLike | torch.Tensor,
+    targets: ArrayLike | torch.Tensor,
+    *,
+    relevance_scores: ArrayLike | torch.Tensor | None = None,
+    paths: ArrayLike | torch.Tensor | None = None,
+    path_scores: ArrayLike | torch.Tensor | None = None,
+    step_scores: ArrayLike | torch.Tensor | None = None,
+    info: dict[str, Any] | None = None,
+) -> StoredPredictions:
+    """Predictions ready to be written, from a model's tensors.
+
+    Args:
+        image_ids: N ids.
+        label_names: C names.
+        scores: (N, C) probabilities.
+        targets: (N, C) 1 present, 0 absent, negative left out.
+        relevance_scores: (N, C) probabilities.
+        paths: END-padded label ids, (N, T) for the best path alone or (N, K, T).
+        path_scores: (N, K) or, for one path, (N,).
+        step_scores: (N, T + 1) of the best path.
+        info: Notes ready for JSON.
+
+    Raises:
+        ValueError: lengths or shapes do not fit together, or a value is out of range.
+    """
+    checked, truth = check_scores(scores, targets)
+    beams = None if paths is None else as_array(paths).astype(np.int32)
+    beams = beams[:, None] if beams is not None and beams.ndim == 2 else beams
+    probabilities = _float32(path_scores)
+    stored = StoredPredictions(
+        image_ids=[str(image_id) for image_id in image_ids],
+        label_names=[str(name) for name in label_names],
+        scores=checked.astype(np.float32),
+        truth=truth,
+        relevance_scores=_float32(relevance_scores),
+        paths=beams,
+        path_scores=probabilities[:, None] if probabilities is not None and probabilities.ndim == 1 else probabilities,
+        step_scores=_float32(step_scores),
+        info=info or {},
+    )
+    _check(stored, "predictions")
+    return stored
+
+
+def write_predictions(file: str | Path, predictions: StoredPredictions) -> None:
+    """Write the predictions, whole or not at all."""
+    _check(predictions, "predictions")
+    images, labels = predictions.scores.shape
+    if images * labels > MAX_ENTRIES:
+        raise ValueError(f"{images} rows of {labels} scores: expected at most {MAX_ENTRIES} scores in one file")
+    columns: dict[str, pa.Array] = {
+        "image_id": pa.array(predictions.image_ids, pa.string()),
+        "label_scores": _equal_lists(predictions.scores),
+        "labels": _lists_of_labels(predictions.truth == 1),
+        "left_out": _lists_of_labels(predictions.truth < 0),
+    }
+    for name in ("relevance_scores", "path_scores", "step_scores"):
+        if (values := getattr(predictions, name)) is not None:
+            columns[name] = _equal_lists(values)
+    if predictions.paths is not None:
+        beams = max(predictions.paths.shape[1], 1)
+        walked = predictions.paths.reshape(images * beams, predictions.paths.shape[2])
+        inner = _trimmed_lists(walked, walked < labels)
+        columns["paths"] = pa.ListArray.from_arrays(np.arange(images + 1, dtype=np.int32) * beams, inner)
+    notes = {"format": FORMAT, "label_names": predictions.label_names, "info": predictions.info}
+    table = pa.table(columns).replace_schema_metadata({"cnn_rnn": json.dumps(notes, allow_nan=False)})
+    with whole_file(Path(file)) as temporary:
+        pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP)
+
+
+def read_predictions(file: str | Path) -> StoredPredictions:
+    """The predictions of a file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a whole, consistent predictions file; the message names the file and what is wrong.
+    """
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"{file}: no such predictions file; cnn-rnn validate writes predictions.parquet")
+    try:
+        parquet = pq.ParquetFile(file)
+        label_names, info = _check_header(parquet)
+        predictions = _parse(parquet.read(), label_names, info)
+        _check(predictions, "the file")
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise ValueError(f"{file}: not a predictions file that can be used: {error}") from error
+    return predictions
+
+
+def _check_header(parquet: pq.ParquetFile) -> tuple[list[str], dict[str, Any]]:
+    """The label names and notes, once the columns, their types and their sizes are as they must be."""
+    schema = parquet.schema_arrow
+    notes = json.loads((schema.metadata or {}).get(b"cnn_rnn", b"{}"))
+    if not isinstance(notes, dict) or notes.get("format") != FORMAT:
+        raise ValueError(f"its metadata do not say {FORMAT!r}")
+    names, info = notes.get("label_names"), notes.get("info")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not isinstance(info, dict):
+        raise ValueError("its metadata hold no list of label names or no notes")
+    for name, expected in {**REQUIRED, **OPTIONAL}.items():
+        found = schema.field(name).type if name in schema.names else None
+        if found is None and name in OPTIONAL:
+            continue
+        if found is None or not found.equals(expected):
+            raise ValueError(f"column {name!r} is {found or 'missing'}: expected {expected}")
+    if unknown := sorted(set(schema.names) - set(REQUIRED) - set(OPTIONAL)):
+        raise ValueError(f"column {unknown[0]!r} is unknown")
+    _check_sizes(parquet.metadata, len(names))
+    return names, info
+
+
+def _check_sizes(metadata: pq.FileMetaData, labels: int) -> None:
+    """Nothing, or a ValueError for a file that would not fit its own label names or the memory."""
+    if metadata.num_rows * labels > MAX_ENTRIES:
+        raise ValueError(f"{metadata.num_rows} rows of {labels} scores: expected at most {MAX_ENTRIES} scores in all")
+    # a column of the file may say more values than its rows can hold: a few bytes that unpack to many gigabytes
+    allowed = {"image_id": 1, "path_scores": 4096, "step_scores": labels + 1, "paths": 4096 * max(labels, 1)}
+    values: Counter[str] = Counter()
+    for group in range(metadata.num_row_groups):
+        for column in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(column)
+            values[chunk.path_in_schema.split(".")[0]] += chunk.num_values
+    for name, count in values.items():
+        most = metadata.num_rows * max(1, allowed.get(name, labels))
+        if count > min(most, MAX_ENTRIES):
+            raise ValueError(f"column {name!r} holds {count} values: expected at most {most} for its rows and labels")
+
+
+def _parse(table: pa.Table, label_names: list[str], info: dict[str, Any]) -> StoredPredictions:
+    """The columns as arrays."""
+    columns = {name: table.column(name).combine_chunks() for name in table.column_names}
+    for name, column in columns.items():
+        if column.null_count:
+            raise ValueError(f"column {name!r} has empty cells")
+    images, labels = table.num_rows, len(label_names)
+    truth = np.zeros((images, labels), np.int8)
+    for name, value in (("labels", 1), ("left_out", -1)):
+        rows, ids = _label_entries(columns[name], name, labels)
+        if (truth[rows, ids] != 0).any() or len(np.unique(rows * labels + ids)) < len(ids):
+            raise ValueError(f"column {name!r} holds a label twice, or one that is both present and left out")
+        truth[rows, ids] = value
+    paths = None
+    if "paths" in columns:
+        beams = _same_length(columns["paths"], "paths")
+        inner = columns["paths"].flatten()
+        rows, ids = _label_entries(inner, "paths", labels)
+        lengths = _lengths(inner)
+        if lengths.max(initial=0) > labels or len(lengths) * lengths.max(initial=0) > MAX_ENTRIES:
+            raise ValueError(f"a path of {lengths.max()} labels: expected at most {labels}, each label once")
+        if images and not beams:
+            raise ValueError("column 'paths' holds no path for an image: expected at least one, which may be empty")
+        longest = int(lengths.max(initial=0))
+        paths = np.full((images * beams, longest), labels, np.int32)
+        paths[rows, np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)] = ids
+        paths = paths.reshape(images, max(beams, 1), longest)
+    rectangles = {
+        name: _rectangle(columns[name], name) if name in columns else None
+        for name in ("label_scores", "relevance_scores", "path_scores", "step_scores")
+    }
+    scores = rectangles.pop("label_scores")
+    assert scores is not None
+    if not images:
+        scores = np.zeros((0, labels), np.float32)
+        rectangles = dict.fromkeys(rectangles)
+    return StoredPredictions(
+        columns["image_id"].to_pylist(), label_names, scores, truth, paths=paths, info=info, **rectangles
+    )
+
+
+def _check(predictions: StoredPredictions, name: str) -> None:
+    """Nothing, or a ValueError where the parts do not fit together."""
+    images, labels = len(predictions.image_ids), len(predictions.label_names)
+    if len(set(predictions.label_names)) != labels:
+        raise ValueError(f"{name}: two labels have the same name")
+    if len(set(predictions.image_ids)) != images:
+        twice = Counter(predictions.image_ids).most_common(1)[0][0]
+        raise ValueError(f"{name}: image {twice!r} occurs twice")
+    paths = predictions.paths
+    beams, steps = (0, 0) if paths is None else paths.shape[1:]
+    expected = {
+        "scores": (images, labels),
+        "truth": (images, labels),
+        "relevance_scores": (images, labels),
+        "path_scores": (images, beams),
+        "step_scores": (images, steps + 1),
+    }
+    for part, shape in expected.items():
+        values = getattr(predictions, part)
+        if values is None:
+            continue
+        fits = values.shape == shape or (part == "step_scores" and values.ndim == 2 and len(values) == images)
+        if not fits:
+            raise ValueError(f"{name}: {part} have shape {values.shape}: expected {shape}")
+        if np.isnan(values).any() or (part == "scores" and not np.isfinite(values).all()):
+            raise ValueError(f"{name}: {part} hold a value that is not a finite number")
+    if paths is not None:
+        if paths.ndim != 3 or len(paths) != images or (images and not beams):
+            raise ValueError(f"{name}: paths have shape {paths.shape}: expected ({images}, K, T)")
+        if ((paths < 0) | (paths > labels)).any() or (
+            np.diff(paths == labels, axis=2) & (paths == labels)[..., :-1]
+        ).any():
+            raise ValueError(f"{name}: a path holds an id outside 0..{labels}, or a label after its end")
+
+
+def _float32(values: ArrayLike | torch.Tensor | None) -> NDArray[np.float32] | None:
+    """The values as float32."""
+    return None if values is None else as_array(values).astype(np.float32)
+
+
+def _equal_lists(values: Array) -> pa.Array:
+    """A rectangle (N, M) as N lists of M."""
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+    return pa.ListArray.from_arrays(offsets, pa.array(values.ravel(), pa.float32()))
+
+
+def _trimmed_lists(values: Array, kept: NDArray[np.bool_]) -> pa.Array:
+    """The kept entries of each row (N, M) as N lists of ids."""
+    offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, pa.array(values[kept], pa.int32()))
+
+
+def _lists_of_labels(flags: NDArray[np.bool_]) -> pa.Array:
+    """The ids of the labels that are set in each row (N, C)."""
+    return _trimmed_lists(np.broadcast_to(np.arange(flags.shape[1], dtype=np.int32), flags.shape), flags)
+
+
+def _lengths(lists: pa.Array) -> NDArray[np.int64]:
+    """The length of every list."""
+    return np.asarray(np.diff(lists.offsets.to_numpy()).astype(np.int64))
+
+
+def _same_length(lists: pa.Array, name: str) -> int:
+    """The length that all lists share."""
+    lengths = np.unique(_lengths(lists))
+    if len(lengths) > 1:
+        raise ValueError(f"column {name!r} has lists of {lengths[0]} and of {lengths[-1]}: expected one length")
+    return int(lengths[0]) if len(lengths) else 0
+
+
+def _rectangle(lists: pa.Array, name: str) -> NDArray[np.float32]:
+    """Lists of one length as a rectangle (N, M)."""
+    values = lists.flatten()
+    if values.null_count:
+        raise ValueError(f"column {name!r} has empty cells")
+    return np.asarray(values.to_numpy().reshape(len(lists), _same_length(lists, name)))
+
+
+def _label_entries(lists: pa.Array, name: str, labels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and label id of every entry of the lists."""
+    values = lists.flatten()
+    if values.null_count or lists.null_count:
+        raise ValueError(f"column {name!r} has empty cells")
+    ids = values.to_numpy().astype(np.int64)
+    if len(ids) and not 0 <= ids.min() <= ids.max() < labels:
+        raise ValueError(f"column {name!r} holds label id {ids.min()} or {ids.max()}: expected 0..{labels - 1}")
+    return np.repeat(np.arange(len(lists)), _lengths(lists)), ids

@@ -1,0 +1,149 @@
+"""What a model says of every image of a data set, gathered from all processes, and its figures."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from cnn_rnn.data.batches import StreamLoader
+from cnn_rnn.label_paths import paths_to_labels
+from cnn_rnn.metrics import MultiLabelMetrics
+from cnn_rnn.metrics.stored_predictions import StoredPredictions, collect_predictions
+from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
+
+
+@dataclass
+class Predictions:
+    """Predictions for N images, on the CPU, in the order of the data set.
+
+    Attributes:
+        image_ids: N ids.
+        targets: Multi-hot labels (N, C), negative where left out.
+        logits: Fused label logits (N, C).
+        relevance_logits: Logits (N, C) of the relevance head; None without one.
+        label_scores: Probability (N, C) that the path holds each label; None without a path decoder.
+        paths: Label ids (N, T) of the best path, END-padded; None without a path decoder.
+        step_scores: Natural log probability (N, T + 1) of each of its steps; None without a path decoder.
+    """
+
+    image_ids: list[str]
+    targets: Tensor
+    logits: Tensor
+    relevance_logits: Tensor | None = None
+    label_scores: Tensor | None = None
+    paths: Tensor | None = None
+    step_scores: Tensor | None = None
+
+    @property
+    def path_labels(self) -> Tensor | None:
+        """Multi-hot labels (N, C) of the best path."""
+        return None if self.paths is None else paths_to_labels(self.paths, self.logits.shape[1])
+
+    @classmethod
+    def concatenate(cls, batches: list[dict[str, Any]]) -> Self:
+        """All batches as one."""
+        names = [entry.name for entry in fields(cls) if entry.name in batches[0]]
+        joined = {name: torch.cat([batch[name] for batch in batches]) for name in names if name != "image_ids"}
+        return cls(image_ids=[image_id for batch in batches for image_id in batch["image_ids"]], **joined)
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    loader: DataLoader | StreamLoader,
+    accelerator: Accelerator,
+    description: str = "predicting",
+    after_batch: Callable[[], None] | None = None,
+) -> Predictions:
+    """Predictions for every image of a prepared loader, the same in every process; `after_batch` is called often.
+
+    Processes have different numbers of a stream's batches: what they predict is gathered at its end, and `after_batch`,
+    for which they would wait, is called only where there is one.
+    """
+    streamed = isinstance(loader, StreamLoader)
+    plain = accelerator.unwrap_model(model)
+    plain.eval()
+    batches = []
+    for batch in tqdm(loader, desc=description, unit="batch", disable=not accelerator.is_main_process, leave=False):
+        features = batch.get("image_features")
+        if features is None:
+            with accelerator.autocast():  # of the backbone alone: rounded scores would tie and lose their order
+                features = plain.encode_images(batch["pixel_values"])
+        tensors = batch_predictions(plain, features.float()) | {"targets": batch["labels"]}
+        ids = batch["image_id"]
+        if not streamed:
+            tensors = accelerator.gather_for_metrics({name: tensor.contiguous() for name, tensor in tensors.items()})
+            ids = accelerator.gather_for_metrics(ids, use_gather_object=True)
+        batches.append({name: tensor.float().cpu() for name, tensor in tensors.items()} | {"image_ids": ids})
+        if after_batch is not None and not (streamed and accelerator.num_processes > 1):
+            after_batch()
+    if streamed:
+        batches = gather_object(batches)
+    for batch in batches:
+        if "paths" in batch:
+            batch["paths"] = batch["paths"].long()
+    return Predictions.concatenate(batches)
+
+
+def batch_predictions(model: CnnRnnForImageClassification, image_features: Tensor) -> dict[str, Any]:
+    """The fields of `Predictions` for one batch, as far as the model has the parts for them."""
+    if not model.config.has_path_decoder:
+        outputs = model(image_features=image_features)
+        return {"logits": outputs.logits, "relevance_logits": outputs.relevance_logits}
+    output = model.generate(image_features=image_features)
+    assert output.paths is not None
+    assert output.step_scores is not None
+    tensors = {
+        "logits": output.logits,
+        "label_scores": output.label_scores,
+        "paths": output.paths[:, 0],
+        "step_scores": output.step_scores[:, 0],
+    }
+    if output.relevance_logits is not None:
+        tensors["relevance_logits"] = output.relevance_logits
+    return tensors
+
+
+@torch.inference_mode()
+def extract_features(
+    model: nn.Module, loader: DataLoader, accelerator: Accelerator, description: str
+) -> Iterator[Tensor]:
+    """Image features of every image of a prepared loader, in order, batch by batch, the same in every process."""
+    plain = accelerator.unwrap_model(model)
+    plain.eval()
+    for batch in tqdm(loader, desc=description, unit="batch", disable=not accelerator.is_main_process):
+        with accelerator.autocast():
+            own = plain.encode_images(batch["pixel_values"])
+        yield accelerator.gather_for_metrics(own.contiguous()).float().cpu()
+
+
+def measure(
+    predictions: Predictions, label_names: Sequence[str], thresholds: Sequence[float] | None = None, top_k: int = 3
+) -> dict[str, Any]:
+    """The figures of `MultiLabelMetrics`; sets by threshold use 0.5 where no thresholds are given."""
+    metrics = MultiLabelMetrics(label_names, top_k=top_k, thresholds=0.5 if thresholds is None else list(thresholds))
+    metrics.update(predictions.logits.sigmoid(), predictions.targets, paths=predictions.path_labels)
+    return metrics.compute()
+
+
+def stored_predictions(predictions: Predictions, label_names: Sequence[str], **info: Any) -> StoredPredictions:
+    """The predictions as they are written to a file, with whatever is worth knowing about them."""
+    relevance = predictions.relevance_logits
+    steps = predictions.step_scores
+    return collect_predictions(
+        predictions.image_ids,
+        label_names,
+        predictions.logits.sigmoid(),
+        predictions.targets,
+        relevance_scores=None if relevance is None else relevance.sigmoid(),
+        paths=predictions.paths,
+        path_scores=None if steps is None else steps.sum(-1),
+        step_scores=steps,
+        info=info,
+    )

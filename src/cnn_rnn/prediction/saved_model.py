@@ -1,0 +1,99 @@
+"""A saved model on one split of a data set."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration
+from datasets import Dataset, IterableDataset
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
+from cnn_rnn.data import label_names
+from cnn_rnn.data.batches import eval_batches, loading_errors
+
+from .predictions import Predictions, predict
+
+
+@dataclass
+class SavedModel:
+    """A model and its preprocessing, from a folder or the Hub.
+
+    Attributes:
+        name: The folder or Hub name it came from.
+        model: A `CnnRnnForImageClassification`.
+        processor: Its image processor.
+    """
+
+    name: str
+    model: Any
+    processor: Any
+
+    @classmethod
+    def load(cls, name: str | Path) -> "SavedModel":
+        """The model of a run's folder or of a Hub name; no code but this package's is run, no pickle is read.
+
+        Raises:
+            OSError: There is no such folder or repository, or a file of it is missing.
+            ValueError: It holds another kind of model.
+        """
+        checked_config(name)
+        model = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+        processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
+        return cls(str(name), model.eval(), processor)
+
+    def check_labels(self, dataset: Dataset | IterableDataset) -> None:
+        """Refuse a data set whose labels are not the model's, in the same order.
+
+        Raises:
+            ValueError: They differ; the message names where.
+        """
+        own, theirs = self.model.config.label_names, label_names(dataset)
+        if own == theirs:
+            return
+        only_own = sorted(set(own) - set(theirs))[:5]
+        only_theirs = sorted(set(theirs) - set(own))[:5]
+        where = (
+            f"only the model knows {only_own}, only the data {only_theirs}"
+            if only_own or only_theirs
+            else "they are the same, but in another order"
+        )
+        raise ValueError(
+            f"{self.name} has {len(own)} labels, the data {len(theirs)}; {where}. "
+            "Validate on the data set that the model was trained for, or train a model for this one"
+        )
+
+
+def predict_dataset(
+    saved: SavedModel, dataset: Dataset | IterableDataset, batch_size: int, num_workers: int
+) -> Predictions:
+    """Predictions for every row, over all processes that Accelerate was launched with.
+
+    Raises:
+        UnreadableImageError: An image cannot be decoded.
+        HubError: A stream broke off.
+    """
+    saved.check_labels(dataset)
+    accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
+    loader = eval_batches(dataset, saved.processor, batch_size, num_workers, accelerator)
+    with loading_errors():
+        return predict(saved.model.to(accelerator.device), loader, accelerator, f"predicting with {saved.name}")
+
+
+def checked_config(name: str | Path) -> CnnRnnConfig:
+    """The config of a folder or a Hub name; nothing else of it is read and no code of it is run.
+
+    Raises:
+        ValueError: It is another kind of model's, or no model can be built from it.
+        OSError: There is none.
+    """
+    fields, _ = CnnRnnConfig.get_config_dict(name)
+    kind = fields.get("model_type")
+    if kind != CnnRnnConfig.model_type:
+        raise ValueError(f"{name}: config.json is of a model {kind!r}, not {CnnRnnConfig.model_type!r}")
+    try:
+        return CnnRnnConfig.from_dict(fields)
+    except StrictDataclassError as error:
+        raise ValueError(f"{name}: config.json: {error.__cause__ or error}") from error

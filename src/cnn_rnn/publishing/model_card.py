@@ -1,0 +1,233 @@
+"""What a published model says of itself: a card filled from the run and from figures measured on a split it never saw.
+
+Every sentence of `model_card.md` that needs a number gets one, or there is no card: a missing figure is an error.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
+from cnn_rnn.data.joining import joined_parts
+from cnn_rnn.shipped_files import shipped_file
+
+SETS = {"path": "by path", "threshold": "by threshold", "top_k": "top {k}"}
+FIGURES = ("CP", "CR", "CF1", "OP", "OR", "OF1")
+LISTED_LABELS = 25  # rows of the card's table of labels
+WEAKEST = 5
+HELD_OUT = "held-out"  # the split on which training chooses epoch, fusion and thresholds
+
+DATA_NOTES = {
+    "digits": "Scenes are put together from handwritten digits by rules: which digits keep company is ours, not the "
+    "world's, and nothing of it carries over to photos.",
+    "voc2007": "The photos were collected from Flickr with queries for twenty classes; `person` is by far the most "
+    "frequent, and Western everyday life is what most of them show.",
+    "voc2012": "The photos were collected from Flickr with queries for twenty classes; `person` is by far the most "
+    "frequent, and Western everyday life is what most of them show.",
+    "coco2014": "The photos were collected from Flickr to show common objects in their context, mostly of Western "
+    "everyday life; `person` is on about half of them.",
+    "coco2017": "The photos were collected from Flickr to show common objects in their context, mostly of Western "
+    "everyday life; `person` is on about half of them.",
+    "nus-wide-81": "Photos and tags come from Flickr; landscapes prevail, and volunteers found the labels from the "
+    "tags, so that many labels are missing.",
+    "nus-wide-1000": "Photos and labels are those of Flickr's users: tags name what their authors cared for, and many "
+    "labels are missing.",
+}
+
+
+class CardError(ValueError):
+    """Something that the card must say is not known; the message names it, and the way out."""
+
+
+class Figures:
+    """The figures of a `metrics.json`, each of which must be there.
+
+    Args:
+        path: The file, as `cnn-rnn validate` wrote it.
+
+    Raises:
+        CardError: It is no such file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.content: Any = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CardError(f"no figures in {path}: {error}; cnn-rnn validate writes such a file") from error
+
+    def __getitem__(self, name: str) -> Any:
+        """The figure of a dotted name, such as `path.CF1`.
+
+        Raises:
+            CardError: It is missing or undefined.
+        """
+        value = self.content
+        for key in name.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value is None:
+            raise CardError(
+                f"{self.path} has no figure {name!r}; measure again with cnn-rnn validate on a split where it is "
+                "defined"
+            )
+        return value
+
+    def percent(self, name: str) -> str:
+        """A fraction of 0..1 as a percentage.
+
+        Raises:
+            CardError: It is missing or no fraction.
+        """
+        value = self[name]
+        if not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise CardError(f"{self.path}: figure {name!r} is {value!r}, expected a fraction in 0..1")
+        return f"{100 * value:.1f}"
+
+    def check(self, config: CnnRnnConfig, run: Mapping[str, Any]) -> None:
+        """Refuse figures of another model, or of images that this one was trained or chosen on.
+
+        Raises:
+            CardError: They are.
+        """
+        data, split = run["data"], self["split"]
+        chosen_on = filter(None, (data["train_split"], data["validation_split"]))
+        seen = {part for used in chosen_on for part in joined_parts(data["name"], used)}
+        if split == HELD_OUT or not seen.isdisjoint(joined_parts(self["data"], split)):
+            raise CardError(
+                f"{self.path} was measured on the split {split!r}, on which this model was trained or chosen; give "
+                "--metrics the metrics.json that cnn-rnn validate writes for a test split"
+            )
+        if list(self["per_class"]) != config.label_names:
+            raise CardError(f"{self.path} has figures of other labels than the model's; give --metrics its own")
+
+
+def make_card(
+    repo: str, config: CnnRnnConfig, figures: Figures, run: Mapping[str, Any], *, data_note: str | None = None
+) -> ModelCard:
+    """The filled card of a model.
+
+    Args:
+        repo: Its name on the Hub.
+        config: Its configuration.
+        figures: Measured on a split that it never saw.
+        run: The settings of its run, the blocks of `run_config.yaml`.
+        data_note: Where the training images come from and how that biases the model; for the benchmarks it is known.
+
+    Raises:
+        CardError: Something that the card must say is not known.
+    """
+    figures.check(config, run)
+    data, licence = run["data"], run["hub"]["license"]
+    parts = joined_parts(data["name"], data["train_split"])
+    unknown = [name for name, _ in parts if name not in DATA_NOTES]
+    if unknown and not data_note:
+        raise CardError(
+            f"nothing is known about the data {unknown[0]!r}: say with --data_note where the photos come from, and "
+            "what is over- and under-represented"
+        )
+    trained_on = " and ".join(f"the split `{split}` of `{name}`" for name, split in parts)
+    split = data["validation_split"]
+    held_out = f"the split `{split}`" if split else f"{100 * data['validation_fraction']:.0f}% held out of that"
+    left_out = figures["counts.classes_left_out_of_means"]
+    unreadable = len(figures["unreadable_images"])
+    return ModelCard.from_template(
+        card_data(repo, figures, [name for name, _ in parts], licence),
+        template_path=str(shipped_file("model_card.md")),
+        name=repo.rpartition("/")[2],
+        repo=repo,
+        backbone=config.backbone,
+        has_path=config.has_path_decoder,
+        training_data=f"Trained on {trained_on}; epoch, fusion and thresholds were chosen on {held_out}.",
+        data_note=data_note or " ".join(dict.fromkeys(DATA_NOTES[name] for name, _ in parts)),
+        label_table=label_table(config),
+        evaluation=f"Measured on the {figures['counts.images']:,} images of the split `{figures['split']}` of "
+        f"`{figures['data']}`, with {figures['counts.positives']:,} labels. Images not readable: {unreadable:,}.",
+        figures_table=figures_table(figures),
+        mean_average_precision=figures.percent("mAP"),
+        classes_left_out=f"Left out of the means for want of positives: {', '.join(left_out)}. " if left_out else "",
+        weakest_labels=weakest_labels(figures),
+        num_labels=config.num_labels,
+        image_size=config.image_size,
+        max_path_length=min(config.max_path_length, config.num_labels),
+        license=licence,
+    )
+
+
+def card_data(repo: str, figures: Figures, data_names: Sequence[str], licence: str) -> ModelCardData:
+    """The card's metadata, with the figures as the Hub lists them."""
+    measured = {"mAP": ("mAP", "mean average precision")} | {
+        f"{name}.{figure}": ("f1", f"{figure} of the set predicted {SETS[name]}")
+        for name in ("path", "threshold")
+        if figures.content.get(name)
+        for figure in ("CF1", "OF1")
+    }
+    results = [
+        EvalResult(
+            task_type="image-classification",
+            task_name="Multi-label image classification",
+            dataset_type=str(figures["data"]),
+            dataset_name=str(figures["data"]),
+            dataset_split=str(figures["split"]),
+            metric_type=kind,
+            metric_name=title,
+            metric_value=round(float(figures[name]), 4),
+        )
+        for name, (kind, title) in measured.items()
+    ]
+    return ModelCardData(
+        license=licence,
+        library_name="transformers",
+        pipeline_tag="image-classification",
+        tags=["multi-label", "cnn-rnn", "beam-search", *dict.fromkeys(data_names)],
+        model_name=repo.rpartition("/")[2],
+        eval_results=results,
+    )
+
+
+def label_table(config: CnnRnnConfig) -> str:
+    """Rows of the labels and how many training images show each, the most frequent first.
+
+    Raises:
+        CardError: The model does not know how often it saw its labels.
+    """
+    if config.label_counts is None:
+        raise CardError("the config has no label_counts: how often each label was seen in training is part of the card")
+    total = max(sum(config.label_counts), 1)
+    ranked = sorted(zip(config.label_counts, config.label_names, strict=True), key=lambda pair: (-pair[0], pair[1]))
+    rows = [f"| {cell(name)} | {count:,} | {100 * count / total:.1f}% |" for count, name in ranked]
+    if len(rows) > LISTED_LABELS:
+        half = LISTED_LABELS // 2
+        rows = [*rows[:half], f"| ... {len(rows) - 2 * half} more ... | | |", *rows[-half:]]
+    return "\n".join(rows)
+
+
+def figures_table(figures: Figures) -> str:
+    """Rows of the figures, one for each way to choose the label set that the model has."""
+    rows = []
+    for name, title in SETS.items():
+        if name == "path" and figures.content.get("path", False) is None:
+            continue  # a model without a path decoder predicts no set by path
+        shown = title.format(k=figures["top_k.k"])
+        rows.append(f"| {shown} | " + " | ".join(figures.percent(f"{name}.{figure}") for figure in FIGURES) + " |")
+    return "\n".join(rows)
+
+
+def weakest_labels(figures: Figures) -> str:
+    """The labels of least average precision, with it and their number of positives."""
+    known = [
+        (values["AP"], name, values["positives"])
+        for name, values in figures["per_class"].items()
+        if values["AP"] is not None
+    ]
+    return ", ".join(
+        f"{cell(name)} {100 * precision:.1f} ({positives} images)"
+        for precision, name, positives in sorted(known)[:WEAKEST]
+    )
+
+
+def cell(name: str) -> str:
+    """A label as text of one table cell, whatever signs it holds."""
+    return " ".join(name.replace("|", "\\|").replace("<", "&lt;").split())

@@ -1,0 +1,220 @@
+"""Publishing: a run's folder, or a folder of Parquet shards, as one commit on the Hub, with its card.
+
+A push is checked and complete before the first byte leaves, and it is one commit: whoever reads the repository sees all
+of it or nothing. Only files that are named here are published; a pickle is none of them.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
+from huggingface_hub.errors import HFValidationError
+from safetensors import SafetensorError, safe_open
+from transformers.dynamic_module_utils import get_relative_import_files
+
+from cnn_rnn.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, reason_of
+from cnn_rnn.prediction.saved_model import checked_config
+
+from .model_card import CardError, Figures, make_card
+
+WEIGHTS = "model.safetensors"
+SETTINGS = (WEIGHTS, "config.json", "preprocessor_config.json")
+CHECKPOINT_BRANCH = "training"
+
+Files = dict[str, Path | bytes]
+"""What is published, by its path in the repository."""
+
+WAYS_TO_WRITE = WAYS_OUT | {403: "the token may not write there: use one with write access, and a name that is yours"}
+
+
+def model_files(
+    folder: Path, repo: str, metrics: Path, *, data_note: str | None = None, license_name: str | None = None
+) -> Files:
+    """Everything that is published of a run: model, code, settings, figures and card.
+
+    Args:
+        folder: The run's folder.
+        repo: Its name on the Hub, such as `org/cnn-rnn-coco`.
+        metrics: Figures that `cnn-rnn validate` measured on a test split.
+        data_note: Where the training images come from and how that biases the model, see `make_card`.
+        license_name: Licence of the weights; that of the run's settings where None.
+
+    Raises:
+        CardError: Something that the card must say is not known.
+        ValueError: The folder is no model of this package.
+        FileNotFoundError: A file is missing.
+    """
+    files = saved_files(folder)
+    run = run_settings(folder / "run_config.yaml")
+    if license_name:
+        run["hub"]["license"] = license_name
+    figures = Figures(metrics)
+    card = make_card(repo, checked_config(folder), figures, run, data_note=data_note)
+    published = {name: value for name, value in figures.content.items() if name != "unreadable_images"}
+    return {
+        **files,
+        "run_config.yaml": yaml.safe_dump(run, sort_keys=False).encode(),
+        "metrics.json": json.dumps(published | {"model": repo}, indent=2).encode(),
+        "README.md": card.content.encode(),
+    }
+
+
+def saved_files(folder: Path) -> Files:
+    """Weights, config, preprocessing and code of a saved model, after a look into each.
+
+    Raises:
+        ValueError: The weights are no safetensors, or the config is another model's.
+        FileNotFoundError: A file is missing.
+    """
+    missing = [name for name in SETTINGS if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder} lacks {', '.join(missing)}; give the folder of a finished run (cnn-rnn train)"
+        )
+    checked_config(folder)
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt") as weights:
+            weights.keys()
+    except SafetensorError as error:
+        raise ValueError(f"{folder / WEIGHTS} is no readable safetensors file: {error}") from error
+    return {name: folder / name for name in (*SETTINGS, *code_files(folder))}
+
+
+def code_files(folder: Path) -> list[str]:
+    """Names of the code files that the config points to, and of those that these import.
+
+    Raises:
+        FileNotFoundError: One of them is missing.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    named = [*config.get("auto_map", {}).values()]
+    named += [pipeline["impl"] for pipeline in config.get("custom_pipelines", {}).values()]
+    entries = {f"{reference.partition('.')[0]}.py" for reference in named}
+    missing = sorted(name for name in entries if not (folder / name).is_file())
+    if missing or not entries:
+        raise FileNotFoundError(
+            f"{folder} lacks the code that its config names ({', '.join(missing) or 'no auto_map'}); save the model "
+            "with its pipeline's save_pretrained"
+        )
+    imported = {Path(file).name for name in entries for file in get_relative_import_files(str(folder / name))}
+    return sorted(entries | imported)
+
+
+def run_settings(path: Path) -> dict[str, Any]:
+    """The settings of a run without the paths of the machine that it ran on.
+
+    Raises:
+        CardError: There are none.
+    """
+    try:
+        run: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        run["data"]["root"] = None
+        run["train"]["output_dir"] = Path(run["train"]["output_dir"]).name
+        weights = run["model"].get("weights")
+        if weights and Path(weights).is_absolute():
+            run["model"]["weights"] = Path(weights).name
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise CardError(f"{path} does not hold the settings of a run ({error!r}); cnn-rnn train writes it") from error
+    return run
+
+
+def dataset_files(folder: Path) -> Files:
+    """The shards and the card of a folder that `cnn_rnn.data.write_parquet` made.
+
+    Raises:
+        FileNotFoundError: It holds no shards or no card.
+    """
+    shards = sorted(folder.glob("data/*.parquet"))
+    if not shards or not (folder / "README.md").is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no data/*.parquet beside a card README.md; cnn-rnn data convert writes both"
+        )
+    return {"README.md": folder / "README.md", **{f"data/{shard.name}": shard for shard in shards}}
+
+
+def push(
+    files: Files,
+    repo: str,
+    *,
+    message: str,
+    repo_type: str = "model",
+    private: bool = False,
+    revision: str | None = None,
+    create_pr: bool = False,
+    api: HfApi | None = None,
+) -> CommitInfo:
+    """The one commit that holds all the files; a repository or branch that is not there yet is made.
+
+    Args:
+        files: What is published.
+        repo: Name on the Hub, such as `org/cnn-rnn-coco`.
+        message: What the commit's message says.
+        repo_type: "model" or "dataset".
+        private: Whether a repository that is made is seen by its owner alone.
+        revision: Branch to commit to; main where None.
+        create_pr: Propose the commit as a pull request in place of making it.
+        api: The client; one of the environment's Hub and token where None.
+
+    Raises:
+        HubError: It did not happen, and no revision was changed; the message says why.
+    """
+    client = api or HfApi()
+    with publishing_errors(repo):
+        client.create_repo(repo, repo_type=repo_type, private=private, exist_ok=True)
+        if revision is not None and not create_pr:
+            client.create_branch(repo, branch=revision, repo_type=repo_type, exist_ok=True)
+        return client.create_commit(
+            repo,
+            [CommitOperationAdd(path, content) for path, content in files.items()],
+            commit_message=message,
+            repo_type=repo_type,
+            revision=revision,
+            create_pr=create_pr,
+        )
+
+
+def push_checkpoint(
+    model: Any, image_processor: Any, repo: str, *, step: int, private: bool = True, api: HfApi | None = None
+) -> CommitInfo:
+    """The commit of a model in the middle of its training, on the branch `training`, which main knows nothing of.
+
+    It has no card, since nothing has been measured yet; whoever knows the branch loads it with `revision="training"`.
+
+    Raises:
+        HubError: It did not happen. Training need not stop for it: the next checkpoint holds all that this one does.
+    """
+    from cnn_rnn.pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        pipeline = MultiLabelImageClassificationPipeline(
+            model=model,
+            image_processor=image_processor,
+            device=model.device,  # a model in training stays where it is
+        )
+        pipeline.save_pretrained(folder)
+        return push(
+            saved_files(folder),
+            repo,
+            message=f"Training, step {step}",
+            private=private,
+            revision=CHECKPOINT_BRANCH,
+            api=api,
+        )
+
+
+@contextmanager
+def publishing_errors(repo: str) -> Iterator[None]:
+    """Turn whatever the client raises into one sentence with a way out."""
+    try:
+        yield
+    except HFValidationError as error:
+        raise HubError(f"{repo!r} is no name of a repository: {error}; expected org/NAME") from error
+    except (HTTP_ERROR, RuntimeError, ValueError, OSError) as error:
+        reason = reason_of(error, WAYS_TO_WRITE)
+        raise HubError(f"{repo} was not published, no revision was changed; {reason}") from error

@@ -1,0 +1,1 @@
+"""One HTML page that shows how a model does and opens offline."""

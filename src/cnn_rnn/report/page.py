@@ -1,0 +1,312 @@
+"""One HTML file that shows how a model does: tables, pictures and images with their paths. It opens offline."""
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cnn_rnn.metrics.checked_arrays import Array
+from cnn_rnn.metrics.label_sets import Figures, pick_by_threshold
+from cnn_rnn.metrics.stored_predictions import StoredPredictions
+from cnn_rnn.metrics.tables import Table, class_table, figures_table
+from cnn_rnn.whole_files import write_text
+
+from .plots import (
+    INSTALL,
+    class_bars_figure,
+    co_occurrence_figure,
+    precision_recall_figure,
+    reliability_figure,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TEMPLATE = Path(__file__).with_name("page.html.jinja")
+THUMBNAIL = 256  # pixels of the longer side
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a path.
+
+    Attributes:
+        label: Its name, None for the end of the path.
+        probability: Its probability, given the steps before.
+        looked_at: Where the network looked (h, w), 0..1, of the image's proportions.
+    """
+
+    label: str | None
+    probability: float
+    looked_at: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image with what is true of it and what the model says.
+
+    Attributes:
+        name: What the image is called.
+        image: The image as the network saw it.
+        truth: The labels that are present.
+        steps: The steps of the best path, its end included where it has one.
+        left_out: Labels that count neither as right nor as wrong.
+    """
+
+    name: str
+    image: Image.Image
+    truth: Sequence[str]
+    steps: Sequence[Step]
+    left_out: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report, as the template takes it."""
+
+    anchor: str
+    title: str
+    text: str
+    picture: str | None = None
+    tables: Sequence[dict[str, Any]] = ()
+    neighbours: Sequence[tuple[str, list[tuple[str, float]]]] = ()
+    cards: Sequence[dict[str, Any]] = field(default=())
+
+
+def write_report(
+    file: str | Path,
+    predictions: StoredPredictions,
+    figures: Figures,
+    *,
+    title: str,
+    tables: Sequence[Table] = (),
+    label_counts: Sequence[int] | None = None,
+    embedding: Array | None = None,
+    examples: Sequence[Example] = (),
+    how_looked: str = "",
+) -> None:
+    """Write the report, whole or not at all.
+
+    Args:
+        file: Where to.
+        predictions: What is shown.
+        figures: Their figures, as `predictions.measure()` gives them.
+        title: Its heading.
+        tables: Tables to put first, such as a protocol's; the figures by path, threshold and top-k where empty.
+        label_counts: (C,) images of each label in the training data; those of these images where None.
+        embedding: (C, E) vectors of the labels, for their neighbours.
+        examples: Images with their paths.
+        how_looked: How what the network looked at was found, such as "Grad-CAM".
+
+    Raises:
+        ImportError: matplotlib or jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError as error:
+        raise ImportError(f"a report needs jinja2: {INSTALL}") from error
+    frequencies = (predictions.truth == 1).sum(axis=0).tolist() if label_counts is None else list(label_counts)
+    counted = "of these images" if label_counts is None else "images in training"
+    sections = [
+        _table_section(tables or [figures_table({"this model": figures})], figures),
+        _curve_section(predictions),
+        _class_section(figures, predictions.label_names, frequencies, counted),
+        _co_occurrence_section(predictions, figures),
+        _reliability_section(predictions),
+        None if embedding is None else _neighbour_section(np.asarray(embedding), predictions.label_names, frequencies),
+        _image_section(examples, how_looked) if examples else None,
+    ]
+    counts = figures["counts"]
+    subtitle = (
+        f"{counts['images']:,} images, {counts['labels']:,} labels, {counts['positives']:,} labels present in all"
+    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    html = template.render(
+        title=title, subtitle=subtitle, sections=[section for section in sections if section is not None]
+    )
+    write_text(Path(file), html)
+
+
+def nearest_labels(embedding: Array, names: Sequence[str], most: int = 5) -> dict[str, list[tuple[str, float]]]:
+    """For every label the labels whose vectors point most nearly the same way, with the cosine, nearest first.
+
+    Args:
+        embedding: (C, E).
+        names: C names.
+        most: How many neighbours.
+    """
+    if len(embedding) != len(names):
+        raise ValueError(f"{len(embedding)} vectors for {len(names)} labels: leave out those of START and END")
+    unit = embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
+    cosines = unit @ unit.T
+    np.fill_diagonal(cosines, -np.inf)
+    nearest = np.argsort(-cosines, axis=1, kind="stable")[:, : min(most, len(names) - 1)]
+    return {
+        name: [(names[other], float(cosines[index, other])) for other in nearest[index]]
+        for index, name in enumerate(names)
+    }
+
+
+def _table_section(tables: Sequence[Table], figures: Figures) -> Section:
+    """The tables, with that of the classes folded away."""
+    block = "path" if figures["path"] is not None else "threshold"
+    shown = [
+        {"title": table.title, "cells": table.cells(), "notes": table.all_notes(), "folded": False} for table in tables
+    ]
+    classes = class_table(figures, block)
+    shown.append({"title": f"every class, sets by {block}", "cells": classes.cells(), "notes": [], "folded": True})
+    ways = "By path: the labels of the most probable walk. By threshold: those whose score reaches their threshold."
+    text = f"{' · '.join(table.title for table in tables)}. {ways} Top k: those with the highest scores."
+    return Section("figures", "Figures", text, tables=shown)
+
+
+def _curve_section(predictions: StoredPredictions) -> Section:
+    """Precision against recall."""
+    return Section(
+        "curves",
+        "Precision and recall",
+        "Each line is a class; the three best and three worst are named. The black line ranks all labels of all "
+        "images together, so it also tells whether scores of different classes can be compared.",
+        _picture(precision_recall_figure(predictions.scores, predictions.truth, predictions.label_names)),
+    )
+
+
+def _class_section(figures: Figures, names: Sequence[str], frequencies: Sequence[int], counted: str) -> Section:
+    """Average precision of each class beside its frequency; `counted` says of which images."""
+    average_precisions = [figures["per_class"][name]["AP"] for name in names]
+    return Section(
+        "classes",
+        "Average precision by class",
+        "The most frequent class stands first; the orange line, on its own scale, says how frequent each is. Where "
+        "bars fall with the line, rare classes lack examples; a low bar under a high line is a hard class.",
+        _picture(class_bars_figure(average_precisions, frequencies, names, counted)),
+    )
+
+
+def _co_occurrence_section(predictions: StoredPredictions, figures: Figures) -> Section | None:
+    """Which labels come together, in truth and in predicted sets."""
+    sets, way = predictions.path_sets, "on the predicted paths"
+    if sets is None:
+        sets, way = (
+            pick_by_threshold(predictions.scores, figures["threshold"]["thresholds"]),
+            "at or above the threshold",
+        )
+    picture = co_occurrence_figure(predictions.truth == 1, sets & (predictions.truth >= 0), predictions.label_names)
+    if picture is None:
+        return None
+    return Section(
+        "together",
+        "Labels that come together",
+        "For the most frequent labels, each on at least 5 images: of the images with the row's label, how many also "
+        f"have the column's. Predicted are the labels {way}. Red on the right: put together too often; blue: too "
+        "rarely.",
+        _picture(picture),
+    )
+
+
+def _reliability_section(predictions: StoredPredictions) -> Section | None:
+    """Probabilities beside shares of present labels."""
+    picture = reliability_figure(predictions.scores, predictions.truth)
+    if picture is None:
+        return None
+    return Section(
+        "reliability",
+        "Can the probabilities be trusted?",
+        "Bars on the dashed line would mean: of the labels given a probability of 70 %, 70 % are present. Bars "
+        "below it mean that the model is too sure, bars above that it is too careful.",
+        _picture(picture),
+    )
+
+
+def _image_section(examples: Sequence[Example], how_looked: str) -> Section:
+    """Images with the steps of their paths."""
+    looked = f" Bright: where the network looked for that step ({how_looked})." if how_looked else ""
+    return Section(
+        "images",
+        "Images and their paths",
+        "The walk from label to label, with the probability of each step given the ones before. Green: "
+        f"present; red: not present; orange: present, but not on the path.{looked}",
+        cards=[_card(example) for example in examples],
+    )
+
+
+def _neighbour_section(embedding: Array, names: Sequence[str], frequencies: Sequence[int], most: int = 30) -> Section:
+    """The neighbours of the most frequent labels."""
+    near = nearest_labels(embedding, names)
+    shown = [names[index] for index in np.argsort(-np.asarray(frequencies), kind="stable")[:most]]
+    which = "" if len(shown) == len(names) else f" The {most} most frequent labels of {len(names)} are shown."
+    return Section(
+        "neighbours",
+        "Neighbours in the label embedding",
+        f"Labels whose learned vectors point the same way: they follow like walks and like image features.{which}",
+        neighbours=[(name, near[name]) for name in shown],
+    )
+
+
+def _card(example: Example) -> dict[str, Any]:
+    """An example as the template takes it."""
+    truth, left_out = set(example.truth), set(example.left_out)
+    verdicts = {True: "hit", False: "miss"}
+    return {
+        "name": example.name,
+        "picture": _image_address(_thumbnail(example.image)),
+        "truth": list(example.truth),
+        "left_out": list(example.left_out),
+        "predicted": {step.label for step in example.steps},
+        "probability": _percent(math.prod(step.probability for step in example.steps)),
+        "steps": [
+            {
+                "label": step.label,
+                "probability": _percent(step.probability),
+                "verdict": "" if step.label in left_out else verdicts[step.label in truth],
+                "picture": None
+                if step.looked_at is None
+                else _image_address(overlay(_thumbnail(example.image), step.looked_at)),
+            }
+            for step in example.steps
+        ],
+    }
+
+
+def overlay(image: Image.Image, looked_at: NDArray[np.float32]) -> Image.Image:
+    """The image, dark and grey where the map (h, w) is 0, in its own colours, warmed, where it is 1."""
+    levels = Image.fromarray((255 * np.clip(looked_at, 0, 1)).astype(np.uint8))
+    weight = np.asarray(levels.resize(image.size, Image.Resampling.BICUBIC), np.float32)[..., None] / 255
+    pixels = np.asarray(image.convert("RGB"), np.float32)
+    grey = pixels.mean(axis=2, keepdims=True) * 0.35 + 20
+    shown = grey + weight * (pixels * 1.1 + np.array([40.0, 15.0, -10.0]) - grey)
+    return Image.fromarray(np.clip(shown, 0, 255).astype(np.uint8))
+
+
+def _thumbnail(image: Image.Image) -> Image.Image:
+    """A small copy."""
+    small = image.convert("RGB")
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    return small
+
+
+def _image_address(image: Image.Image) -> str:
+    """The image as a data address."""
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+def _picture(figure: "Figure") -> str:
+    """The figure as a data address."""
+    out = io.BytesIO()
+    figure.savefig(out, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+def _percent(probability: float) -> str:
+    """A probability to read."""
+    return f"{100 * probability:.0f} %" if probability >= 0.1 else f"{100 * probability:.2g} %"

@@ -1,0 +1,17 @@
+"""Files that a wheel carries inside the package and a checkout keeps at its root."""
+
+from pathlib import Path
+
+PLACES = (Path(__file__).parent, Path(__file__).parents[2])  # of an installed package, of a checkout
+
+
+def shipped_file(name: str) -> Path:
+    """The path of a file or folder that ships with the package, such as `model_card.md` or `hub_configs`.
+
+    Raises:
+        FileNotFoundError: It is in neither place; the installation is broken.
+    """
+    for place in PLACES:
+        if (place / name).exists():
+            return place / name
+    raise FileNotFoundError(f"{name} is missing from this installation of cnn-rnn; install the package again")

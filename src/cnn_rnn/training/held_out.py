@@ -1,0 +1,69 @@
+"""What is fitted on held-out predictions: how much path and relevance head each say, and thresholds."""
+
+import logging
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from cnn_rnn.metrics.thresholds import fit_class_thresholds
+from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification, path_log_odds
+from cnn_rnn.prediction import Predictions
+
+logger = logging.getLogger(__name__)
+
+FEWEST_POSITIVES = 50  # held-out images a label needs for a threshold of its own; with fewer it would be noise
+
+
+def fit_on_held_out(model: CnnRnnForImageClassification, predictions: Predictions) -> Predictions:
+    """Fit fusion weights and thresholds to held-out predictions, put them into the model's config, and apply them.
+
+    Held-out images that show no label at all leave both as they are; a warning says so.
+    """
+    if not (predictions.targets > 0).any():
+        logger.warning("no label is present on the held-out images: fusion and thresholds stay as they are")
+        return predictions
+    config = model.config
+    label_scores = None if config.fusion == "relevance" else predictions.label_scores
+    relevance_logits = None if config.fusion == "path" else predictions.relevance_logits
+    config.fusion_weights = list(fit_fusion(label_scores, relevance_logits, predictions.targets))
+    predictions = replace(predictions, logits=model.fuse(label_scores, relevance_logits))
+    probabilities = predictions.logits.sigmoid()
+    thresholds = fit_class_thresholds(probabilities, predictions.targets, min_positives=FEWEST_POSITIVES)
+    config.thresholds = thresholds.tolist()
+    return predictions
+
+
+def fit_fusion(
+    label_scores: Tensor | None, relevance_logits: Tensor | None, targets: Tensor
+) -> tuple[float, float, float]:
+    """Weight of the path's log odds, weight of the relevance logits and bias that make held-out labels most likely.
+
+    A logistic regression over all (image, label) pairs, so the fused logits are calibrated as well as mixed; with one
+    part alone it is Platt's scaling. What is absent gets the weight 0.
+
+    Args:
+        label_scores: Probability (N, C) that the path holds each label, or None.
+        relevance_logits: Logits (N, C) of each label by itself, or None.
+        targets: Multi-hot labels (N, C), negative where left out.
+    """
+    counts = targets >= 0
+    wanted = targets[counts].double()
+    parts = [None if label_scores is None else path_log_odds(label_scores), relevance_logits]
+    absent = torch.zeros_like(wanted)
+    inputs = torch.stack([absent if part is None else part[counts].double() for part in parts])
+    weights = torch.tensor([float(part is not None) for part in parts] + [0.0], dtype=torch.double, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weights], max_iter=100, tolerance_grad=1e-9, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        logits = weights[:2] @ inputs + weights[2]
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    path, relevance, bias = weights.tolist()
+    return path, relevance, bias

@@ -1,0 +1,77 @@
+"""The data command, as a user runs it."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+from datasets import load_dataset
+from PIL import Image
+from tests.commands_by_name import main_of
+
+from cnn_rnn.data.digits import DEFAULT_COUNTS
+
+main = main_of("data")
+
+
+@pytest.fixture(autouse=True)
+def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    for split in ("train", "validation", "test"):
+        monkeypatch.setitem(DEFAULT_COUNTS, split, 5)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """An image folder with forty photos, one of them broken."""
+    folder = tmp_path / "photos" / "train"
+    folder.mkdir(parents=True)
+    lines = []
+    for i in range(40):
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(folder / f"{i}.png")
+        lines.append(json.dumps({"file_name": f"{i}.png", "labels": ["cat", "dog"][: i % 3]}))
+    (folder / "7.png").write_bytes(b"")
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    return folder.parent
+
+
+def test_look_prints_and_draws(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["look", "image_folder", "--root", str(photos), "--output", str(tmp_path / "look")]) == 0
+    assert "cat, dog" in capsys.readouterr().out
+    summary = json.loads((tmp_path / "look" / "look.json").read_text())
+    assert summary["label_order"] == ["cat", "dog"]
+    assert summary["splits"]["train"]["counts"] == {"cat": 26, "dog": 13}
+    assert (tmp_path / "look" / "look.png").stat().st_size > 10_000
+
+
+def test_convert_splits_skips_and_writes_what_datasets_loads(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["convert", "image_folder", "--root", str(photos), "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--skip_unreadable", "--validation", "0.25", "--license", "cc0-1.0"]) == 0
+    assert f"written: {tmp_path / 'out'}" in capsys.readouterr().out
+    data = load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert len(data["train"]) + len(data["validation"]) == 39
+    assert len(data["validation"]) == pytest.approx(10, abs=1)
+    assert data["train"][0]["image"].size == (8, 8)
+    assert main(arguments) == 2
+    assert "is not empty; remove it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["look", "voc2007", "--root", "nowhere"], "no VOC 2007 at nowhere"),
+        (["look", "voc2007"], "needs its root"),
+        (["look", "digits", "--splits", "dev"], "no split dev; the set has train, validation, test"),
+        (["convert", "digits", "--output", "out", "--validation", "0.1"], "--validation splits train"),
+        (["download", "voc2007", "--root", "out", "--sha256", "x"], "expected ARCHIVE=HEX"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    with contextlib.chdir(tmp_path):
+        assert main(arguments) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert told in error

@@ -1,0 +1,77 @@
+"""The report command, from a saved model and a folder of photos to the HTML file."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tests.commands_by_name import main_of
+
+from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor
+from cnn_rnn.metrics.stored_predictions import collect_predictions, write_predictions
+
+
+@pytest.fixture
+def main() -> Callable[[list[str]], int]:
+    """The main function of the script."""
+    return main_of("report")
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    """The arguments for a small saved model and six photos."""
+    torch.manual_seed(0)
+    model = CnnRnnForImageClassification.from_backbone(
+        "test_resnet", id2label=["blue", "green", "red"], label_counts=[3, 2, 1], image_size=32, crop_pct=1.0
+    )
+    model.save_pretrained(tmp_path / "model")
+    CnnRnnImageProcessor.from_config(model.config).save_pretrained(tmp_path / "model")
+    photos = tmp_path / "photos"
+    for split in ("train", "test"):
+        (photos / split).mkdir(parents=True)
+        lines = []
+        for number, color in enumerate(["blue", "green", "red"] * 2):
+            Image.new("RGB", (40, 40), color).save(photos / split / f"{number}.png")
+            lines.append(json.dumps({"file_name": f"{number}.png", "labels": [color]}))
+        (photos / split / "metadata.jsonl").write_text("\n".join(lines))
+    data = ["--data.name", "image_folder", "--data.root", str(photos), "--num_workers", "0", "--examples", "2"]
+    return [str(tmp_path / "model"), *data, "--output", str(tmp_path / "out" / "report.html")]
+
+
+def test_one_command_writes_the_report(main: Callable[[list[str]], int], command: list[str]) -> None:
+    assert main(command) == 0
+    html = Path(command[-1]).read_text(encoding="utf-8")
+    for part in ("model on test of image_folder", 'id="neighbours"', 'id="images"', "6 images"):
+        assert part in html
+    assert html.count('class="card"') == 2
+
+
+def test_a_protocol_and_stored_predictions_may_be_given(
+    main: Callable[[list[str]], int], command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "p.parquet"
+    ids = [f"{number}.png" for number in range(6)]
+    write_predictions(
+        file, collect_predictions(ids, ["blue", "green", "red"], torch.rand(6, 3), torch.eye(3).repeat(2, 1))
+    )
+    given = ["--predictions", str(file), "--protocol", "coco2014", "--examples", "1"]
+    assert main([*command[:-4], *given, *command[-2:]]) == 0
+    assert "Wang et al. 2016" in Path(command[-1]).read_text(encoding="utf-8")
+    write_predictions(file, collect_predictions(ids, ["a", "b", "c"], torch.rand(6, 3), torch.eye(3).repeat(2, 1)))
+    assert main([*command, "--predictions", str(file)]) == 2
+    assert "its labels are not those of" in capsys.readouterr().err
+
+
+def test_mistakes_are_said_before_any_work(
+    main: Callable[[list[str]], int], command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, message in (
+        ([*command, "--protocol", "coco2041"], "did you mean 'coco2014'"),
+        ([*command, "--predictions", str(tmp_path / "none")], "no such predictions file"),
+        ([str(tmp_path / "nothing"), *command[1:]], "error: "),
+    ):
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
+    assert not Path(command[-1]).exists()

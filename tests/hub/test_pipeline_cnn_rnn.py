@@ -1,0 +1,328 @@
+"""Both pipelines on a saved folder, as a user calls them."""
+
+import base64
+import builtins
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from datasets import Image as ImageColumn
+from PIL import Image
+from tests.data.loopback import serve
+from transformers import AutoModelForImageClassification, pipeline
+from transformers.pipelines.pt_utils import KeyDataset
+
+from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
+from cnn_rnn.data import EvalTransform, decode_image
+from cnn_rnn.pipeline_cnn_rnn import TASK
+
+LABELS = ["cat", "dog", "bird", "car", "tree", "cup", "pen"]
+THRESHOLDS = [0.0, 0.9999, 0.5, 0.2, 0.0, 1.0, 0.3]
+
+
+def photo(seed: int) -> Image.Image:
+    coarse = np.random.default_rng(seed).integers(0, 255, (5, 5, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((120 + 10 * seed, 90), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model with thresholds of its own."""
+    torch.manual_seed(0)
+    model = CnnRnnForImageClassification.from_backbone(
+        "test_resnet", id2label=LABELS, embedding_size=16, hidden_size=16, thresholds=THRESHOLDS
+    )
+    assert model.path_decoder is not None
+    with torch.no_grad():
+        model.path_decoder.label_embedding.weight.mul_(4)
+    target = tmp_path_factory.mktemp("model")
+    processor = CnnRnnImageProcessor.from_config(model.config)
+    MultiLabelImageClassificationPipeline(model, image_processor=processor).save_pretrained(target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def own(folder: Path) -> Any:
+    """Our pipeline."""
+    return pipeline(TASK, model=str(folder))
+
+
+@pytest.fixture(scope="module")
+def stock(folder: Path) -> Any:
+    """The one of transformers."""
+    return pipeline("image-classification", model=str(folder))
+
+
+def by_label(result: list[dict[str, Any]]) -> dict[str, float]:
+    return {item["label"]: item["score"] for item in result}
+
+
+@pytest.fixture(autouse=True)
+def _nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(prompt: str = "") -> str:
+        raise AssertionError(f"a person was asked: {prompt}")
+
+    monkeypatch.setattr(builtins, "input", asked)
+
+
+@pytest.mark.parametrize("task", [TASK, "image-classification"])
+def test_the_installed_package_loads_a_folder_without_a_question(task: str, folder: Path) -> None:
+    loaded = pipeline(task, model=str(folder))
+    assert type(loaded.model) is CnnRnnForImageClassification
+    assert type(loaded.image_processor) is CnnRnnImageProcessor
+    assert type(AutoModelForImageClassification.from_pretrained(folder)) is CnnRnnForImageClassification
+
+
+def test_both_pipelines_give_the_same_scores(own: Any, stock: Any) -> None:
+    for seed in range(3):
+        ours = by_label(own(photo(seed), top_k=len(LABELS)))
+        theirs = by_label(stock(photo(seed), top_k=len(LABELS)))
+        assert ours.keys() == theirs.keys() == set(LABELS)
+        for label in LABELS:
+            assert ours[label] == pytest.approx(theirs[label], abs=1e-6)
+
+
+def test_images_come_in_any_form_alone_or_in_a_list(own: Any, tmp_path: Path) -> None:
+    image = photo(1)
+    image.save(tmp_path / "photo.png")
+    expected = own(image)
+    assert own(str(tmp_path / "photo.png")) == own(tmp_path / "photo.png") == expected
+    assert own(np.array(image)) == expected
+    assert own(np.array(image.convert("L"))) == own(image.convert("L"))
+    assert own(np.array(image.convert("RGBA"))) == expected
+    images = [photo(seed) for seed in range(5)]
+    alone = [own(each) for each in images]
+    for batch_size in (1, 2, 5):
+        together = own(images, batch_size=batch_size)
+        assert len(together) == 5
+        for one, other in zip(alone, together, strict=True):
+            assert by_label(one) == pytest.approx(by_label(other), abs=1e-5)
+    streamed = list(own(each for each in images))
+    assert [by_label(each) for each in streamed] == [by_label(each) for each in alone]
+
+
+def test_the_models_own_thresholds_decide_unless_others_are_given(own: Any) -> None:
+    scores = by_label(own(photo(0), threshold=0.0))
+    assert scores.keys() == set(LABELS)
+    least = dict(zip(LABELS, THRESHOLDS, strict=True))
+    expected = {label for label, score in scores.items() if score >= least[label]}
+    assert by_label(own(photo(0))).keys() == expected
+    assert "cat" in expected
+    assert "cup" not in expected
+    middle = sorted(scores.values())[3]
+    assert by_label(own(photo(0), threshold=middle)).keys() == {k for k, score in scores.items() if score >= middle}
+    assert own(photo(0), threshold=1.0) == []
+
+
+def test_top_k_and_threshold_together(own: Any) -> None:
+    ranked = own(photo(0), threshold=0.0)
+    assert [item["score"] for item in ranked] == sorted((item["score"] for item in ranked), reverse=True)
+    assert own(photo(0), top_k=2) == ranked[:2]
+    assert own(photo(0), top_k=100) == ranked
+    assert own(photo(0), top_k=2, threshold=ranked[1]["score"] + 1e-6) == ranked[:1]
+
+
+def test_without_thresholds_one_half_decides(folder: Path) -> None:
+    model = CnnRnnForImageClassification.from_pretrained(folder, thresholds=None)
+    own = MultiLabelImageClassificationPipeline(model, image_processor=CnnRnnImageProcessor.from_config(model.config))
+    scores = by_label(own(photo(0), threshold=0.0))
+    assert by_label(own(photo(0))).keys() == {label for label, score in scores.items() if score >= 0.5}
+
+
+def test_bytes_base64_rows_and_data_sets_are_images_too(own: Any, tmp_path: Path) -> None:
+    images = [photo(seed) for seed in range(3)]
+    for seed, image in enumerate(images):
+        image.save(tmp_path / f"{seed}.png")
+    encoded = [(tmp_path / f"{seed}.png").read_bytes() for seed in range(3)]
+    expected = [own(image) for image in images]
+    assert [own(content) for content in encoded] == expected
+    text = base64.b64encode(encoded[0]).decode()
+    assert own(text) == own(f"data:image/png;base64,{text}") == expected[0]
+    assert own({"bytes": encoded[0], "path": None}) == own({"bytes": None, "path": str(tmp_path / "0.png")})
+    rows = Dataset.from_dict({"image": [str(tmp_path / f"{seed}.png") for seed in range(3)]})
+    for decode in (True, False):
+        column = KeyDataset(rows.cast_column("image", ImageColumn(decode=decode)), "image")
+        for batch_size in (1, 2):
+            results = list(own(column, batch_size=batch_size))
+            for one, other in zip(results, expected, strict=True):
+                assert by_label(one) == pytest.approx(by_label(other), abs=1e-5)
+
+
+def test_an_image_comes_from_the_web_or_the_error_says_why_not(own: Any, tmp_path: Path) -> None:
+    photo(0).save(tmp_path / "photo.png")
+    with serve({"/photo.png": (tmp_path / "photo.png").read_bytes(), "/page.png": b"<html>"}) as web:
+        assert own(f"{web.url}/photo.png", timeout=10) == own(photo(0))
+        for name, reason in (("missing.png", "404"), ("page.png", "cannot identify")):
+            with pytest.raises(ValueError, match=rf"{name}.* is no readable image: .*{reason}"):
+                own(f"{web.url}/{name}")
+    with pytest.raises(ValueError, match=r"photo\.png.* is no readable image"):
+        own(f"{web.url}/photo.png", timeout=10)
+
+
+def test_thresholds_for_each_label(own: Any, folder: Path) -> None:
+    scores = by_label(own(photo(0), threshold=0.0))
+    middle = sorted(scores.values())[3]
+    least = dict.fromkeys(LABELS, 1.0) | {"car": 0.0, "pen": 0.0}
+    assert by_label(own(photo(0), threshold=list(least.values()))).keys() == {"car", "pen"}
+    assert by_label(own(photo(0), threshold=least)).keys() == {"car", "pen"}
+    own_least = dict(zip(LABELS, THRESHOLDS, strict=True)) | {"dog": middle}
+    expected = {label for label, score in scores.items() if score >= own_least[label]}
+    assert by_label(own(photo(0), threshold={"dog": middle})).keys() == expected
+    assert own(photo(0), threshold="calibrated") == own(photo(0))
+    assert len(own(photo(0), threshold="calibrated", top_k=1)) == 1
+    model = CnnRnnForImageClassification.from_pretrained(folder, thresholds=None)
+    bare = MultiLabelImageClassificationPipeline(model, image_processor=CnnRnnImageProcessor.from_config(model.config))
+    with pytest.raises(ValueError, match="no calibrated thresholds"):
+        bare(photo(0), threshold="calibrated")
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_the_path_comes_with_its_probabilities(own: Any, batch_size: int) -> None:
+    images = [photo(seed) for seed in range(3)]
+    for image, result in zip(images, own(images, return_path=True, batch_size=batch_size), strict=True):
+        assert by_label(result["labels"]) == pytest.approx(by_label(own(image)), abs=1e-5)
+        pixel_values = own.image_processor(image, return_tensors="pt")["pixel_values"]
+        generated = own.model.generate(pixel_values)
+        walked = [LABELS[label] for label in generated.paths[0, 0].tolist() if label < len(LABELS)]
+        assert [step["label"] for step in result["path"]] == walked
+        steps = generated.step_scores[0, 0].exp().tolist()
+        assert [step["score"] for step in result["path"]] == pytest.approx(steps[: len(walked)], abs=1e-5)
+        product = float(np.prod([*(step["score"] for step in result["path"]), steps[len(walked)]]))
+        assert result["path_score"] == pytest.approx(product, abs=1e-5)
+
+
+def test_the_beam_width_is_the_callers_to_choose(own: Any) -> None:
+    pixel_values = own.image_processor(photo(0), return_tensors="pt")["pixel_values"]
+    results = []
+    for width in (1, 6):
+        scores = by_label(own(photo(0), beam_width=width, threshold=0.0))
+        expected = own.model.generate(pixel_values, beam_width=width).logits[0].sigmoid().tolist()
+        assert [scores[label] for label in LABELS] == pytest.approx(expected, abs=1e-6)
+        results.append(scores)
+    assert results[0] != results[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"threshold": 1.5}, r"threshold is a probability in 0\.\.1, got 1\.5"),
+        ({"threshold": -0.1}, r"in 0\.\.1, got -0\.1"),
+        ({"threshold": float("nan")}, r"in 0\.\.1, got nan"),
+        ({"threshold": "best"}, "'calibrated', got 'best'"),
+        ({"threshold": [0.5]}, "1 thresholds for 7 labels"),
+        ({"threshold": [0.5] * 6 + [2]}, r"in 0\.\.1, got 2"),
+        ({"threshold": {"dogs": 0.5}}, "no label 'dogs'; is 'dog' meant"),
+        ({"threshold": {"dog": -1}}, r"in 0\.\.1, got -1"),
+        ({"top_k": 0}, "top_k must be at least 1, got 0"),
+        ({"top_k": -1}, "top_k must be at least 1, got -1"),
+        ({"beam_width": 0}, "beam_width .* at least 1, got 0"),
+    ],
+    ids=str,
+)
+def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str, own: Any) -> None:
+    with pytest.raises(ValueError, match=message):
+        own(photo(0), **arguments)
+
+
+def test_an_unreadable_image_is_named(own: Any, tmp_path: Path) -> None:
+    photo(0).save(tmp_path / "whole.jpg")
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes((tmp_path / "whole.jpg").read_bytes()[:-400])
+    text = tmp_path / "text.jpg"
+    text.write_text("no image at all")
+    for path in (cut, text, tmp_path / "missing.jpg"):
+        with pytest.raises(ValueError, match=path.name):
+            own(str(path))
+
+
+def test_an_array_of_fractions_is_refused_not_taken_for_a_black_image(own: Any) -> None:
+    with pytest.raises(ValueError, match=r"is no readable image: Cannot handle this data type.*f4"):
+        own(np.full((40, 50, 3), 0.5, dtype=np.float32))
+
+
+def test_a_model_without_a_path_decoder_has_labels_but_no_paths() -> None:
+    model = CnnRnnForImageClassification.from_backbone(
+        "test_resnet", id2label=LABELS, path_loss="none", fusion="relevance"
+    )
+    own = MultiLabelImageClassificationPipeline(model, image_processor=CnnRnnImageProcessor.from_config(model.config))
+    assert len(own(photo(0), top_k=7)) == 7
+    with pytest.raises(ValueError, match="no path decoder"):
+        own(photo(0), return_path=True)
+
+
+def test_half_precision_gives_nearly_the_same_scores(own: Any, folder: Path) -> None:
+    half = pipeline(TASK, model=str(folder), dtype=torch.bfloat16)
+    assert half.model.dtype == torch.bfloat16
+    exact, rounded = by_label(own(photo(0), threshold=0.0)), by_label(half(photo(0), threshold=0.0))
+    assert rounded == pytest.approx(exact, abs=0.05)
+
+
+def odd_images() -> dict[str, bytes]:
+    """An encoded image of every kind that is easily read in two ways."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    clear = Image.linear_gradient("L").resize((120, 90))
+    layered = photo(0).resize((120, 90))
+    layered.putalpha(clear)
+    palette = photo(0).quantize(16)
+    pixels: dict[str, tuple[Image.Image, str, dict[str, Any]]] = {
+        "alpha": (layered, "PNG", {}),
+        "grey alpha": (layered.convert("LA"), "PNG", {}),
+        "clear palette": (palette, "PNG", {"transparency": 3}),
+        "clear palette by entry": (palette, "PNG", {"transparency": bytes(range(0, 256, 16))}),
+        "clear colour": (Image.new("RGB", (40, 30), (9, 9, 9)), "PNG", {"transparency": (9, 9, 9)}),
+        "gif": (palette, "GIF", {"transparency": 3}),
+        "cmyk": (photo(0).convert("CMYK"), "JPEG", {}),
+        "sixteen bits": (Image.fromarray(np.arange(6400, dtype=np.uint16).reshape(80, 80) * 10), "PNG", {}),
+        "sixteen bits tiff": (Image.fromarray(np.arange(6400, dtype=np.uint16).reshape(80, 80) * 10), "TIFF", {}),
+        "turned": (photo(0), "JPEG", {"exif": turned}),
+        "turned and clear": (layered, "PNG", {"exif": turned}),
+        "one bit": (photo(0).convert("1"), "PNG", {}),
+        "grey": (photo(0).convert("L"), "JPEG", {}),
+    }
+    encoded = {}
+    for kind, (image, file_format, options) in pixels.items():
+        buffer = BytesIO()
+        image.save(buffer, file_format, **options)
+        encoded[kind] = buffer.getvalue()
+    return encoded
+
+
+@pytest.mark.parametrize("kind", odd_images())
+def test_odd_images_are_the_same_pixels_as_in_training(kind: str, own: Any, tmp_path: Path) -> None:
+    content = odd_images()[kind]
+    (tmp_path / "image").write_bytes(content)
+    expected = EvalTransform(own.image_processor)(decode_image(content, kind))
+    opened = Image.open(BytesIO(content))
+    for given in (tmp_path / "image", str(tmp_path / "image"), base64.b64encode(content).decode(), opened):
+        assert torch.equal(own.preprocess(given)["pixel_values"][0], expected)
+    assert torch.equal(own.image_processor(opened, return_tensors="pt")["pixel_values"][0], expected)
+    raw = np.asarray(opened.convert("RGB"))
+    if kind not in {"one bit", "grey", "cmyk"}:  # where nothing but the plain conversion is right
+        assert raw.shape[:2] != decode_image(content).size[::-1] or (raw != np.asarray(decode_image(content))).any()
+
+
+def test_an_image_from_the_web_keeps_its_transparency(own: Any, tmp_path: Path) -> None:
+    (tmp_path / "clear.png").write_bytes(odd_images()["alpha"])
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        there = own.preprocess(f"{address}/clear.png", timeout=5)["pixel_values"]
+        with pytest.raises(ValueError, match=r"missing\.png.*404"):
+            own.preprocess(f"{address}/missing.png")
+        server.shutdown()
+    assert torch.equal(there, own.preprocess(tmp_path / "clear.png")["pixel_values"])
+
+
+def test_a_text_that_is_no_image_is_refused(own: Any) -> None:
+    for text in ("", "photo of a cat", "a" * 5000, "data:image/png;base64,####"):
+        with pytest.raises(ValueError, match="is no readable image"):
+            own.preprocess(text)

@@ -1,0 +1,118 @@
+"""The exported graph beside the model: same paths, same scores, at any batch size."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+from tests.commands_by_name import main_of
+
+from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
+from cnn_rnn.data import load_image_folder
+from cnn_rnn.prediction import SavedModel, measure, predict_dataset
+from cnn_rnn.publishing.onnx_graph import OnnxModel, export_onnx
+
+LABELS = ["blue", "green", "red"]
+
+
+def small_model(**changes: Any) -> Any:
+    """A random model whose walks differ from image to image."""
+    torch.manual_seed(3)
+    fields: dict[str, Any] = {"embedding_size": 16, "hidden_size": 16, "image_size": 32, "crop_pct": 1.0}
+    model = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=LABELS, **(fields | changes)).eval()
+    if model.path_decoder is not None:
+        projection = model.path_decoder.image_projection
+        with torch.no_grad():
+            model.path_decoder.label_embedding.weight.mul_(2)
+            projection.weight.mul_(10)
+            projection.bias.sub_(projection(model.encode_images(images(16)).flatten(0, -2)).mean(0))
+    return model
+
+
+def images(count: int) -> torch.Tensor:
+    """Noise of different colours."""
+    generator = torch.Generator().manual_seed(count)
+    return 3 * torch.randn(count, 3, 1, 1, generator=generator) + torch.randn(count, 3, 32, 32, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def exported(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model, its graph and the 8-bit copy, and the figures of both, as the command makes them."""
+    folder = tmp_path_factory.mktemp("export")
+    model = small_model(thresholds=[0.2, 0.5, 0.7])
+    processor = CnnRnnImageProcessor.from_config(model.config)
+    MultiLabelImageClassificationPipeline(model, image_processor=processor).save_pretrained(folder / "model")
+    files = ["--output", str(folder / "f.onnx"), "--int8", str(folder / "g.onnx")]
+    data = ["--data.name", "image_folder", "--data.root", str(photo_folder)]
+    assert main_of("export_onnx")([str(folder / "model"), *files, *data]) == 0
+    return folder
+
+
+def assert_same(graph: OnnxModel, model: Any, batch: int, tolerance: float) -> None:
+    pixel_values = images(batch)
+    expected, found = model.generate(pixel_values), graph(pixel_values)
+    assert set(found) == {"logits", "paths", "path_scores"}
+    assert torch.equal(found["paths"], expected.paths)
+    assert torch.allclose(found["path_scores"], expected.path_scores, atol=tolerance)
+    assert torch.allclose(found["logits"], expected.logits, atol=tolerance)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 7, 16])
+def test_the_graph_walks_the_paths_of_the_model(exported: Path, batch: int) -> None:
+    model = CnnRnnForImageClassification.from_pretrained(exported / "model").eval()
+    assert_same(OnnxModel(exported / "f.onnx"), model, batch, tolerance=1e-4)
+
+
+def test_the_walks_of_this_test_differ(exported: Path) -> None:
+    model = CnnRnnForImageClassification.from_pretrained(exported / "model").eval()
+    best = model.generate(images(16)).paths[:, 0]
+    assert len({tuple(path.tolist()) for path in best}) > 2
+
+
+def test_attention_over_places_and_the_papers_cell_are_exported_too(tmp_path: Path) -> None:
+    model = small_model(pooling="attention", cell="relu_lstm", beam_width=2, max_path_length=1)
+    graph = OnnxModel(export_onnx(model, tmp_path / "new" / "f.onnx"))
+    for batch in (1, 5):
+        assert_same(graph, model, batch, tolerance=1e-4)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["f.onnx"]
+
+
+def test_a_model_without_path_decoder_has_logits_alone(tmp_path: Path) -> None:
+    model = small_model(path_loss="none", fusion="relevance")
+    found = OnnxModel(export_onnx(model, tmp_path / "f.onnx"))(images(3))
+    assert set(found) == {"logits"}
+    assert torch.allclose(found["logits"], model(images(3)).logits, atol=1e-4)
+
+
+def test_eight_bits_cost_little_and_how_much_is_written_down(exported: Path, photo_folder: Path) -> None:
+    model = CnnRnnForImageClassification.from_pretrained(exported / "model").eval()
+    found = OnnxModel(exported / "g.onnx")(images(16))
+    difference = (found["logits"].sigmoid() - model(images(16)).logits.sigmoid()).abs().max()
+    assert 1e-6 < difference < 0.05
+    saved = SavedModel.load(exported / "model")
+    predictions = predict_dataset(saved, load_image_folder(photo_folder, split="test"), 4, 0)
+    figures = measure(predictions, LABELS, saved.model.config.thresholds)
+    whole, small = (json.loads((exported / f"{name}.metrics.json").read_text()) for name in "fg")
+    assert whole["mAP"] == pytest.approx(figures["mAP"])
+    assert whole["path"] == figures["path"]
+    assert whole["counts"]["images"] == small["counts"]["images"] == 12
+    assert 0 <= small["mAP"] <= 1
+
+
+def test_the_graph_tells_what_its_user_must_know(exported: Path) -> None:
+    graph = onnx.load(exported / "f.onnx")
+    told = {entry.key: json.loads(entry.value) for entry in graph.metadata_props}
+    assert told["labels"] == LABELS
+    assert told["thresholds"] == [0.2, 0.5, 0.7]
+    assert told["image_size"] == 32
+    assert [entry.name for entry in graph.graph.input] == ["pixel_values"]
+    assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+    assert OnnxModel(exported / "g.onnx").labels == LABELS
+
+
+def test_what_cannot_be_exported_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main_of("export_onnx")([str(tmp_path / "none"), "--output", str(tmp_path / "f.onnx")]) == 2
+    assert "error: " in capsys.readouterr().err
+    assert not (tmp_path / "f.onnx").exists()

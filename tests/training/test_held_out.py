@@ -1,0 +1,54 @@
+"""The fitted fusion against scikit-learn's logistic regression without a penalty."""
+
+import math
+
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from cnn_rnn.modeling_cnn_rnn import path_log_odds
+from cnn_rnn.training.held_out import fit_fusion
+
+
+def likeliest(inputs: Tensor, targets: Tensor) -> list[float]:
+    """Weights of the columns, then the bias, that make the targets most likely."""
+    fitted = LogisticRegression(C=math.inf, tol=1e-10, solver="newton-cholesky").fit(inputs.double(), targets)
+    return [*fitted.coef_[0], fitted.intercept_[0]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_fusion_is_a_logistic_regression_over_what_counts(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    truth = torch.rand(300, 5, generator=generator) < 0.3
+    relevance = 2 * truth - 1 + torch.randn(300, 5, generator=generator)
+    scores = (1.5 * truth - 1 + torch.randn(300, 5, generator=generator)).sigmoid()
+    targets = truth.float()
+    targets[:40, 2] = -100
+    counts = targets >= 0
+    fitted = fit_fusion(scores, relevance, targets)
+    inputs = torch.stack([path_log_odds(scores)[counts], relevance[counts]], dim=1)
+    assert fitted == pytest.approx(likeliest(inputs, targets[counts]), abs=1e-4)
+    probabilities = (inputs @ torch.tensor(fitted[:2]) + fitted[2]).sigmoid()
+    assert probabilities.mean().item() == pytest.approx(targets[counts].mean().item(), abs=1e-5)
+    targets[:40, 2] = -1
+    relevance[:40, 2] = 50.0
+    assert fit_fusion(scores, relevance, targets) == pytest.approx(fitted)
+
+
+@pytest.mark.parametrize("size", [0.01, 1, 100])
+def test_one_part_alone_is_scaled_and_shifted(size: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    targets = (torch.rand(400, 3, generator=generator) < 0.4).float()
+    logits = 3 * (2 * targets - 1 + torch.randn(400, 3, generator=generator)) + 1
+    slope, bias = likeliest(logits.reshape(-1, 1), targets.flatten())
+    assert fit_fusion(None, size * logits, targets) == pytest.approx((0, slope / size, bias), rel=1e-3)
+    assert fit_fusion(logits.sigmoid(), None, targets) == pytest.approx((slope, 0, bias), abs=1e-2)
+
+
+def test_labels_that_logits_separate_have_finite_weights() -> None:
+    logits, targets = torch.tensor([[-1.0, 1.0]] * 50), torch.tensor([[0.0, 1.0]] * 50)
+    path, relevance, bias = fit_fusion(None, logits, targets)
+    assert path == 0
+    assert 5 < relevance < 100
+    assert bias == pytest.approx(0, abs=1e-3)
