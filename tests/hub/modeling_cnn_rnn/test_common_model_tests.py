@@ -9,6 +9,7 @@ from transformers import (
     ResNetForImageClassification,
     TimmWrapperConfig,
     TimmWrapperForImageClassification,
+    set_seed,
 )
 
 from cnn_rnn import CnnRnnConfig, CnnRnnForImageClassification
@@ -40,6 +41,8 @@ class ModelTester:
 
     batch_size = 3
     is_training = True
+    num_hidden_layers = 2  # no layer here is counted, but one that is must not be large
+    expected_num_hidden_layers = 5  # feature maps of `test_resnet`: the stem and four stages
 
     def __init__(self, config_class: type, fields: dict[str, Any], *, multi_hot: bool) -> None:
         self.config_class, self.fields, self.multi_hot = config_class, fields, multi_hot
@@ -59,36 +62,62 @@ class ModelTester:
         return torch.zeros(self.batch_size, dtype=torch.long)
 
 
-class ImageClassifierTest(common.ModelTesterMixin):  # type: ignore[misc, name-defined]
-    """The common tests with the flags that every stock image classifier on a CNN sets."""
+class ImageClassifierTest(common.ModelTesterMixin):  # type: ignore[name-defined]
+    """The common tests with the flags that the library's own tests of image classifiers on a CNN set."""
 
     has_attentions = False
     test_resize_embeddings = False
+    skip_test_image_features_output_shape = True  # it looks for the width of tokens in the config's `hidden_size`
     tester: ModelTester
 
     def setUp(self) -> None:
-        """As the common tests expect it."""
+        """As the common tests expect it; a fixed seed, since some of them look at the mean of a few random weights."""
         self.model_tester = self.tester
+        set_seed(0)
 
     def _prepare_for_class(self, inputs: dict[str, Any], model_class: type, return_labels: bool = False) -> Any:
         inputs = super()._prepare_for_class(inputs, model_class)
         return inputs | {"labels": self.tester.labels()} if return_labels else inputs
 
+    @unittest.skip("an image classifier has no embedding of tokens")
+    def test_model_get_set_embeddings(self) -> None:
+        """Left out, as for ResNet and TimmWrapper."""
 
-def tests_of(model_class: type, config_class: type, fields: dict[str, Any], **flags: Any) -> type:
+    @torch.no_grad()
+    def test_hidden_states_output(self) -> None:
+        """In place of layers of tokens: feature maps (B, D, h, w), each no larger than the one before."""
+        config, inputs = self.tester.prepare_config_and_inputs_for_common()
+        (model_class,) = self.all_model_classes
+        asked = model_class(config).eval()(**inputs, output_hidden_states=True).hidden_states
+        config.output_hidden_states = True
+        configured = model_class(config).eval()(**inputs).hidden_states
+        for maps in (asked, configured):
+            self.assertGreater(len(maps), 2)
+            self.assertTrue(all(len(each) == self.tester.batch_size and each.dim() == 4 for each in maps))
+            sides = [each.shape[-1] for each in maps]
+            self.assertEqual(sides, sorted(sides, reverse=True))
+
+
+def common_tests(name: str, model_class: type, config_class: type, fields: dict[str, Any]) -> type:
     """The common tests for one class of models."""
     tester = ModelTester(config_class, fields, multi_hot=model_class is CnnRnnForImageClassification)
-    settings = {"tester": tester, "all_model_classes": (model_class,)} | flags
-    return type("Test", (ImageClassifierTest, unittest.TestCase), settings)
+    settings = {"tester": tester, "all_model_classes": (model_class,), "__module__": __name__}
+    return type(name, (ImageClassifierTest, unittest.TestCase), settings)
 
 
-for name, variant in OURS.items():
-    globals()[f"Test{name}"] = tests_of(CnnRnnForImageClassification, CnnRnnConfig, SMALL | variant)
-TestResNet = tests_of(
+for variant, fields in OURS.items():
+    globals()[f"Test{variant}"] = common_tests(
+        f"Test{variant}", CnnRnnForImageClassification, CnnRnnConfig, SMALL | fields
+    )
+TestResNet = common_tests(
+    "TestResNet",
     ResNetForImageClassification,
     ResNetConfig,
-    {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "num_labels": 3},
+    {"embedding_size": 8, "hidden_sizes": [8, 128], "depths": [1, 1], "num_labels": 3},
 )
-TestTimmWrapper = tests_of(
-    TimmWrapperForImageClassification, TimmWrapperConfig, {"architecture": "test_resnet", "num_labels": 3}
+TestTimmWrapper = common_tests(
+    "TestTimmWrapper",
+    TimmWrapperForImageClassification,
+    TimmWrapperConfig,
+    {"architecture": "test_resnet", "num_labels": 3},
 )
