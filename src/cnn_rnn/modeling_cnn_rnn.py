@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import timm
 import torch
@@ -15,10 +15,14 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from .beam_search import Constraints
 from .configuration_cnn_rnn import WIDEST_BEAM, CnnRnnConfig
 from .image_backbone import ImageBackbone, preprocessing_of
+from .instance_methods import of_instances
 from .label_paths import labels_to_paths, rank_labels
 from .losses import training_loss
 from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
 from .path_decoder import PathDecoder, ReluLstm
+
+if TYPE_CHECKING:  # never run: whoever saves the model saves what it imports, and the config names this file too
+    from .pipeline_cnn_rnn import MultiLabelImageClassificationPipeline  # noqa: F401
 
 SMALLEST_SCORE = 1e-6  # label scores are clipped to [this, 1 - this] before their log odds
 LARGEST_LOGIT = math.log((1 - SMALLEST_SCORE) / SMALLEST_SCORE)
@@ -140,6 +144,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
             output.last_hidden_state, output.pooler_output = image.last_hidden_state, image.pooler_output
         return output if return_dict else output.to_tuple()
 
+    @of_instances
     @torch.no_grad()
     def generate(
         self,

@@ -92,10 +92,10 @@ class ImageClassifierTest(common.ModelTesterMixin):  # type: ignore[name-defined
         config.output_hidden_states = True
         configured = model_class(config).eval()(**inputs).hidden_states
         for maps in (asked, configured):
-            self.assertGreater(len(maps), 2)
-            self.assertTrue(all(len(each) == self.tester.batch_size and each.dim() == 4 for each in maps))
+            assert len(maps) > 2
+            assert all(len(each) == self.tester.batch_size and each.dim() == 4 for each in maps)
             sides = [each.shape[-1] for each in maps]
-            self.assertEqual(sides, sorted(sides, reverse=True))
+            assert sides == sorted(sides, reverse=True)
 
 
 def common_tests(name: str, model_class: type, config_class: type, fields: dict[str, Any]) -> type:
