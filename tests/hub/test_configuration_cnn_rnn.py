@@ -185,6 +185,8 @@ TRAINED: dict[str, Any] = {
     "label_counts": [5, 4, 3, 2, 1],
     "thresholds": [0.3] * 5,
     "fusion_weights": [0.7, 0.9, -0.2],
+    "cooccurrence": True,
+    "neighbours": 4,
 }
 NEW = ["a", "b", "c"]
 WAYS: dict[str, dict[str, Any]] = {
@@ -226,6 +228,8 @@ def test_other_labels_take_away_what_belonged_to_the_old_ones_with_one_warning(
     assert config.label_names == expected
     assert config.label2id == {name: index for index, name in enumerate(expected)}
     assert (config.label_counts, config.thresholds) == (None, None)
+    assert not config.cooccurrence
+    assert not config.neighbours
     assert list(config.fusion_weights) == [0.5, 0.5, 0.0]
     warnings = [record.getMessage() for record in caplog.records if "belonged to the old ones" in record.getMessage()]
     assert len(warnings) == 1
