@@ -114,7 +114,7 @@ class FeatureCache:
         features, (own, others) = self._view([train, held_out])
         views, places = [features], [own]
         for view in range(1, self.config.train.cached_views):
-            features, (own,) = self._view([train], view)
+            features, (own, _) = self._view([train, held_out], view)  # both: another split finds them again
             views.append(features)
             places.append(own)
         return CachedFeatures(views, places, train, self.config.train.seed), CachedFeatures(

@@ -38,9 +38,12 @@ class Remembering:
     accelerator: Accelerator
     config: TrainConfig
 
+    def __post_init__(self) -> None:
+        self.most = self.model.config.neighbours
+
     @torch.no_grad()
     def fill(self, train: tuple[Dataset, DataLoader], held_out: tuple[Dataset, DataLoader]) -> None:
-        """Remember the training images, fit on the held-out ones how much their labels say, and add these.
+        """Remember the training images, and fit on the held-out ones how much their labels say.
 
         Args:
             train: Rows and batches of the training part; where these hold cached features, no image is read again.
@@ -49,26 +52,32 @@ class Remembering:
         memory, head = self.model.neighbours, self.model.relevance_head
         assert memory is not None
         assert head is not None
-        features, labels = self._look_at(*train)
-        held_out_features, targets = self._look_at(*held_out)
-        memory.fill(features, labels)
-        parts = held_out_features.split(IMAGES_AT_ONCE)
-        logits = torch.cat([head(part) for part in parts])
-        odds = torch.cat([memory.log_odds(part) for part in parts])
-        mix = torch.tensor(fit_logistic([logits, odds], targets), device=odds.device)
-        features, labels = torch.cat([features, held_out_features]), torch.cat([labels, targets])
+        self.train, self.held_out = self._look_at(*train), self._look_at(*held_out)
+        self._keep(*self.train)
+        features, targets = self.held_out
+        logits = torch.cat([head(part) for part in features.split(IMAGES_AT_ONCE)])
+        odds = torch.cat([memory.log_odds(part) for part in features.split(IMAGES_AT_ONCE)])
+        memory.mix.copy_(torch.tensor(fit_logistic([logits, odds], targets)))
+
+    @torch.no_grad()
+    def add_held_out(self) -> None:
+        """Remember the held-out images too, once nothing more is fitted on them: they would find themselves."""
+        features, labels = (torch.cat(parts) for parts in zip(self.train, self.held_out, strict=True))
         kept = self._choose(len(features))
-        memory.fill(features[kept], labels[kept])
-        memory.mix.copy_(mix)
-        self.model.config.neighbours = len(kept)
+        self._keep(features[kept], labels[kept])
+
+    def _keep(self, features: Tensor, labels: Tensor) -> None:
+        """Remember these images, and write down how many."""
+        assert self.model.neighbours is not None
+        self.model.neighbours.fill(features, labels)
+        self.model.config.neighbours = len(features)
 
     def _choose(self, rows: int) -> Tensor:
         """Indices of all rows, or of a random choice where there are more than are to be remembered."""
-        most = self.model.config.neighbours
-        if rows <= most:
+        if rows <= self.most:
             return torch.arange(rows)
         order = np.random.default_rng(position_seed(self.config.seed)).permutation(rows)
-        return torch.from_numpy(np.sort(order[:most]))
+        return torch.from_numpy(np.sort(order[: self.most]))
 
     def _look_at(self, rows: Dataset, loader: DataLoader) -> tuple[Tensor, Tensor]:
         """Features (M, D) and multi-hot labels (M, C) of as many of the rows as are remembered."""
