@@ -10,7 +10,6 @@ from cnn_rnn.data import (
     drop_unreadable,
     label_counts,
     label_names,
-    load_source,
     load_stream,
     stratified_split,
     stream_labels,
@@ -82,10 +81,10 @@ def load_training_data(config: DataConfig, seed: int) -> TrainingData:
     """
     if config.streaming:
         return stream_training_data(config)
-    train = load_source(config.name, config.root, split=config.train_split)
+    train = config.load(config.train_split)
     names = label_names(train)
     if config.validation_split is not None:
-        validation = load_source(config.name, config.root, split=config.validation_split)
+        validation = config.load(config.validation_split)
         check_same_labels(config, names, label_names(validation))
     else:
         parts = stratified_split(train, config.validation_fraction, seed)
