@@ -60,10 +60,17 @@ def to_schema(
     columns = replace(columns or Columns(), **named)
     class_names = class_names or reading.names
     first = data["train" if "train" in data else next(iter(data))] if isinstance(data, DatasetDict) else data
+    if columns.image not in first.column_names:
+        raise ValueError(
+            f"no image column {columns.image!r}; the columns are {', '.join(first.column_names)}: "
+            "rename one, or name it in columns"
+        )
     found = _label_column(first, columns, reading)
     columns = columns if found is None else replace(columns, labels=found)
     if isinstance(data, DatasetDict):
-        data = DatasetDict({split: _texts_to_lists(rows, columns, reading, class_names) for split, rows in data.items()})
+        data = DatasetDict(
+            {split: _texts_to_lists(rows, columns, reading, class_names) for split, rows in data.items()}
+        )
         first = data["train" if "train" in data else next(iter(data))]
     else:
         data = first = _texts_to_lists(data, columns, reading, class_names)
@@ -99,7 +106,8 @@ def _label_column(data: Dataset, columns: Columns, reading: Reading) -> str | No
         ways = [f"'{{labels: {name}}}'" for name in holders]
         ways += [f"'{{classes: [{', '.join(flags[:4])}]}}'"] if flags else []
         raise ValueError(
-            f"labels may be in {' or '.join(map(repr, [*holders, *flags[:4]]))}: data.columns {' or '.join(ways)} decides"
+            f"labels may be in {' or '.join(map(repr, [*holders, *flags[:4]]))}: "
+            f"data.columns {' or '.join(ways)} decides"
         )
     return None
 
@@ -119,9 +127,7 @@ def _whole_numbers(data: Dataset, columns: Columns) -> list[str]:
     ]
 
 
-def _texts_to_lists(
-    data: Dataset, columns: Columns, reading: Reading, class_names: Sequence[str] | None
-) -> Dataset:
+def _texts_to_lists(data: Dataset, columns: Columns, reading: Reading, class_names: Sequence[str] | None) -> Dataset:
     """The data with lists of names or ids in place of a text or a single class label in each row."""
     if columns.labels not in data.column_names:
         return data
@@ -133,7 +139,7 @@ def _texts_to_lists(
         new = List(feature)
     elif getattr(feature, "dtype", None) == "string" and not isinstance(feature, List) and columns.labels != "labels":
         cells = list(enumerate(data[columns.labels]))
-        rows, notes = read_label_cells(cells, lambda row: f"{split}, row {row}", reading, class_names, is_text=True)
+        rows, notes = read_label_cells(cells, lambda row: f"{split}, row {row}", reading, class_names)
         lists = [rows[number].present for number, _ in cells]
         told = "; ".join([f"{split}: labels by column {columns.labels!r}", *notes])
         new = List(Value("string"))
@@ -145,11 +151,6 @@ def _texts_to_lists(
 
 
 def _rows_to_schema(data: Dataset, columns: Columns, names: list[str], reading: Reading) -> Dataset:
-    if columns.image not in data.column_names:
-        raise ValueError(
-            f"no image column {columns.image!r}; the columns are {', '.join(data.column_names)}: "
-            "rename one, or name it in columns"
-        )
     labelled = columns.labels in data.column_names
     present = _presence_of_lists(data, columns, names, reading) if labelled else _presence_of_columns(data, names)
     features = label_features(names, *(column in data.column_names for column in LEFT_OUT_COLUMNS))
@@ -196,9 +197,7 @@ def _item(data: Dataset, column: str) -> ClassLabel:
     return item
 
 
-def _presence_of_lists(
-    data: Dataset, columns: Columns, names: list[str], reading: Reading
-) -> npt.NDArray[np.bool_]:
+def _presence_of_lists(data: Dataset, columns: Columns, names: list[str], reading: Reading) -> npt.NDArray[np.bool_]:
     """The label lists as a 0/1 matrix (N, C)."""
     lists = label_lists(data, columns.labels)
     item = _item(data, columns.labels)
@@ -235,7 +234,9 @@ def _hot_lists(data: Dataset, lists: pa.ListArray, item: ClassLabel, known: list
     except ValueError as error:
         raise ValueError(f"{data.split or 'data'}: {error}") from error
     hot = hot or item.dtype == "bool" or item.dtype in FRACTIONS
-    wrong = next((n for n, row in enumerate(rows) if row is None or len(row) != len(known) or not {*row} <= {0, 1}), None)
+    wrong = next(
+        (n for n, row in enumerate(rows) if row is None or len(row) != len(known) or not {*row} <= {0, 1}), None
+    )
     if hot and wrong is not None:
         raise ValueError(
             f"{data.split or 'data'}, row {wrong}: labels are {rows[wrong]!r}, expected a 0 or 1 for each of the "

@@ -8,6 +8,9 @@ from urllib.parse import parse_qs, unquote, urlparse
 from .raw_table import RawTable, decode, read_raw, short
 from .reading import Reading
 
+BOOKKEEPING = frozenset(
+    {"id", "annotation_id", "annotator", "lead_time", "created_at", "updated_at"}
+)  # of Label Studio
 EXPECTED = (
     "expected COCO's (images, annotations, categories), Label Studio's, a list of objects such as "
     '{"file_name": "a.jpg", "labels": ["cat"]}, or an object of labels by file name'
@@ -97,7 +100,9 @@ def _coco(path: Path) -> RawTable:
     rows: list[tuple[int, dict[str, Any]]] = [
         (number, {"file_name": files[image], "labels": labels[image]}) for number, image in enumerate(files, start=1)
     ]
-    notes = [f"COCO's format: {len(files):,} images, {len(document.annotations):,} annotations, {len(names)} categories"]
+    notes = [
+        f"COCO's format: {len(files):,} images, {len(document.annotations):,} annotations, {len(names)} categories"
+    ]
     notes += [
         f"category {category.id} {category.name!r} is the parent of others and on no image: no class of its own"
         for category in categories
@@ -113,10 +118,8 @@ def _label_studio(path: Path, tasks: list[dict[str, Any]], reading: Reading) -> 
     for number, task in enumerate(tasks, start=1):
         image = task["data"].get("image") if isinstance(task["data"], dict) else None
         if not isinstance(image, str):
-            raise ValueError(f"{path}, entry {number}: data.image is {short(image)}, expected the task's photo")
-        given = [
-            one for one in task.get("annotations", task.get("completions")) or [] if not one.get("was_cancelled")
-        ]
+            raise ValueError(f"{path}, entry {number}: data.image is {short(image)}, expected its photo")  # noqa: TRY004
+        given = [one for one in task.get("annotations", task.get("completions")) or [] if not one.get("was_cancelled")]
         found = [sorted(_choices(path, number, one)) for one in given]
         if any(one != found[0] for one in found):
             raise ValueError(f"{path}, entry {number}: its annotations disagree ({found[0]}, {found[1]}); keep one")
@@ -135,7 +138,9 @@ def _choices(path: Path, number: int, annotation: dict[str, Any]) -> set[str]:
     labels: set[str] = set()
     for result in annotation.get("result") or []:
         value = result.get("value") or {}
-        listed = next((value[key] for key in ("choices", "rectanglelabels", "polygonlabels", "labels") if key in value), None)
+        listed = next(
+            (value[key] for key in ("choices", "rectanglelabels", "polygonlabels", "labels") if key in value), None
+        )
         if listed is None:
             kind = result.get("type")
             raise ValueError(f"{path}, entry {number}: a result of type {kind!r} holds no choices, boxes or labels")
@@ -153,6 +158,7 @@ def _upload(image: str) -> str:
 
 
 def _without_uploads(table: RawTable) -> RawTable:
+    table.columns = [name for name in table.columns if name not in BOOKKEEPING]
     for _, row in table.rows:
         if isinstance(row.get("image"), str):
             row["image"] = _upload(row["image"])

@@ -50,8 +50,8 @@ def _class_names(folder: Path) -> list[str]:
     names = sorted(place.name for place in folder.iterdir() if place.is_dir() and _images(place, deep=True))
     if beside:
         raise ValueError(
-            f"{folder}: {abbreviate([path.name for path in beside])} lie beside the folders, in no class: move them into "
-            "one, or give a label file (data.name image_folder or table)"
+            f"{folder}: {abbreviate([path.name for path in beside])} lie beside the folders, in no class: move them "
+            "into one, or give a label file (data.name image_folder or table)"
         )
     if not names:
         raise FileNotFoundError(f"{folder} has no folders with images; expected {folder}/CLASS/photo.jpg")

@@ -34,8 +34,8 @@ def match_files(
         found, how = index.meant_by(names[row])
         if len(found) > 1:
             raise ValueError(
-                f"{where(row)}: {names[row]!r} is no file of {folder} and could mean {abbreviate(found)}; write the name "
-                "of one of them"
+                f"{where(row)}: {names[row]!r} is no file of {folder} and could mean {abbreviate(found)}; write the "
+                "name of one of them"
             )
         if found:
             exact[row] = str(folder / found[0])
@@ -44,7 +44,9 @@ def match_files(
     twice = next((path for path, count in taken.items() if count > 1), None)
     if twice is not None:
         rows = [index for index, path in enumerate(exact) if path == twice]
-        raise ValueError(f"{where(rows[0])} and {where(rows[1])}: {names[rows[0]]!r} and {names[rows[1]]!r} mean one file")
+        raise ValueError(
+            f"{where(rows[0])} and {where(rows[1])}: {names[rows[0]]!r} and {names[rows[1]]!r} mean one file"
+        )
     missing = [index for index, path in enumerate(exact) if path is None]
     if missing:
         named = abbreviate([f"{where(row)}: {names[row]}" for row in missing])

@@ -117,7 +117,7 @@ def load_hub(
         HubError: The data set is not there, not reached, not to be read, or wants to run code.
         ValueError: It has no such split, or rows of another kind.
     """
-    builder = open_dataset(name, **options)
+    builder = open_dataset(str(name), **options)
     try:
         with reading_errors(name):
             if streaming:

@@ -85,7 +85,9 @@ def _metadata_file(folder: Path) -> Path:
     if found:
         raise ValueError(f"{folder} has {abbreviate([path.name for path in found])}; keep one of them")
     others = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in TABLES)
-    table = f"; it has {abbreviate(others)}: data.name table --data.root {folder / others[0]} reads that" if others else ""
+    table = (
+        f"; it has {abbreviate(others)}: data.name table --data.root {folder / others[0]} reads that" if others else ""
+    )
     raise FileNotFoundError(f"{folder} has no metadata; expected one of {', '.join(METADATA_NAMES)}{table}")
 
 
@@ -99,8 +101,8 @@ def _check_splits(tables: dict[str, Metadata]) -> None:
         other = next((index for index, split in enumerate(table.splits) if split != name), None)
         if other is not None:
             raise ValueError(
-                f"{table.where(other)}: the row is of split {table.splits[other]}, the folder is {name}; data.name table "
-                "reads one file with all its splits, data.columns '{split: none}' leaves the column alone"
+                f"{table.where(other)}: the row is of split {table.splits[other]}, the folder is {name}; data.name "
+                "table reads one file with all its splits, data.columns '{split: none}' leaves the column alone"
             )
 
 
@@ -114,9 +116,7 @@ def _refuse_other_splits(root: Path) -> None:
         raise ValueError(f"{root}: {abbreviate(others)} is none of the splits {', '.join(FOLDER_SPLITS)}; rename it")
 
 
-def _to_dataset(
-    table: Metadata, class_names: list[str], split: str, reading: Reading, require_images: bool
-) -> Dataset:
+def _to_dataset(table: Metadata, class_names: list[str], split: str, reading: Reading, require_images: bool) -> Dataset:
     folder = table.path.parent / (reading.image_root or "")
     rows = table.to_dataset(folder, class_names, split, require_images=require_images)
     column = rows.with_format("arrow")[:]["image"].combine_chunks()

@@ -38,7 +38,7 @@ class RowLabels:
 
 
 def read_label_cells(
-    cells: Cells, where: Where, reading: Reading, class_names: Sequence[str] | None, is_text: bool
+    cells: Cells, where: Where, reading: Reading, class_names: Sequence[str] | None
 ) -> tuple[dict[int, RowLabels], list[str]]:
     """What each row says by its number, and what was found out about the column, for people.
 
@@ -47,50 +47,28 @@ def read_label_cells(
         where: Names a row, for messages.
         reading: What a person decided.
         class_names: The classes in order, where they are known.
-        is_text: Whether all cells are text, so that an empty one is an answer and not a fault.
 
     Raises:
         ValueError: A cell is no list of labels, or could mean two things.
     """
     texts = [(number, cell) for number, cell in cells if isinstance(cell, str)]
     split, told = _splitter(texts, where, reading, class_names)
-    names = set(class_names or ())
     rows: dict[int, RowLabels] = {}
-    parsed = {}
-    for number, cell in cells:
-        try:
-            parsed[number] = _parsed(cell) if isinstance(cell, str) else cell
-        except ValueError as error:
-            raise ValueError(f"{where(number)}: {error}") from error
+    parsed = _parse_all(cells, where)
     multi_hot = _decide_numbers(parsed, where, reading, class_names)
+    nothing = words(reading.no_label)
     empty = none = 0
-    nothing, unknown = words(reading.no_label), words(reading.unknown)
     for number, cell in cells:
         if (isinstance(cell, str) and not cell.strip()) or (cell is None and reading.empty):
             empty += 1
             rows[number] = RowLabels(nobody_looked=reading.empty == "unknown")
             continue
         try:
-            labels = _as_list(parsed[number], split, class_names, multi_hot)
+            labels = list(dict.fromkeys(_as_list(parsed[number], split, class_names, multi_hot)))
+            rows[number] = _without_words(labels, cell, reading, class_names)
         except ValueError as error:
             raise ValueError(f"{where(number)}: {error}") from error
-        labels = list(dict.fromkeys(labels))
-        if len(labels) > 1 and any(label.casefold() in nothing | unknown for label in labels):
-            raise ValueError(
-                f"{where(number)}: {cell!r} names labels beside one that stands for none or unknown "
-                "(data.no_label, data.unknown)"
-            )
-        if labels and labels[0].casefold() in unknown:
-            rows[number] = RowLabels(nobody_looked=True)
-            continue
-        none += bool(labels and labels[0].casefold() in nothing)
-        rows[number] = RowLabels([label for label in labels if label.casefold() not in nothing])
-        odd = next((label for label in rows[number].present if label.casefold() in NOTHING and label not in names), None)
-        if odd is not None:
-            raise ValueError(
-                f"{where(number)}: {odd!r} may be a label or stand for none: data.no_label {odd!r} (no label), "
-                f"data.unknown {odd!r} (nobody looked), or name it in labels.json or data.class_names (a label)"
-            )
+        none += bool(labels) and labels[0].casefold() in nothing
     notes = [told] if told else []
     if empty:
         notes.append(
@@ -102,6 +80,37 @@ def read_label_cells(
     return rows, notes + _near_names(rows)
 
 
+def _parse_all(cells: Cells, where: Where) -> dict[int, Any]:
+    """Each cell, a list that was written as text as a list."""
+    parsed = {}
+    for number, cell in cells:
+        try:
+            parsed[number] = _parsed(cell) if isinstance(cell, str) else cell
+        except ValueError as error:
+            raise ValueError(f"{where(number)}: {error}") from error
+    return parsed
+
+
+def _without_words(labels: list[str], cell: Any, reading: Reading, class_names: Sequence[str] | None) -> RowLabels:
+    """The labels of a row without the words that stand for none or for unknown."""
+    nothing, unknown = words(reading.no_label), words(reading.unknown)
+    special = [label for label in labels if label.casefold() in nothing | unknown]
+    if special and len(labels) > 1:
+        raise ValueError(
+            f"{cell!r} names labels beside {special[0]!r}, which stands for none or unknown "
+            "(data.no_label, data.unknown)"
+        )
+    if special:
+        return RowLabels(nobody_looked=special[0].casefold() in unknown)
+    odd = next((label for label in labels if label.casefold() in NOTHING and label not in (class_names or ())), None)
+    if odd is not None:
+        raise ValueError(
+            f"{odd!r} may be a label or stand for none: data.no_label {odd!r} (no label), data.unknown {odd!r} (nobody "
+            "looked), or name it in labels.json or data.class_names (a label)"
+        )
+    return RowLabels(labels)
+
+
 def _near_names(rows: dict[int, RowLabels]) -> list[str]:
     """Labels that differ in their case alone, which are read as they stand."""
     names = {label for row in rows.values() for label in row.present}
@@ -109,7 +118,9 @@ def _near_names(rows: dict[int, RowLabels]) -> list[str]:
     for name in sorted(names):
         spelt[name.casefold()].append(name)
     alike = [" and ".join(map(repr, group)) for group in spelt.values() if len(group) > 1]
-    return [f"WARNING: labels that differ in case alone, read as different ones: {', '.join(alike[:5])}"] if alike else []
+    return (
+        [f"WARNING: labels that differ in case alone, read as different ones: {', '.join(alike[:5])}"] if alike else []
+    )
 
 
 def _as_list(
@@ -134,9 +145,7 @@ def _is_numbers(cell: Any) -> bool:
     return isinstance(cell, list) and bool(cell) and all(isinstance(one, int | float) for one in cell)
 
 
-def _decide_numbers(
-    parsed: dict[int, Any], where: Where, reading: Reading, class_names: Sequence[str] | None
-) -> bool:
+def _decide_numbers(parsed: dict[int, Any], where: Where, reading: Reading, class_names: Sequence[str] | None) -> bool:
     """Whether the lists of numbers in a column hold a 0 or 1 for each class."""
     lists = [(number, cell) for number, cell in parsed.items() if _is_numbers(cell) or cell == []]
     if not class_names or not any(cell for _, cell in lists):
@@ -159,7 +168,7 @@ def _parsed(cell: str) -> Any:
     except json.JSONDecodeError:
         if BESIDE_EACH_OTHER.search(text):
             raise ValueError(
-                f"{short(cell, 80)} is a list without commas, as numpy prints it; write [\"cat\", \"dog\"]"
+                f'{short(cell, 80)} is a list without commas, as numpy prints it; write ["cat", "dog"]'
             ) from None
         try:
             found = ast.literal_eval(text)
@@ -177,7 +186,9 @@ def _named_numbers(numbers: Sequence[Any], class_names: Sequence[str], multi_hot
     count = len(class_names)
     if multi_hot:
         if len(numbers) != count or not set(numbers) <= {0, 1}:
-            raise ValueError(f"labels are {short(list(numbers), 80)}, expected a 0 or 1 for each of the {count} classes")
+            raise ValueError(
+                f"labels are {short(list(numbers), 80)}, expected a 0 or 1 for each of the {count} classes"
+            )
         return [name for name, value in zip(class_names, numbers, strict=True) if value]
     if not all(float(one).is_integer() and 0 <= one < count for one in numbers):
         raise ValueError(
@@ -241,7 +252,8 @@ def _splitter(
             f"data.separator {told_mark(mark)} reads line {n} as {_by(mark)(c)}" for mark, (n, c) in found.items()
         )
         raise ValueError(
-            f"{where(number)}: {cell!r} holds {told_mark(first)}, and line {other} {example!r} {told_mark(second)}: {ways}"
+            f"{where(number)}: {cell!r} holds {told_mark(first)}, and line {other} {example!r} {told_mark(second)}: "
+            f"{ways}"
         )
     if found:
         mark, (number, cell) = next(iter(found.items()))
@@ -277,9 +289,7 @@ def _check_commas(plain: Cells, where: Where) -> None:
     places = Counter(piece for cell in cells for piece in {part.strip() for part in cell.split(",")})
     loose = [(number, cell) for number, cell in plain if ", " in cell]
     tight = any(re.search(r",\S", cell) for cell in cells)
-    alone = [
-        (number, cell) for number, cell in loose if not any(places[part.strip()] > 1 for part in cell.split(","))
-    ]
+    alone = [(number, cell) for number, cell in loose if not any(places[part.strip()] > 1 for part in cell.split(","))]
     if alone and (tight or len(alone) == len(loose)):
         number, cell = alone[0]
         beside = "; elsewhere the comma has no blank behind it" if tight else ""
@@ -289,9 +299,7 @@ def _check_commas(plain: Cells, where: Where) -> None:
         )
 
 
-def _of_words(
-    plain: Cells, where: Where, class_names: Sequence[str] | None
-) -> tuple[Callable[[str], list[str]], str]:
+def _of_words(plain: Cells, where: Where, class_names: Sequence[str] | None) -> tuple[Callable[[str], list[str]], str]:
     """Cells without any mark but blanks: whole, unless their words could be labels."""
     spaced = [(number, cell.strip()) for number, cell in plain if re.search(r"\s", cell.strip())]
     if not spaced:

@@ -14,7 +14,9 @@ def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> tuple[Ra
         ValueError: A confidence is neither 0 nor 1 and nothing says from where on it counts, or two rows disagree.
     """
     if roles.labels is None:
-        raise ValueError(f"{table.path}: rows of one label each need a column of labels; the columns are {table.shown()}")
+        raise ValueError(
+            f"{table.path}: rows of one label each need a column of labels; the columns are {table.shown()}"
+        )
     joined: dict[Any, dict[str, Any]] = {}
     first: dict[Any, int] = {}
     said: dict[tuple[Any, str], tuple[str, int]] = {}
@@ -42,7 +44,7 @@ def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> tuple[Ra
         least = "1" if reading.least_confidence is None else f"{reading.least_confidence:g} and more"
         told += f"; confidence {least}: present, 0: absent"
     rows = [(first[file], row) for file, row in joined.items()]
-    return RawTable(table.path, table.unit, rows, list(rows[0][1]), table.notes, table.class_names, False), told  # noqa: FBT003
+    return RawTable(table.path, table.unit, rows, list(rows[0][1]), table.notes, table.class_names), told
 
 
 _TOLD = {"labels": "present", "not_labels": "absent", "unknown": "unknown"}
@@ -56,14 +58,14 @@ def _kind(table: RawTable, roles: Roles, reading: Reading, number: int, row: dic
         value = float(cell)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise ValueError(
-            f"{table.where(number)}: column {roles.confidence!r} holds {cell!r}, expected a number from 0 to 1; where it "
-            "is no confidence, data.columns '{confidence: none}'"
+            f"{table.where(number)}: column {roles.confidence!r} holds {cell!r}, expected a number from 0 to 1; where "
+            "it is no confidence, data.columns '{confidence: none}'"
         ) from None
     least = reading.least_confidence
     if least is None and value not in {0.0, 1.0}:
         raise ValueError(
-            f"{table.where(number)}: confidence {cell} is neither 0 (absent) nor 1 (present): data.least_confidence says "
-            "from where on a label counts as present; below it, but above 0, it is unknown"
+            f"{table.where(number)}: confidence {cell} is neither 0 (absent) nor 1 (present): data.least_confidence "
+            "says from where on a label counts as present; below it, but above 0, it is unknown"
         )
     if value >= (1.0 if least is None else least):
         return "labels"

@@ -208,8 +208,8 @@ def _check_header(path: Path, line: int, names: Sequence[str]) -> None:
     like_a_row = next((name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES), None)
     if like_a_row is not None:
         raise ValueError(
-            f"{path}, line {line}: {like_a_row!r} is a photo, not the name of a column; put a first line above it, such "
-            "as file_name,labels"
+            f"{path}, line {line}: {like_a_row!r} is a photo, not the name of a column; put a first line above it, "
+            "such as file_name,labels"
         )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

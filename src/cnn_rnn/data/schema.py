@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Image, List, NamedSplit, Value
 from datasets.table import InMemoryTable
 
-
 LEFT_OUT_COLUMNS = ("difficult", "unknown")  # of labels that neither loss nor figures count
 
 

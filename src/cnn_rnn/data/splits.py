@@ -24,8 +24,8 @@ def stratified_split(
 
     After iterative stratification (Sechidis et al., 2011) the rarest class is dealt out first; rows are then exchanged
     while that brings the classes nearer to their shares. The size is exact, a class keeps an image in the first part
-    where it can, and images without any label are dealt out as a class of their own. Memory grows with the labels given.
-    Each part keeps the order of the rows.
+    where it can, and images without any label are dealt out as a class of their own. Memory grows with the labels
+    given. Each part keeps the order of the rows.
 
     Args:
         dataset: Rows of the one schema.
@@ -68,9 +68,7 @@ def choose_rows(offsets: Ints, labels: npt.NDArray[np.int32], num_labels: int, s
 class _Stratifier:
     """The rows with their labels in both directions, and how far each class is from its share."""
 
-    def __init__(
-        self, offsets: Ints, labels: npt.NDArray[np.int32], num_labels: int, size: int, seed: int
-    ) -> None:
+    def __init__(self, offsets: Ints, labels: npt.NDArray[np.int32], num_labels: int, size: int, seed: int) -> None:
         lengths = np.diff(offsets)
         bare = np.flatnonzero(lengths == 0)
         if len(bare):  # a class of their own
@@ -107,7 +105,7 @@ class _Stratifier:
             wanted = round(self.targets[label] - self.held[label])
             wanted = min(wanted, len(candidates), int(self.counts[label] - self.held[label]) - 1)
             if wanted > 0:
-                best = self._best(candidates, wanted, into=True)
+                best = self._best(candidates.astype(np.int64), wanted, into=True)
                 self.chosen[best] = True
                 self.held += np.bincount(self._labels_of(best)[0], minlength=len(self.held))
             dealt[candidates] = True

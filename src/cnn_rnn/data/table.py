@@ -1,7 +1,7 @@
 """Tables that name images and their labels, checked row by row: text, JSON, Excel or Parquet, of whatever shape."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -97,7 +97,7 @@ class Metadata:
                     raise ValueError(
                         f"{self.where(row)}: label {name!r} is none of the {len(ids)} classes"
                         + (f"; is {near[0]!r} meant?" if near else "")
-                        + " The classes are those of labels.json or data.class_names, or else those that occur in train."
+                        + " The classes are those of labels.json, data.class_names, or else those that occur in train."
                     )
                 marked[row, ids[name]] = True
         return marked
@@ -105,12 +105,14 @@ class Metadata:
     def of_split(self, split: str) -> "Metadata":
         """The rows of one split."""
         kept = [index for index, name in enumerate(self.splits) if name == split]
-        lists = (self.lines, self.file_names, self.image_ids, self.rows)
-        lines, files, ids, rows = ([values[index] for index in kept] for values in lists)
-        return Metadata(
-            self.path, lines, files, ids, rows, self.columns, [split] * len(kept), self.unlisted_unknown, self.unit,
-            self.notes,
-        )  # fmt: skip
+        return replace(
+            self,
+            lines=[self.lines[index] for index in kept],
+            file_names=[self.file_names[index] for index in kept],
+            image_ids=[self.image_ids[index] for index in kept],
+            rows=[self.rows[index] for index in kept],
+            splits=[split] * len(kept),
+        )
 
     def to_dataset(
         self, folder: Path, class_names: Sequence[str], split: str, *, require_images: bool = True
@@ -156,7 +158,7 @@ def read_metadata(
         notes.append(told)
     names = list(class_names) if class_names else raw.class_names
     if roles.labels:
-        rows, told_cells = read_label_cells(raw.cells(roles.labels), raw.where, reading, names, raw.is_text)
+        rows, told_cells = read_label_cells(raw.cells(roles.labels), raw.where, reading, names)
         notes += told_cells
         columns = names
     else:
@@ -257,7 +259,7 @@ def _add_lists(raw: RawTable, roles: Roles, rows: dict[int, RowLabels]) -> None:
         if column is None:
             continue
         cells = [(number, [] if cell is None else cell) for number, cell in raw.cells(column)]
-        listed, _ = read_label_cells(cells, raw.where, Reading(), raw.class_names, raw.is_text)
+        listed, _ = read_label_cells(cells, raw.where, Reading(), raw.class_names)
         for number, found in listed.items():
             both = sorted(set(found.present) & set(rows[number].present))
             if both:
@@ -279,8 +281,8 @@ def _split_of(raw: RawTable, roles: Roles, number: int, row: dict[str, Any]) -> 
         return SPLIT_WORDS[cell]
     if cell not in YES | NO:
         raise ValueError(
-            f"{raw.where(number)}: column {roles.split!r} holds {row.get(roles.split)!r}, expected True or False; where "
-            "it does not tell the split, data.columns '{split: none}'"
+            f"{raw.where(number)}: column {roles.split!r} holds {row.get(roles.split)!r}, expected True or False; "
+            "where it does not tell the split, data.columns '{split: none}'"
         )
     other = "test" if flag == "train" else "train"
     return flag if cell in YES else other
@@ -292,6 +294,7 @@ def load_table(
     class_names: Sequence[str] | None = None,
     require_images: bool = True,
     split: str | None = None,
+    *,
     reading: Reading | None = None,
 ) -> Dataset | DatasetDict:
     """The splits of one label file, or the one named by `split`.
