@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import ClassLabel, Dataset, DatasetDict, Image, List, Value
+from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Image, List, Value
 
 from .disk_layout import abbreviate
 from .label_cells import is_multi_hot, read_label_cells
@@ -67,17 +67,14 @@ def to_schema(
         )
     found = _label_column(first, columns, reading)
     columns = columns if found is None else replace(columns, labels=found)
-    if isinstance(data, DatasetDict):
-        data = DatasetDict(
-            {split: _texts_to_lists(rows, columns, reading, class_names) for split, rows in data.items()}
-        )
-        first = data["train" if "train" in data else next(iter(data))]
-    else:
-        data = first = _texts_to_lists(data, columns, reading, class_names)
-    names = list(class_names or _class_names(first, columns, reading))
-    if isinstance(data, DatasetDict):
-        return DatasetDict({split: _rows_to_schema(rows, columns, names, reading) for split, rows in data.items()})
-    return _rows_to_schema(data, columns, names, reading)
+    splits = data if isinstance(data, DatasetDict) else {"": data}
+    labelled = {split: _texts_to_lists(rows, columns, reading, class_names) for split, rows in splits.items()}
+    names = list(
+        class_names
+        or _class_names(labelled["train" if "train" in labelled else next(iter(labelled))], columns, reading)
+    )
+    adapted = {split: _rows_to_schema(rows, labelled[split], columns, names, reading) for split, rows in splits.items()}
+    return DatasetDict(adapted) if isinstance(data, DatasetDict) else adapted[""]
 
 
 def _label_column(data: Dataset, columns: Columns, reading: Reading) -> str | None:
@@ -128,7 +125,7 @@ def _whole_numbers(data: Dataset, columns: Columns) -> list[str]:
 
 
 def _texts_to_lists(data: Dataset, columns: Columns, reading: Reading, class_names: Sequence[str] | None) -> Dataset:
-    """The data with lists of names or ids in place of a text or a single class label in each row."""
+    """The labels alone, as lists, where the data hold a text or a single class label in each row; else the data."""
     if columns.labels not in data.column_names:
         return data
     feature, split = data.features[columns.labels], str(data.split or "data")
@@ -137,7 +134,11 @@ def _texts_to_lists(data: Dataset, columns: Columns, reading: Reading, class_nam
         lists = [None if one is None else [one] for one in ids]
         told = f"{split}: one label a photo, by column {columns.labels!r}"
         new = List(feature)
-    elif getattr(feature, "dtype", None) == "string" and not isinstance(feature, List) and columns.labels != "labels":
+    elif (
+        getattr(feature, "dtype", None) == "string"
+        and not isinstance(feature, List)
+        and (columns.labels != "labels" or reading.separator)
+    ):
         cells = list(enumerate(data[columns.labels]))
         rows, notes = read_label_cells(cells, lambda row: f"{split}, row {row}", reading, class_names)
         lists = [rows[number].present for number, _ in cells]
@@ -145,14 +146,15 @@ def _texts_to_lists(data: Dataset, columns: Columns, reading: Reading, class_nam
         new = List(Value("string"))
     else:
         return data
-    data = data.remove_columns(columns.labels).add_column(columns.labels, lists, feature=new)
-    data.info.description = told
-    return data
+    info = DatasetInfo(description=told, features=Features({columns.labels: new}))
+    return Dataset.from_dict({columns.labels: lists}, info=info, split=data.split)
 
 
-def _rows_to_schema(data: Dataset, columns: Columns, names: list[str], reading: Reading) -> Dataset:
-    labelled = columns.labels in data.column_names
-    present = _presence_of_lists(data, columns, names, reading) if labelled else _presence_of_columns(data, names)
+def _rows_to_schema(data: Dataset, labelled: Dataset, columns: Columns, names: list[str], reading: Reading) -> Dataset:
+    if columns.labels in labelled.column_names:
+        present = _presence_of_lists(labelled, columns, names, reading)
+    else:
+        present = _presence_of_columns(labelled, names)
     features = label_features(names, *(column in data.column_names for column in LEFT_OUT_COLUMNS))
     if data.features == features:
         return data
@@ -161,6 +163,8 @@ def _rows_to_schema(data: Dataset, columns: Columns, names: list[str], reading: 
     rows = data.select_columns([columns.image]).rename_columns({columns.image: "image"}).cast_column("image", Image())
     for name, column in added.items():
         rows = rows.add_column(name, column, feature=features[name])
+    if labelled is not data:
+        rows.info.description = labelled.info.description
     return rows
 
 
