@@ -50,7 +50,8 @@ class CnnRnnConfig(PreTrainedConfig):
         label_counts: How many training images show each label (C), for the two frequency orders.
         path_loss: Loss of the path: `cross_entropy` of the next label, `remaining_labels` (any label still to come is
             right; it needs the `aligned` order), or `none` for a model without a path decoder, the plain baseline.
-        relevance_loss: Loss of the relevance head, or `none` for a model without one, as in the paper.
+        relevance_loss: Loss of the relevance head, or `none` for a model without one, as in the paper; `partial_asl`
+            where most labels of a photo are unknown.
         path_loss_weight: Weight of the path loss in the sum.
         relevance_loss_weight: Weight of the relevance loss in the sum.
         fusion: What `logits` are in evaluation: the path's label scores, the relevance logits, or both, weighted.
@@ -90,7 +91,7 @@ class CnnRnnConfig(PreTrainedConfig):
     label_order: Literal["frequent_first", "rare_first", "given", "aligned"] = "frequent_first"
     label_counts: list[int] | None = None
     path_loss: Literal["cross_entropy", "remaining_labels", "none"] = "cross_entropy"
-    relevance_loss: Literal["bce", "asl", "none"] = "bce"
+    relevance_loss: Literal["bce", "asl", "partial_asl", "none"] = "bce"
     path_loss_weight: float | int = 1.0
     relevance_loss_weight: float | int = 1.0
     fusion: Literal["path", "relevance", "both"] = "both"

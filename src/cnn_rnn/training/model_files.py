@@ -11,17 +11,25 @@ from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.whole_files import whole_file
 
+from .earlier_model import adopt_weights, is_model, settings_of
 from .run_config import RunConfig
 from .training_data import TrainingData
 
 
 def build_model(config: RunConfig, data: TrainingData) -> CnnRnnForImageClassification:
-    """A new model for the data's labels."""
+    """A new model for the data's labels, on the weights of its backbone alone or of an earlier model."""
     fields = dict(config.model)
+    weights = fields.pop("weights", None)
+    earlier = str(weights) if is_model(weights) else None
+    if earlier:
+        fields = settings_of(earlier) | fields
     backbone = fields.pop("backbone", "resnet50")
-    return CnnRnnForImageClassification.from_backbone(
-        backbone, fields.pop("weights", None), id2label=data.label_names, label_counts=data.label_counts, **fields
+    model = CnnRnnForImageClassification.from_backbone(
+        backbone, None if earlier else weights, id2label=data.label_names, label_counts=data.label_counts, **fields
     )
+    if earlier:
+        adopt_weights(model, earlier)
+    return model
 
 
 def save_model(model: CnnRnnForImageClassification, processor: CnnRnnImageProcessor, folder: Path) -> None:
