@@ -41,6 +41,8 @@ check: $(INSTALLED)
 	$(RUN)ruff check .
 	$(RUN)ruff format --check .
 	$(RUN)mypy
+	$(RUN)lint-imports --no-logo
+	@! grep -rnP --include="*.py" "(?<!\x60)\x60\x60(?!\x60)" src scripts tests  # single backticks
 
 style: $(INSTALLED)
 	$(RUN)ruff check --fix .

@@ -14,6 +14,7 @@ REFUSED = 2  # what a shell is told where an input, a setting or the machine sta
 
 def refuse(error: BaseException, hint: str = "") -> int:
     """Say on stderr in one line what is wrong and the way out; returns `REFUSED`."""
+    message = " ".join(line.strip() for line in str(error).splitlines() if line.strip()) or type(error).__name__
     sys.stdout.flush()
-    print(f"error: {error}{hint and f'; {hint}'}", file=sys.stderr, flush=True)
+    print(f"error: {message}{hint and f'; {hint}'}", file=sys.stderr, flush=True)
     return REFUSED

@@ -22,17 +22,21 @@ def launch(module: str, settings: str, arguments: Sequence[str]) -> int:
     except FileNotFoundError as error:
         return refuse(error)
     from accelerate.commands.launch import launch_command, launch_command_parser
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     own, launcher = split_arguments(arguments)
     parser = launch_command_parser()
-    # Quiet: the command has told in its last line what went wrong, and the launcher's traceback would hide it.
-    options = parser.parse_args(["--config_file", str(path), "--quiet", *launcher, "--module", module, *own])
+    options = parser.parse_args(["--config_file", str(path), *launcher, "--module", module, *own])
+    # The command has told in its last line what went wrong; a traceback of the launcher would only hide it.
     try:
         launch_command(options)
-    except SystemExit as left:
-        return int(left.code or 0)
     except CalledProcessError as error:
         return error.returncode
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        told = f"process {failure.local_rank} left with {failure.exitcode}; its own last line, above, says why"
+        refuse(RuntimeError(told))
+        return int(failure.exitcode)
     return 0
 
 

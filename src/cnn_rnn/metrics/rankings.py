@@ -35,6 +35,7 @@ def rank_images(scores: Array, truth: NDArray[np.int8], k: int) -> ImageRankings
         positives[rows], counted[rows] = count_by_row(states == 1), count_by_row(states >= 0)
         everything = bool((counted[rows] == labels).all())
         block = scores[rows] if everything else np.where(states < 0, -np.inf, scores[rows])
+        # Only the positives are ranked: they are few, and a full argsort of every row costs several times the rest.
         image, own = np.divmod(np.flatnonzero(states == 1), labels)  # one entry a positive (P,) from here on
         if not len(image):
             continue
@@ -42,8 +43,10 @@ def rank_images(scores: Array, truth: NDArray[np.int8], k: int) -> ImageRankings
             np.sort(image * (labels + 1) + ranks) - image * (labels + 1)  # ascending within each image
             for ranks in _rank_entries(block, image, own)
         )
+        # positives met so far within their own image: their running number less those of the images before
         hits = np.arange(1, len(image) + 1) - (np.cumsum(positives[rows]) - positives[rows])[image]
         precision_sum[rows] = np.bincount(image, np.where(rank <= k, hits / rank, 0), len(block))
+        # a pair is wrong when the absent label scores as high or higher: of equal positives the last one counts
         last_of_ties = np.append((np.diff(image) > 0) | (np.diff(lowest_rank) > 0), values=True)
         not_lower = hits[last_of_ties][np.cumsum(last_of_ties) - last_of_ties]
         wrong_pairs[rows] = np.bincount(image, lowest_rank - not_lower, len(block))

@@ -195,7 +195,7 @@ def _set_figures(
     """C-P ... O-F1 of predicted sets on every sample."""
     present = truth == 1
     parts = [part.astype(np.float32) for part in (picked & present, picked & (truth >= 0), present)]
-    # sums of whole numbers below 2**24 are exact in float32
+    # one product of matrices counts all samples at once; sums of whole numbers below 2**24 are exact in float32
     hits, predicted, positives = (
         np.concatenate([block.T.astype(np.float32) @ part for block in weights]).astype(np.float64) for part in parts
     )
@@ -230,7 +230,8 @@ def _mean_average_precision(
         counted = np.flatnonzero(truth[:, label] >= 0)
         order = counted[np.argsort(-scores[counted, label], kind="stable")]
         present = truth[order, label] == 1
-        # groups of rows: each ends where a threshold at a positive's score would cut
+        # Precision changes at positives alone, so rows between two of them are summed once for all samples:
+        # groups of rows, each of which ends where a threshold at a positive's score would cut.
         descending = scores[order, label]
         levels = np.unique(descending[present])
         ends = len(order) - np.searchsorted(descending[::-1], levels[::-1])
@@ -260,6 +261,7 @@ def _sampled_average_precision(
     all_positives = hits[-1]
     if method == "area":
         return _quotient((positives * precision).sum(axis=0), all_positives)
+    # the 11-point form takes at each recall the best precision at that recall or beyond
     best_beyond = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     total = np.zeros(hits.shape[1])
     for recall in range(11):

@@ -211,6 +211,7 @@ def _parse(table: pa.Table, label_names: list[str], info: dict[str, Any]) -> Sto
     truth = np.zeros((images, labels), np.int8)
     for name, value in (("labels", 1), ("left_out", -1)):
         rows, ids = _label_entries(columns[name], name, labels)
+        # entries are numbered row * labels + id, so that a repeated one shows in a single unique
         if (truth[rows, ids] != 0).any() or len(np.unique(rows * labels + ids)) < len(ids):
             raise ValueError(f"column {name!r} holds a label twice, or one that is both present and left out")
         truth[rows, ids] = value
@@ -226,6 +227,7 @@ def _parse(table: pa.Table, label_names: list[str], info: dict[str, Any]) -> Sto
             raise ValueError("column 'paths' holds no path for an image: expected at least one, which may be empty")
         longest = int(lengths.max(initial=0))
         paths = np.full((images * beams, longest), labels, np.int32)
+        # the place of each id within its own path: its running number less that of the path's first
         paths[rows, np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)] = ids
         paths = paths.reshape(images, max(beams, 1), longest)
     rectangles = {
@@ -234,7 +236,7 @@ def _parse(table: pa.Table, label_names: list[str], info: dict[str, Any]) -> Sto
     }
     scores = rectangles.pop("label_scores")
     assert scores is not None
-    if not images:
+    if not images:  # lists without rows do not tell how many labels they would hold
         scores = np.zeros((0, labels), np.float32)
         rectangles = dict.fromkeys(rectangles)
     return StoredPredictions(

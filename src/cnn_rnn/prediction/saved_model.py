@@ -13,6 +13,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.data import label_names
 from cnn_rnn.data.batches import eval_batches, loading_errors
+from cnn_rnn.hub_errors import first_line
 
 from .predictions import Predictions, predict
 
@@ -89,7 +90,14 @@ def checked_config(name: str | Path) -> CnnRnnConfig:
         ValueError: It is another kind of model's, or no model can be built from it.
         OSError: There is none.
     """
-    fields, _ = CnnRnnConfig.get_config_dict(name)
+    try:
+        fields, _ = CnnRnnConfig.get_config_dict(name)
+    except OSError as error:
+        if Path(name).exists():
+            raise OSError(f"{name} is no folder of a saved model: it has no readable config.json") from error
+        raise OSError(
+            f"there is no folder {name}, and the Hub gives no model of that name: {first_line(error)}"
+        ) from error
     kind = fields.get("model_type")
     if kind != CnnRnnConfig.model_type:
         raise ValueError(f"{name}: config.json is of a model {kind!r}, not {CnnRnnConfig.model_type!r}")

@@ -1,0 +1,97 @@
+"""`cnn-rnn`: every command by name, help at once, one exit code for what is refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.commands_by_name import ROOT, main_of
+
+from cnn_rnn.commands import cli, console
+from cnn_rnn.commands.console import BENCHMARK_NAMES, PROTOCOL_NAMES, SOURCE_NAMES
+from cnn_rnn.data import SOURCES
+from cnn_rnn.data.archives import ARCHIVES
+from cnn_rnn.metrics.protocols import PROTOCOLS
+
+FILES = {path.stem for path in Path(cli.__file__).parent.glob("*.py")} - {"__init__", "cli", "console", "launching"}
+HEAVY = {"torch", "transformers", "datasets", "timm", "numpy"}
+
+
+def test_every_command_has_its_file_its_script_and_its_line_of_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        {name.replace("-", "_") for name in cli.COMMANDS} == FILES == {path.stem for path in ROOT.glob("scripts/*.py")}
+    )
+    assert cli.main(["--help"]) == cli.main([]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"  {name} " in printed for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("command", ["", *sorted(cli.COMMANDS)])
+def test_help_loads_none_of_the_libraries(command: str) -> None:
+    code = f"import sys; from cnn_rnn.commands.cli import main\ntry: main({[*command.split(), '--help']})\nfinally: "
+    code += f"loaded = {HEAVY} & set(sys.modules); print(loaded, file=sys.stderr)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stderr.strip() == "set()"
+    assert "usage: cnn-rnn" in told.stdout
+
+
+def test_the_help_names_what_the_packages_know() -> None:
+    assert SOURCE_NAMES.split(", ") == list(SOURCES)
+    assert BENCHMARK_NAMES.split(", ") == list(ARCHIVES)
+    assert PROTOCOL_NAMES.split(", ") == list(PROTOCOLS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["trian"], "no command 'trian'; did you mean train?"),
+        (["train", "--config", "voc2021"], "is voc2012 meant?"),
+        (["train", "--config", "digits", "--train.epoch", "1"], "did you mean train.epochs"),
+        (["train", "--launch", "gpu"], "no such launch settings; give deepspeed, fsdp, gpus"),
+        (["validate", "nowhere", "--output", "out"], "nowhere"),
+        (["report", "nowhere", "--output", "out.html"], "nowhere"),
+        (["predict", "--model", "nowhere", "--input", "x", "--output", "out"], "nowhere"),
+        (["export-onnx", "nowhere", "--output", "out.onnx"], "nowhere"),
+        (["push-to-hub", "nowhere", "--repo", "org/x"], "--metrics is missing"),
+        (["data", "look", "voc2021", "--root", "x"], "is 'voc2012' meant?"),
+        (["data", "download", "voc2021", "--root", "x"], "choose one of voc2007"),
+    ],
+)
+def test_what_is_refused_is_one_line_and_leaves_with_2(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["cnn-rnn"])
+    assert cli.main(arguments) == console.REFUSED == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert told in last
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_underscores_name_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main(["push_to_hub", "--help"])
+    assert left.value.code == 0
+    assert "usage: cnn-rnn push-to-hub" in capsys.readouterr().out
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(_: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cnn_rnn.commands.validate.main", interrupted)
+    monkeypatch.setattr(sys, "argv", ["cnn-rnn"])
+    assert cli.main(["validate"]) == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_flag_is_spelt_in_one_way(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pages = [["--help"]] if name != "data" else [[part, "--help"] for part in ("download", "look", "convert")]
+    for page in pages:
+        with pytest.raises(SystemExit):
+            main_of(name)(page)
+    flags = [word.strip("[],") for word in capsys.readouterr().out.split() if word.strip("[],").startswith("--")]
+    assert flags
+    assert [flag for flag in flags if "-" in flag[2:]] == []

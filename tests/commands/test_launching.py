@@ -1,0 +1,61 @@
+"""`cnn-rnn train --launch`: accelerate's own launcher with settings that ship, and an end that can be read."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cnn_rnn.commands.launching import find_launch_settings, split_arguments
+
+
+def test_settings_are_the_commands_and_the_rest_is_the_launchers() -> None:
+    given = ["--config", "digits", "--launch", "gpus", "--num_processes", "4", "--train.lr=1e-4", "--data.root", "x"]
+    own, launcher = split_arguments([*given, "--main_process_ip=::1", "--resume", "auto"])
+    assert own == ["--config", "digits", "--train.lr=1e-4", "--data.root", "x", "--resume", "auto"]
+    assert launcher == ["--num_processes", "4", "--main_process_ip=::1"]
+
+
+def test_a_bare_name_is_what_ships_and_a_path_is_a_file(tmp_path: Path) -> None:
+    assert find_launch_settings("gpus").name == "gpus.yaml"
+    own = tmp_path / "own.yaml"
+    own.write_text("{}")
+    assert find_launch_settings(str(own)) == own
+    with pytest.raises(FileNotFoundError, match="give deepspeed, fsdp, gpus, machines, one_gpu"):
+        find_launch_settings("gpu")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_launched_run_trains_and_a_refused_one_ends_with_its_line(
+    processes: int, settings: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    file = tmp_path / "cpu.yaml"
+    kind = "NO" if processes == 1 else "MULTI_CPU"
+    launch = {"compute_environment": "LOCAL_MACHINE", "distributed_type": kind, "num_processes": processes}
+    file.write_text(yaml.safe_dump(launch | {"use_cpu": True, "num_machines": 1, "main_process_port": 0}))
+
+    def run(*changes: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "cnn_rnn.commands.cli", "train", "--launch", str(file)]
+        return subprocess.run(
+            [*command, *settings(tmp_path / "run", train__epochs=1), *changes],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        )
+
+    refused = run("--data.root", str(tmp_path / "nowhere"))
+    assert refused.returncode == 2, refused.stderr
+    last = refused.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "nowhere" in refused.stderr
+    assert "Traceback" not in refused.stderr.rpartition("error: ")[2]
+    if processes == 1:
+        return  # trained so in another test
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert "held-out part, by path" in done.stdout
+    assert (tmp_path / "run" / "model.safetensors").exists()

@@ -1,0 +1,42 @@
+"""Who may import whom: the rules of CONTRIBUTING.md as `pyproject.toml` writes them down; siblings by short names."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+from tests.commands_by_name import ROOT
+
+PACKAGE = ROOT / "src" / "cnn_rnn"
+GROUND_FLOOR = {"hub_errors", "shipped_files", "whole_files"}
+
+
+def test_nobody_imports_upward_and_the_hub_copy_stands_alone() -> None:
+    assert lint_imports(str(ROOT / "pyproject.toml"), no_cache=True) == EXIT_STATUS_SUCCESS
+
+
+def test_the_top_holds_the_hub_copy_registration_and_the_ground_floor() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (hub_copy,) = (set(each["source_modules"]) for each in contracts if each["name"].startswith("The Hub copy"))
+    own = {name.removeprefix("cnn_rnn.") for name in hub_copy}
+    assert {path.stem for path in PACKAGE.glob("*.py")} == own | GROUND_FLOOR | {"__init__", "registration"}
+
+
+def test_siblings_import_each_other_by_short_names() -> None:
+    alone = {"evaluate_metric.py"}  # evaluate loads it by itself, as the Hub loads the files at the top by theirs
+    long = [
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if path.name not in alone and imports_sibling_by_long_name(path)
+    ]
+    assert long == []
+
+
+def imports_sibling_by_long_name(path: Path) -> bool:
+    """Whether a file names its own folder in an import."""
+    room = ".".join(path.parent.relative_to(PACKAGE.parent).parts)
+    return (
+        re.search(rf"^\s*(from|import) {re.escape(room)}\.", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+    )

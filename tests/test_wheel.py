@@ -1,0 +1,86 @@
+"""The wheel, in an environment and a folder of its own: it trains, validates and predicts without a checkout.
+
+In CI (the variable `CI` is set) the environment is empty and pip brings every library; elsewhere, to take seconds, it
+sees the libraries of this one, but not this checkout.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+from tests.commands_by_name import ROOT
+
+from cnn_rnn.shipped_files import PLACES
+
+SMALL = [
+    *("--model.backbone", "test_resnet", "--model.weights", "null", "--model.image_size", "32"),
+    *("--train.epochs", "1", "--train.num_workers", "0", "--train.trackers", "none"),
+]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (file,) = folder.glob("*.whl")
+    return file
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Programs of an environment into which the wheel alone was installed."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    packages = next(folder.glob("lib/python*/site-packages"))
+    options = [f"{wheel}[demo]"]
+    if not os.environ.get("CI"):
+        (packages / "libraries.pth").write_text(sysconfig.get_paths()["purelib"])  # not what its own .pth files add
+        options = ["--no-deps", "--ignore-installed", str(wheel)]
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    done = subprocess.run([*pip, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "bin"
+
+
+def test_it_trains_validates_and_predicts_where_no_checkout_is(installed: Path, tmp_path: Path) -> None:
+    def run(*arguments: str) -> str:
+        outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        done = subprocess.run(
+            [str(installed / "cnn-rnn"), *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=outside | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    code = "import cnn_rnn; print(cnn_rnn.__file__)"
+    where = subprocess.run([installed / "python", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert Path(where.stdout.strip()).is_relative_to(installed.parent)
+    images = json.loads(run("data", "look", "digits", "--output", "look") and (tmp_path / "look/look.json").read_text())
+    half = images["splits"]["train"]["images"] // 2
+    trained = run("train", "--config", "digits", "--train.output_dir", "run", "--train.batch_size", str(half), *SMALL)
+    assert "held-out part, by path" in trained
+    assert json.loads((tmp_path / "run" / "history.jsonl").read_text())["step"] == 2
+    assert "top 3" in run("validate", "run", "--data.split", "test", "--samples", "0", "--output", "test")
+    assert "4 images labelled" in run(
+        "predict", "--model", "run", "--input", "digits:test", "--limit", "4", "--output", "out"
+    )
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"labels.parquet", "paths.png"}
+
+
+def test_what_ships_is_there(installed: Path) -> None:
+    package = next(installed.parent.glob("lib/python*/site-packages/cnn_rnn"))
+    shipped = [*(ROOT / "hub_configs").rglob("*.*"), ROOT / "model_card.md"]
+    assert all((package / path.relative_to(ROOT)).read_bytes() == path.read_bytes() for path in shipped)
+    assert all(not (place / "hub_configs").exists() or place == ROOT for place in PLACES)
