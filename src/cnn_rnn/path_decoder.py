@@ -1,5 +1,6 @@
 """The joint embedding of image and labels: which label follows, given the labels before and the image (section 3.1)."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -7,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from .beam_search import BeamSearchResult, Constraints, beam_search
+from .walk_states import WalkStates, is_plain, shareable_weights
 
 State = tuple[Tensor, ...]
 """What a recurrent cell remembers of N sequences: tensors (N, H)."""
@@ -59,6 +61,28 @@ class RecurrentLayer(nn.Module):
         outputs, new = self.layer(inputs, given if len(given) > 1 else given[0])
         return outputs, tuple(tensor[0] for tensor in (new if isinstance(new, tuple) else (new,)))
 
+    def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Output (N, H) and state behind one input (N, E), as `forward` gives it.
+
+        torch's layers prepare their weights for whole sequences at every call, which costs more than a single step.
+        """
+        layer = self.layer
+        if not is_plain(layer):
+            outputs, new = self(inputs[:, None], state)
+            return outputs[:, 0], new
+        if isinstance(layer, nn.LSTM):
+            weights = (layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0)
+            hidden, memory = torch.lstm_cell(inputs, state, *weights)
+            return hidden, (hidden, memory)
+        assert isinstance(layer, nn.GRU)
+        weights = (layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0)
+        hidden = torch.gru_cell(inputs, state[0], *weights)
+        return hidden, (hidden,)
+
+    def leaves(self) -> list[nn.Module]:
+        """The modules that hold the weights."""
+        return [self.layer] if self.batched else list(self.layer.children())
+
 
 class StepAttention(nn.Module):
     """The part of the image that matters at each step: additive attention over the places of the feature map."""
@@ -70,7 +94,11 @@ class StepAttention(nn.Module):
 
     def forward(self, hidden: Tensor, places: Tensor) -> Tensor:
         """Image embedding (N, T, E) of each step from hidden (N, T, H) and embedded places (N, P, E)."""
-        scores = self.score(torch.tanh(self.query(hidden)[:, :, None] + places[:, None]))  # (N, T, P, 1)
+        return self.attend(self.query(hidden), places)
+
+    def attend(self, queries: Tensor, places: Tensor) -> Tensor:
+        """Image embedding (N, T, E) of each step from its query (N, T, E) and embedded places (N, P, E)."""
+        scores = self.score(torch.tanh(queries[:, :, None] + places[:, None]))  # (N, T, P, 1)
         return torch.sum(scores.softmax(dim=2) * places[:, None], dim=2)
 
 
@@ -110,6 +138,7 @@ class PathDecoder(nn.Module):
         self.image_projection = nn.Linear(feature_size, embedding_size)
         self.dropout = nn.Dropout(dropout)
         self.attention = StepAttention(hidden_size, embedding_size) if attention else None
+        self.walk_states = WalkStates(start=num_labels + 1)
 
     def embed_image(self, features: Tensor) -> Tensor:
         """Image in the joint embedding: (N, D) -> (N, 1, E), or places (N, P, D) -> (N, P, E)."""
@@ -137,10 +166,26 @@ class PathDecoder(nn.Module):
 
     def score(self, hidden: Tensor, image_embedding: Tensor) -> Tensor:
         """Logits (N, T, C + 1) of the next label, from the walk (N, T, H) and what `embed_image` returned."""
-        image = image_embedding if self.attention is None else self.attention(hidden, image_embedding)
-        joint = torch.tanh(self.recurrent_projection(hidden) + image)
-        # The module is called, its weight not read: so offloaded, sharded, adapted and quantised weights count too.
-        outputs = self.label_embedding(torch.arange(self.num_labels + 1, device=hidden.device))
+        return self.score_views(self.views(hidden), image_embedding, self.embed_outputs())
+
+    def views(self, hidden: Tensor) -> tuple[Tensor, ...]:
+        """What a step takes of the walk (..., H), (..., E) each: its projection and, for attention, its query."""
+        projected: Tensor = self.recurrent_projection(hidden)
+        return (projected,) if self.attention is None else (projected, self.attention.query(hidden))
+
+    def embed_outputs(self) -> Tensor:
+        """Embedding (C + 1, E) of all that can follow.
+
+        The module is called, its weight not read: so offloaded, sharded, adapted and quantised weights count too.
+        """
+        device = self.recurrent_projection.bias.device
+        outputs: Tensor = self.label_embedding(torch.arange(self.num_labels + 1, device=device))
+        return outputs
+
+    def score_views(self, views: Sequence[Tensor], image_embedding: Tensor, outputs: Tensor) -> Tensor:
+        """Logits (N, T, C + 1) from the `views` of a walk (N, T, E), `embed_image` and `embed_outputs`."""
+        image = image_embedding if self.attention is None else self.attention.attend(views[1], image_embedding)
+        joint = torch.tanh(views[0] + image)
         return F.linear(self.dropout(joint), outputs)
 
     def score_paths(self, features: Tensor, paths: Tensor) -> Tensor:
@@ -160,27 +205,65 @@ class PathDecoder(nn.Module):
             beam_width: K.
             state: Recurrent state (B, H) before START; of all zeros where None.
         """
-        embedded = self.embed_image(features)
-        state = self.recurrent.initial_state(embedded) if state is None else state
-        image = _flatten(_beams(embedded, beam_width))
-        start = torch.full((features.shape[0],), self.num_labels + 1, device=features.device)
-
-        def step(labels: Tensor, state: State) -> tuple[Tensor, State]:
-            logits, state = self(_flatten(labels)[:, None], image, tuple(_flatten(tensor) for tensor in state))
-            return _unflatten(logits[:, 0], beam_width), tuple(_unflatten(tensor, beam_width) for tensor in state)
-
-        beams = tuple(_beams(tensor, beam_width) for tensor in state)
         training = self.training
         self.eval()
         try:
-            return beam_search(step, beams, start, constraints, beam_width)
+            weights = shareable_weights(self._walked_by()) if state is None and not training else []
+            if weights:
+                with self.walk_states.opened(weights, self._first_node) as tree:
+                    if tree is not None:
+                        return self._search_tree(tree, features, constraints, beam_width)
+            return self._search_alone(features, constraints, beam_width, state)
         finally:
             self.train(training)
 
+    def _search_alone(
+        self, features: Tensor, constraints: Constraints, beam_width: int, state: State | None
+    ) -> BeamSearchResult:
+        """The search with a step of the recurrent layer for every walk."""
+        embedded, outputs = self.embed_image(features), self.embed_outputs()
 
-def _beams(tensor: Tensor, beam_width: int) -> Tensor:
-    """(B, ...) -> (B, K, ...): what is so of an image is so of each of its walks."""
-    return tensor[:, None].expand(-1, beam_width, *tensor.shape[1:])
+        def step(labels: Tensor, state: State) -> tuple[Tensor, State]:
+            width = labels.shape[1]
+            inputs = self.label_embedding(_flatten(labels))
+            hidden, state = self.recurrent.step(inputs, tuple(_flatten(tensor) for tensor in state))
+            views = self.views(_unflatten(hidden, width))
+            return self.score_views(views, embedded, outputs), tuple(_unflatten(tensor, width) for tensor in state)
+
+        state = self.recurrent.initial_state(embedded) if state is None else state
+        return beam_search(step, tuple(tensor[:, None] for tensor in state), self._start(features), constraints, beam_width)
+
+    def _search_tree(
+        self, tree: WalkStates, features: Tensor, constraints: Constraints, beam_width: int
+    ) -> BeamSearchResult:
+        """The search with a step of the recurrent layer for every prefix that the tree does not hold yet."""
+        embedded, outputs = self.embed_image(features), self.embed_outputs()
+        num_views = 1 if self.attention is None else 2
+
+        def extend(labels: Tensor, before: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            hidden, state = self.recurrent.step(self.label_embedding(labels), tuple(before[num_views:]))
+            return (*self.views(hidden), *state)
+
+        def step(labels: Tensor, state: State) -> tuple[Tensor, State]:
+            nodes = tree.follow(state[0], labels, extend)
+            return self.score_views(tree.at(nodes, num_views), embedded, outputs), (nodes,)
+
+        start = self._start(features)
+        return beam_search(step, (torch.zeros_like(start)[:, None],), start, constraints, beam_width)
+
+    def _start(self, features: Tensor) -> Tensor:
+        return torch.full((features.shape[0],), self.num_labels + 1, device=features.device)
+
+    def _first_node(self, times: int) -> tuple[Tensor, ...]:
+        """What the tree of walks keeps of START, so many times: the views (N, E), then the recurrent state (N, H)."""
+        inputs = self.label_embedding(torch.full((times,), self.num_labels + 1))
+        hidden, state = self.recurrent.step(inputs, self.recurrent.initial_state(inputs))
+        return (*self.views(hidden), *state)
+
+    def _walked_by(self) -> list[nn.Module]:
+        """The modules that make what the tree of walks keeps."""
+        query = [] if self.attention is None else [self.attention.query]
+        return [self.label_embedding, *self.recurrent.leaves(), self.recurrent_projection, *query]
 
 
 def _flatten(tensor: Tensor) -> Tensor:
