@@ -11,9 +11,6 @@ from tqdm.auto import tqdm
 
 OPERATIONS = 12  # that a profile lists
 
-profiled: list[str] = []
-"""What the profiles said, in order; filled where `--profile` asks for it."""
-
 
 @dataclass(frozen=True)
 class Times:
@@ -63,5 +60,7 @@ def where_time_goes(way: Callable[[], object]) -> str:
     """A table of the operations that took most of the time of one run."""
     with profile(activities=[ProfilerActivity.CPU]) as found:
         way()
-    table: str = found.key_averages().table(sort_by="self_cpu_time_total", row_limit=OPERATIONS, max_name_column_width=40)
+    table: str = found.key_averages().table(
+        sort_by="self_cpu_time_total", row_limit=OPERATIONS, max_name_column_width=40
+    )
     return table

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.label_paths import labels_to_paths, rank_labels
 
 LABELS_A_WALK = 3
-WALKS, STEPS, BATCH, LEARNING_RATE = 512, 150, 32, 3e-3
+IMAGES, WALKS, STEPS, BATCH, LEARNING_RATE = 64, 1024, 240, 32, 3e-3
 NEVER = -30.0  # added to what END scores in a decoder that never ends by itself
 
 
@@ -36,21 +37,32 @@ def walking_model(
     return model.eval()
 
 
+def varied_images(number: int, size: int) -> Tensor:
+    """Images (N, 3, h, w) of different colours, contrasts and grain, as normalised pixel values."""
+    generator = torch.Generator().manual_seed(1)
+    images = torch.zeros(number, 3, size, size)
+    for cells in (1, 2, 5, 16, size):
+        noise = torch.randn(number, 3, cells, cells, generator=generator)
+        strength = torch.rand(number, 1, 1, 1, generator=generator)
+        images += strength * functional.interpolate(noise, size=(size, size))
+    return images
+
+
+@torch.no_grad()
 def train_a_little(model: CnnRnnForImageClassification) -> None:
-    """Teach the decoder sets of about three labels from features as many as there are walks."""
-    config = model.config
-    decoder = model.path_decoder
+    """Teach the decoder sets of about three labels that follow from the features."""
+    config, decoder = model.config, model.path_decoder
     assert decoder is not None
-    with torch.no_grad():
-        size = config.image_size
-        seen = model.eval().encode_images(torch.randn(8, 3, size, size, generator=torch.Generator().manual_seed(1)))
-    features = seen[torch.randint(len(seen), (WALKS,))]
-    noise = torch.randn(features.shape)
-    features = features + seen.std() * noise
+    seen = torch.cat([model.eval().encode_images(part) for part in varied_images(IMAGES, config.image_size).split(8)])
+    mean, std = seen.mean(dim=0), seen.std(dim=0) + 1e-6
+    features = ((seen - mean) / std)[torch.randint(IMAGES, (WALKS,))]
+    features = features + 0.3 * torch.randn(features.shape)
+    pooled = features if features.dim() == 2 else features.mean(dim=1)
     # What is in an image follows from its features, and as in photographs a few labels are frequent and most are rare.
-    appeal = noise.flatten(1) @ torch.randn(noise[0].numel(), config.num_labels) / noise[0].numel() ** 0.5
-    appeal = appeal - 0.7 * torch.arange(1.0, config.num_labels + 1).log()
-    number = torch.randint(1, 2 * LABELS_A_WALK, (WALKS, 1)).clamp(max=config.num_labels)
+    direction = torch.randn(pooled.shape[1], config.num_labels + 1) / pooled.shape[1] ** 0.5
+    appeal = 3 * (pooled @ direction) / (pooled @ direction).std()
+    number = (LABELS_A_WALK + 0.4 * appeal[:, -1:]).round().clamp(1, config.num_labels)
+    appeal = appeal[:, :-1] - torch.arange(1.0, config.num_labels + 1).log()
     labels = (appeal.argsort(dim=1, descending=True).argsort(dim=1) < number).float()
     paths = labels_to_paths(labels, rank_labels("given", None, config.num_labels))
     optimizer = torch.optim.Adam(decoder.parameters(), LEARNING_RATE)
@@ -66,6 +78,9 @@ def train_a_little(model: CnnRnnForImageClassification) -> None:
             loss.backward()
             optimizer.step()
     decoder.eval()
+    projection = decoder.image_projection
+    projection.weight.div_(std if std.dim() == 1 else std.mean(dim=0))
+    projection.bias.sub_(projection.weight @ (mean if mean.dim() == 1 else mean.mean(dim=0)))
 
 
 def never_end(model: CnnRnnForImageClassification) -> None:
@@ -78,4 +93,3 @@ def never_end(model: CnnRnnForImageClassification) -> None:
         decoder.image_projection.bias[0] = 20.0
         decoder.label_embedding.weight[:, 0] = 0.0
         decoder.label_embedding.weight[model.config.end_id, 0] = NEVER
-

@@ -71,12 +71,10 @@ class RecurrentLayer(nn.Module):
             outputs, new = self(inputs[:, None], state)
             return outputs[:, 0], new
         if isinstance(layer, nn.LSTM):
-            weights = (layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0)
-            hidden, memory = torch.lstm_cell(inputs, state, *weights)
+            hidden, memory = torch.lstm_cell(inputs, state, *layer.all_weights[0])
             return hidden, (hidden, memory)
         assert isinstance(layer, nn.GRU)
-        weights = (layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0)
-        hidden = torch.gru_cell(inputs, state[0], *weights)
+        hidden = torch.gru_cell(inputs, state[0], *layer.all_weights[0])
         return hidden, (hidden,)
 
     def leaves(self) -> list[nn.Module]:
@@ -205,17 +203,18 @@ class PathDecoder(nn.Module):
             beam_width: K.
             state: Recurrent state (B, H) before START; of all zeros where None.
         """
-        training = self.training
-        self.eval()
-        try:
-            weights = shareable_weights(self._walked_by()) if state is None and not training else []
-            if weights:
-                with self.walk_states.opened(weights, self._first_node) as tree:
-                    if tree is not None:
-                        return self._search_tree(tree, features, constraints, beam_width)
-            return self._search_alone(features, constraints, beam_width, state)
-        finally:
-            self.train(training)
+        if self.training:
+            self.eval()
+            try:
+                return self._search_alone(features, constraints, beam_width, state)
+            finally:
+                self.train()
+        weights = shareable_weights(self._walked_by()) if state is None else []
+        if weights:
+            with self.walk_states.opened(weights, self._first_node) as tree:
+                if tree is not None:
+                    return self._search_tree(tree, features, constraints, beam_width)
+        return self._search_alone(features, constraints, beam_width, state)
 
     def _search_alone(
         self, features: Tensor, constraints: Constraints, beam_width: int, state: State | None
@@ -231,7 +230,9 @@ class PathDecoder(nn.Module):
             return self.score_views(views, embedded, outputs), tuple(_unflatten(tensor, width) for tensor in state)
 
         state = self.recurrent.initial_state(embedded) if state is None else state
-        return beam_search(step, tuple(tensor[:, None] for tensor in state), self._start(features), constraints, beam_width)
+        return beam_search(
+            step, tuple(tensor[:, None] for tensor in state), self._start(features), constraints, beam_width
+        )
 
     def _search_tree(
         self, tree: WalkStates, features: Tensor, constraints: Constraints, beam_width: int

@@ -2,7 +2,7 @@
 
 The recurrent layer never sees the image, so equal prefixes are remembered alike. The prefixes form a tree: a node holds
 the tensors that belong to its prefix, and each label leads to a child. The tree belongs to the values of the weights
-that made it: with other values it begins anew. It never holds more than `MOST_BYTES` and what one step of a search needs.
+that made it: with other values it begins anew. It holds no more than `MOST_BYTES`, or what a step of a search needs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,12 @@ from torch.nn import functional
 MOST_BYTES = 64 << 20
 FEWEST_ROWS = 256
 FEWEST_AT_ONCE = 4  # products of fewer rows round otherwise: what a node holds must not tell who came there first
-PLAIN = {nn.Embedding, nn.Linear, nn.LSTM, nn.GRU}  # adapted, quantised and parametrised modules have types of their own
+PLAIN = {
+    nn.Embedding,
+    nn.Linear,
+    nn.LSTM,
+    nn.GRU,
+}  # adapted, quantised and parametrised modules have types of their own
 
 Extend = Callable[[Tensor, Sequence[Tensor]], tuple[Tensor, ...]]
 """Takes the labels (N,) walked last and the tensors (N, ...) of the nodes before; returns those of the new nodes."""
@@ -145,7 +150,7 @@ def shareable_weights(modules: Sequence[nn.Module]) -> list[Tensor]:
     A search that is compiled or exported has no tree, nor has one that gradients flow through. On a GPU a step of the
     recurrent layer is a few launches, and looking prefixes up would have to wait for them.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled("cpu"):
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
         return []
     weights: list[Tensor] = []
     for module in modules:
