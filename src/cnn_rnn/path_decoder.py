@@ -1,17 +1,43 @@
 """The joint embedding of image and labels: which label follows, given the labels before and the image (section 3.1)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
+from transformers import initialization
 
-from .beam_search import BeamSearchResult, Constraints, beam_search
-from .walk_states import WalkStates, is_plain, shareable_weights
+from .beam_search import BeamSearchResult, Constraints, StepFunction, beam_search
+from .cooccurrence import CooccurrencePrior
+from .known_labels import KnownLabelState
+from .label_paths import labels_before
+from .walk_states import NOTHING_KNOWN, WalkStates, is_plain, shareable_weights
 
 State = tuple[Tensor, ...]
 """What a recurrent cell remembers of N sequences: tensors (N, H)."""
+
+
+FIRST_RELEVANCE_WEIGHT = 0.3
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a walk over the labels of B images is given beside the images; None for nothing.
+
+    Attributes:
+        relevance_logits: Logits (B, C) of each label by itself; their own loss alone trains them, not the path's.
+        known: What a person knows (B, C): 1 confirmed, -1 ruled out, 0 open.
+        prior: What known and walked labels say of the others.
+    """
+
+    relevance_logits: Tensor | None = None
+    known: Tensor | None = None
+    prior: CooccurrencePrior | None = None
+
+
+NOTHING = Given()
 
 
 class ReluLstm(nn.Module):
@@ -115,6 +141,8 @@ class PathDecoder(nn.Module):
         cell: "lstm", "gru" or "relu_lstm".
         dropout: Share of the joint embedding's parts that is dropped in training.
         attention: Whether image features come as places (N, P, D) to attend over, not as one vector (N, D).
+        known_state: Whether what is known enters as the initial state of the walk.
+        hears_relevance: Whether relevance logits are added to the logits of every step, with a learned weight.
     """
 
     def __init__(
@@ -127,6 +155,8 @@ class PathDecoder(nn.Module):
         cell: str,
         dropout: float,
         attention: bool,
+        known_state: bool = False,
+        hears_relevance: bool = False,
     ) -> None:
         super().__init__()
         self.num_labels = num_labels
@@ -137,6 +167,14 @@ class PathDecoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.attention = StepAttention(hidden_size, embedding_size) if attention else None
         self.walk_states = WalkStates(start=num_labels + 1)
+        self.known_state = KnownLabelState(embedding_size, hidden_size) if known_state else None
+        self.relevance_weight = nn.Parameter(torch.tensor(FIRST_RELEVANCE_WEIGHT)) if hears_relevance else None
+
+    @torch.no_grad()
+    def initialize(self) -> None:
+        """Give the weight of the relevance logits a fresh value."""
+        if self.relevance_weight is not None:
+            initialization.constant_(self.relevance_weight, FIRST_RELEVANCE_WEIGHT)
 
     def embed_image(self, features: Tensor) -> Tensor:
         """Image in the joint embedding: (N, D) -> (N, 1, E), or places (N, P, D) -> (N, P, E)."""
@@ -186,14 +224,20 @@ class PathDecoder(nn.Module):
         joint = torch.tanh(views[0] + image)
         return F.linear(self.dropout(joint), outputs)
 
-    def score_paths(self, features: Tensor, paths: Tensor) -> Tensor:
+    def score_paths(self, features: Tensor, paths: Tensor, given: Given = NOTHING) -> Tensor:
         """Logits (B, T, C + 1) of every step of the given paths (B, T), teacher forced."""
         walked = F.pad(paths[:, :-1], (1, 0), value=self.num_labels + 1)
-        logits, _ = self(walked, self.embed_image(features))
+        logits, _ = self(walked, self.embed_image(features), self._start_state(given.known))
+        bias = self._label_bias(given)
+        if bias is not None:
+            logits = logits + F.pad(bias, (0, 1))[:, None]
+        if given.prior is not None:
+            said = given.prior.path_weight * given.prior(labels_before(paths, self.num_labels))
+            logits = logits + F.pad(said, (0, 1))
         return logits
 
     def search(
-        self, features: Tensor, constraints: Constraints, beam_width: int, state: State | None = None
+        self, features: Tensor, constraints: Constraints, beam_width: int, given: Given = NOTHING
     ) -> BeamSearchResult:
         """The most probable paths of each image: K walks each, taken without dropout.
 
@@ -201,70 +245,115 @@ class PathDecoder(nn.Module):
             features: Image features (B, D) or (B, P, D).
             constraints: What every walk must obey.
             beam_width: K.
-            state: Recurrent state (B, H) before START; of all zeros where None.
+            given: What the walks are given beside the image.
         """
         if self.training:
             self.eval()
             try:
-                return self._search_alone(features, constraints, beam_width, state)
+                return self._search_alone(features, constraints, beam_width, given)
             finally:
                 self.train()
-        weights = shareable_weights(self._walked_by()) if state is None else []
+        weights = shareable_weights(self._walked_by())
         if weights:
-            with self.walk_states.opened(weights, self._first_node) as tree:
+            with self.walk_states.opened(weights) as tree:
                 if tree is not None:
-                    return self._search_tree(tree, features, constraints, beam_width)
-        return self._search_alone(features, constraints, beam_width, state)
+                    return self._search_tree(tree, features, constraints, beam_width, given)
+        return self._search_alone(features, constraints, beam_width, given)
 
     def _search_alone(
-        self, features: Tensor, constraints: Constraints, beam_width: int, state: State | None
+        self, features: Tensor, constraints: Constraints, beam_width: int, given: Given
     ) -> BeamSearchResult:
         """The search with a step of the recurrent layer for every walk."""
-        embedded, outputs = self.embed_image(features), self.embed_outputs()
 
-        def step(labels: Tensor, state: State) -> tuple[Tensor, State]:
+        def walk(labels: Tensor, state: State) -> tuple[Sequence[Tensor], State]:
             width = labels.shape[1]
             inputs = self.label_embedding(_flatten(labels))
             hidden, state = self.recurrent.step(inputs, tuple(_flatten(tensor) for tensor in state))
-            views = self.views(_unflatten(hidden, width))
-            return self.score_views(views, embedded, outputs), tuple(_unflatten(tensor, width) for tensor in state)
+            return self.views(_unflatten(hidden, width)), tuple(_unflatten(tensor, width) for tensor in state)
 
+        embedded = self.embed_image(features)
+        state = self._start_state(given.known)
         state = self.recurrent.initial_state(embedded) if state is None else state
-        return beam_search(
-            step, tuple(tensor[:, None] for tensor in state), self._start(features), constraints, beam_width
-        )
+        step, more = self._step_function(walk, len(state), embedded, given)
+        first = tuple(tensor[:, None] for tensor in state) + more
+        return beam_search(step, first, self._start(features), constraints, beam_width)
 
     def _search_tree(
-        self, tree: WalkStates, features: Tensor, constraints: Constraints, beam_width: int
+        self, tree: WalkStates, features: Tensor, constraints: Constraints, beam_width: int, given: Given
     ) -> BeamSearchResult:
         """The search with a step of the recurrent layer for every prefix that the tree does not hold yet."""
-        embedded, outputs = self.embed_image(features), self.embed_outputs()
-        num_views = 1 if self.attention is None else 2
+        known = None if self.known_state is None else given.known
+        number = 1 if self.attention is None else 2  # of the views, behind which a node keeps the recurrent state
 
-        def extend(labels: Tensor, before: Sequence[Tensor]) -> tuple[Tensor, ...]:
-            hidden, state = self.recurrent.step(self.label_embedding(labels), tuple(before[num_views:]))
+        def extend(labels: Tensor, state: State) -> tuple[Tensor, ...]:
+            hidden, state = self.recurrent.step(self.label_embedding(labels), state)
             return (*self.views(hidden), *state)
 
-        def step(labels: Tensor, state: State) -> tuple[Tensor, State]:
-            nodes = tree.follow(state[0], labels, extend)
-            return self.score_views(tree.at(nodes, num_views), embedded, outputs), (nodes,)
+        def begin(rows: Tensor) -> tuple[Tensor, ...]:
+            start = torch.full_like(rows, self.num_labels + 1)
+            state = self._start_state(None if known is None else known[rows])
+            return extend(start, self.recurrent.initial_state(self.label_embedding(start)) if state is None else state)
 
-        start = self._start(features)
-        return beam_search(step, (torch.zeros_like(start)[:, None],), start, constraints, beam_width)
+        def walk(labels: Tensor, state: State) -> tuple[Sequence[Tensor], State]:
+            nodes = tree.follow(state[0], labels, lambda last, before: extend(last, tuple(before[number:])))
+            return tree.at(nodes, number), (nodes,)
+
+        beginnings = [NOTHING_KNOWN] * features.shape[0]
+        if known is not None:
+            beginnings = [row.tobytes() if row.any() else NOTHING_KNOWN for row in known.sign().to(torch.int8).numpy()]
+        nodes = tree.begin(beginnings, begin)
+        step, more = self._step_function(walk, 1, self.embed_image(features), given)
+        return beam_search(step, (nodes[:, None], *more), self._start(features), constraints, beam_width)
+
+    def _step_function(
+        self,
+        walk: Callable[[Tensor, State], tuple[Sequence[Tensor], State]],
+        num_states: int,
+        image_embedding: Tensor,
+        given: Given,
+    ) -> tuple[StepFunction, State]:
+        """The step of a search, and what a walk remembers beside the `num_states` tensors that `walk` takes."""
+        outputs, bias, prior = self.embed_outputs(), self._label_bias(given), given.prior
+        bias = None if bias is None else F.pad(bias, (0, 1))[:, None]
+
+        def step(labels: Tensor, state: State) -> tuple[Tensor, State]:
+            views, walked = walk(labels, state[:num_states])
+            logits, said = self.score_views(views, image_embedding, outputs), state[num_states:]
+            if bias is not None:
+                logits = logits + bias
+            if prior is not None:
+                said = (said[0] + prior.path_weight * prior.rows(labels),)
+                logits = logits + F.pad(said[0], (0, 1))
+            return logits, walked + said
+
+        # What its labels say of the next is part of a walk's state.
+        nothing = image_embedding.new_zeros(image_embedding.shape[0], 1, self.num_labels)
+        return step, (() if prior is None else (nothing,))
 
     def _start(self, features: Tensor) -> Tensor:
         return torch.full((features.shape[0],), self.num_labels + 1, device=features.device)
 
-    def _first_node(self, times: int) -> tuple[Tensor, ...]:
-        """What the tree of walks keeps of START, so many times: the views (N, E), then the recurrent state (N, H)."""
-        inputs = self.label_embedding(torch.full((times,), self.num_labels + 1))
-        hidden, state = self.recurrent.step(inputs, self.recurrent.initial_state(inputs))
-        return (*self.views(hidden), *state)
-
     def _walked_by(self) -> list[nn.Module]:
         """The modules that make what the tree of walks keeps."""
         query = [] if self.attention is None else [self.attention.query]
-        return [self.label_embedding, *self.recurrent.leaves(), self.recurrent_projection, *query]
+        known = [] if self.known_state is None else [self.known_state.confirmed, self.known_state.ruled_out]
+        return [self.label_embedding, *self.recurrent.leaves(), self.recurrent_projection, *query, *known]
+
+    def _start_state(self, known: Tensor | None) -> State | None:
+        """The recurrent state (B, H) before START; None for all zeros, where what is known does not enter it."""
+        if self.known_state is None or known is None:
+            return None
+        embeddings = self.label_embedding(torch.arange(self.num_labels, device=known.device))
+        return (self.known_state(known, embeddings),) * self.recurrent.num_states
+
+    def _label_bias(self, given: Given) -> Tensor | None:
+        """What is added to the labels' logits (B, C) at every step of an image's walk; None for nothing."""
+        terms = []
+        if self.relevance_weight is not None and given.relevance_logits is not None:
+            terms.append(self.relevance_weight * given.relevance_logits.detach())
+        if given.prior is not None and given.known is not None:
+            terms.append(given.prior.path_weight * given.prior(given.known))
+        return torch.stack(terms).sum(dim=0) if terms else None
 
 
 def _flatten(tensor: Tensor) -> Tensor:

@@ -8,12 +8,13 @@ that made it: with other values it begins anew. It holds no more than `MOST_BYTE
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
-from typing import Self
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+NOTHING_KNOWN = b""  # the state before START is all zeros
 MOST_BYTES = 64 << 20
 FEWEST_ROWS = 256
 FEWEST_AT_ONCE = 4  # products of fewer rows round otherwise: what a node holds must not tell who came there first
@@ -24,12 +25,14 @@ PLAIN = {
     nn.GRU,
 }  # adapted, quantised and parametrised modules have types of their own
 
+Entry = TypeVar("Entry")
+
 Extend = Callable[[Tensor, Sequence[Tensor]], tuple[Tensor, ...]]
 """Takes the labels (N,) walked last and the tensors (N, ...) of the nodes before; returns those of the new nodes."""
 
 
 class WalkStates:
-    """A tree of prefixes whose nodes have numbers; 0 is the prefix that holds START alone.
+    """A tree of prefixes whose nodes have numbers.
 
     One search at a time uses it, since it may have to forget, and then numbers change. It is no part of what is saved
     or copied: a copy begins with an empty tree.
@@ -56,44 +59,55 @@ class WalkStates:
         """Forget every prefix."""
         self.rows: list[Tensor] = []  # (capacity, ...) each, of which the first `count` are nodes
         self.count = 0
+        self.roots: dict[bytes, int] = {}
         self.children: dict[int, int] = {}  # node * (start + 1) + label -> node
 
     @contextmanager
-    def opened(self, weights: list[Tensor], first: Callable[[int], tuple[Tensor, ...]]) -> Iterator["Self | None"]:
+    def opened(self, weights: list[Tensor]) -> Iterator["Self | None"]:
         """The tree for one search; None where another search is using it.
 
         Args:
             weights: What `shareable_weights` gave; they are compared with those that made the tree.
-            first: The tensors (N, ...) of the prefix that holds START alone, each as often as asked for.
         """
         if not self.lock.acquire(blocking=False):
             yield None
             return
         try:
             self._belong_to(weights)
-            if not self.rows:
-                self._append([tensor[:1] for tensor in first(FEWEST_AT_ONCE)])
             yield self
         finally:
             self.lock.release()
 
+    def begin(self, beginnings: Sequence[bytes], first: Callable[[Tensor], tuple[Tensor, ...]]) -> Tensor:
+        """The nodes (B,) of the prefixes that hold START alone.
+
+        Args:
+            beginnings: What the state before START follows from, for each of B images.
+            first: The tensors (N, ...) of these prefixes for N of the images, by their positions.
+        """
+        if self.rows and self.count + len(beginnings) > self.most_rows:
+            self.clear()
+        new = {key: place for place, key in enumerate(beginnings) if key not in self.roots}
+        if new:
+            self._append(first(torch.tensor(at_least(list(new.values())))), len(new))
+            self.roots.update(zip(new, range(self.count - len(new), self.count), strict=True))
+        return torch.tensor([self.roots[key] for key in beginnings])
+
     def follow(self, nodes: Tensor, labels: Tensor, extend: Extend) -> Tensor:
-        """The nodes (B, W) to which labels (B, W) lead from nodes (B, W); START leads to the first of all."""
-        keys = (nodes * (self.start + 1) + labels).flatten().tolist()
+        """The nodes (B, W) to which labels (B, W) lead from nodes (B, W); START leads nowhere."""
+        stride = self.start + 1
+        keys = (nodes * stride + labels).flatten().tolist()
         found = [self.children.get(key) for key in keys]
         if None in found:
             new = [key for key in dict.fromkeys(keys) if key not in self.children]
-            walked = [key for key in new if key % (self.start + 1) != self.start]
+            walked = [key for key in new if key % stride != self.start]
             if self.children and self.count + len(walked) > self.most_rows:
                 return self.follow(self._forget_all_but(nodes), labels, extend)
-            self.children.update(dict.fromkeys(new, 0))
+            self.children.update((key, key // stride) for key in new)
             if walked:
                 self.children.update(zip(walked, range(self.count, self.count + len(walked)), strict=True))
-                padded = walked + walked[:1] * (FEWEST_AT_ONCE - len(walked))
-                before = torch.tensor([key // (self.start + 1) for key in padded])
-                last = torch.tensor([key % (self.start + 1) for key in padded])
-                made = extend(last, [rows[before] for rows in self.rows])
-                self._append([tensor[: len(walked)] for tensor in made])
+                before, last = torch.tensor(at_least([divmod(key, stride) for key in walked])).unbind(dim=1)
+                self._append(extend(last, [rows[before] for rows in self.rows]), len(walked))
             found = [self.children[key] for key in keys]
         return torch.tensor(found).view_as(labels)
 
@@ -119,29 +133,32 @@ class WalkStates:
             self.weights, self.versions, self.sums = weights, versions, sums
             self.clear()
 
-    def _append(self, tensors: Sequence[Tensor]) -> None:
-        """Add nodes that hold tensors (N, ...)."""
-        count = self.count + len(tensors[0])
+    def _append(self, tensors: Sequence[Tensor], number: int) -> None:
+        """Add nodes, those of the first `number` of what tensors (N, ...) hold."""
+        count = self.count + number
         with torch.inference_mode(mode=False), torch.no_grad():  # kept tensors must serve outside that mode, too
-            if not self.rows:
-                self.rows = [tensor.new_empty(FEWEST_ROWS, *tensor.shape[1:]) for tensor in tensors]
-            if count > len(self.rows[0]):
-                more = max(count, 2 * len(self.rows[0]))
-                old = self.rows
+            old = self.rows or [tensor.new_empty(0, *tensor.shape[1:]) for tensor in tensors]
+            if count > len(old[0]):
+                more = max(count, 2 * len(old[0]), FEWEST_ROWS)
                 self.rows = [rows.new_empty(more, *rows.shape[1:]) for rows in old]
                 for rows, before in zip(self.rows, old, strict=True):
                     rows[: self.count] = before[: self.count]
             for rows, tensor in zip(self.rows, tensors, strict=True):
-                rows[self.count : count] = tensor
+                rows[self.count : count] = tensor[:number]
         self.count = count
 
     def _forget_all_but(self, nodes: Tensor) -> Tensor:
-        """Keep the first node and these (B, W), and tell their new numbers."""
+        """Keep these nodes (B, W) alone, and tell their new numbers."""
         kept, places = torch.unique(nodes, return_inverse=True)
-        old, chosen = self.rows, torch.cat([kept.new_zeros(1), kept])
+        tensors = [rows[kept] for rows in self.rows]
         self.clear()
-        self._append([rows[chosen] for rows in old])
-        return places.view_as(nodes) + 1
+        self._append(tensors, len(kept))
+        return places.view_as(nodes)
+
+
+def at_least(entries: list[Entry]) -> list[Entry]:
+    """The entries, the first of them again until there are `FEWEST_AT_ONCE`."""
+    return entries + entries[:1] * (FEWEST_AT_ONCE - len(entries))
 
 
 def shareable_weights(modules: Sequence[nn.Module]) -> list[Tensor]:

@@ -12,7 +12,8 @@ from torch import nn
 
 from cnn_rnn import walk_states
 from cnn_rnn.beam_search import BeamSearchResult, Constraints
-from cnn_rnn.path_decoder import PathDecoder
+from cnn_rnn.cooccurrence import CooccurrencePrior
+from cnn_rnn.path_decoder import Given, PathDecoder
 
 CELLS = ["lstm", "gru", "relu_lstm"]
 NUM_LABELS, FEATURES = 9, 12
@@ -77,6 +78,32 @@ def test_shared_states_change_no_result_at_any_batch_size_or_width(
         features = features_of(batch, attention=attention)
         held = constraints_of(constraints, batch)
         assert_same(shared(decoder, features, held, width), alone(decoder, features, held, width))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_known_labels_begin_trees_of_their_own(cell: str) -> None:
+    torch.manual_seed(0)
+    decoder = PathDecoder(
+        NUM_LABELS, FEATURES, 8, 16, cell=cell, dropout=0.5, attention=False, known_state=True, hears_relevance=True
+    ).eval()
+    prior = CooccurrencePrior(NUM_LABELS)
+    prior.left.copy_(torch.randn(NUM_LABELS, NUM_LABELS))
+    known = torch.randint(-1, 2, (6, NUM_LABELS), generator=torch.Generator().manual_seed(1))
+    known[2], known[3] = 0, known[1]
+    features = features_of(6)
+    free = shared(decoder, features, constraints_of("free", 6))
+    for rows in (slice(0, 6), slice(1, 2), slice(2, 6)):
+        told = Given(torch.randn(6, NUM_LABELS)[rows], known[rows], prior)
+        held = Constraints(NUM_LABELS, 5, allowed=known[rows] == 0, taken=(known[rows] > 0).sum(dim=-1))
+        with torch.no_grad():
+            found = decoder.search(features[rows], held, 4, told)
+        with torch.enable_grad():
+            assert_same(found, decoder.search(features[rows], held, 4, told))
+    told = Given(known=known)
+    with torch.no_grad():
+        found = decoder.search(features, constraints_of("free", 6), 4, told)
+    assert torch.equal(found.label_scores[2], free.label_scores[2])  # nothing is known of this image
+    assert not torch.allclose(found.label_scores[1], free.label_scores[1])
 
 
 def test_what_was_walked_is_not_walked_again() -> None:

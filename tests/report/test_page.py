@@ -16,7 +16,7 @@ from cnn_rnn.metrics.protocols import get_protocol
 from cnn_rnn.metrics.stored_predictions import StoredPredictions, collect_predictions
 from cnn_rnn.metrics.tables import protocol_table
 from cnn_rnn.report.page import Example, Step, nearest_labels, overlay, write_report
-from cnn_rnn.report.plots import co_occurrence_figure, precision_recall_figure, reliability_figure
+from cnn_rnn.report.plots import plot_co_occurrence, plot_precision_recall, plot_reliability
 
 NAMES = ["cat & dog", "<script>alert(1)</script>", "$x^2", 'quote"name', "plain"]
 
@@ -146,16 +146,16 @@ def bar_heights(axis: Any) -> list[float]:
 def test_figures_hold_the_numbers_that_they_show() -> None:
     scores = np.array([[0.9], [0.8], [0.7], [0.1]])
     truth = np.array([[1], [0], [1], [0]], np.int8)
-    axis = precision_recall_figure(scores, truth, ["x"]).axes[0]
+    axis = plot_precision_recall(scores, truth, ["x"]).axes[0]
     line = axis.lines[0]
     assert np.asarray(line.get_xdata()).tolist() == [0.5, 1]
     assert np.asarray(line.get_ydata()).tolist() == pytest.approx([1, 2 / 3])
-    figure = reliability_figure(scores, truth, bins=2)
+    figure = plot_reliability(scores, truth, bins=2)
     assert figure is not None
     assert bar_heights(figure.axes[0]) == [0, pytest.approx(2 / 3)]
     assert bar_heights(figure.axes[1]) == [1, 3]
     sets = np.array([[1, 1], [1, 0], [1, 0], [1, 1]], bool)
-    figure = co_occurrence_figure(sets, ~sets, ["a", "b"], fewest=2)
+    figure = plot_co_occurrence(sets, ~sets, ["a", "b"], fewest=2)
     assert figure is not None
     shares = figure.axes[0].images[0].get_array()
     assert shares is not None

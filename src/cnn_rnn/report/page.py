@@ -20,10 +20,10 @@ from cnn_rnn.whole_files import write_text
 
 from .plots import (
     INSTALL,
-    class_bars_figure,
-    co_occurrence_figure,
-    precision_recall_figure,
-    reliability_figure,
+    plot_class_bars,
+    plot_co_occurrence,
+    plot_precision_recall,
+    plot_reliability,
 )
 
 if TYPE_CHECKING:
@@ -163,7 +163,10 @@ def _table_section(tables: Sequence[Table], figures: Figures) -> Section:
     ]
     classes = class_table(figures, block)
     shown.append({"title": f"every class, sets by {block}", "cells": classes.cells(), "notes": [], "folded": True})
-    ways = "By path: the labels of the most probable walk. By threshold: those whose score reaches their threshold."
+    ways = (
+        "By path: the labels of the most probable walk. By threshold: those whose score reaches their threshold. "
+        "By expected F1: as many of the most probable as promise the best F1."
+    )
     text = f"{' · '.join(table.title for table in tables)}. {ways} Top k: those with the highest scores."
     return Section("figures", "Figures", text, tables=shown)
 
@@ -175,7 +178,7 @@ def _curve_section(predictions: StoredPredictions) -> Section:
         "Precision and recall",
         "Each line is a class; the three best and three worst are named. The black line ranks all labels of all "
         "images together, so it also tells whether scores of different classes can be compared.",
-        _picture(precision_recall_figure(predictions.scores, predictions.truth, predictions.label_names)),
+        _picture(plot_precision_recall(predictions.scores, predictions.truth, predictions.label_names)),
     )
 
 
@@ -187,7 +190,7 @@ def _class_section(figures: Figures, names: Sequence[str], frequencies: Sequence
         "Average precision by class",
         "The most frequent class stands first; the orange line, on its own scale, says how frequent each is. Where "
         "bars fall with the line, rare classes lack examples; a low bar under a high line is a hard class.",
-        _picture(class_bars_figure(average_precisions, frequencies, names, counted)),
+        _picture(plot_class_bars(average_precisions, frequencies, names, counted)),
     )
 
 
@@ -199,7 +202,7 @@ def _co_occurrence_section(predictions: StoredPredictions, figures: Figures) -> 
             pick_by_threshold(predictions.scores, figures["threshold"]["thresholds"]),
             "at or above the threshold",
         )
-    picture = co_occurrence_figure(predictions.truth == 1, sets & (predictions.truth >= 0), predictions.label_names)
+    picture = plot_co_occurrence(predictions.truth == 1, sets & (predictions.truth >= 0), predictions.label_names)
     if picture is None:
         return None
     return Section(
@@ -214,7 +217,7 @@ def _co_occurrence_section(predictions: StoredPredictions, figures: Figures) -> 
 
 def _reliability_section(predictions: StoredPredictions) -> Section | None:
     """Probabilities beside shares of present labels."""
-    picture = reliability_figure(predictions.scores, predictions.truth)
+    picture = plot_reliability(predictions.scores, predictions.truth)
     if picture is None:
         return None
     return Section(
@@ -300,10 +303,10 @@ def _image_address(image: Image.Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
-def _picture(figure: "Figure") -> str:
-    """The figure as a data address."""
+def _picture(plot: "Figure") -> str:
+    """The plot as a data address."""
     out = io.BytesIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
+    plot.savefig(out, format="svg", metadata={"Date": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 

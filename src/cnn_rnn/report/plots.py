@@ -51,18 +51,18 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
     return draw_styled
 
 
-def new_figure(width: float, height: float, columns: int = 1, **options: Any) -> "tuple[Figure, Sequence[Axes]]":
-    """An empty figure that no window will show, and its axes."""
+def new_plot(width: float, height: float, columns: int = 1, **options: Any) -> "tuple[Figure, Sequence[Axes]]":
+    """An empty plot that no window will show, and its axes."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(1, columns, squeeze=False, **options)[0]
+    plot = Figure(figsize=(width, height), layout="constrained")
+    return plot, plot.subplots(1, columns, squeeze=False, **options)[0]
 
 
 @styled
-def precision_recall_figure(scores: Array, truth: NDArray[np.int8], names: Sequence[str]) -> "Figure":
+def plot_precision_recall(scores: Array, truth: NDArray[np.int8], names: Sequence[str]) -> "Figure":
     """Precision against recall: every class faintly, the best and worst by name, and all labels together."""
-    figure, (axis,) = new_figure(7.2, 4.6)
+    plot, (axis,) = new_plot(7.2, 4.6)
     curves = {}
     for name, (counted, positives) in zip(names, sorted_classes(scores, truth), strict=True):
         if len(positives):
@@ -83,11 +83,11 @@ def precision_recall_figure(scores: Array, truth: NDArray[np.int8], names: Seque
         axis.plot(*_thin(hits / len(present), precision), color=INK, linewidth=2, label=label)
         axis.legend(title="AP", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, alignment="left")
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    return figure
+    return plot
 
 
 @styled
-def class_bars_figure(
+def plot_class_bars(
     average_precisions: Sequence[float | None], frequencies: Sequence[int], names: Sequence[str], where: str
 ) -> "Figure":
     """The average precision of every class as a bar, the most frequent class first, with how frequent it is.
@@ -103,7 +103,7 @@ def class_bars_figure(
     ]
     heights = [100 * (average_precisions[index] or 0.0) for index in order]
     named = len(order) <= MAX_NAMED_BARS
-    figure, (axis,) = new_figure(min(14, max(6.0, 1.5 + (0.17 if named else 0.03) * len(order))), 4.2)
+    plot, (axis,) = new_plot(min(14, max(6.0, 1.5 + (0.17 if named else 0.03) * len(order))), 4.2)
     places = np.arange(len(order))
     axis.bar(places, heights, width=0.8 if named else 1.0, color=BLUE, label="AP")
     axis.set(ylabel="AP", ylim=(0, 100), xlim=(-0.7, max(len(order), 1) - 0.3))
@@ -120,11 +120,11 @@ def class_bars_figure(
     counts.set_ylim(bottom=0)
     counts.set_ylabel(where, color=ORANGE)
     counts.tick_params(axis="y", colors=ORANGE)
-    return figure
+    return plot
 
 
 @styled
-def co_occurrence_figure(
+def plot_co_occurrence(
     truth: NDArray[np.bool_], predicted: NDArray[np.bool_], names: Sequence[str], most: int = 25, fewest: int = 5
 ) -> "Figure | None":
     """How often a label comes with another, in truth, in predictions, and what is predicted too often or too rarely.
@@ -145,7 +145,7 @@ def co_occurrence_figure(
         return None
     shares = [_conditional_shares(sets[:, shown]) for sets in (truth, predicted)]
     size = 0.16 * len(shown) + 1.7
-    figure, axes = new_figure(3 * size + 0.6, size + 0.6, columns=3, sharey=True)
+    plot, axes = new_plot(3 * size + 0.6, size + 0.6, columns=3, sharey=True)
     titles = ("in truth", "in predicted sets", "predicted less truth")
     for axis, title, values in zip(axes, titles, (*shares, shares[1] - shares[0]), strict=True):
         difference = title == titles[2]
@@ -162,14 +162,14 @@ def co_occurrence_figure(
         axis.set_yticks(range(len(shown)), ticks, fontsize=7)
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
-        figure.colorbar(image, ax=axis, shrink=0.75, pad=0.02).ax.tick_params(labelsize=7)
+        plot.colorbar(image, ax=axis, shrink=0.75, pad=0.02).ax.tick_params(labelsize=7)
     axes[0].set_ylabel("of the images with this label ...")
     axes[1].set_xlabel("... so many percent also have this one")
-    return figure
+    return plot
 
 
 @styled
-def reliability_figure(scores: Array, truth: NDArray[np.int8], bins: int = 15) -> "Figure | None":
+def plot_reliability(scores: Array, truth: NDArray[np.int8], bins: int = 15) -> "Figure | None":
     """Predicted probability against how often it came true; None where the scores are no probabilities."""
     parts = [class_reliability(counted, positives, bins) for counted, positives in sorted_classes(scores, truth)]
     known = [part for part in parts if part is not None]
@@ -178,7 +178,7 @@ def reliability_figure(scores: Array, truth: NDArray[np.int8], bins: int = 15) -
     total = known[0]
     for part in known[1:]:
         total += part
-    figure, (axis, counts) = new_figure(8.4, 3.8, columns=2)
+    plot, (axis, counts) = new_plot(8.4, 3.8, columns=2)
     filled = total.entries > 0
     centres = (np.arange(bins) + 0.5) / bins
     confidence = total.score_sum[filled] / total.entries[filled]
@@ -194,7 +194,7 @@ def reliability_figure(scores: Array, truth: NDArray[np.int8], bins: int = 15) -
     counts.set_yscale("log")
     counts.set(xlabel="predicted probability", ylabel="labels of images", xlim=(0, 1))
     counts.set_title("how many")
-    return figure
+    return plot
 
 
 def _conditional_shares(sets: NDArray[np.bool_]) -> NDArray[np.float64]:
