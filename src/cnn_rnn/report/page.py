@@ -4,7 +4,7 @@ import base64
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,8 @@ class Section:
     picture: str | None = None
     tables: Sequence[dict[str, Any]] = ()
     neighbours: Sequence[tuple[str, list[tuple[str, float]]]] = ()
-    cards: Sequence[dict[str, Any]] = field(default=())
+    cards: Sequence[dict[str, Any]] = ()
+    suspects: Sequence[dict[str, Any]] = ()
 
 
 def write_report(
@@ -108,10 +109,6 @@ def write_report(
     Raises:
         ImportError: matplotlib or jinja2 is not installed.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise ImportError(f"a report needs jinja2: {INSTALL}") from error
     frequencies = (predictions.truth == 1).sum(axis=0).tolist() if label_counts is None else list(label_counts)
     counted = "of these images" if label_counts is None else "images in training"
     sections = [
@@ -127,12 +124,22 @@ def write_report(
     subtitle = (
         f"{counts['images']:,} images, {counts['labels']:,} labels, {counts['positives']:,} labels present in all"
     )
+    render_page(file, title, subtitle, [section for section in sections if section is not None])
+
+
+def render_page(file: str | Path, title: str, subtitle: str, sections: Sequence[Section]) -> None:
+    """Write a page of sections, whole or not at all.
+
+    Raises:
+        ImportError: jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError as error:
+        raise ImportError(f"a report needs jinja2: {INSTALL}") from error
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    html = template.render(
-        title=title, subtitle=subtitle, sections=[section for section in sections if section is not None]
-    )
-    write_text(Path(file), html)
+    write_text(Path(file), template.render(title=title, subtitle=subtitle, sections=sections))
 
 
 def nearest_labels(embedding: Array, names: Sequence[str], most: int = 5) -> dict[str, list[tuple[str, float]]]:
@@ -257,7 +264,7 @@ def _card(example: Example) -> dict[str, Any]:
     verdicts = {True: "hit", False: "miss"}
     return {
         "name": example.name,
-        "picture": _image_address(_thumbnail(example.image)),
+        "picture": image_address(thumbnail(example.image)),
         "truth": list(example.truth),
         "left_out": list(example.left_out),
         "predicted": {step.label for step in example.steps},
@@ -269,7 +276,7 @@ def _card(example: Example) -> dict[str, Any]:
                 "verdict": "" if step.label in left_out else verdicts[step.label in truth],
                 "picture": None
                 if step.looked_at is None
-                else _image_address(overlay(_thumbnail(example.image), step.looked_at)),
+                else image_address(overlay(thumbnail(example.image), step.looked_at)),
             }
             for step in example.steps
         ],
@@ -286,14 +293,14 @@ def overlay(image: Image.Image, looked_at: NDArray[np.float32]) -> Image.Image:
     return Image.fromarray(np.clip(shown, 0, 255).astype(np.uint8))
 
 
-def _thumbnail(image: Image.Image) -> Image.Image:
+def thumbnail(image: Image.Image) -> Image.Image:
     """A small copy."""
     small = image.convert("RGB")
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     return small
 
 
-def _image_address(image: Image.Image) -> str:
+def image_address(image: Image.Image) -> str:
     """The image as a data address."""
     out = io.BytesIO()
     image.save(out, "JPEG", quality=85)

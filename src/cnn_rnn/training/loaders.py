@@ -41,9 +41,8 @@ def build_loaders(
         return stream_loaders(config, data, transform, accelerator, step_size)
     examples: Any
     if train.cache_features:
-        examples, held_out = cached_features(
-            model, transform.processor, (data.train, data.validation), accelerator, train
-        )
+        rows = [data.train, data.validation, *([] if data.left_out is None else [data.left_out])]
+        examples, held_out, *_ = cached_features(model, transform.processor, rows, accelerator, train)
         validation = DataLoader(held_out, train.batch_size, collate_fn=collate_features)
         collation, num_workers = collate_features, 0
     else:

@@ -30,6 +30,8 @@ class TrainingData:
         label_names: Names of the labels, by id.
         label_counts: Rows of `train` that show each label (C).
         dropped: Reason by image id of what was left out as unreadable.
+        left_out: Rows of another fold: nothing is learnt or chosen on them, but their features are cached with the
+            others', so that all folds of a data set share one cache.
     """
 
     train: Dataset | IterableDataset
@@ -39,6 +41,7 @@ class TrainingData:
     label_names: list[str]
     label_counts: list[int]
     dropped: dict[str, str]
+    left_out: Dataset | None = None
 
     @classmethod
     def of_parts(
