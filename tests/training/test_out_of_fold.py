@@ -16,6 +16,7 @@ def test_folds_share_no_photo_and_together_hold_all(photo_folder: Path) -> None:
     folds = list(split_folds(rows, 3, 0.25, seed=0))
     assert np.sort(np.concatenate([fold.rows for fold in folds])).tolist() == list(range(len(rows)))
     for fold in folds:
+        assert fold.data.left_out is not None
         parts = [set(part["image_id"]) for part in (fold.data.train, fold.data.validation, fold.data.left_out)]
         assert sum(map(len, parts)) == len(set.union(*parts)) == len(rows)
     for folds_asked in (1, 13):

@@ -143,7 +143,7 @@ def fields_of(predictions: Predictions, steps: int) -> dict[str, Any]:
 
 def in_order(stored: StoredPredictions, order: npt.NDArray[np.int64]) -> StoredPredictions:
     """The predictions of the photos in another order."""
-    arrays = ("scores", "truth", "relevance_scores", "paths", "path_scores", "step_scores")
-    given = {name: getattr(stored, name) for name in arrays}
-    sorted_arrays = {name: None if value is None else value[order] for name, value in given.items()}
-    return replace(stored, image_ids=[stored.image_ids[index] for index in order], **sorted_arrays)
+    names = ("scores", "truth", "relevance_scores", "paths", "path_scores", "step_scores")
+    given = {name: getattr(stored, name) for name in names}
+    changes: dict[str, Any] = {name: None if value is None else value[order] for name, value in given.items()}
+    return replace(stored, image_ids=[stored.image_ids[index] for index in order], **changes)
