@@ -26,7 +26,12 @@ def main(arguments: list[str] | None = None) -> int:
             )
         else:
             files = model_files(
-                known.folder, known.repo, known.metrics, data_note=known.data_note, license_name=known.license_name
+                known.folder,
+                known.repo,
+                known.metrics,
+                data_note=known.data_note,
+                license_name=known.license_name,
+                photo=known.photo,
             )
         for name, content in files.items():
             size = len(content) if isinstance(content, bytes) else content.stat().st_size
@@ -60,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--repo", required=True, help="name on the Hub, such as org/cnn-rnn-coco")
     parser.add_argument("--metrics", type=Path, help="metrics.json that cnn-rnn validate wrote for a test split")
     parser.add_argument("--data_note", help="where the training photos come from, and how that biases the model")
+    parser.add_argument("--photo", type=Path, help="a photo to try the model with on its page; it is published too")
     parser.add_argument("--license", dest="license_name", help="licence of the weights (default: that of the run)")
     parser.add_argument("--dataset", action="store_true", help="the folder holds a data set")
     parser.add_argument("--private", action="store_true", help="a new repository is seen by its owner alone")

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from cnn_rnn.data import label_matrix, stratified_split
 from cnn_rnn.metrics.stored_predictions import StoredPredictions
 from cnn_rnn.prediction import Predictions, SavedModel, predict, stored_predictions
+from cnn_rnn.publishing.model_card import CROSS_VALIDATION
 
 from .feature_cache import cached_features, collate_features
 from .loop import Trainer
@@ -82,7 +83,8 @@ def predict_out_of_fold(config: RunConfig, dataset: Dataset, folds: int, folder:
         Predictions.concatenate([fields_of(one, longest_path(found)) for one in found]),
         trainer.data.label_names,
         data=config.data.name,
-        split=f"{config.data.train_split}, each photo by the one of {folds} models that was not trained on it",
+        split=CROSS_VALIDATION,
+        folds=folds,
         unreadable_images={},
         thresholds=None if None in thresholds else np.mean(thresholds, axis=0).tolist(),
     )
