@@ -47,6 +47,7 @@ class Constraints:
         max_path_length: Labels after which it must end.
         allowed: Labels (B, C) as bool that may be walked at all; None allows all.
         prefix: END-padded labels (B, P) that every walk begins with, whether `allowed` or not.
+        taken: Labels (B,) that an image holds before the walk, which count towards both lengths; None for none.
     """
 
     num_labels: int
@@ -54,15 +55,20 @@ class Constraints:
     min_path_length: int = 0
     allowed: Tensor | None = None
     prefix: Tensor | None = None
+    taken: Tensor | None = None
 
     def choices(self, step: int, walked: Tensor) -> Tensor:
         """Whether each label and END (B, K, C + 1) may come at this step behind the `walked` labels (B, K, C)."""
         labels = ~walked if self.allowed is None else ~walked & self.allowed[:, None]
         if step >= self.max_path_length:
             labels = torch.zeros_like(labels)
+        if self.taken is not None:
+            labels = labels & (self.taken + step < self.max_path_length)[:, None, None]
         may_end = ~labels.any(dim=-1, keepdim=True)
         if step >= self.min_path_length:
             may_end = torch.ones_like(may_end)
+        elif self.taken is not None:
+            may_end = may_end | (self.taken + step >= self.min_path_length)[:, None, None]
         choices = torch.cat([labels, may_end], dim=-1)
         if self.prefix is None or step >= self.prefix.shape[1]:
             return choices

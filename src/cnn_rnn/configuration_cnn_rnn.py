@@ -51,6 +51,18 @@ class CnnRnnConfig(PreTrainedConfig):
         path_loss: Loss of the path: `cross_entropy` of the next label, `remaining_labels` (any label still to come is
             right; it needs the `aligned` order), or `none` for a model without a path decoder, the plain baseline.
         relevance_loss: Loss of the relevance head, or `none` for a model without one, as in the paper.
+        relevance_head: What scores every label by itself: one linear layer, an mlp with one hidden layer, or timm's
+            ml_decoder, whose label queries attend over the feature map (it needs `pooling` attention).
+        relevance_hidden_size: Units of that hidden layer, or size of the label queries.
+        relevance_dropout: Dropout of the mlp, on its features and on its hidden units.
+        relevance_in_path: Whether the relevance logits, with a learned weight, are added to the logits of every step.
+        known_labels: How a walk takes in what a person knows: as its initial state (`state`, for which training tells
+            a random part of the labels of half of the images), or as the labels it begins with (`prefix`,
+            without training for it: the other labels may then score worse than before).
+        cooccurrence: Whether what labels say of each other by the counts of the training set is added, with learned
+            weights, to the step logits and, for known labels, to the relevance logits.
+        neighbours: Training images that the model remembers, to carry their labels over to images like them; 0 for
+            none. Their features and labels are part of the saved model.
         path_loss_weight: Weight of the path loss in the sum.
         relevance_loss_weight: Weight of the relevance loss in the sum.
         fusion: What `logits` are in evaluation: the path's label scores, the relevance logits, or both, weighted.
@@ -91,6 +103,13 @@ class CnnRnnConfig(PreTrainedConfig):
     label_counts: list[int] | None = None
     path_loss: Literal["cross_entropy", "remaining_labels", "none"] = "cross_entropy"
     relevance_loss: Literal["bce", "asl", "none"] = "bce"
+    relevance_head: Literal["linear", "mlp", "ml_decoder"] = "linear"
+    relevance_hidden_size: int = 1024
+    relevance_dropout: float | int = 0.4
+    relevance_in_path: bool = False
+    known_labels: Literal["prefix", "state"] = "prefix"
+    cooccurrence: bool = False
+    neighbours: int = 0
     path_loss_weight: float | int = 1.0
     relevance_loss_weight: float | int = 1.0
     fusion: Literal["path", "relevance", "both"] = "both"
@@ -180,15 +199,13 @@ class CnnRnnConfig(PreTrainedConfig):
 
     def validate_sizes(self) -> None:
         """Check that sizes are positive and bounded, and shares lie in their ranges."""
-        for name in ("embedding_size", "hidden_size", "image_size"):
+        for name in ("embedding_size", "hidden_size", "relevance_hidden_size", "image_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 1 <= self.max_path_length <= LONGEST_PATH:
             raise ValueError(f"max_path_length must lie in 1..{LONGEST_PATH}, got {self.max_path_length}")
         if not 1 <= self.beam_width <= WIDEST_BEAM:
             raise ValueError(f"beam_width must lie in 1..{WIDEST_BEAM}, got {self.beam_width}")
-        if not 0 <= self.projection_dropout < 1:
-            raise ValueError(f"projection_dropout must lie in [0, 1), got {self.projection_dropout}")
         if not 0 < self.crop_pct <= 2:  # above 1 the crop is larger than the image, with a black border (VOLO)
             raise ValueError(f"crop_pct must lie in (0, 2], got {self.crop_pct}")
         if not (self.path_loss_weight >= 0 and self.relevance_loss_weight >= 0):  # so that NaN fails too
@@ -196,6 +213,14 @@ class CnnRnnConfig(PreTrainedConfig):
         for name in ("fusion_weights", "image_mean", "image_std"):
             if len(getattr(self, name)) != 3:
                 raise ValueError(f"{name} must have 3 entries, got {list(getattr(self, name))}")
+
+    def validate_shares(self) -> None:
+        """Check that dropouts are shares, and that no negative number of images is to be remembered."""
+        for name in ("projection_dropout", "relevance_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+        if self.neighbours < 0:
+            raise ValueError(f"neighbours must be the number of images to remember, 0 for none, got {self.neighbours}")
 
     def validate_fusion(self) -> None:
         """Check that the parts which the fusion needs are there."""
@@ -217,6 +242,22 @@ class CnnRnnConfig(PreTrainedConfig):
                 f"path_loss='remaining_labels' leaves the order of a path to the model, but label_order="
                 f"{self.label_order!r} would train on other paths than it walks: set label_order='aligned'"
             )
+
+    def validate_relevance_head(self) -> None:
+        """Check that what builds on the relevance head finds it, and that the head gets the features it needs."""
+        if self.relevance_head == "ml_decoder" and self.pooling != "attention":
+            raise ValueError("relevance_head='ml_decoder' attends over the feature map: set pooling='attention'")
+        if self.relevance_head == "ml_decoder" and self.relevance_hidden_size % 8:
+            raise ValueError(
+                f"relevance_head='ml_decoder' has 8 heads: relevance_hidden_size must be a multiple of 8, "
+                f"got {self.relevance_hidden_size}"
+            )
+        wanted = {"relevance_in_path": self.relevance_in_path, "neighbours": self.neighbours}
+        for name, value in wanted.items():
+            if value and not self.has_relevance_head:
+                raise ValueError(f"{name}={value!r} needs a relevance head, but relevance_loss is 'none'")
+        if self.relevance_in_path and not self.has_path_decoder:
+            raise ValueError("relevance_in_path=True needs a path decoder, but path_loss is 'none'")
 
     def validate_backbone(self) -> None:
         """Refuse a backbone that would be fetched or unpickled while the model is built."""

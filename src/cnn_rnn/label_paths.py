@@ -27,7 +27,7 @@ def rank_labels(label_order: str, label_counts: Sequence[int] | None, num_labels
     return walked.argsort()
 
 
-def labels_to_paths(labels: Tensor, ranks: Tensor) -> Tensor:
+def labels_to_paths(labels: Tensor, ranks: Tensor, longest: int | None = None) -> Tensor:
     """Paths (B, T + 1) of the present labels in rank order, END-padded; T is the largest set of the batch.
 
     Every row therefore holds at least one END, the step at which its path closes.
@@ -35,13 +35,17 @@ def labels_to_paths(labels: Tensor, ranks: Tensor) -> Tensor:
     Args:
         labels: Multi-hot labels (B, C).
         ranks: Position (C,) of every label, as `rank_labels` gives it.
+        longest: T, where it is known beforehand; a larger set is cut to it.
     """
     num_labels = labels.shape[-1]
     present = labels > 0
     keys = torch.where(present, ranks.to(labels.device), num_labels)  # absent labels sort behind all present ones
     order = keys.argsort(dim=-1)
     lengths = present.sum(-1, keepdim=True)
-    steps = torch.arange(int(lengths.max()) + 1 if len(labels) else 1, device=labels.device)
+    if longest is None:
+        longest = int(lengths.max()) if len(labels) else 0
+    lengths = lengths.clamp(max=longest)
+    steps = torch.arange(longest + 1, device=labels.device)
     padded = torch.cat([order, order.new_full((len(order), 1), num_labels)], dim=-1)
     return torch.where(steps < lengths, padded[:, : len(steps)], num_labels)
 

@@ -1,9 +1,9 @@
 """The model: a CNN sees the image once, a path decoder walks from label to label, a head scores each label alone."""
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import timm
 import torch
@@ -11,17 +11,28 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel, initialization
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import logging
 
-from .beam_search import Constraints
+from .beam_search import BeamSearchResult, Constraints
 from .configuration_cnn_rnn import WIDEST_BEAM, CnnRnnConfig
+from .cooccurrence import CooccurrencePrior
 from .image_backbone import ImageBackbone, preprocessing_of
+from .known_labels import (
+    SMALLEST_SCORE,
+    Conditions,
+    begin_with,
+    known_labels_of,
+    open_labels,
+    settle,
+)
 from .label_paths import labels_to_paths, rank_labels
 from .losses import training_loss
 from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
-from .path_decoder import PathDecoder, ReluLstm
+from .neighbours import NeighbourMemory
+from .path_decoder import Given, PathDecoder, ReluLstm
+from .relevance_head import build_relevance_head
 
-SMALLEST_SCORE = 1e-6  # label scores are clipped to [this, 1 - this] before their log odds
-LARGEST_LOGIT = math.log((1 - SMALLEST_SCORE) / SMALLEST_SCORE)
+logger = logging.get_logger(__name__)
 
 
 class CnnRnnForImageClassification(PreTrainedModel):
@@ -50,11 +61,27 @@ class CnnRnnForImageClassification(PreTrainedModel):
                 cell=config.cell,
                 dropout=config.projection_dropout,
                 attention=config.pooling == "attention",
+                known_state=config.known_labels == "state",
+                hears_relevance=config.relevance_in_path,
             )
             if config.has_path_decoder
             else None
         )
-        self.relevance_head = nn.Linear(feature_size, config.num_labels) if config.has_relevance_head else None
+        self.relevance_head = (
+            build_relevance_head(
+                config.relevance_head,
+                feature_size,
+                config.num_labels,
+                config.relevance_hidden_size,
+                config.relevance_dropout,
+            )
+            if config.has_relevance_head
+            else None
+        )
+        self.cooccurrence = CooccurrencePrior(config.num_labels) if config.cooccurrence else None
+        self.neighbours = (
+            NeighbourMemory(config.neighbours, feature_size, config.num_labels) if config.neighbours else None
+        )
         self.supports_gradient_checkpointing = self.backbone.supports_gradient_checkpointing
         self.extracts_features = False
         self.post_init()
@@ -121,6 +148,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         *,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        **conditions: Unpack[Conditions],
     ) -> CnnRnnOutput | BaseModelOutputWithPooling | tuple[Tensor, ...]:
         """Label logits, and the loss where `labels` are given.
 
@@ -130,18 +158,25 @@ class CnnRnnForImageClassification(PreTrainedModel):
             image_features: What `encode_images` or `get_image_features` returned, in place of `pixel_values`.
             output_hidden_states: Whether to return the backbone's feature maps; the config's own setting where None.
             return_dict: Whether to return a `CnnRnnOutput`, not a tuple of what it holds; the config's where None.
+            **conditions: `known_labels` (B, C), what a person knows: 1 confirmed, -1 ruled out, 0 open. The logits are
+                given what is known, and the loss is of the open labels.
         """
         if return_dict is None:
             return_dict = self.config.return_dict
+        known_labels = known_labels_of(conditions)
         image = self._look(pixel_values, image_features, output_hidden_states)
         if self.extracts_features:
             return image if return_dict else image.to_tuple()
         features = self._features(image)
-        relevance_logits = self._relevance_logits(features)
-        paths, path_logits = self._follow_labels(features, labels)
-        label_scores = self._label_scores(features)
-        logits = relevance_logits if self.training else self.fuse(label_scores, relevance_logits)
+        for given in (labels, known_labels):
+            self._check_labels(given, features.shape[0])  # a `len` would fix the batch of an exported model
+        if labels is not None and known_labels is not None:
+            labels = open_labels(labels, known_labels)
+        relevance_logits = self._relevance_logits(features, known_labels)
+        paths, path_logits = self._follow_labels(features, labels, relevance_logits, known_labels)
         loss = None if labels is None else training_loss(self.config, labels, relevance_logits, path_logits, paths)
+        label_scores = self._label_scores(features, relevance_logits, known_labels)
+        logits = relevance_logits if self.training else settle(self.fuse(label_scores, relevance_logits), known_labels)
         output = CnnRnnOutput(loss, logits, image.hidden_states, relevance_logits, path_logits, label_scores)
         if not self.training:
             output.last_hidden_state, output.pooler_output = image.last_hidden_state, image.pooler_output
@@ -165,8 +200,8 @@ class CnnRnnForImageClassification(PreTrainedModel):
             beam_width: K, paths to keep and return; the config's where None.
             max_path_length: T, the most labels on a path; the config's where None.
             min_path_length: The fewest labels on a path, such as k for a top-k protocol.
-            known_labels: What a person knows (B, C): 1 confirmed, every walk starts from these; -1 ruled out, never
-                walked; 0 open. Path and label scores are given what is known.
+            known_labels: What a person knows (B, C): 1 confirmed, on every path, in front; -1 ruled out, on none; 0
+                open. Paths and label scores are given what is known.
             image_features: What `encode_images` or `get_image_features` returned, in place of `pixel_values`.
 
         Raises:
@@ -180,21 +215,12 @@ class CnnRnnForImageClassification(PreTrainedModel):
         if beam_width > WIDEST_BEAM:
             raise ValueError(f"beam_width must lie in 1..{WIDEST_BEAM}, got {beam_width}")
         features = self._features(self._look(pixel_values, image_features))
+        self._check_labels(known_labels, features.shape[0])
         constraints = self._constraints(max_path_length, min_path_length)
-        if known_labels is not None:
-            self._check_labels(known_labels, len(features))
-            constraints.allowed = known_labels >= 0
-            constraints.prefix = self._target_paths(features, known_labels)[:, :-1]
-            if constraints.prefix.shape[1] > constraints.max_path_length:
-                raise ValueError(
-                    f"{constraints.prefix.shape[1]} labels are confirmed, but a path holds at most "
-                    f"{constraints.max_path_length}: raise max_path_length"
-                )
-        result = self.path_decoder.search(features, constraints, beam_width)
-        relevance_logits = self._relevance_logits(features)
-        logits = self.fuse(result.label_scores, relevance_logits)
-        if known_labels is not None:
-            logits = torch.where(known_labels != 0, LARGEST_LOGIT * known_labels.sign().to(logits), logits)
+        relevance_logits = self._relevance_logits(features, known_labels)
+        given = Given(relevance_logits, known_labels, self.cooccurrence)
+        result = self._walk(features, given, constraints, beam_width)
+        logits = settle(self.fuse(result.label_scores, relevance_logits), known_labels)
         return CnnRnnGenerateOutput(**result._asdict(), relevance_logits=relevance_logits, logits=logits)
 
     def get_image_features(
@@ -275,44 +301,79 @@ class CnnRnnForImageClassification(PreTrainedModel):
         features: Tensor = image.last_hidden_state if self.config.pooling == "attention" else image.pooler_output
         return features
 
-    def _check_labels(self, labels: Tensor, batch: int) -> None:
-        if labels.shape != (batch, self.num_labels):
+    def _check_labels(self, labels: Tensor | None, batch: int) -> None:
+        if labels is not None and labels.shape != (batch, self.num_labels):
             raise ValueError(
                 f"labels must be multi-hot of shape ({batch}, {self.num_labels}), a row an image and a column a label, "
                 f"got {tuple(labels.shape)}"
             )
 
-    def _relevance_logits(self, features: Tensor) -> Tensor | None:
+    def _relevance_logits(self, features: Tensor, known: Tensor | None) -> Tensor | None:
+        """Logits (B, C) of each label by itself, given what is known: the head's, neighbours' and prior's together."""
+        if known is not None and self.config.known_labels == "prefix":
+            logger.warning_once(
+                "This model was not trained with known labels (known_labels='prefix'): its walks begin with the "
+                "confirmed ones and leave out what is ruled out, but what they say of the other labels may be worse "
+                "than without. Train with model.known_labels=state to condition on them."
+            )
         if self.relevance_head is None:
             return None
-        pooled = features.mean(dim=1) if features.dim() == 3 else features
-        logits: Tensor = self.relevance_head(pooled)
+        mean = features.mean(dim=1) if features.dim() == 3 else features
+        logits: Tensor = self.relevance_head(features if self.config.relevance_head == "ml_decoder" else mean)
+        if self.neighbours is not None and not self.training:
+            logits = self.neighbours(mean, logits, known)
+        if self.cooccurrence is not None and known is not None:
+            logits = logits + self.cooccurrence.relevance_weight * self.cooccurrence(known)
         return logits
 
-    def _follow_labels(self, features: Tensor, labels: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    def _follow_labels(
+        self, features: Tensor, labels: Tensor | None, relevance_logits: Tensor | None, known: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
         """The true paths (B, T) and the logits (B, T, C + 1) of their steps; None without `labels` or path decoder."""
-        if labels is None:
-            return None, None
-        self._check_labels(labels, len(features))
-        if self.path_decoder is None:
+        if labels is None or self.path_decoder is None:
             return None, None
         paths = self._target_paths(features, labels)
-        return paths, self.path_decoder.score_paths(features, paths)
+        given = Given(relevance_logits, known, self.cooccurrence)
+        return paths, self.path_decoder.score_paths(features, paths, given)
 
-    def _label_scores(self, features: Tensor) -> Tensor | None:
+    def _label_scores(self, features: Tensor, relevance_logits: Tensor | None, known: Tensor | None) -> Tensor | None:
         """Probability (B, C) that the image's path holds each label; None in training and where it is not fused."""
         if self.training or self.config.fusion == "relevance":
             return None
+        given = Given(relevance_logits, known, self.cooccurrence)
+        return self._walk(features, given, self._constraints(), self.config.beam_width).label_scores
+
+    def _walk(self, features: Tensor, given: Given, constraints: Constraints, beam_width: int) -> BeamSearchResult:
+        """The most probable paths, on each of them what is confirmed.
+
+        Raises:
+            ValueError: More labels are confirmed than a path can hold.
+        """
+        known = given.known
         assert self.path_decoder is not None
-        return self.path_decoder.search(features, self._constraints(), self.config.beam_width).label_scores
+        if known is None:
+            return self.path_decoder.search(features, constraints, beam_width, given)
+        taken, longest = (known > 0).sum(dim=-1), constraints.max_path_length
+        if not torch.compiler.is_compiling() and int(taken.max()) > longest:
+            raise ValueError(
+                f"{int(taken.max())} labels are confirmed, but a path holds at most {longest}: raise max_path_length"
+            )
+        if self.config.known_labels == "prefix":
+            constraints.allowed, constraints.prefix = known >= 0, self._target_paths(features, known)[:, :-1]
+            return self.path_decoder.search(features, constraints, beam_width, replace(given, known=None))
+        constraints.allowed, constraints.taken = known == 0, taken
+        result = self.path_decoder.search(features, constraints, beam_width, given)
+        return begin_with(result, labels_to_paths(known, self._ranks(), longest), known)
+
+    def _ranks(self) -> Tensor:
+        """Position (C,) of every label in the configured order, 0 for the first."""
+        return rank_labels(self.config.label_order, self.config.label_counts, self.num_labels)
 
     @torch.no_grad()
     def _target_paths(self, features: Tensor, labels: Tensor) -> Tensor:
         """Paths (B, T + 1) of the labels in the configured order, END-padded."""
         if self.config.label_order != "aligned":
-            return labels_to_paths(
-                labels, rank_labels(self.config.label_order, self.config.label_counts, self.num_labels)
-            )
+            return labels_to_paths(labels, self._ranks())
         # The order that the model prefers: its own greedy walk over the labels, which may end only when none is left.
         longest = int((labels > 0).sum(-1).max())
         paths = labels.new_full((len(labels), longest + 1), self.num_labels, dtype=torch.long)
@@ -360,6 +421,8 @@ class CnnRnnForImageClassification(PreTrainedModel):
             initialization.xavier_uniform_(module.weight)
             if module.bias is not None:
                 initialization.zeros_(module.bias)
+        elif isinstance(module, CooccurrencePrior | NeighbourMemory | PathDecoder):
+            module.initialize()
 
     def initialize_weights(self) -> None:
         """Give fresh values to all that has none yet; the backbone's are timm's own."""

@@ -1,15 +1,41 @@
 """The joint embedding of image and labels: which label follows, given the labels before and the image (section 3.1)."""
 
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
+from transformers import initialization
 
 from .beam_search import BeamSearchResult, Constraints, beam_search
+from .cooccurrence import CooccurrencePrior
+from .known_labels import KnownLabelState
+from .label_paths import labels_before
 
 State = tuple[Tensor, ...]
 """What a recurrent cell remembers of N sequences: tensors (N, H)."""
+
+
+FIRST_RELEVANCE_WEIGHT = 0.3
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a walk over the labels of B images is given beside the images; None for nothing.
+
+    Attributes:
+        relevance_logits: Logits (B, C) of each label by itself; their own loss alone trains them, not the path's.
+        known: What a person knows (B, C): 1 confirmed, -1 ruled out, 0 open.
+        prior: What known and walked labels say of the others.
+    """
+
+    relevance_logits: Tensor | None = None
+    known: Tensor | None = None
+    prior: CooccurrencePrior | None = None
+
+
+NOTHING = Given()
 
 
 class ReluLstm(nn.Module):
@@ -89,6 +115,8 @@ class PathDecoder(nn.Module):
         cell: "lstm", "gru" or "relu_lstm".
         dropout: Share of the joint embedding's parts that is dropped in training.
         attention: Whether image features come as places (N, P, D) to attend over, not as one vector (N, D).
+        known_state: Whether what is known enters as the initial state of the walk.
+        hears_relevance: Whether relevance logits are added to the logits of every step, with a learned weight.
     """
 
     def __init__(
@@ -101,6 +129,8 @@ class PathDecoder(nn.Module):
         cell: str,
         dropout: float,
         attention: bool,
+        known_state: bool = False,
+        hears_relevance: bool = False,
     ) -> None:
         super().__init__()
         self.num_labels = num_labels
@@ -110,6 +140,14 @@ class PathDecoder(nn.Module):
         self.image_projection = nn.Linear(feature_size, embedding_size)
         self.dropout = nn.Dropout(dropout)
         self.attention = StepAttention(hidden_size, embedding_size) if attention else None
+        self.known_state = KnownLabelState(embedding_size, hidden_size) if known_state else None
+        self.relevance_weight = nn.Parameter(torch.tensor(FIRST_RELEVANCE_WEIGHT)) if hears_relevance else None
+
+    @torch.no_grad()
+    def initialize(self) -> None:
+        """Give the weight of the relevance logits a fresh value."""
+        if self.relevance_weight is not None:
+            initialization.constant_(self.relevance_weight, FIRST_RELEVANCE_WEIGHT)
 
     def embed_image(self, features: Tensor) -> Tensor:
         """Image in the joint embedding: (N, D) -> (N, 1, E), or places (N, P, D) -> (N, P, E)."""
@@ -143,14 +181,20 @@ class PathDecoder(nn.Module):
         outputs = self.label_embedding(torch.arange(self.num_labels + 1, device=hidden.device))
         return F.linear(self.dropout(joint), outputs)
 
-    def score_paths(self, features: Tensor, paths: Tensor) -> Tensor:
+    def score_paths(self, features: Tensor, paths: Tensor, given: Given = NOTHING) -> Tensor:
         """Logits (B, T, C + 1) of every step of the given paths (B, T), teacher forced."""
         walked = F.pad(paths[:, :-1], (1, 0), value=self.num_labels + 1)
-        logits, _ = self(walked, self.embed_image(features))
+        logits, _ = self(walked, self.embed_image(features), self._start_state(given.known))
+        bias = self._label_bias(given)
+        if bias is not None:
+            logits = logits + F.pad(bias, (0, 1))[:, None]
+        if given.prior is not None:
+            said = given.prior.path_weight * given.prior(labels_before(paths, self.num_labels))
+            logits = logits + F.pad(said, (0, 1))
         return logits
 
     def search(
-        self, features: Tensor, constraints: Constraints, beam_width: int, state: State | None = None
+        self, features: Tensor, constraints: Constraints, beam_width: int, given: Given = NOTHING
     ) -> BeamSearchResult:
         """The most probable paths of each image: K walks each, taken without dropout.
 
@@ -158,24 +202,50 @@ class PathDecoder(nn.Module):
             features: Image features (B, D) or (B, P, D).
             constraints: What every walk must obey.
             beam_width: K.
-            state: Recurrent state (B, H) before START; of all zeros where None.
+            given: What the walks are given beside the image.
         """
         embedded = self.embed_image(features)
-        state = self.recurrent.initial_state(embedded) if state is None else state
+        start_state, bias, prior = self._start_state(given.known), self._label_bias(given), given.prior
+        start_state = self.recurrent.initial_state(embedded) if start_state is None else start_state
+        if bias is not None or prior is not None:  # what its labels say of the next is part of a walk's state
+            bias = embedded.new_zeros(features.shape[0], self.num_labels) if bias is None else bias
+            start_state = (*start_state, bias)
         image = _flatten(_beams(embedded, beam_width))
         start = torch.full((features.shape[0],), self.num_labels + 1, device=features.device)
 
         def step(labels: Tensor, state: State) -> tuple[Tensor, State]:
-            logits, state = self(_flatten(labels)[:, None], image, tuple(_flatten(tensor) for tensor in state))
-            return _unflatten(logits[:, 0], beam_width), tuple(_unflatten(tensor, beam_width) for tensor in state)
+            flat = tuple(_flatten(tensor) for tensor in state)
+            logits, recurrent = self(_flatten(labels)[:, None], image, flat[: self.recurrent.num_states])
+            logits, said = logits[:, 0], flat[self.recurrent.num_states :]
+            if said and prior is not None:
+                said = (said[0] + prior.path_weight * prior.rows(_flatten(labels)),)
+            if said:
+                logits = logits + F.pad(said[0], (0, 1))
+            return _unflatten(logits, beam_width), tuple(_unflatten(tensor, beam_width) for tensor in recurrent + said)
 
-        beams = tuple(_beams(tensor, beam_width) for tensor in state)
+        beams = tuple(_beams(tensor, beam_width) for tensor in start_state)
         training = self.training
         self.eval()
         try:
             return beam_search(step, beams, start, constraints, beam_width)
         finally:
             self.train(training)
+
+    def _start_state(self, known: Tensor | None) -> State | None:
+        """The recurrent state (B, H) before START; None for all zeros, where what is known does not enter it."""
+        if self.known_state is None or known is None:
+            return None
+        embeddings = self.label_embedding(torch.arange(self.num_labels, device=known.device))
+        return (self.known_state(known, embeddings),) * self.recurrent.num_states
+
+    def _label_bias(self, given: Given) -> Tensor | None:
+        """What is added to the labels' logits (B, C) at every step of an image's walk; None for nothing."""
+        terms = []
+        if self.relevance_weight is not None and given.relevance_logits is not None:
+            terms.append(self.relevance_weight * given.relevance_logits.detach())
+        if given.prior is not None and given.known is not None:
+            terms.append(given.prior.path_weight * given.prior(given.known))
+        return torch.stack(terms).sum(dim=0) if terms else None
 
 
 def _beams(tensor: Tensor, beam_width: int) -> Tensor:

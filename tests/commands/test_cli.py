@@ -76,6 +76,16 @@ def test_underscores_name_a_command_too(capsys: pytest.CaptureFixture[str]) -> N
     assert "usage: cnn-rnn push-to-hub" in capsys.readouterr().out
 
 
+def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(_: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cnn_rnn.commands.validate.main", interrupted)
+    monkeypatch.setattr(sys, "argv", ["cnn-rnn"])
+    assert cli.main(["validate"]) == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_flag_is_spelt_in_one_way(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     pages = [["--help"]] if name != "data" else [[part, "--help"] for part in ("download", "look", "convert")]

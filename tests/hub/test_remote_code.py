@@ -158,12 +158,16 @@ def test_a_folder_holds_the_code_and_nothing_else(folder: Path) -> None:
     assert code == {
         "beam_search.py",
         "configuration_cnn_rnn.py",
+        "cooccurrence.py",
         "image_backbone.py",
         "image_processing_cnn_rnn.py",
+        "known_labels.py",
         "label_paths.py",
         "losses.py",
         "model_outputs.py",
         "modeling_cnn_rnn.py",
+        "neighbours.py",
         "path_decoder.py",
         "pipeline_cnn_rnn.py",
+        "relevance_head.py",
     }

@@ -98,7 +98,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_images(
 
     monkeypatch.setattr(trainer, "objective", fails_later)
     before = trainer.plain_model.relevance_head
-    assert before is not None
+    assert isinstance(before, torch.nn.Linear)
     with pytest.raises(TrainingError, match=r"the loss is nan at step 2; its 6 images .*non_finite_loss.json"):
         trainer.train()
     assert before.weight.isfinite().all()

@@ -17,6 +17,7 @@ COMMANDS = {
     "export-onnx": "write a model as an ONNX graph, beam search included",
     "push-to-hub": "publish a model, or a data set, with its card",
 }
+INTERRUPTED = 130  # as shells tell of Ctrl-C
 USAGE = "usage: cnn-rnn COMMAND ...\n\nMulti-label image classification as a path of labels.\n\ncommands:\n"
 
 
@@ -34,7 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
         hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(COMMANDS)}"
         return refuse(ValueError(f"cnn-rnn has no command {name!r}; {hint}"))
     sys.argv[0] = f"cnn-rnn {name}"  # for the command's own help
-    return int(import_module(f"cnn_rnn.commands.{name.replace('-', '_')}").main(rest))
+    try:
+        return int(import_module(f"cnn_rnn.commands.{name.replace('-', '_')}").main(rest))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.data.joining import joined_parts
 from cnn_rnn.shipped_files import shipped_file
 
-SETS = {"path": "by path", "threshold": "by threshold", "top_k": "top {k}"}
+SETS = {"path": "by path", "threshold": "by threshold", "expected_f1": "by expected F1", "top_k": "top {k}"}
 FIGURES = ("CP", "CR", "CF1", "OP", "OR", "OF1")
 LISTED_LABELS = 25  # rows of the card's table of labels
 WEAKEST = 5

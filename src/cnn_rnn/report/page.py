@@ -170,7 +170,10 @@ def _table_section(tables: Sequence[Table], figures: Figures) -> Section:
     ]
     classes = class_table(figures, block)
     shown.append({"title": f"every class, sets by {block}", "cells": classes.cells(), "notes": [], "folded": True})
-    ways = "By path: the labels of the most probable walk. By threshold: those whose score reaches their threshold."
+    ways = (
+        "By path: the labels of the most probable walk. By threshold: those whose score reaches their threshold. "
+        "By expected F1: as many of the most probable as promise the best F1."
+    )
     text = f"{' · '.join(table.title for table in tables)}. {ways} Top k: those with the highest scores."
     return Section("figures", "Figures", text, tables=shown)
 

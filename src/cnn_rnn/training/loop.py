@@ -34,6 +34,7 @@ from .objective import Objective
 from .optimization import build_average, build_optimizer, build_schedule
 from .progress import Progress
 from .records import draw_curves, write_environment, write_history
+from .remembering import Remembering
 from .resuming import check_settings, flat_settings
 from .run_config import RunConfig
 from .training_data import TrainingData, load_training_data, position_seed
@@ -289,10 +290,16 @@ class Trainer:
         model = CnnRnnForImageClassification(self.plain_model.config)
         model.load_state_dict(load_file(self.best_weights))
         model.to(self.accelerator.device)
+        remembering = Remembering(model.eval(), self.processor, self.accelerator, self.config.train)
+        if model.neighbours is not None:
+            train, held_out = (self.data.train, self.train_loader), (self.data.validation, self.validation_loader)
+            remembering.fill(train, held_out)
         description = "fitting on the held-out part"
         predictions = predict(model, self.validation_loader, self.accelerator, description, self._leave_if_asked)
         predictions = fit_on_held_out(model, predictions)
         figures = measure(predictions, self.data.label_names, model.config.thresholds)
+        if model.neighbours is not None:
+            remembering.add_held_out()
         figures |= {"split": "held-out", "best_epoch": self.progress.best_epoch, "run": self.data.counts()}
         if self.accelerator.is_main_process:
             with disk_advice(self.output_dir):

@@ -20,7 +20,7 @@ from cnn_rnn.metrics.stored_predictions import StoredPredictions
 from cnn_rnn.prediction import Predictions, SavedModel, predict, stored_predictions
 from cnn_rnn.publishing.model_card import CROSS_VALIDATION
 
-from .feature_cache import cached_features, collate_features
+from .feature_cache import FeatureCache, collate_features
 from .loop import Trainer
 from .run_config import RunConfig
 from .training_data import TrainingData
@@ -119,8 +119,8 @@ def predict_left_out(trainer: Trainer) -> Predictions:
     assert isinstance(data.validation, Dataset)
     assert data.left_out is not None
     model = SavedModel.load(config.output_dir).model.to(trainer.accelerator.device)
-    rows = [data.train, data.validation, data.left_out]
-    *_, examples = cached_features(model, trainer.processor, rows, trainer.accelerator, config)
+    cache = FeatureCache(model, trainer.transform, trainer.accelerator, trainer.config)
+    *_, examples = cache.load(data.train, data.validation, data.left_out)
     loader = DataLoader(examples, config.batch_size, collate_fn=collate_features)
     return predict(model, trainer.accelerator.prepare(loader), trainer.accelerator, "predicting the fold")
 

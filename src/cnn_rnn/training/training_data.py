@@ -30,6 +30,7 @@ class TrainingData:
         label_names: Names of the labels, by id.
         label_counts: Rows of `train` that show each label (C).
         dropped: Reason by image id of what was left out as unreadable.
+        train_labels: The labels of `train`, at hand also where its images are streamed.
         left_out: Rows of another fold: nothing is learnt or chosen on them, but their features are cached with the
             others', so that all folds of a data set share one cache.
     """
@@ -41,6 +42,7 @@ class TrainingData:
     label_names: list[str]
     label_counts: list[int]
     dropped: dict[str, str]
+    train_labels: Dataset
     left_out: Dataset | None = None
 
     @classmethod
@@ -62,7 +64,8 @@ class TrainingData:
                 f"{len(train_labels)} images to train on and {validation_images} held out; both need at least one"
             )
         counts = [int(count) for count in label_counts(train_labels)]
-        return cls(train, validation, len(train_labels), validation_images, label_names(train_labels), counts, dropped)
+        names = label_names(train_labels)
+        return cls(train, validation, len(train_labels), validation_images, names, counts, dropped, train_labels)
 
     def counts(self) -> dict[str, Any]:
         """Everything used and dropped, for the run's records."""

@@ -1,0 +1,78 @@
+"""How much likelier a label is beside another than alone, counted on the training labels: P[k, l] = log p(l|k) / p(l).
+
+Up to some thousand labels the table is dense; beyond, it is a product of two narrow ones, so memory grows with C alone.
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers import initialization
+
+LARGEST_TABLE = 4096  # labels up to which the table is kept as it is, 64 MiB in float32
+RANK = 256  # columns of the two narrow tables beyond
+SMOOTHING = 5.0  # images by which every p(l|k) is drawn towards p(l); 1 and 5 did alike on held-out parts of Corel5k
+FIRST_WEIGHT = 0.3
+
+
+class CooccurrencePrior(nn.Module):
+    """What the known and walked labels say of every other, added to logits with learned weights.
+
+    Args:
+        num_labels: C.
+    """
+
+    left: Tensor
+    right: Tensor | None
+
+    def __init__(self, num_labels: int) -> None:
+        super().__init__()
+        self.num_labels = num_labels
+        narrow = num_labels > LARGEST_TABLE
+        self.register_buffer("left", torch.zeros(num_labels, RANK if narrow else num_labels))
+        self.register_buffer("right", torch.zeros(RANK, num_labels) if narrow else None)
+        self.relevance_weight = nn.Parameter(torch.tensor(FIRST_WEIGHT))
+        self.path_weight = nn.Parameter(torch.tensor(FIRST_WEIGHT))
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Sum (..., C) of the rows of the table that multi-hot `labels` (..., C) name, what is not positive aside."""
+        return self._spread((labels > 0).to(self.left.dtype) @ self.left)
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """The row (..., C) of each label id (...); all zeros for END and START."""
+        rows = self.left[ids.clamp(max=self.num_labels - 1)]
+        return self._spread(torch.where((ids < self.num_labels)[..., None], rows, 0.0))
+
+    def _spread(self, rows: Tensor) -> Tensor:
+        return rows if self.right is None else rows @ self.right
+
+    @torch.no_grad()
+    def initialize(self) -> None:
+        """Give fresh values to what a checkpoint does not hold."""
+        for weight in (self.relevance_weight, self.path_weight):
+            initialization.constant_(weight, FIRST_WEIGHT)
+        for table in self.buffers():
+            initialization.zeros_(table)
+
+    @torch.no_grad()
+    def fit(self, together: Tensor, images: int) -> None:
+        """Fill the table from counts.
+
+        Args:
+            together: Training images (C, C) that show both labels; on the diagonal those that show the label.
+            images: Training images in all.
+        """
+        table = log_ratios(together, images)
+        if self.right is None:
+            self.left.copy_(table)
+            return
+        left, scale, right = torch.svd_lowrank(table, q=RANK, niter=4)
+        self.left.copy_(left * scale.sqrt())
+        self.right.copy_((right * scale.sqrt()).T)
+
+
+def log_ratios(together: Tensor, images: int) -> Tensor:
+    """The table (C, C) of log p(l|k) / p(l), smoothed; 0 on the diagonal, and about 0 in the row of a rare label."""
+    together = together.double()
+    counts = together.diagonal()
+    alone = (counts + 0.5) / (images + 1)
+    beside = (together + SMOOTHING * alone) / (counts[:, None] + SMOOTHING)
+    return (beside / alone).log().fill_diagonal_(0.0).float()

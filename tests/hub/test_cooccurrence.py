@@ -1,0 +1,53 @@
+"""What labels say of each other, against counts by hand."""
+
+import math
+
+import pytest
+import torch
+
+from cnn_rnn import cooccurrence
+from cnn_rnn.cooccurrence import SMOOTHING, CooccurrencePrior, log_ratios
+
+SETS = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]]).float()
+
+
+def prior_of(sets: torch.Tensor) -> CooccurrencePrior:
+    prior = CooccurrencePrior(sets.shape[1])
+    prior.fit(sets.T @ sets, len(sets))
+    return prior
+
+
+def test_the_table_is_the_smoothed_log_ratio_of_counts() -> None:
+    table = log_ratios(SETS.T @ SETS, len(SETS))
+    for first in range(4):
+        for second in range(4):
+            count = sum(row[first].item() for row in SETS)
+            both = sum(row[first].item() * row[second].item() for row in SETS)
+            alone = (sum(row[second].item() for row in SETS) + 0.5) / (len(SETS) + 1)
+            expected = math.log((both + SMOOTHING * alone) / (count + SMOOTHING) / alone)
+            assert table[first, second].item() == pytest.approx(0 if first == second else expected, abs=1e-6)
+    assert table[0, 1] > 0 > table[1, 2]  # company, and its absence
+    assert table[3].abs().max() < 1e-6  # of a label that was never seen nothing is known
+
+
+def test_known_labels_add_up_and_what_is_ruled_out_says_nothing() -> None:
+    prior = prior_of(SETS)
+    together = prior(torch.tensor([[1.0, 0, 1, 0]]))
+    torch.testing.assert_close(together, prior.rows(torch.tensor([0, 2])).sum(dim=0, keepdim=True))
+    assert torch.equal(prior(torch.tensor([[1, -1, 1, -1]])), together)
+    assert torch.equal(prior(torch.zeros(1, 4)), torch.zeros(1, 4))
+    assert torch.equal(prior.rows(torch.tensor([4, 5])), torch.zeros(2, 4))  # END and START
+
+
+def test_beyond_some_labels_two_narrow_tables_stand_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = prior_of(SETS)
+    monkeypatch.setattr(cooccurrence, "LARGEST_TABLE", 3)
+    monkeypatch.setattr(cooccurrence, "RANK", 4)
+    narrow = prior_of(SETS)
+    assert narrow.right is not None
+    torch.testing.assert_close(narrow.left @ narrow.right, whole.left, atol=1e-5, rtol=1e-4)
+    known = torch.tensor([[1, 0, -1, 0], [0, 1, 1, 0]])
+    torch.testing.assert_close(narrow(known), whole(known), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        narrow.rows(torch.tensor([1, 5])), whole.rows(torch.tensor([1, 5])), atol=1e-5, rtol=1e-4
+    )

@@ -1,0 +1,63 @@
+"""Labels carried over from the nearest images, against the same by loops."""
+
+import math
+
+import pytest
+import torch
+
+from cnn_rnn.neighbours import SHARED_LABEL, SMOOTHING, TEMPERATURE, NeighbourMemory
+
+FEATURES = torch.randn(12, 6, generator=torch.Generator().manual_seed(0))
+LABELS = (torch.rand(12, 4, generator=torch.Generator().manual_seed(1)) < 0.4).float()
+
+
+def filled() -> NeighbourMemory:
+    memory = NeighbourMemory(12, 6, 4)
+    memory.fill(FEATURES, LABELS)
+    return memory
+
+
+def test_the_log_odds_are_those_of_a_weighted_vote() -> None:
+    memory = filled()
+    query = torch.randn(1, 6, generator=torch.Generator().manual_seed(2))
+    known = torch.tensor([[1, 0, -1, 0]])
+    own = memory.project(query)[0]
+    weights = [
+        math.exp(float(own @ key) / TEMPERATURE + SHARED_LABEL * float(labels[0]))
+        for key, labels in zip(memory.project(FEATURES), LABELS, strict=True)
+    ]
+    for label in range(4):
+        vote = sum(weight * float(row[label]) for weight, row in zip(weights, LABELS, strict=True)) / sum(weights)
+        frequency = (float(LABELS[:, label].sum()) + 0.5) / 13
+        share = (vote + SMOOTHING * frequency) / (1 + SMOOTHING)
+        expected = math.log(share / (1 - share))
+        assert memory.log_odds(query, known)[0, label].item() == pytest.approx(expected, abs=1e-3)
+
+
+def test_features_are_whitened_before_they_are_compared() -> None:
+    memory = filled()
+    components = (FEATURES - memory.mean) @ memory.projection
+    covariance = components.T @ components
+    torch.testing.assert_close(covariance, torch.eye(6) * covariance[0, 0], atol=1e-3, rtol=1e-3)
+    stretched = NeighbourMemory(12, 6, 4)
+    scale = torch.tensor([1.0, 10, 0.1, 3, 1, 1])
+    stretched.fill(FEATURES * scale, LABELS)
+    cosines = memory.keys @ memory.keys.T
+    torch.testing.assert_close(stretched.keys @ stretched.keys.T, cosines, atol=1e-3, rtol=1e-3)
+
+
+def test_an_image_that_is_remembered_gets_its_own_labels_back() -> None:
+    odds = filled().log_odds(FEATURES)
+    assert ((odds > 0) == (LABELS > 0)).all()
+
+
+def test_a_memory_that_is_not_filled_or_fitted_says_nothing() -> None:
+    logits = torch.randn(3, 4)
+    for memory in (NeighbourMemory(5, 6, 4), filled()):
+        torch.testing.assert_close(memory(FEATURES[:3], logits), logits)
+
+
+def test_fewer_images_than_components_are_no_trouble() -> None:
+    memory = NeighbourMemory(3, 6, 4)
+    memory.fill(FEATURES[:3], LABELS[:3])
+    assert memory.log_odds(FEATURES).isfinite().all()
