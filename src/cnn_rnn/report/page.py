@@ -20,8 +20,10 @@ from cnn_rnn.whole_files import write_text
 
 from .plots import (
     INSTALL,
+    MAX_NAMED_BARS,
     plot_class_bars,
     plot_co_occurrence,
+    plot_extremes,
     plot_precision_recall,
     plot_reliability,
 )
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 THUMBNAIL = 256  # pixels of the longer side
+SMALLEST = 1e-6  # probabilities are clipped to [this, 1 - this] before their logarithm
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Example:
         truth: The labels that are present.
         steps: The steps of the best path, its end included where it has one.
         left_out: Labels that count neither as right nor as wrong.
+        loss: How wrong the model is, see `photo_losses`.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Example:
     truth: Sequence[str]
     steps: Sequence[Step]
     left_out: Sequence[str] = ()
+    loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Section:
     anchor: str
     title: str
     text: str
-    picture: str | None = None
+    pictures: Sequence[str] = ()
     tables: Sequence[dict[str, Any]] = ()
     neighbours: Sequence[tuple[str, list[tuple[str, float]]]] = ()
     cards: Sequence[dict[str, Any]] = ()
@@ -92,6 +97,7 @@ def write_report(
     embedding: Array | None = None,
     examples: Sequence[Example] = (),
     how_looked: str = "",
+    baseline: Figures | None = None,
 ) -> None:
     """Write the report, whole or not at all.
 
@@ -105,6 +111,7 @@ def write_report(
         embedding: (C, E) vectors of the labels, for their neighbours.
         examples: Images with their paths.
         how_looked: How what the network looked at was found, such as "Grad-CAM".
+        baseline: Figures of a second model on the same images, to stand beside.
 
     Raises:
         ImportError: matplotlib or jinja2 is not installed.
@@ -113,6 +120,7 @@ def write_report(
     counted = "of these images" if label_counts is None else "images in training"
     sections = [
         _table_section(tables or [figures_table({"this model": figures})], figures),
+        None if baseline is None else _comparison_section(figures, baseline, predictions.label_names),
         _curve_section(predictions),
         _class_section(figures, predictions.label_names, frequencies, counted),
         _co_occurrence_section(predictions, figures),
@@ -140,6 +148,18 @@ def render_page(file: str | Path, title: str, subtitle: str, sections: Sequence[
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     write_text(Path(file), template.render(title=title, subtitle=subtitle, sections=sections))
+
+
+def photo_losses(scores: Array, truth: NDArray[np.int8]) -> Array:
+    """The sum (N,) of the binary cross-entropies of each image's labels, in nats; labels left out count nothing.
+
+    Args:
+        scores: Probabilities (N, C).
+        truth: (N, C) 1 present, 0 absent, negative left out.
+    """
+    clipped = np.clip(np.asarray(scores, np.float64), SMALLEST, 1 - SMALLEST)
+    losses = np.where(truth == 1, -np.log(clipped), -np.log1p(-clipped))
+    return np.asarray(np.where(truth >= 0, losses, 0).sum(axis=1))
 
 
 def nearest_labels(embedding: Array, names: Sequence[str], most: int = 5) -> dict[str, list[tuple[str, float]]]:
@@ -178,6 +198,24 @@ def _table_section(tables: Sequence[Table], figures: Figures) -> Section:
     return Section("figures", "Figures", text, tables=shown)
 
 
+def _comparison_section(figures: Figures, baseline: Figures, names: Sequence[str]) -> Section:
+    """What two models find of each class, one beside the other."""
+    differences = []
+    for name in names:
+        own, other = figures["per_class"][name]["AP"], baseline["per_class"][name]["AP"]
+        differences.append(None if own is None or other is None else own - other)
+    known = [value for value in differences if value is not None]
+    better = sum(value > 0 for value in known)
+    return Section(
+        "comparison",
+        "Beside the baseline",
+        f"Average precision of each class less that of the baseline, on the same images: higher for {better} of "
+        f"{len(known)} classes, lower for {sum(value < 0 for value in known)}. Of one class with few images it is "
+        "mostly chance.",
+        [_picture(plot_extremes(differences, names, "difference of average precision"))],
+    )
+
+
 def _curve_section(predictions: StoredPredictions) -> Section:
     """Precision against recall."""
     return Section(
@@ -185,19 +223,22 @@ def _curve_section(predictions: StoredPredictions) -> Section:
         "Precision and recall",
         "Each line is a class; the three best and three worst are named. The black line ranks all labels of all "
         "images together, so it also tells whether scores of different classes can be compared.",
-        _picture(plot_precision_recall(predictions.scores, predictions.truth, predictions.label_names)),
+        [_picture(plot_precision_recall(predictions.scores, predictions.truth, predictions.label_names))],
     )
 
 
 def _class_section(figures: Figures, names: Sequence[str], frequencies: Sequence[int], counted: str) -> Section:
     """Average precision of each class beside its frequency; `counted` says of which images."""
     average_precisions = [figures["per_class"][name]["AP"] for name in names]
+    plots = [plot_class_bars(average_precisions, frequencies, names, counted)]
+    if len(names) > MAX_NAMED_BARS:
+        plots.append(plot_extremes(average_precisions, names, "average precision"))
     return Section(
         "classes",
         "Average precision by class",
         "The most frequent class stands first; the orange line, on its own scale, says how frequent each is. Where "
         "bars fall with the line, rare classes lack examples; a low bar under a high line is a hard class.",
-        _picture(plot_class_bars(average_precisions, frequencies, names, counted)),
+        [_picture(plot) for plot in plots],
     )
 
 
@@ -218,7 +259,7 @@ def _co_occurrence_section(predictions: StoredPredictions, figures: Figures) -> 
         "For the most frequent labels, each on at least 5 images: of the images with the row's label, how many also "
         f"have the column's. Predicted are the labels {way}. Red on the right: put together too often; blue: too "
         "rarely.",
-        _picture(picture),
+        [_picture(picture)],
     )
 
 
@@ -232,17 +273,20 @@ def _reliability_section(predictions: StoredPredictions) -> Section | None:
         "Can the probabilities be trusted?",
         "Bars on the dashed line would mean: of the labels given a probability of 70 %, 70 % are present. Bars "
         "below it mean that the model is too sure, bars above that it is too careful.",
-        _picture(picture),
+        [_picture(picture)],
     )
 
 
 def _image_section(examples: Sequence[Example], how_looked: str) -> Section:
     """Images with the steps of their paths."""
+    losses = [example.loss for example in examples]
+    worst_first = None not in losses and len(losses) > 1
+    order = "Those with the largest losses, the worst first. " if worst_first else ""
     looked = f" Bright: where the network looked for that step ({how_looked})." if how_looked else ""
     return Section(
         "images",
         "Images and their paths",
-        "The walk from label to label, with the probability of each step given the ones before. Green: "
+        f"{order}The walk from label to label, with the probability of each step given the ones before. Green: "
         f"present; red: not present; orange: present, but not on the path.{looked}",
         cards=[_card(example) for example in examples],
     )
@@ -270,6 +314,7 @@ def _card(example: Example) -> dict[str, Any]:
         "picture": image_address(thumbnail(example.image)),
         "truth": list(example.truth),
         "left_out": list(example.left_out),
+        "loss": example.loss,
         "predicted": {step.label for step in example.steps},
         "probability": _percent(math.prod(step.probability for step in example.steps)),
         "steps": [

@@ -110,7 +110,7 @@ class FeatureCache:
         self.root = Path(train.feature_cache or Path(train.output_dir).parent / "features")
 
     def load(self, train: Dataset, *others: Dataset) -> list[CachedFeatures]:
-        """The features of the training rows, in all their views, and of other rows as they are, of each part its own."""
+        """The features of the training rows, in all their views, and of each of the other parts as they are."""
         parts = [train, *others]
         features, places = self._view(parts)
         views, own = [features], [places[0]]
