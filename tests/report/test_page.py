@@ -139,7 +139,7 @@ def test_the_best_and_the_worst_of_many_are_named() -> None:
     named = [text.get_text() for text in axis.get_yticklabels()]
     assert named == [*names[-1:-21:-1], *names[20:0:-1]]
     assert "20 highest and the 20 lowest of 999" in axis.get_xlabel()
-    few = plot_extremes([0.5, None, 0.75], ["a", "b", "c"], "AP").axes[0]
+    few: Any = plot_extremes([0.5, None, 0.75], ["a", "b", "c"], "AP").axes[0]
     assert [bar.get_width() for bar in few.patches] == [75, 50]
     assert [text.get_text() for text in few.get_yticklabels()] == ["c", "a"]
 

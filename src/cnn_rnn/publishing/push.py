@@ -178,7 +178,7 @@ def push(
         files: What is published.
         repo: Name on the Hub, such as `org/cnn-rnn-coco`.
         message: What the commit's message says.
-        repo_type: "model" or "dataset".
+        repo_type: "model", "dataset" or "space".
         private: Whether a repository that is made is seen by its owner alone.
         revision: Branch to commit to; main where None.
         create_pr: Propose the commit as a pull request in place of making it.
@@ -189,7 +189,8 @@ def push(
     """
     client = api or HfApi()
     with publishing_errors(repo):
-        client.create_repo(repo, repo_type=repo_type, private=private, exist_ok=True)
+        sdk = "gradio" if repo_type == "space" else None
+        client.create_repo(repo, repo_type=repo_type, private=private, exist_ok=True, space_sdk=sdk)
         if revision is not None and not create_pr:
             client.create_branch(repo, branch=revision, repo_type=repo_type, exist_ok=True)
         return client.create_commit(
