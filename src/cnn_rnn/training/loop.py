@@ -38,7 +38,7 @@ from .records import draw_curves, write_environment, write_history
 from .remembering import Remembering
 from .resuming import check_settings, flat_settings
 from .run_config import RunConfig
-from .training_data import load_training_data, position_seed
+from .training_data import TrainingData, load_training_data, position_seed
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class Trainer:
     Args:
         config: The run's settings.
         resume: "auto" for the run's latest checkpoint, if there is one; the path of a checkpoint; or None.
+        data: Rows to train on and to hold out; those of the settings where None.
 
     Raises:
         FileExistsError: The folder holds a run and `resume` is None.
@@ -56,7 +57,7 @@ class Trainer:
         ValueError: Data or weights are not what the settings say.
     """
 
-    def __init__(self, config: RunConfig, resume: str | None = None) -> None:
+    def __init__(self, config: RunConfig, resume: str | None = None, data: TrainingData | None = None) -> None:
         self.watch = SignalWatch()
         self.config, train = config, config.train
         self.output_dir = Path(train.output_dir)
@@ -64,7 +65,7 @@ class Trainer:
         checkpoint = self._starting_point(resume)
         self.accelerator = build_accelerator(config)
         set_seed(train.seed)
-        self.data = load_training_data(config.data, train.seed)
+        self.data = load_training_data(config.data, train.seed) if data is None else data
         if checkpoint is not None:
             check_rows(checkpoint, self.output_dir, self.data.record)
         self.accelerator.print(self.data.description())

@@ -40,6 +40,8 @@ class TrainingData:
         train_labels: The labels of `train`, at hand also where its images are streamed.
         record: Rows and classes, by which the run knows its data again; with the rows that were left out.
         identical: Pairs of photos with the same bytes, one trained on and one held out.
+        left_out: Rows of another fold: nothing is learnt or chosen on them, but their features are cached with the
+            others', so that all folds of a data set share one cache.
     """
 
     train: Dataset | IterableDataset
@@ -52,6 +54,7 @@ class TrainingData:
     train_labels: Dataset
     record: DataRecord = field(default_factory=lambda: DataRecord([]))
     identical: list[tuple[str, str]] = field(default_factory=list)
+    left_out: Dataset | None = None
 
     @classmethod
     def of_parts(
