@@ -63,7 +63,8 @@ class CnnRnnConfig(PreTrainedConfig):
         label_counts: How many training images show each label (C), for the two frequency orders.
         path_loss: Loss of the path: `cross_entropy` of the next label, `remaining_labels` (any label still to come is
             right; it needs the `aligned` order), or `none` for a model without a path decoder, the plain baseline.
-        relevance_loss: Loss of the relevance head, or `none` for a model without one, as in the paper.
+        relevance_loss: Loss of the relevance head, or `none` for a model without one, as in the paper; `partial_asl`
+            where most labels of a photo are unknown.
         relevance_head: What scores every label by itself: one linear layer, an mlp with one hidden layer, or timm's
             ml_decoder, whose label queries attend over the feature map (it needs `pooling` attention).
         relevance_hidden_size: Units of that hidden layer, or size of the label queries.
@@ -115,7 +116,7 @@ class CnnRnnConfig(PreTrainedConfig):
     label_order: Literal["frequent_first", "rare_first", "given", "aligned"] = "frequent_first"
     label_counts: list[int] | None = None
     path_loss: Literal["cross_entropy", "remaining_labels", "none"] = "cross_entropy"
-    relevance_loss: Literal["bce", "asl", "none"] = "bce"
+    relevance_loss: Literal["bce", "asl", "partial_asl", "none"] = "bce"
     relevance_head: Literal["linear", "mlp", "ml_decoder"] = "linear"
     relevance_hidden_size: int = 1024
     relevance_dropout: float | int = 0.4

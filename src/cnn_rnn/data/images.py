@@ -61,7 +61,10 @@ def decode_image(image: Any, name: str = "", *, least_size: int | None = None) -
                 opened.draft(None, (least_size, least_size))
             return to_rgb(opened)
     except DECODER_ERRORS as error:
-        raise UnreadableImageError(f"{name}: cannot be decoded ({error}); replace the file or leave it out") from error
+        way_out = "replace the file or leave it out"
+        if "HEIF" not in FORMATS and name.lower().endswith((".heic", ".heif")):
+            way_out = "pip install 'cnn-rnn[heif]' reads HEIC"
+        raise UnreadableImageError(f"{name}: cannot be decoded ({error}); {way_out}") from error
 
 
 def decode_pixels(image: Any, name: str = "", *, least_size: int | None = None) -> Tensor:

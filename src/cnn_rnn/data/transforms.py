@@ -6,6 +6,7 @@ that is saved with the model. Evaluation calls that very processor, so it cannot
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from torchvision.transforms.v2 import functional
 from transformers.image_utils import pil_torch_interpolation_mapping
 
 from .images import decode_image, decode_pixels, image_name
-from .schema import label_names
+from .schema import LEFT_OUT_COLUMNS, label_names
 
 CROP_DRAWS = 10  # how often a crop is drawn until one fits
 LEFT_OUT = -100.0  # a label that neither counts as present nor as absent
@@ -183,7 +184,8 @@ class _ToExamples:
 
     def __call__(self, rows: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         check_columns(rows, self.seed_of)
-        left_out = rows.get("difficult") or [()] * len(rows["image"])
+        columns = [rows[name] for name in LEFT_OUT_COLUMNS if name in rows] or [[()] * len(rows["image"])]
+        left_out = [list(chain.from_iterable(lists)) for lists in zip(*columns, strict=True)]
         ids = {"image_id": list(rows["image_id"])} if "image_id" in rows else {}
         return {
             "pixel_values": self.pixel_values(rows["image"], ids.get("image_id") or [None] * len(rows["image"])),
