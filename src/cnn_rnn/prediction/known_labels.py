@@ -98,7 +98,11 @@ def measure_known(
         ValueError: A rival needs more than its relevance head to score labels.
     """
     models = [saved, *rivals]
-    features = [_features(each, dataset, batch_size, num_workers) for each in models]
+    features: list[Tensor] = []
+    for index, each in enumerate(models):
+        each.check_labels(dataset)
+        same = next((place for place in range(index) if _sees_alike(each, models[place])), None)
+        features.append(features[same] if same is not None else _features(each, dataset, batch_size, num_workers))
     scores: dict[str, ScoreFunction] = {"model": KnownLabelScores([saved.model], features[:1])}
     plain = [rival.model for rival in rivals]
     if plain:
@@ -126,9 +130,16 @@ def measure_known(
     return figures
 
 
+def _sees_alike(one: SavedModel, other: SavedModel) -> bool:
+    """Whether two models have the same preprocessing and the same backbone: then their features are computed once."""
+    if one.processor.to_dict() != other.processor.to_dict() or one.model.config.pooling != other.model.config.pooling:
+        return False
+    own, theirs = one.model.backbone.state_dict(), other.model.backbone.state_dict()
+    return own.keys() == theirs.keys() and all(torch.equal(own[name].cpu(), theirs[name].cpu()) for name in own)
+
+
 def _features(saved: SavedModel, dataset: Dataset, batch_size: int, num_workers: int) -> Tensor:
     """The image features (N, ...) of a data set as one model's backbone sees it."""
-    saved.check_labels(dataset)
     accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
     loader = eval_batches(dataset, saved.processor, batch_size, num_workers, accelerator)
     model = saved.model.to(accelerator.device)
