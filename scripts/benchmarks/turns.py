@@ -28,6 +28,10 @@ class Times:
         """That of the median turn."""
         return statistics.median(self.seconds)
 
+    def less(self, seconds: float) -> "Times":
+        """The times without the `seconds` of a start that all turns share."""
+        return Times([each - seconds for each in self.seconds])
+
 
 class Turns:
     """Runs ways in turn.
