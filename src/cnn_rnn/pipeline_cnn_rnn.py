@@ -4,7 +4,8 @@ import base64
 import difflib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,10 @@ Threshold = float | str | Mapping[str, float] | Sequence[float]
 class MultiLabelImageClassificationPipeline(Pipeline):
     """Labels of an image: `pipeline("multi-label-image-classification", model=...)`.
 
-    Each image (a path, a URL, encoded bytes, base64 text, a PIL image, an array (h, w, 3) of bytes or an undecoded row
-    of an image column), alone, in a list, a generator or a data set, gives `[{"label": ..., "score": ...}, ...]`, best
-    first, where the score is the label's probability. With `return_path=True` it gives
+    Each image (a path, a URL, encoded bytes, base64 text, a PIL image, an array (h, w, 3) or tensor (3, h, w) of bytes
+    or an undecoded row of an image column), alone, in a list, a column, a stack of arrays, a generator or a data set
+    with one column of images, gives `[{"label": ..., "score": ...}, ...]`, best first, where the score is the label's
+    probability. With `return_path=True` it gives
     `{"labels": [...as above...], "path": [{"label": ..., "score": ...}, ...], "path_score": ...}`: the labels of the
     most probable path in the order they were walked, each with the probability of its step, and that of the path.
     """
@@ -36,6 +38,18 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     _load_image_processor = True
     _load_feature_extractor = False
     _load_tokenizer = False
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """The labels of an image; a list of them for many, or an iterator where generators and torch data sets stream.
+
+        Raises:
+            ValueError: A data set has not one column of images, or an image cannot be read.
+        """
+        inputs = images_of(inputs)
+        if isinstance(inputs, list) and not inputs:
+            return []
+        outputs = super().__call__(inputs, *args, **kwargs)
+        return list(outputs) if isinstance(inputs, ImageSequence) else outputs
 
     def _sanitize_parameters(
         self,
@@ -86,9 +100,10 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     def _forward(
         self, inputs: dict[str, Any], beam_width: int | None = None, return_path: bool = False
     ) -> dict[str, torch.Tensor]:
-        if not return_path and beam_width is None:
-            return {"logits": self.model(**inputs).logits}
-        output = self.model.generate(**inputs, beam_width=beam_width)
+        with evaluation_of(self.model):
+            if not return_path and beam_width is None:
+                return {"logits": self.model(**inputs).logits}
+            output = self.model.generate(**inputs, beam_width=beam_width)
         names = ("logits", "paths", "path_scores", "step_scores") if return_path else ("logits",)
         return {name: output[name] for name in names}
 
@@ -158,6 +173,57 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         return [float(value) for value in values]
 
 
+class ImageSequence(torch.utils.data.Dataset):
+    """Images that are read one at a time, when their turn comes."""
+
+    def __init__(self, images: Sequence[Any]) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.images[index]
+
+
+def images_of(inputs: Any) -> Any:
+    """The inputs as the base class tells one image from many: a list, a torch data set or a generator for many.
+
+    Raises:
+        ValueError: A data set has not one column of images.
+    """
+    if hasattr(inputs, "column_names") and hasattr(inputs, "features"):  # the library `datasets` need not be there
+        columns = [name for name, feature in (inputs.features or {}).items() if type(feature).__name__ == "Image"]
+        if len(columns) != 1:
+            raise ValueError(
+                f"a data set with one column of images is expected, this one has {columns}: give a column, such as "
+                "data['image']"
+            )
+        if not hasattr(inputs, "__len__"):
+            return (row[columns[0]] for row in inputs)
+        inputs = inputs[columns[0]]
+    if isinstance(inputs, np.ndarray | torch.Tensor):
+        return list(inputs) if inputs.ndim == 4 else inputs
+    if isinstance(inputs, tuple):
+        return list(inputs)
+    return (
+        ImageSequence(inputs) if isinstance(inputs, Sequence) and not isinstance(inputs, list | str | bytes) else inputs
+    )
+
+
+@contextmanager
+def evaluation_of(model: torch.nn.Module) -> Iterator[None]:
+    """The model in evaluation mode for a while; what was in training mode is so again behind it."""
+    trained = [module for module in model.modules() if module.training] if model.training else []
+    if trained:
+        model.eval()
+    try:
+        yield
+    finally:
+        for module in trained:
+            module.training = True
+
+
 def read_image(source: Any, timeout: float | None = None) -> Image.Image:
     """The picture as RGB, upright; a format that runs a program to decode itself (EPS) is not read.
 
@@ -169,7 +235,11 @@ def read_image(source: Any, timeout: float | None = None) -> Image.Image:
         Exception: It cannot be read; of many kinds.
     """
     if isinstance(source, Mapping):
+        if not {"path", "bytes"} & set(source):
+            raise ValueError(f"a row with {', '.join(map(str, source))}; give its image alone")
         source = source["path"] if source.get("bytes") is None else source["bytes"]
+    if isinstance(source, torch.Tensor):
+        source = to_array(source)
     if isinstance(source, np.ndarray):
         # PIL refuses arrays of fractions, which the processor would take for nearly black images.
         source = Image.fromarray(source)
@@ -181,6 +251,21 @@ def read_image(source: Any, timeout: float | None = None) -> Image.Image:
         source = io.BytesIO(source)
     picture = source if isinstance(source, Image.Image) else Image.open(source, formats=FORMATS)
     return to_rgb(picture)
+
+
+def to_array(pixels: torch.Tensor) -> np.ndarray:
+    """Pixels (3, h, w), (1, h, w) or (h, w) of 0..255 -> (h, w, 3) or (h, w).
+
+    Raises:
+        ValueError: They are of another shape or type.
+    """
+    if pixels.dtype != torch.uint8 or pixels.dim() not in (2, 3) or (pixels.dim() == 3 and len(pixels) not in (1, 3)):
+        raise ValueError(
+            f"a tensor of shape {tuple(pixels.shape)} and {pixels.dtype}; expected (3, h, w) of uint8, 0..255 (the "
+            "range of fractions would be a guess: give `(255 * pixels).round().byte()` where it is 0..1)"
+        )
+    array: np.ndarray = (pixels.movedim(0, -1).squeeze(-1) if pixels.dim() == 3 else pixels).cpu().numpy()
+    return array
 
 
 def from_base64(text: str) -> bytes:

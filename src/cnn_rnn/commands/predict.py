@@ -26,11 +26,7 @@ NAMED = 20  # unreadable images that are named
 def main(arguments: list[str] | None = None) -> int:
     """Predict labels and paths, write labels.parquet and a page of pictures."""
     known = build_parser().parse_args(arguments)
-    if known.model is None:
-        from cnn_rnn.shipped_files import bundled_model
-
-        known.model = str(bundled_model())
-        print(f"labels of the model in the box ({', '.join(BUNDLED_LABELS)}); --model takes another", file=sys.stderr)
+    known.model = known.model or model_in_the_box()
     if known.output is None:
         return print_labels(known)
 
@@ -95,8 +91,20 @@ def main(arguments: list[str] | None = None) -> int:
             join_parts(known.output, job)
             picture(inputs, known.output)
         report(known.output, job)
+        try:
+            write_back(known, saved.model.config.label_names)
+        except (ValueError, OSError, ImportError) as error:
+            return refuse(error)
     accelerator.end_training()
     return 0
+
+
+def model_in_the_box() -> str:
+    """The folder of the bundled model, and a word on what it is."""
+    from cnn_rnn.shipped_files import bundled_model
+
+    print(f"labels of the model in the box ({', '.join(BUNDLED_LABELS)}); --model takes another", file=sys.stderr)
+    return str(bundled_model())
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -113,7 +121,28 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--num_workers", type=int, default=2, help="processes that read images, for each process")
     parser.add_argument("--part_size", type=int, default=2000, help="images after which a killed run can go on")
+    parser.add_argument(
+        "--write", nargs="+", choices=("xmp", "csv", "txt"), default=[],
+        help="labels back to the photos: xmp sidecars or txt files beside them, or one csv; photos stay as they are",
+    )  # fmt: skip
+    parser.add_argument("--leave_out", nargs="+", default=[], metavar="LABEL", help="labels that are not written")
+    parser.add_argument("--always_add", nargs="+", default=[], metavar="WORD", help="words that every photo gets")
+    parser.add_argument("--dry_run", action="store_true", help="say what --write would write, and write nothing")
     return parser
+
+
+def write_back(known: argparse.Namespace, label_names: list[str]) -> None:
+    """Write the labels to the photos in every form that was asked for, and say what came of it."""
+    from cnn_rnn.prediction.label_files import LabelChoice, write_labels
+
+    choice = LabelChoice(known.leave_out, known.always_add)
+    for kind in known.write:
+        done = write_labels(kind, known.output, label_names, choice, dry_run=known.dry_run)
+        would = "would be written" if known.dry_run else "written"
+        rows = "rows of labels.csv" if kind == "csv" else f"{kind} files"
+        print(f"{done.written} {rows} {would}, {done.unchanged} say it already, {len(done.left)} photos left alone")
+        for reason in done.left[:NAMED]:
+            print(f"left alone: {reason}", file=sys.stderr)
 
 
 def print_labels(known: argparse.Namespace) -> int:

@@ -24,6 +24,7 @@ from cnn_rnn.publishing.push import push_checkpoint
 from cnn_rnn.whole_files import write_json
 
 from .checkpoints import checkpoint_name, latest_checkpoint, remove_leftovers, save_checkpoint
+from .data_record import DataRecord, check_rows
 from .faults import NonFiniteLossError, disk_advice, memory_advice
 from .hardware import apply_memory_settings, build_accelerator, reach_sharded, to_memory_format
 from .held_out import fit_on_held_out
@@ -65,6 +66,9 @@ class Trainer:
         self.accelerator = build_accelerator(config)
         set_seed(train.seed)
         self.data = load_training_data(config.data, train.seed) if data is None else data
+        if checkpoint is not None:
+            check_rows(checkpoint, self.output_dir, self.data.record)
+        self.accelerator.print(self.data.description())
         model = build_model(config, self.data)
         self.processor = CnnRnnImageProcessor.from_config(model.config)
         self.transform = train_transform(self.processor, config.data)
@@ -141,6 +145,8 @@ class Trainer:
                 self.accelerator.print(f"removed {leftover}, half written")
             if checkpoint is None:
                 self.config.save(self.output_dir / "run_config.yaml")
+            if DataRecord.read(self.output_dir) is None:
+                self.data.record.write(self.output_dir)
             write_environment(self.output_dir, self.accelerator)
         self.accelerator.wait_for_everyone()
         if checkpoint is not None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from datasets import Dataset
 from torch.utils.data import DataLoader
 
-from cnn_rnn.data import label_matrix, stratified_split
+from cnn_rnn.data import stratified_split
 from cnn_rnn.metrics.stored_predictions import StoredPredictions
 from cnn_rnn.prediction import Predictions, SavedModel, predict, stored_predictions
 from cnn_rnn.publishing.model_card import CROSS_VALIDATION
@@ -97,19 +97,12 @@ def split_folds(dataset: Dataset, folds: int, validation_fraction: float, seed: 
     Raises:
         ValueError: There are fewer than 2 folds or too few rows.
     """
-    try:
-        from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
-    except ImportError as error:
-        raise ImportError("folds need iterative-stratification: pip install 'cnn-rnn[data]'") from error
-    if not 2 <= folds <= len(dataset) // 2:
-        raise ValueError(f"{folds} folds of {len(dataset)} photos: expected at least 2 folds, and 2 photos in each")
-    present = label_matrix(dataset)
-    present = np.column_stack([present, ~present.any(axis=1)])
-    splitter = MultilabelStratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
-    for number, (others, own) in enumerate(splitter.split(np.zeros(len(dataset)), present), start=1):
-        parts = stratified_split(dataset.select(np.sort(others)), validation_fraction, seed)
+    everything = np.arange(len(dataset))
+    for number, own in enumerate(stratified_folds(dataset, folds, seed), start=1):
+        others = np.setdiff1d(everything, own)
+        parts = stratified_split(dataset.select(others), validation_fraction, seed)
         data = TrainingData.of_parts(parts["train"], parts["validation"], parts["train"], len(parts["validation"]), {})
-        yield Fold(number, replace(data, left_out=dataset.select(np.sort(own))), np.sort(own))
+        yield Fold(number, replace(data, left_out=dataset.select(own)), own)
 
 
 def predict_left_out(trainer: Trainer) -> Predictions:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -171,5 +172,5 @@ def test_from_backbone_takes_over_the_backbones_preprocessing() -> None:
     expected = timm.get_pretrained_cfg("tf_efficientnet_lite0")
     assert config.image_size == expected.input_size[-1]
     assert (config.crop_pct, config.interpolation) == (expected.crop_pct, expected.interpolation)
-    assert (tuple(config.image_mean), tuple(config.image_std)) == (expected.mean, expected.std)
+    assert np.allclose((config.image_mean, config.image_std), (expected.mean, expected.std), rtol=0, atol=0)
     assert Model.from_backbone("test_resnet", id2label=LABELS, image_size=96).config.image_size == 96
