@@ -152,8 +152,12 @@ def test_a_folder_is_labelled_by_keys_alone_and_training_reads_it(
     page.locator("body").click(position={"x": 2, "y": 2})
     page.keyboard.press("Enter")
     expect(page.locator(".place")).to_contain_text("2 accepted")
+    page.locator("#sidecars input").check()
+    page.locator("body").click(position={"x": 2, "y": 2})
     page.keyboard.press("s")
     expect(page.locator("#said")).to_contain_text("Saved the labels of 2 photos")
+    expect(page.locator("#said")).to_contain_text("XMP sidecars too")
+    assert "label of mine 7" in (folder / "2.jpg.xmp").read_text(encoding="utf-8")
     expect(page.locator("#said")).to_contain_text("1 not accepted yet, left out")
     rows = load_image_folder(folder.parent, split="train")
     found = [[label_names(rows)[label] for label in labels] for labels in rows["labels"]]

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cnn_rnn.prediction.xmp_sidecars import SidecarError, write_sidecar
+
 from .saved_labels import read_saved, write_saved
 
 
@@ -96,6 +98,21 @@ class PhotoSession:
         if len(self.photos) > before:
             self.place = before
         return taken
+
+    def save_sidecars(self) -> list[str]:
+        """Add the labels of the accepted photos to XMP sidecars beside them; returns why some were left alone.
+
+        Raises:
+            ImportError: exiv2 is not installed.
+        """
+        left = []
+        for photo in self.photos:
+            if photo.accepted:
+                try:
+                    write_sidecar(photo.path, photo.accepted)
+                except (SidecarError, OSError) as error:
+                    left.append(str(error))
+        return left
 
     def save(self, folder: Path) -> Path:
         """Write the labels of the accepted photos to `metadata.jsonl` in a folder, beside what it holds of others."""

@@ -20,7 +20,7 @@ watch("value", () => {
 const PAGE_KEYS = { ArrowLeft: "previous", ArrowRight: "next", Enter: "accept", s: "save" };
 
 document.addEventListener("keydown", (event) => {
-  const written = event.target.closest?.("input, textarea, select, [contenteditable=true]");
+  const written = event.target.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable=true]");
   const pressed = event.target.closest?.("button, a, summary");
   if (written || event.ctrlKey || event.metaKey || event.altKey) return;
   const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code);

@@ -95,8 +95,11 @@ class Desk:
         session.move(1)
         return self.show(session)
 
-    def save(self, session: PhotoSession) -> tuple[str, Any]:
-        """Write the labels of the accepted photos; returns what is said of it, and a file to take away."""
+    def save(self, session: PhotoSession, sidecars: bool = False) -> tuple[str, Any]:
+        """Write the labels of the accepted photos, and XMP `sidecars` where the photos lie in a folder.
+
+        Returns what is said of it, and a file to take away.
+        """
         if not session.done:
             return "Nothing is accepted yet: enter accepts the labels of a photo.", gr.skip()
         left = len(session.photos) - session.done
@@ -104,7 +107,10 @@ class Desk:
         folder = session.folder or Path(tempfile.mkdtemp(dir=gr.utils.get_upload_folder()))
         try:
             written = session.save(folder)
-        except (ValueError, OSError) as error:
+            if sidecars and session.folder:
+                problems = session.save_sidecars()
+                more += f" XMP sidecars left as they are: {'; '.join(problems)}." if problems else " XMP sidecars too."
+        except (ImportError, ValueError, OSError) as error:
             return f"Not saved: {error}", gr.skip()
         where = f"to {written}" if session.folder else f"as {METADATA}: put it beside the photos, in PHOTOS/train"
         shown = gr.skip() if session.folder else gr.File(str(written), visible=True)
@@ -163,6 +169,9 @@ def build_page(desk: Desk) -> gr.Blocks:
                     desk.tagger.label_names, value=None, label="Another label", allow_custom_value=True,
                     elem_id="other", filterable=True,
                 )  # fmt: skip
+                sidecars = gr.Checkbox(
+                    label="XMP sidecars too, for photo managers", visible=desk.folder is not None, elem_id="sidecars"
+                )
                 save = gr.Button("Save", elem_id="save")
                 said = gr.Markdown(elem_id="said", sanitize_html=True)
                 taken_away = gr.File(label=METADATA, visible=False, interactive=False, elem_id="file")
@@ -187,7 +196,7 @@ def build_page(desk: Desk) -> gr.Blocks:
 
         on(labels.select, clicked, [session])
         on(other.input, desk.add_label, [session, other]).then(lambda: None, None, other, api_visibility="private")
-        save.click(desk.save, [session], [said, taken_away], show_progress="hidden", api_visibility="private")
+        save.click(desk.save, [session, sidecars], [said, taken_away], show_progress="hidden", api_visibility="private")
     return page
 
 
