@@ -19,7 +19,13 @@ WIDEST_BEAM = 1024
 UNFITTED_WEIGHTS = {"path": (1.0, 0.0, 0.0), "relevance": (0.0, 1.0, 0.0), "both": (0.5, 0.5, 0.0)}
 
 # What was counted or fitted for the labels that a model has, and means nothing for others.
-OF_THE_LABELS = ("label_counts", "thresholds", "fusion_weights")
+OF_THE_LABELS = {
+    "label_counts": None,
+    "thresholds": None,
+    "fusion_weights": None,
+    "cooccurrence": False,
+    "neighbours": 0,
+}
 
 # timm arguments that would read a file or a hub while a model is built, or that this model sets itself.
 REFUSED_BACKBONE_ARGS = frozenset(
@@ -57,7 +63,8 @@ class CnnRnnConfig(PreTrainedConfig):
         label_counts: How many training images show each label (C), for the two frequency orders.
         path_loss: Loss of the path: `cross_entropy` of the next label, `remaining_labels` (any label still to come is
             right; it needs the `aligned` order), or `none` for a model without a path decoder, the plain baseline.
-        relevance_loss: Loss of the relevance head, or `none` for a model without one, as in the paper.
+        relevance_loss: Loss of the relevance head, or `none` for a model without one, as in the paper; `partial_asl`
+            where most labels of a photo are unknown.
         relevance_head: What scores every label by itself: one linear layer, an mlp with one hidden layer, or timm's
             ml_decoder, whose label queries attend over the feature map (it needs `pooling` attention).
         relevance_hidden_size: Units of that hidden layer, or size of the label queries.
@@ -109,7 +116,7 @@ class CnnRnnConfig(PreTrainedConfig):
     label_order: Literal["frequent_first", "rare_first", "given", "aligned"] = "frequent_first"
     label_counts: list[int] | None = None
     path_loss: Literal["cross_entropy", "remaining_labels", "none"] = "cross_entropy"
-    relevance_loss: Literal["bce", "asl", "none"] = "bce"
+    relevance_loss: Literal["bce", "asl", "partial_asl", "none"] = "bce"
     relevance_head: Literal["linear", "mlp", "ml_decoder"] = "linear"
     relevance_hidden_size: int = 1024
     relevance_dropout: float | int = 0.4
@@ -199,9 +206,7 @@ class CnnRnnConfig(PreTrainedConfig):
             self._forget_old_labels()
 
     def _forget_old_labels(self) -> None:
-        initial = {
-            name: list(UNFITTED_WEIGHTS[self.fusion]) if name == "fusion_weights" else None for name in OF_THE_LABELS
-        }
+        initial = OF_THE_LABELS | {"fusion_weights": list(UNFITTED_WEIGHTS[self.fusion])}
         old = [name for name, value in initial.items() if getattr(self, name) not in (None, value)]
         for name in old:
             setattr(self, name, initial[name])

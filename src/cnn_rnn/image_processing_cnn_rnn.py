@@ -12,9 +12,27 @@ from transformers.image_utils import PILImageResampling
 
 from .configuration_cnn_rnn import CnnRnnConfig
 
+try:  # HEIC where its plug-in is there
+    from pillow_heif import register_heif_opener
+except ImportError:
+    pass
+else:
+    register_heif_opener()
+
 RESIZED_SIDES = {"center": ["shortest_edge"], "squash": ["height", "width"]}
 Image.init()  # registers every format that this build of Pillow has
-NO_PROGRAM = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")  # none of them runs a program
+NO_PROGRAM = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "PPM",
+    "JPEG2000",
+    "AVIF",
+    "HEIF",
+)  # none of them runs a program
 FORMATS = tuple(name for name in NO_PROGRAM if name in Image.OPEN)  # in which an image may come
 
 

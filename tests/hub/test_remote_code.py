@@ -201,4 +201,5 @@ def test_a_folder_holds_the_code_and_nothing_else(folder: Path) -> None:
         "path_decoder.py",
         "pipeline_cnn_rnn.py",
         "relevance_head.py",
+        "walk_states.py",
     }

@@ -109,6 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
 def obtain_predictions(source: str, known: argparse.Namespace, overrides: list[str]) -> "StoredPredictions":
     """Predictions read from a file, or made by a model on the chosen split."""
     from cnn_rnn.data.data_config import load_validation_data
+    from cnn_rnn.data.what_was_read import what_was_read
     from cnn_rnn.metrics.stored_predictions import read_predictions
     from cnn_rnn.prediction import SavedModel, predict_dataset, stored_predictions
     from cnn_rnn.training.run_config import load_data_config
@@ -118,6 +119,7 @@ def obtain_predictions(source: str, known: argparse.Namespace, overrides: list[s
     config = load_data_config(known.model, overrides)
     saved = SavedModel.load(source)
     dataset, dropped = load_validation_data(config, known.split)
+    print(what_was_read({known.split: dataset}))
     predicted = predict_dataset(saved, dataset, known.batch_size, known.num_workers)
     info = {"model": saved.name, "data": config.name, "split": known.split, "unreadable_images": dropped}
     model_config = saved.model.config
