@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         f"Mean over seeds {', '.join(map(str, known.seeds))}, each on its own held-out part of the training split.",
     )
     table = Table(f"{known.list.stem}: {config}", columns(), rows, notes)
-    table.write(known.output, "ablation")
+    table.write(known.output, "table")
     print(f"\n{table.text()}\n\nwritten to {known.output}")
     return 0
 
