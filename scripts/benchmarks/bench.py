@@ -47,6 +47,12 @@ def _measure_import(workspace: Path) -> list[Row]:
     return measure(workspace)
 
 
+def _measure_splits(_: Path) -> list[Row]:
+    from splits_section import measure
+
+    return measure()
+
+
 def _measure_train(workspace: Path) -> list[Row]:
     from train_section import measure
 
@@ -57,6 +63,7 @@ SECTIONS: dict[str, Callable[[Path], list[Row]]] = {
     "data": _measure_data,
     "import": _measure_import,
     "metrics": _measure_metrics,
+    "splits": _measure_splits,
     "train": _measure_train,
 }
 

@@ -400,3 +400,31 @@ def test_what_was_read_tells_classes_counts_and_rows(tmp_path: Path) -> None:
         "row: 0.jpg: cat, dog", "labels parted by pipe (first in line 2: 'cat|dog')", "photos by column 'file_name'",
     ):  # fmt: skip
         assert told in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (("cat", "Cat"), r"a\.csv, line 3: 'Cat' and 'cat' \(line 2\) differ in case .*data\.case ignore"),
+        (("caf\u00e9", "cafe\u0301"), r"a\.csv, line 3: .*writing of accents alone.*data\.case keep"),
+        (("cat|-dog", "dog"), r"a\.csv, line 2: '-dog' may be a class of its own, or say something of 'dog'"),
+        (("cat|dog?", "dog"), r"a\.csv, line 2: 'dog\?' may be"),
+        (("cat:0.9|dog:0.1", "dog"), r"a\.csv, line 2: 'cat:0\.9' may be a label with its score"),
+        (("TRUE", "FALSE"), r"a\.csv, line 2: 'TRUE' could be a label, or say yes or no of one class"),
+    ],
+)
+def test_labels_that_may_be_others_are_asked_about(tmp_path: Path, rows: tuple[str, ...], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        read(write(tmp_path, "a.csv", table(*rows)))
+
+
+def test_case_is_ignored_or_kept_where_that_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", table("cat", "Cat", "cat"))
+    assert set(map(tuple, read(path, case="ignore").values())) == {("cat",)}
+    assert set(map(tuple, read(path, case="keep").values())) == {("cat",), ("Cat",)}
+
+
+def test_a_multi_hot_text_is_read_where_that_is_said(tmp_path: Path) -> None:
+    for cells in (('"0,1,1"', '"1,0,0"'), ("011", "100"), ("0 1 1", "1 0 0")):
+        found = read(write(tmp_path, "a.csv", table(*cells)), class_names=["a", "b", "c"], numbers="multi_hot")
+        assert (found["0.jpg"], found["1.jpg"]) == (["b", "c"], ["a"])

@@ -79,7 +79,9 @@ def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | N
     roles.notes = [f"photos by column {roles.file!r}, {told}"]
     roles.notes += [f"split by column {roles.split!r}"] if roles.split else []
     if roles.unread:
-        roles.notes.append(f"columns not read: {', '.join(roles.unread[:8])}{' ...' if len(roles.unread) > 8 else ''}")
+        roles.notes.append(
+            f"columns not read: {', '.join(map(repr, roles.unread[:8]))}{' ...' if len(roles.unread) > 8 else ''}"
+        )
     return roles
 
 

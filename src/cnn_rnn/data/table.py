@@ -224,12 +224,12 @@ def _class_cells(row: dict[str, Any], columns: Sequence[str], where: str, readin
         cell = row.get(name)
         meaning = reading.word_meaning(cell)
         if meaning is None:
-            raise ValueError(f"{where}: column {name!r} holds {cell!r}, {_way_out(cell)}")
+            raise ValueError(f"{where}: column {name!r} holds {cell!r}, {_way_out(name, cell)}")
         {"yes": found.present, "no": found.absent, "unknown": found.unknown}[meaning].append(name)
     return found
 
 
-def _way_out(cell: Any) -> str:
+def _way_out(name: str, cell: Any) -> str:
     word = str(cell).strip() if cell is not None else ""
     if not word or word.casefold() == "nan":
         return "expected 0 or 1: it may mean absent (data.empty absent) or that nobody looked (data.empty unknown)"
@@ -240,7 +240,8 @@ def _way_out(cell: Any) -> str:
         )
     return (
         "expected 0 or 1; name the class columns in labels.json or data.columns '{classes: [...]}' where other columns "
-        f"stand beside them, or say what {word!r} means: data.yes, data.no or data.unknown"
+        f"stand beside them; data.columns '{{labels: {name}}}' where it holds labels; or say what {word!r} means: "
+        "data.yes, data.no or data.unknown"
     )
 
 
