@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import torch
+from photos import write_photos
 from PIL import Image
 from row import Row
 from torch.utils.data import DataLoader
@@ -217,7 +218,7 @@ class _Bare(TorchDataset[torch.Tensor]):
 
 def measure_loader(workspace: Path) -> Iterator[Row]:
     """Images a second of the training loader, and whether its memory stays."""
-    paths = _write_photos(workspace / "photos")
+    paths = write_photos(workspace / "photos", PHOTOS)
     present = np.random.default_rng(0).random((len(paths), COCO_CLASSES)) < 0.036
     names = [f"class {i}" for i in range(COCO_CLASSES)]
     rows = build_dataset(image_paths(paths), [Path(p).name for p in paths], label_lists_from_matrix(present), names)
@@ -243,23 +244,6 @@ def measure_loader(workspace: Path) -> Iterator[Row]:
     yield Row("training loader, floats from the workers", best["floats"], unit, best["bare"])
     first, *later = _memory_by_epoch(examples)
     yield Row("memory of loop and workers, third epoch over first", later[-1], "MB", first, "<= 1.05")
-
-
-def _write_photos(folder: Path) -> list[str]:
-    """JPEGs of COCO's size with detail at every scale, some 100 kB each as photos have."""
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    paths = []
-    for i in range(PHOTOS):
-        picture = np.zeros((480, 640, 3), np.float32)
-        for cells in (4, 16, 60, 240):
-            noise = random.integers(0, 256, (cells * 3 // 4, cells, 3), dtype=np.uint8)
-            layer = Image.fromarray(noise).resize((640, 480), Image.Resampling.BICUBIC)
-            picture += np.asarray(layer, np.float32) * (0.5 if cells == 4 else 0.17)
-        path = folder / f"{i:06d}.jpg"
-        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(path, quality=90)
-        paths.append(str(path))
-    return paths
 
 
 def _loader(examples: Any, **options: Any) -> DataLoader[Any]:

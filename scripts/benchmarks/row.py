@@ -16,6 +16,8 @@ class Row:
         unit: Of both figures, and how the reference was had.
         reference: The figure of the plain way, in the same run.
         wanted: `<= 1.5` or `>= 0.9`, of the ratio where there is a reference, else of our figure; "" for no limit.
+        key: Under which the ratio stands in the file of figures; "" for none of its own.
+        median: The ratio of the median turns, where ours and the reference are those of the best.
     """
 
     what: str
@@ -23,6 +25,8 @@ class Row:
     unit: str
     reference: float | None = None
     wanted: str = ""
+    key: str = ""
+    median: float | None = None
 
     @property
     def ratio(self) -> float | None:

@@ -3,6 +3,7 @@ from .image_processing_cnn_rnn import CnnRnnImageProcessor
 from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
 from .modeling_cnn_rnn import CnnRnnForImageClassification
 from .pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
+from .shipped_files import bundled_model
 
 __all__ = [
     "CnnRnnConfig",
@@ -11,4 +12,5 @@ __all__ = [
     "CnnRnnImageProcessor",
     "CnnRnnOutput",
     "MultiLabelImageClassificationPipeline",
+    "bundled_model",
 ]

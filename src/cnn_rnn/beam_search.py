@@ -13,12 +13,16 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 State = tuple[Tensor, ...]
 """What a step function remembers of each walk: tensors (B, K, ...)."""
 
 StepFunction = Callable[[Tensor, State], tuple[Tensor, State]]
-"""Takes the labels (B, K) walked last and the state; returns logits (B, K, C + 1) of the next and the new state."""
+"""Takes the labels (B, W) walked last and the state; returns logits (B, W, C + 1) of the next and the new state.
+
+W is 1 at the first step, where all walks of an image are one, and K from then on.
+"""
 
 
 class BeamSearchResult(NamedTuple):
@@ -57,6 +61,13 @@ class Constraints:
     prefix: Tensor | None = None
     taken: Tensor | None = None
 
+    def barred(self, step: int, walked: Tensor) -> Tensor:
+        """Whether each label and END (B, K, C + 1) may not come at this step behind the `walked` ones (B, K, C + 1)."""
+        within = self.min_path_length <= step < self.max_path_length
+        if within and self.allowed is None and self.prefix is None and self.taken is None:
+            return walked  # nothing else is barred, and END never is
+        return ~self.choices(step, walked[..., :-1])
+
     def choices(self, step: int, walked: Tensor) -> Tensor:
         """Whether each label and END (B, K, C + 1) may come at this step behind the `walked` labels (B, K, C)."""
         labels = ~walked if self.allowed is None else ~walked & self.allowed[:, None]
@@ -77,14 +88,17 @@ class Constraints:
         return torch.where((given < self.num_labels)[:, None, None], forced[:, None], choices)
 
 
-class _Expansion(NamedTuple):
-    """One step of the search: what each open walk could do next, and which of that the beam kept."""
+class _Step(NamedTuple):
+    """One step of the search: what each of W open walks could do next, and which of that the beam kept."""
 
-    walked: Tensor  # (B, K, C) labels on each open walk
-    probabilities: Tensor  # (B, K, C + 1) of the next label or END
-    parents: Tensor  # (B, K) walk that each kept extension extends
+    walked: Tensor  # (B, W, C + 1) labels on each open walk; END is on none
+    probabilities: Tensor  # (B, W, C + 1) of the next label or END
+    end_scores: Tensor  # (B, W) log probability of END
+    kept: Tensor  # (B, K) True where such an extension exists
+    flat: Tensor  # (B, K) place of each kept extension among the W * (C + 1)
+    parents: Tensor  # (B, K) walk that it extends
     labels: Tensor  # (B, K) label that it adds
-    kept: Tensor  # (B, K) False where no such extension exists
+    label_scores: Tensor  # (B, K) log probability of that label
 
 
 def beam_search(
@@ -97,8 +111,8 @@ def beam_search(
     finished is decided for it alone, so its result does not depend on the rest of the batch.
 
     Args:
-        step_function: Logits of the next label.
-        state: What it remembers before the first step, (B, K, ...) with the same value in all K walks.
+        step_function: Logits of the next label. A walk that nothing more can come of is fed `start` again.
+        state: What it remembers before the first step, (B, K, ...) with the same value in all K walks, or (B, 1, ...).
         start: Id (B,) fed at the first step.
         constraints: What every walk must obey.
         beam_width: K; with 1 the search is greedy.
@@ -114,59 +128,78 @@ def beam_search(
     # A `len` of a tensor would fix the batch of an exported model, its shape does not.
     batch, width, end = start.shape[0], beam_width, constraints.num_labels
 
-    # All K walks of an image are one and the same before the first step: only the first of them counts.
-    scores = torch.full((batch, width), -torch.inf, device=start.device)
-    scores[:, 0] = 0.0
-    labels = start[:, None].expand(batch, width)
-    paths = torch.full((batch, width, longest), end, device=start.device)
-    steps = torch.zeros(batch, width, longest + 1, device=start.device)
-    walked = torch.zeros(batch, width, end, dtype=torch.bool, device=start.device)
-    best_scores, best_paths, best_steps = torch.full_like(scores, -torch.inf), paths, steps
-    history: list[_Expansion] = []
+    # All walks of an image are one and the same before the first step, so it is made for one of them.
+    state = tuple(tensor[:, :1] for tensor in state)
+    labels = start[:, None]
+    scores = torch.zeros(batch, 1, device=start.device)
+    walked = torch.zeros(batch, 1, end + 1, dtype=torch.bool, device=start.device)
+    best_scores = torch.full((batch, width), -torch.inf, device=start.device)
+    best_ends = torch.zeros(batch, width, dtype=torch.long, device=start.device)  # step * K + walk that ended there
+    history: list[_Step] = []
 
     for step in range(longest + 1):
         logits, state = step_function(labels, state)
-        choices = constraints.choices(step, walked)
-        log_probabilities = logits.float().masked_fill(~choices, -torch.inf).log_softmax(dim=-1)
+        barred = constraints.barred(step, walked)
+        log_probabilities = logits.float().masked_fill(barred, -torch.inf).log_softmax(dim=-1)
         probabilities = log_probabilities.exp()  # by these alone a gradient reaches the label scores
         log_probabilities = log_probabilities.detach()
-        totals = (scores[..., None] + log_probabilities).flatten(1)  # (B, K * (C + 1))
+        totals = (scores[..., None] + log_probabilities).flatten(1)  # (B, W * (C + 1))
         # 2K extensions are enough to find K that go on, since each walk can end in one way only.
-        totals, flat = totals.topk(2 * width, dim=-1)
-        parents, labels = flat // (end + 1), flat % (end + 1)
-        ends = labels == end
+        totals, flat = _best(totals, 2 * width)
+        ends = flat % (end + 1) == end
 
-        extended_steps = _pick(steps, parents)
-        extended_steps[..., step] = _pick(log_probabilities.flatten(1), flat)
         ended = totals[:, :width].masked_fill(~ends[:, :width], -torch.inf)
         best_scores, rank = torch.cat([best_scores, ended], dim=1).topk(width, dim=-1)
-        best_paths = _pick(torch.cat([best_paths, _pick(paths, parents[:, :width])], dim=1), rank)
-        best_steps = _pick(torch.cat([best_steps, extended_steps[:, :width]], dim=1), rank)
+        own_ends = flat[:, :width] // (end + 1) + step * width
+        best_ends = torch.cat([best_ends, own_ends], dim=1).gather(1, rank)
 
-        scores, rank = totals.masked_fill(ends, -torch.inf).topk(width, dim=-1)
-        finished = best_scores[:, -1] >= scores[:, 0]
-        scores = scores.masked_fill(finished[:, None], -torch.inf)
-        parents, labels = _pick(parents, rank), _pick(labels, rank)
-        history.append(_Expansion(walked, probabilities, parents, labels, scores > -torch.inf))
-        if step == longest or (not torch.compiler.is_compiling() and bool(finished.all())):
+        scores, rank = totals.masked_fill_(ends, -torch.inf).topk(width, dim=-1)
+        finished = best_scores[:, -1:] >= scores[:, :1]
+        scores = scores.masked_fill(finished, -torch.inf)
+        kept, flat = scores > -torch.inf, flat.gather(1, rank)
+        parents, labels = flat // (end + 1), flat % (end + 1)
+        chosen = log_probabilities.flatten(1).gather(1, flat)
+        history.append(_Step(walked, probabilities, log_probabilities[..., end], kept, flat, parents, labels, chosen))
+        if step == longest or (not torch.compiler.is_compiling() and not kept.any()):
             break
 
         state = tuple(_pick(tensor, parents) for tensor in state)
-        steps = _pick(extended_steps, rank)
-        paths = _pick(paths, parents)
-        paths[..., step] = labels
-        walked = _pick(walked, parents) | torch.nn.functional.one_hot(labels, end + 1)[..., :end].bool()
+        walked = _pick(walked, parents).scatter(2, labels[..., None], kept[..., None])
+        labels = torch.where(kept, labels, start[:, None])
 
-    exists = (best_scores > -torch.inf)[..., None]
-    return BeamSearchResult(
-        paths=best_paths.masked_fill(~exists, end),
-        path_scores=best_scores,
-        step_scores=best_steps.masked_fill(~exists, 0.0),
-        label_scores=score_labels(history),
-    )
+    paths, step_scores = _trace_back(history, best_ends, best_scores > -torch.inf, longest)
+    return BeamSearchResult(paths, best_scores, step_scores, score_labels(history))
 
 
-def score_labels(history: list[_Expansion]) -> Tensor:
+def _best(totals: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """The `number` greatest (B, number) of totals (B, N) and their places, -inf at place 0 where there are fewer."""
+    there = min(number, totals.shape[1])
+    best, flat = totals.topk(there, dim=-1)
+    missing = (0, number - there)
+    return functional.pad(best, missing, value=-torch.inf), functional.pad(flat, missing)
+
+
+def _trace_back(history: list[_Step], ends: Tensor, exists: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+    """Paths (B, K, T) and their step scores (B, K, T + 1), from where they ended (B, K) back to the start."""
+    batch, width = ends.shape
+    end = history[0].walked.shape[-1] - 1
+    last, walk = ends // width, ends % width
+    paths = torch.full((batch, width, longest), end, device=ends.device)
+    scores = torch.zeros(batch, width, longest + 1, device=ends.device)
+    for step in reversed(range(len(history))):
+        made = history[step]
+        beyond, here = exists & (last > step), exists & (last == step)  # the path goes on, or ends, at this step
+        back = torch.where(beyond, walk, 0)
+        if step < longest:
+            paths[..., step] = torch.where(beyond, made.labels.gather(1, back), end)
+        at_end = torch.where(here, walk, 0)
+        scored = torch.where(beyond, made.label_scores.gather(1, back), made.end_scores.gather(1, at_end))
+        scores[..., step] = torch.where(beyond | here, scored, 0.0)
+        walk = torch.where(beyond, made.parents.gather(1, back), walk)
+    return paths, scores
+
+
+def score_labels(history: list[_Step]) -> Tensor:
     """Probability (B, C) that a path holds each label, from every walk that the beam ever opened.
 
     The walks of a beam form a tree. A walk that ends is known exactly; a kept extension is looked into; of an extension
@@ -177,24 +210,25 @@ def score_labels(history: list[_Expansion]) -> Tensor:
 
     for every label, from the last step back to the first. If the beam keeps everything, this is the exact probability.
     """
-    below = torch.zeros_like(history[-1].walked, dtype=torch.float)  # (B, K, C); nothing was kept at the last step
-    for walked, probabilities, parents, labels, kept in reversed(history):
-        end = walked.shape[-1]
-        # links (B, K, K): probability with which a walk (row) goes on as each of the kept extensions (column).
-        children = torch.nn.functional.one_hot(parents, walked.shape[1]).mT.bool() & kept[:, None]
-        chosen = probabilities.gather(-1, labels[:, None].expand_as(children))
-        links = torch.where(children, chosen, 0.0)
-        ended = probabilities[..., end:]
+    below: Tensor | None = None  # (B, K, C + 1); nothing was kept at the last step
+    for walked, probabilities, _, kept, flat, parents, *_ in reversed(history):
+        every = probabilities.flatten(1)
+        chosen = torch.where(kept, every.gather(1, flat), 0.0)
+        # links (B, W, K): probability with which a walk (row) goes on as each of the kept extensions (column).
+        links = chosen.new_zeros(kept.shape[0], walked.shape[1], kept.shape[1])
+        links = links.scatter(1, parents[:, None], chosen[:, None])
+        ended = probabilities[..., -1:]
         known = links.sum(-1, keepdim=True) + ended
-        # Divided by 1 where nothing is known: the gradient of what `where` leaves out must be finite too.
-        mean = (links @ below + ended * walked) / torch.where(known > 0, known, 1.0)
-        mean = torch.where(known > 0, mean, walked.float()).clamp(max=1.0)
-        looked_into = torch.zeros_like(probabilities).scatter_add(
-            -1, labels[:, None].expand_as(children), children.float()
-        )
-        others = torch.where(looked_into > 0, 0.0, probabilities)[..., :end]
-        below = mean + others * (1 - mean)
-    return below[:, 0]
+        # Where nothing is known, the labels walked so far are; the gradient of what `where` leaves out must be finite.
+        nothing = known <= 0
+        mean = torch.where(nothing, 1.0, ended) * walked
+        if below is not None:
+            mean = mean + links @ below
+        mean = (mean / torch.where(nothing, 1.0, known)).clamp(max=1.0)  # divided last, so that certain stays certain
+        others = every.scatter_add(1, flat, -chosen).view_as(probabilities)
+        below = torch.addcmul(mean, others, 1 - mean)
+    assert below is not None
+    return below[:, 0, :-1]
 
 
 def _pick(tensor: Tensor, index: Tensor) -> Tensor:

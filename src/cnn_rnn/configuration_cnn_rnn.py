@@ -19,7 +19,13 @@ WIDEST_BEAM = 1024
 UNFITTED_WEIGHTS = {"path": (1.0, 0.0, 0.0), "relevance": (0.0, 1.0, 0.0), "both": (0.5, 0.5, 0.0)}
 
 # What was counted or fitted for the labels that a model has, and means nothing for others.
-OF_THE_LABELS = ("label_counts", "thresholds", "fusion_weights")
+OF_THE_LABELS = {
+    "label_counts": None,
+    "thresholds": None,
+    "fusion_weights": None,
+    "cooccurrence": False,
+    "neighbours": 0,
+}
 
 # timm arguments that would read a file or a hub while a model is built, or that this model sets itself.
 REFUSED_BACKBONE_ARGS = frozenset(
@@ -200,9 +206,7 @@ class CnnRnnConfig(PreTrainedConfig):
             self._forget_old_labels()
 
     def _forget_old_labels(self) -> None:
-        initial = {
-            name: list(UNFITTED_WEIGHTS[self.fusion]) if name == "fusion_weights" else None for name in OF_THE_LABELS
-        }
+        initial = OF_THE_LABELS | {"fusion_weights": list(UNFITTED_WEIGHTS[self.fusion])}
         old = [name for name, value in initial.items() if getattr(self, name) not in (None, value)]
         for name in old:
             setattr(self, name, initial[name])

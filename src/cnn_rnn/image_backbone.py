@@ -86,6 +86,9 @@ class ImageBackbone(nn.Module):
         """
         if pixel_values.is_floating_point():  # whole numbers would not be preprocessed images
             pixel_values = pixel_values.to(next(self.timm_model.parameters()).dtype)
+        if pixel_values.is_cpu and pixel_values.dim() == 4 and not (self.training or torch.compiler.is_compiling()):
+            # On a CPU convolutions of batches are a quarter faster with the channels innermost.
+            pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
         hidden_states = None
         if output_hidden_states:
             if not hasattr(self.timm_model, "forward_intermediates"):

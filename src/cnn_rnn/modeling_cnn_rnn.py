@@ -30,7 +30,7 @@ from .label_paths import labels_to_paths, rank_labels
 from .losses import training_loss
 from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
 from .neighbours import NeighbourMemory
-from .path_decoder import Given, PathDecoder, ReluLstm
+from .path_decoder import Given, LearnedWeight, PathDecoder, ReluLstm
 from .relevance_head import build_relevance_head
 
 if TYPE_CHECKING:  # never run: whoever saves the model saves what it imports, and the config names this file too
@@ -326,7 +326,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         if self.neighbours is not None and not self.training:
             logits = self.neighbours(mean, logits, known)
         if self.cooccurrence is not None and known is not None:
-            logits = logits + self.cooccurrence.relevance_weight * self.cooccurrence(known)
+            logits = logits + self.cooccurrence(known, "relevance")
         return logits
 
     def _follow_labels(
@@ -424,7 +424,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
             initialization.xavier_uniform_(module.weight)
             if module.bias is not None:
                 initialization.zeros_(module.bias)
-        elif isinstance(module, CooccurrencePrior | NeighbourMemory | PathDecoder):
+        elif isinstance(module, CooccurrencePrior | NeighbourMemory | LearnedWeight):
             module.initialize()
 
     def initialize_weights(self) -> None:

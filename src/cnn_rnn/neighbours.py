@@ -79,7 +79,10 @@ class NeighbourMemory(nn.Module):
 
     @torch.no_grad()
     def fill(self, features: Tensor, labels: Tensor) -> None:
-        """Remember images by their features (N, D) and multi-hot labels (N, C), negative where left out."""
+        """Remember these images alone, by features (N, D) and multi-hot labels (N, C), negative where left out.
+
+        Where N is not what the config says, the config must be told.
+        """
         features = features.to(self.mean)
         self.mean.copy_(features.mean(dim=0))
         _, scale, axes = torch.linalg.svd(features - self.mean, full_matrices=False)
@@ -87,5 +90,5 @@ class NeighbourMemory(nn.Module):
         whitening = 1 / scale[:size].clamp_min(scale[0] * torch.finfo(scale.dtype).eps)
         self.projection.zero_()
         self.projection[:, :size] = axes[:size].T * whitening * scale[0]
-        self.labels.copy_(labels > 0)
-        self.keys.copy_(self.project(features))
+        self.labels = (labels > 0).to(self.labels)
+        self.keys = self.project(features)

@@ -1,5 +1,6 @@
 """The joint embedding of image and labels: which label follows, given the labels before and the image (section 3.1)."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,10 +9,11 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 from transformers import initialization
 
-from .beam_search import BeamSearchResult, Constraints, beam_search
+from .beam_search import BeamSearchResult, Constraints, StepFunction, beam_search
 from .cooccurrence import CooccurrencePrior
 from .known_labels import KnownLabelState
 from .label_paths import labels_before
+from .walk_states import NOTHING_KNOWN, WalkStates, is_plain, shareable_weights
 
 State = tuple[Tensor, ...]
 """What a recurrent cell remembers of N sequences: tensors (N, H)."""
@@ -85,6 +87,26 @@ class RecurrentLayer(nn.Module):
         outputs, new = self.layer(inputs, given if len(given) > 1 else given[0])
         return outputs, tuple(tensor[0] for tensor in (new if isinstance(new, tuple) else (new,)))
 
+    def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Output (N, H) and state behind one input (N, E), as `forward` gives it.
+
+        torch's layers prepare their weights for whole sequences at every call, which costs more than a single step.
+        """
+        layer = self.layer
+        if not is_plain(layer):
+            outputs, new = self(inputs[:, None], state)
+            return outputs[:, 0], new
+        if isinstance(layer, nn.LSTM):
+            hidden, memory = torch.lstm_cell(inputs, state, *layer.all_weights[0])
+            return hidden, (hidden, memory)
+        assert isinstance(layer, nn.GRU)
+        hidden = torch.gru_cell(inputs, state[0], *layer.all_weights[0])
+        return hidden, (hidden,)
+
+    def leaves(self) -> list[nn.Module]:
+        """The modules that hold the weights."""
+        return [self.layer] if self.batched else list(self.layer.children())
+
 
 class StepAttention(nn.Module):
     """The part of the image that matters at each step: additive attention over the places of the feature map."""
@@ -96,8 +118,30 @@ class StepAttention(nn.Module):
 
     def forward(self, hidden: Tensor, places: Tensor) -> Tensor:
         """Image embedding (N, T, E) of each step from hidden (N, T, H) and embedded places (N, P, E)."""
-        scores = self.score(torch.tanh(self.query(hidden)[:, :, None] + places[:, None]))  # (N, T, P, 1)
+        return self.attend(self.query(hidden), places)
+
+    def attend(self, queries: Tensor, places: Tensor) -> Tensor:
+        """Image embedding (N, T, E) of each step from its query (N, T, E) and embedded places (N, P, E)."""
+        scores = self.score(torch.tanh(queries[:, :, None] + places[:, None]))  # (N, T, P, 1)
         return torch.sum(scores.softmax(dim=2) * places[:, None], dim=2)
+
+
+class LearnedWeight(nn.Module):
+    """One number that multiplies; a module of its own, so that it is there also where weights are offloaded."""
+
+    def __init__(self, first: float) -> None:
+        super().__init__()
+        self.first = first
+        self.weight = nn.Parameter(torch.tensor(first))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The values, multiplied."""
+        return self.weight * values
+
+    @torch.no_grad()
+    def initialize(self) -> None:
+        """Give the weight its first value."""
+        initialization.constant_(self.weight, self.first)
 
 
 class PathDecoder(nn.Module):
@@ -140,14 +184,9 @@ class PathDecoder(nn.Module):
         self.image_projection = nn.Linear(feature_size, embedding_size)
         self.dropout = nn.Dropout(dropout)
         self.attention = StepAttention(hidden_size, embedding_size) if attention else None
+        self.walk_states = WalkStates(start=num_labels + 1)
         self.known_state = KnownLabelState(embedding_size, hidden_size) if known_state else None
-        self.relevance_weight = nn.Parameter(torch.tensor(FIRST_RELEVANCE_WEIGHT)) if hears_relevance else None
-
-    @torch.no_grad()
-    def initialize(self) -> None:
-        """Give the weight of the relevance logits a fresh value."""
-        if self.relevance_weight is not None:
-            initialization.constant_(self.relevance_weight, FIRST_RELEVANCE_WEIGHT)
+        self.relevance_weight = LearnedWeight(FIRST_RELEVANCE_WEIGHT) if hears_relevance else None
 
     def embed_image(self, features: Tensor) -> Tensor:
         """Image in the joint embedding: (N, D) -> (N, 1, E), or places (N, P, D) -> (N, P, E)."""
@@ -175,10 +214,25 @@ class PathDecoder(nn.Module):
 
     def score(self, hidden: Tensor, image_embedding: Tensor) -> Tensor:
         """Logits (N, T, C + 1) of the next label, from the walk (N, T, H) and what `embed_image` returned."""
-        image = image_embedding if self.attention is None else self.attention(hidden, image_embedding)
-        joint = torch.tanh(self.recurrent_projection(hidden) + image)
-        # The module is called, its weight not read: so offloaded, sharded, adapted and quantised weights count too.
-        outputs = self.label_embedding(torch.arange(self.num_labels + 1, device=hidden.device))
+        return self.score_views(self.views(hidden), image_embedding, self.embed_outputs(hidden.device))
+
+    def views(self, hidden: Tensor) -> tuple[Tensor, ...]:
+        """What a step takes of the walk (..., H), (..., E) each: its projection and, for attention, its query."""
+        projected: Tensor = self.recurrent_projection(hidden)
+        return (projected,) if self.attention is None else (projected, self.attention.query(hidden))
+
+    def embed_outputs(self, device: torch.device) -> Tensor:
+        """Embedding (C + 1, E) of all that can follow.
+
+        The module is called, its weight not read: so offloaded, sharded, adapted and quantised weights count too.
+        """
+        outputs: Tensor = self.label_embedding(torch.arange(self.num_labels + 1, device=device))
+        return outputs
+
+    def score_views(self, views: Sequence[Tensor], image_embedding: Tensor, outputs: Tensor) -> Tensor:
+        """Logits (N, T, C + 1) from the `views` of a walk (N, T, E), `embed_image` and `embed_outputs`."""
+        image = image_embedding if self.attention is None else self.attention.attend(views[1], image_embedding)
+        joint = torch.tanh(views[0] + image)
         return F.linear(self.dropout(joint), outputs)
 
     def score_paths(self, features: Tensor, paths: Tensor, given: Given = NOTHING) -> Tensor:
@@ -189,7 +243,7 @@ class PathDecoder(nn.Module):
         if bias is not None:
             logits = logits + F.pad(bias, (0, 1))[:, None]
         if given.prior is not None:
-            said = given.prior.path_weight * given.prior(labels_before(paths, self.num_labels))
+            said = given.prior(labels_before(paths, self.num_labels), "path")
             logits = logits + F.pad(said, (0, 1))
         return logits
 
@@ -204,32 +258,97 @@ class PathDecoder(nn.Module):
             beam_width: K.
             given: What the walks are given beside the image.
         """
+        if self.training:
+            self.eval()
+            try:
+                return self._search_alone(features, constraints, beam_width, given)
+            finally:
+                self.train()
+        weights = shareable_weights(self._walked_by())
+        if weights:
+            with self.walk_states.opened(weights) as tree:
+                if tree is not None:
+                    return self._search_tree(tree, features, constraints, beam_width, given)
+        return self._search_alone(features, constraints, beam_width, given)
+
+    def _search_alone(
+        self, features: Tensor, constraints: Constraints, beam_width: int, given: Given
+    ) -> BeamSearchResult:
+        """The search with a step of the recurrent layer for every walk."""
+
+        def walk(labels: Tensor, state: State) -> tuple[Sequence[Tensor], State]:
+            width = labels.shape[1]
+            inputs = self.label_embedding(_flatten(labels))
+            hidden, state = self.recurrent.step(inputs, tuple(_flatten(tensor) for tensor in state))
+            return self.views(_unflatten(hidden, width)), tuple(_unflatten(tensor, width) for tensor in state)
+
         embedded = self.embed_image(features)
-        start_state, bias, prior = self._start_state(given.known), self._label_bias(given), given.prior
-        start_state = self.recurrent.initial_state(embedded) if start_state is None else start_state
-        if bias is not None or prior is not None:  # what its labels say of the next is part of a walk's state
-            bias = embedded.new_zeros(features.shape[0], self.num_labels) if bias is None else bias
-            start_state = (*start_state, bias)
-        image = _flatten(_beams(embedded, beam_width))
-        start = torch.full((features.shape[0],), self.num_labels + 1, device=features.device)
+        state = self._start_state(given.known)
+        state = self.recurrent.initial_state(embedded) if state is None else state
+        step, more = self._step_function(walk, len(state), embedded, given)
+        first = tuple(tensor[:, None] for tensor in state) + more
+        return beam_search(step, first, self._start(features), constraints, beam_width)
+
+    def _search_tree(
+        self, tree: WalkStates, features: Tensor, constraints: Constraints, beam_width: int, given: Given
+    ) -> BeamSearchResult:
+        """The search with a step of the recurrent layer for every prefix that the tree does not hold yet."""
+        known = None if self.known_state is None else given.known
+        number = 1 if self.attention is None else 2  # of the views, behind which a node keeps the recurrent state
+
+        def extend(labels: Tensor, state: State) -> tuple[Tensor, ...]:
+            hidden, state = self.recurrent.step(self.label_embedding(labels), state)
+            return (*self.views(hidden), *state)
+
+        def begin(rows: Tensor) -> tuple[Tensor, ...]:
+            start = torch.full_like(rows, self.num_labels + 1)
+            state = self._start_state(None if known is None else known[rows])
+            return extend(start, self.recurrent.initial_state(self.label_embedding(start)) if state is None else state)
+
+        def walk(labels: Tensor, state: State) -> tuple[Sequence[Tensor], State]:
+            nodes = tree.follow(state[0], labels, lambda last, before: extend(last, tuple(before[number:])))
+            return tree.at(nodes, number), (nodes,)
+
+        beginnings = [NOTHING_KNOWN] * features.shape[0]
+        if known is not None:
+            beginnings = [row.tobytes() if row.any() else NOTHING_KNOWN for row in known.sign().to(torch.int8).numpy()]
+        nodes = tree.begin(beginnings, begin)
+        step, more = self._step_function(walk, 1, self.embed_image(features), given)
+        return beam_search(step, (nodes[:, None], *more), self._start(features), constraints, beam_width)
+
+    def _step_function(
+        self,
+        walk: Callable[[Tensor, State], tuple[Sequence[Tensor], State]],
+        num_states: int,
+        image_embedding: Tensor,
+        given: Given,
+    ) -> tuple[StepFunction, State]:
+        """The step of a search, and what a walk remembers beside the `num_states` tensors that `walk` takes."""
+        outputs, bias, prior = self.embed_outputs(image_embedding.device), self._label_bias(given), given.prior
+        bias = None if bias is None else F.pad(bias, (0, 1))[:, None]
 
         def step(labels: Tensor, state: State) -> tuple[Tensor, State]:
-            flat = tuple(_flatten(tensor) for tensor in state)
-            logits, recurrent = self(_flatten(labels)[:, None], image, flat[: self.recurrent.num_states])
-            logits, said = logits[:, 0], flat[self.recurrent.num_states :]
-            if said and prior is not None:
-                said = (said[0] + prior.path_weight * prior.rows(_flatten(labels)),)
-            if said:
+            views, walked = walk(labels, state[:num_states])
+            logits, said = self.score_views(views, image_embedding, outputs), state[num_states:]
+            if bias is not None:
+                logits = logits + bias
+            if prior is not None:
+                said = (said[0] + prior(labels, "path", ids=True),)
                 logits = logits + F.pad(said[0], (0, 1))
-            return _unflatten(logits, beam_width), tuple(_unflatten(tensor, beam_width) for tensor in recurrent + said)
+            return logits, walked + said
 
-        beams = tuple(_beams(tensor, beam_width) for tensor in start_state)
-        training = self.training
-        self.eval()
-        try:
-            return beam_search(step, beams, start, constraints, beam_width)
-        finally:
-            self.train(training)
+        # What its labels say of the next is part of a walk's state.
+        nothing = image_embedding.new_zeros(image_embedding.shape[0], 1, self.num_labels)
+        return step, (() if prior is None else (nothing,))
+
+    def _start(self, features: Tensor) -> Tensor:
+        return torch.full((features.shape[0],), self.num_labels + 1, device=features.device)
+
+    def _walked_by(self) -> list[nn.Module]:
+        """The modules that make what the tree of walks keeps."""
+        query = [] if self.attention is None else [self.attention.query]
+        known = [] if self.known_state is None else [self.known_state.confirmed, self.known_state.ruled_out]
+        return [self.label_embedding, *self.recurrent.leaves(), self.recurrent_projection, *query, *known]
 
     def _start_state(self, known: Tensor | None) -> State | None:
         """The recurrent state (B, H) before START; None for all zeros, where what is known does not enter it."""
@@ -242,15 +361,10 @@ class PathDecoder(nn.Module):
         """What is added to the labels' logits (B, C) at every step of an image's walk; None for nothing."""
         terms = []
         if self.relevance_weight is not None and given.relevance_logits is not None:
-            terms.append(self.relevance_weight * given.relevance_logits.detach())
+            terms.append(self.relevance_weight(given.relevance_logits.detach()))
         if given.prior is not None and given.known is not None:
-            terms.append(given.prior.path_weight * given.prior(given.known))
+            terms.append(given.prior(given.known, "path"))
         return torch.stack(terms).sum(dim=0) if terms else None
-
-
-def _beams(tensor: Tensor, beam_width: int) -> Tensor:
-    """(B, ...) -> (B, K, ...): what is so of an image is so of each of its walks."""
-    return tensor[:, None].expand(-1, beam_width, *tensor.shape[1:])
 
 
 def _flatten(tensor: Tensor) -> Tensor:

@@ -4,9 +4,9 @@ import base64
 import difflib
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,12 +15,15 @@ from PIL import Image
 from transformers import AutoModelForImageClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .decisions import pick_by_expected_f1
 from .image_processing_cnn_rnn import FORMATS, to_rgb
+from .label_paths import paths_to_labels
 
 TASK = "multi-label-image-classification"
 CALIBRATED = "calibrated"
 
 Threshold = float | str | Mapping[str, float] | Sequence[float]
+Decision = Literal["threshold", "expected_f1", "path"]
 
 
 class MultiLabelImageClassificationPipeline(Pipeline):
@@ -57,7 +60,10 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         top_k: int | None = None,
         beam_width: int | None = None,
         return_path: bool | None = None,
+        *,
         timeout: float | None = None,
+        decision: Decision | None = None,
+        known: Mapping[str, bool] | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Sort the arguments of a call to the stage that takes them.
 
@@ -69,16 +75,26 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             beam_width: Walks that the beam search keeps; the model's own number if None.
             return_path: Whether to return the most probable path beside the labels.
             timeout: Seconds to wait for an image from the web.
+            decision: How the set of returned labels is chosen: "threshold", as above; "expected_f1", the labels with
+                the best expected F1; or "path", the labels of the most probable path, the best guess at the whole set.
+            known: What is known of the image or of all images of the call: names of labels that it shows (True) or
+                does not show (False). Scores and path are given what is known.
 
         Raises:
-            ValueError: An argument is out of its range.
+            ValueError: An argument is out of its range, or names a label that the model does not have.
         """
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {top_k}")
         if threshold is not None:
             self._least(threshold)  # a wrong one is refused before any work is done
-        given = {"threshold": threshold, "top_k": top_k, "return_path": return_path}
-        forward = {"beam_width": beam_width, "return_path": return_path}
+        self._check_decision(decision, threshold, top_k)
+        given = {"threshold": threshold, "top_k": top_k, "return_path": return_path, "decision": decision}
+        state = None if known is None else self._known_labels(known)
+        forward = {
+            "beam_width": beam_width,
+            "return_path": True if decision == "path" else return_path,
+            "known_labels": state,
+        }
         return (
             {} if timeout is None else {"timeout": timeout},
             {key: value for key, value in forward.items() if value is not None},
@@ -98,12 +114,19 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         return dict(self.image_processor(images=picture, return_tensors="pt").to(self.dtype))
 
     def _forward(
-        self, inputs: dict[str, Any], beam_width: int | None = None, return_path: bool = False
+        self,
+        inputs: dict[str, Any],
+        beam_width: int | None = None,
+        return_path: bool = False,
+        known_labels: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
+        if known_labels is not None:
+            pixel_values = inputs["pixel_values"]
+            known_labels = known_labels.to(pixel_values.device).expand(len(pixel_values), -1)
         with evaluation_of(self.model):
             if not return_path and beam_width is None:
-                return {"logits": self.model(**inputs).logits}
-            output = self.model.generate(**inputs, beam_width=beam_width)
+                return {"logits": self.model(**inputs, known_labels=known_labels).logits}
+            output = self.model.generate(**inputs, beam_width=beam_width, known_labels=known_labels)
         names = ("logits", "paths", "path_scores", "step_scores") if return_path else ("logits",)
         return {name: output[name] for name in names}
 
@@ -113,13 +136,19 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         threshold: Threshold | None = None,
         top_k: int | None = None,
         return_path: bool = False,
+        decision: Decision | None = None,
     ) -> Any:
-        """Labels of one image above the threshold, best first, and the path where asked for."""
+        """Labels of one image that are chosen, best first, and the path where asked for."""
         config = self.model.config
         scores = outputs["logits"][0].float().sigmoid()
-        if threshold is None:
-            threshold = self._own_thresholds() if top_k is None else 0.0
-        chosen = (scores >= torch.tensor(self._least(threshold))).tolist()
+        if decision == "expected_f1":
+            chosen = pick_by_expected_f1(scores[None])[0].tolist()
+        elif decision == "path":
+            chosen = paths_to_labels(outputs["paths"][:, 0], config.num_labels)[0].tolist()
+        else:
+            if threshold is None:
+                threshold = self._own_thresholds() if top_k is None else 0.0
+            chosen = (scores >= torch.tensor(self._least(threshold))).tolist()
         order = scores.argsort(descending=True, stable=True).tolist()[:top_k]
         values = scores.tolist()
         labels = [{"label": config.id2label[index], "score": values[index]} for index in order if chosen[index]]
@@ -135,6 +164,33 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             ],
             "path_score": outputs["path_scores"][0, 0].exp().item(),
         }
+
+    def _check_decision(self, decision: str | None, threshold: Threshold | None, top_k: int | None) -> None:
+        """Refuse a decision that there is not, or one beside another way of choosing labels."""
+        if decision is None:
+            return
+        if decision not in get_args(Decision):
+            raise ValueError(f"decision must be one of {', '.join(get_args(Decision))}, got {decision!r}")
+        if decision != "threshold" and (threshold is not None or top_k is not None):
+            raise ValueError(f"decision={decision!r} chooses the labels by itself: give no threshold and no top_k")
+        if decision == "path" and not self.model.config.has_path_decoder:
+            raise ValueError("decision='path' needs a path decoder, which this model has not: take 'expected_f1'")
+
+    def _known_labels(self, known: Mapping[str, bool]) -> torch.Tensor:
+        """What is known (1, C): 1 confirmed, -1 ruled out, 0 open.
+
+        Raises:
+            ValueError: The model has no such label, or the answer is neither True nor False.
+        """
+        config = self.model.config
+        state = torch.zeros(1, config.num_labels, dtype=torch.long)
+        for name, present in known.items():
+            if name not in config.label2id:
+                raise ValueError(unknown_label(name, config.label2id))
+            if not isinstance(present, bool):
+                raise ValueError(f"known[{name!r}] must be True (shown) or False (not shown), got {present!r}")  # noqa: TRY004
+            state[0, config.label2id[name]] = 1 if present else -1
+        return state
 
     def _own_thresholds(self) -> list[float]:
         config = self.model.config
@@ -157,8 +213,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             least = dict(zip(config.label_names, self._own_thresholds(), strict=True))
             for name, value in threshold.items():
                 if name not in least:
-                    near = difflib.get_close_matches(str(name), least, n=1)
-                    raise ValueError(f"the model has no label {name!r}" + (f"; is {near[0]!r} meant?" if near else ""))
+                    raise ValueError(unknown_label(name, least))
                 least[name] = value
             values = list(least.values())
         else:
@@ -222,6 +277,12 @@ def evaluation_of(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for module in trained:
             module.training = True
+
+
+def unknown_label(name: object, labels: Iterable[str]) -> str:
+    """What to say of a label that the model does not have, with the nearest one."""
+    near = difflib.get_close_matches(str(name), list(labels), n=1)
+    return f"the model has no label {name!r}" + (f"; is {near[0]!r} meant?" if near else "")
 
 
 def read_image(source: Any, timeout: float | None = None) -> Image.Image:

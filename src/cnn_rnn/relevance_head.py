@@ -28,6 +28,24 @@ class MlpHead(nn.Module):
         return logits
 
 
+class QueryLayers(nn.Module):
+    """Decoder layers one after the other: torch's own hands them arguments that timm's layer does not take.
+
+    Args:
+        layers: The layers, each of queries (Q, B, E) and places (P, B, E).
+    """
+
+    def __init__(self, layers: nn.ModuleList) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, queries: Tensor, places: Tensor) -> Tensor:
+        """Queries (Q, B, E) after they attended over the places (P, B, E)."""
+        for layer in self.layers:
+            queries = layer(queries, places)
+        return queries
+
+
 def build_relevance_head(kind: str, feature_size: int, num_labels: int, hidden_size: int, dropout: float) -> nn.Module:
     """A head for image features (B, D) or, for `ml_decoder`, for the places (B, P, D) of a feature map.
 
@@ -48,7 +66,6 @@ def build_relevance_head(kind: str, feature_size: int, num_labels: int, hidden_s
         return MlpHead(feature_size, hidden_size, num_labels, dropout)
     if kind == "ml_decoder":
         head = MLDecoder(num_labels, decoder_embedding=hidden_size, initial_num_features=feature_size)
-        for layer in head.decoder.layers:  # torch asks for a layer's `self_attn`, which timm's does without
-            object.__setattr__(layer, "self_attn", layer.multihead_attn)  # not registered: it has no weights of its own
+        head.decoder = QueryLayers(head.decoder.layers)
         return head
     raise ValueError(f"unknown relevance head {kind!r}, expected 'linear', 'mlp' or 'ml_decoder'")

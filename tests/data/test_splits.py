@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from cnn_rnn.data import build_dataset, label_counts, stratified_split
 from cnn_rnn.data.schema import image_paths, label_lists_from_matrix
-from cnn_rnn.data.splits import choose_rows
+from cnn_rnn.data.splits import choose_rows, stratified_folds
 
 
 def rows(present: np.ndarray) -> Dataset:
@@ -69,3 +69,16 @@ def test_a_label_keeps_a_photo_in_training_where_it_can(caplog: pytest.LogCaptur
     alone = stratified_split(rows(np.eye(20, dtype=bool)), 0.1)
     assert (label_counts(alone["train"]) == 0).sum() == len(alone["validation"]) == 2
     assert "2 labels have no photo left in train, all are held out: " in caplog.text
+
+
+def test_folds_are_disjoint_of_equal_size_and_share_the_rare_class() -> None:
+    present = np.zeros((50, 3), dtype=bool)
+    present[::10, 0] = True
+    present[1::2, 1:] = True
+    folds = stratified_folds(rows(present), 5, seed=1)
+    assert sorted(np.concatenate(folds).tolist()) == list(range(50))
+    assert [len(fold) for fold in folds] == [10] * 5
+    assert [int(present[fold, 0].sum()) for fold in folds] == [1] * 5
+    for wrong in (1, 26):
+        with pytest.raises(ValueError, match=f"{wrong} folds of 50 photos"):
+            stratified_folds(rows(present), wrong)

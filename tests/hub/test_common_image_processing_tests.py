@@ -3,11 +3,15 @@
 import unittest
 from typing import Any
 
+import pytest
+
 from cnn_rnn import CnnRnnImageProcessor
 
 from .modeling_cnn_rnn.library_tests import library_tests
 
 common = library_tests("test_image_processing_common")
+if not hasattr(common, "ImageProcessingTester"):
+    pytest.skip("the common tests of so early a version ask for other things", allow_module_level=True)
 
 
 class ImageProcessingTester(common.ImageProcessingTester):  # type: ignore[name-defined]

@@ -27,7 +27,7 @@ def headline(figures: dict[str, Any]) -> dict[str, float | None]:
     """The figures that are resampled, by name."""
     found = {
         f"{block}.{name}": figures[block][name]
-        for block in ("path", "threshold", "top_k")
+        for block in ("path", "threshold", "expected_f1", "top_k")
         for name in ("CP", "CR", "CF1", "OP", "OR", "OF1")
     }
     return {"mAP": figures["mAP"], **found, "ranking.MAP_at_k": figures["ranking"]["MAP_at_k"]}

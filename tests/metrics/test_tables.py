@@ -108,12 +108,20 @@ def test_figures_under_other_rules_have_no_place_in_a_protocol() -> None:
 def test_figures_table_has_a_line_for_every_way_of_choosing_the_set() -> None:
     computed = figures(map_k=4, min_positives=15)
     table = figures_table({"ours": computed})
-    assert [row.name for row in table.rows] == ["ours, by path", "ours, by threshold", "ours, top 3"]
-    assert [row.figures["C-F1"] for row in table.rows] == [computed[b]["CF1"] for b in ("path", "threshold", "top_k")]
+    blocks = ("path", "threshold", "expected_f1", "top_k")
+    assert [row.name for row in table.rows] == [
+        "ours, by path",
+        "ours, by threshold",
+        "ours, by expected F1",
+        "ours, top 3",
+    ]
+    for heading, key in (("C-F1", "CF1"), ("exact", "exact_match")):
+        assert [row.figures[heading] for row in table.rows] == [computed[block][key] for block in blocks]
     assert [column.heading for column in table.columns][-2:] == ["MAP@4", "mAP"]
     assert "with fewer than 15 positives" in table.text()
     assert [row.name for row in figures_table({"x": {**computed, "path": None}}).rows] == [
         "x, by threshold",
+        "x, by expected F1",
         "x, top 3",
     ]
 

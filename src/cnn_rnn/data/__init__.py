@@ -9,7 +9,7 @@ from .images import UnreadableImageError, decode_image, decode_pixels
 from .nus_wide import load_nus_wide
 from .parquet import write_parquet
 from .reading import Reading
-from .schema import build_dataset, label_counts, label_features, label_matrix, label_names
+from .schema import build_dataset, label_counts, label_features, label_matrix, label_names, label_pair_counts
 from .sources import SOURCES, load_source
 from .splits import stratified_split
 from .table import load_table
@@ -34,6 +34,7 @@ __all__ = [
     "label_features",
     "label_matrix",
     "label_names",
+    "label_pair_counts",
     "load_coco",
     "load_digits",
     "load_hub",

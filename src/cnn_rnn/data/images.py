@@ -127,6 +127,6 @@ def _plain_jpeg(content: memoryview) -> tuple[int, bool]:
     return 0, exif
 
 
-def image_name(image: Any, image_id: str) -> str:
+def image_name(image: Any, image_id: str | None) -> str:
     """What to call an image in a message: its file where it has one, else its id."""
-    return str((image.get("path") if isinstance(image, Mapping) else None) or image_id)
+    return str((image.get("path") if isinstance(image, Mapping) else None) or image_id or "an image without a name")

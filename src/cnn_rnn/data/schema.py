@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Image, List, NamedSplit, Value
 from datasets.table import InMemoryTable
 
+ROWS_AT_ONCE = 8192  # of a label matrix, where pairs are counted
 LEFT_OUT_COLUMNS = ("difficult", "unknown")  # of labels that neither loss nor figures count
 
 
@@ -63,6 +64,16 @@ def label_matrix(dataset: Dataset, column: str = "labels") -> npt.NDArray[np.boo
     present = np.zeros((len(lists), len(label_names(dataset))), dtype=bool)
     present[row_of_each_label(lists), lists.flatten().to_numpy(zero_copy_only=False)] = True
     return present
+
+
+def label_pair_counts(dataset: Dataset, column: str = "labels") -> npt.NDArray[np.float32]:
+    """How many images show both of two classes, (C, C); on the diagonal those that show the class."""
+    present = label_matrix(dataset, column)
+    counts = np.zeros((present.shape[1], present.shape[1]), np.float32)
+    for start in range(0, len(present), ROWS_AT_ONCE):
+        block = present[start : start + ROWS_AT_ONCE].astype(np.float32)
+        counts += block.T @ block
+    return counts
 
 
 def label_lists_from_matrix(present: npt.NDArray[np.bool_]) -> pa.ListArray:

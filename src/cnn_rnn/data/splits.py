@@ -52,6 +52,31 @@ def stratified_split(
     return DatasetDict({name: dataset.select(part) for name, part in zip(names, parts, strict=True)})
 
 
+def stratified_folds(dataset: Dataset, folds: int, seed: int = 0) -> list[Ints]:
+    """The rows of each of `folds` disjoint parts of nearly equal size, each with about its share of every class.
+
+    Args:
+        dataset: Rows of the one schema.
+        folds: How many parts.
+        seed: The same seed gives the same parts.
+
+    Raises:
+        ValueError: There are fewer than 2 folds, or fewer than 2 rows a fold.
+    """
+    if not 2 <= folds <= len(dataset) // 2:
+        raise ValueError(f"{folds} folds of {len(dataset)} photos: expected at least 2 folds, and 2 photos in each")
+    left, parts = np.arange(len(dataset)), []
+    for more in range(folds, 1, -1):
+        lists = label_lists(dataset.select(left))
+        offsets = lists.offsets.to_numpy().astype(np.int64)
+        labels = lists.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
+        size = round(len(left) / more)
+        chosen = choose_rows(offsets - offsets[0], labels, len(label_names(dataset)), size, seed)
+        parts.append(left[chosen])
+        left = left[~chosen]
+    return [*parts, left]
+
+
 def choose_rows(offsets: Ints, labels: npt.NDArray[np.int32], num_labels: int, size: int, seed: int = 0) -> Flags:
     """Which rows (N,) the second part of a stratified split holds, exactly `size` of them.
 

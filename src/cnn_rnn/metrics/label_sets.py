@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
+
+from cnn_rnn.decisions import pick_by_expected_f1
 
 from .checked_arrays import Array, count_by_column, count_by_row, row_blocks
 
@@ -88,6 +91,21 @@ def pick_top_k(scores: Array, truth: NDArray[np.int8], k: int) -> NDArray[np.boo
             above, tied = block[crowded] > last[crowded], block[crowded] == last[crowded]
             chosen[crowded] = above | (tied & (tied.cumsum(axis=1) <= k - above.sum(axis=1, keepdims=True)))
         picked[rows] = chosen & counted
+    return picked
+
+
+def pick_by_expectation(scores: Array, truth: NDArray[np.int8]) -> NDArray[np.bool_] | None:
+    """The labels (N, C) with the greatest expected F1 of each image; None where the scores are no probabilities.
+
+    A label that is left out is taken for absent.
+    """
+    images, labels = scores.shape
+    picked = np.zeros((images, labels), bool)
+    for rows in row_blocks(images, labels):
+        block = np.where(truth[rows] >= 0, scores[rows], 0)
+        if block.size and not 0 <= block.min() <= block.max() <= 1:
+            return None
+        picked[rows] = pick_by_expected_f1(torch.from_numpy(block)).numpy()
     return picked
 
 

@@ -20,6 +20,7 @@ from .label_sets import (
     count_sets,
     count_truth,
     mean,
+    pick_by_expectation,
     pick_by_threshold,
     pick_top_k,
     set_figures,
@@ -172,10 +173,14 @@ class MultiLabelMetrics:
         scores, truth, paths = self.rows()
         names = self.labels or [str(label) for label in range(scores.shape[1])]
         truth_counts = count_truth(truth)
+        picks = {
+            "path": paths,
+            "threshold": pick_by_threshold(scores, self.thresholds),
+            "expected_f1": pick_by_expectation(scores, truth),
+            "top_k": pick_top_k(scores, truth, self.top_k),
+        }
         counts = {
-            "path": None if paths is None else count_sets(paths, truth, truth_counts),
-            "threshold": count_sets(pick_by_threshold(scores, self.thresholds), truth, truth_counts),
-            "top_k": count_sets(pick_top_k(scores, truth, self.top_k), truth, truth_counts),
+            name: None if picked is None else count_sets(picked, truth, truth_counts) for name, picked in picks.items()
         }
         blocks: Figures = {
             name: None if count is None else set_figures(count, self.min_positives) for name, count in counts.items()

@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from .average_precision import Method, check_method
 from .checked_arrays import Array, check_paths, check_scores
-from .label_sets import divide, pick_by_threshold, pick_top_k
+from .label_sets import divide, pick_by_expectation, pick_by_threshold, pick_top_k
 from .rankings import rank_images
 from .stored_predictions import StoredPredictions
 
@@ -175,6 +175,7 @@ def _resample(
     picks = {
         "path": paths,
         "threshold": pick_by_threshold(scores, thresholds),
+        "expected_f1": pick_by_expectation(scores, truth),
         "top_k": pick_top_k(scores, truth, top_k),
     }
     result: Samples = {"mAP": _mean_average_precision(scores, truth, kept, weights, average_precision_method)}

@@ -185,8 +185,12 @@ def count_notes(figures: Figures) -> list[str]:
     return notes
 
 
+# What each way of choosing the set is called, top k aside.
+WAYS = {"path": "by path", "threshold": "by threshold", "expected_f1": "by expected F1"}
+
+
 def figures_table(rows: Mapping[str, Figures], title: str = "Figures") -> Table:
-    """A table with a line for every way of choosing the set: by path, by threshold, top k.
+    """A table with a line for every way of choosing the set: by path, by threshold, by expected F1, top k.
 
     Args:
         rows: Figures by name of the method.
@@ -196,16 +200,47 @@ def figures_table(rows: Mapping[str, Figures], title: str = "Figures") -> Table:
     map_at_k = Column("MAP@" + "/".join(map(str, sorted(depths))), MAP_AT_K.key)
     lines, notes = [], []
     for name, figures in rows.items():
-        for block in ("path", "threshold", "top_k"):
-            if figures[block] is None:
+        ways = WAYS | {"top_k": f"top {figures['top_k']['k']}"}
+        for block, way in ways.items():
+            if figures.get(block) is None:  # also of figures measured before there was this way
                 continue
-            columns = (*set_columns(block), map_at_k, MEAN_AVERAGE_PRECISION)
-            way = {"path": "by path", "threshold": "by threshold", "top_k": f"top {figures['top_k']['k']}"}[block]
+            columns = (*set_columns(block), exact_column(block), map_at_k, MEAN_AVERAGE_PRECISION)
             lines.append(Row(f"{name}, {way}", {column.heading: column.value(figures) for column in columns}))
         notes += [f"{name}: {note}" for note in count_notes(figures)]
     methods = sorted({figures["average_precision_method"] for figures in rows.values()})
     notes.append(f"mAP by {' and '.join(methods)}; C-F1 is the harmonic mean of mean C-P and mean C-R.")
-    return Table(title, (*set_columns("top_k"), map_at_k, MEAN_AVERAGE_PRECISION), tuple(lines), tuple(notes))
+    columns = (*set_columns("top_k"), exact_column("top_k"), map_at_k, MEAN_AVERAGE_PRECISION)
+    return Table(title, columns, tuple(lines), tuple(notes))
+
+
+def exact_column(block: str) -> Column:
+    """The share of images whose predicted set is the true one."""
+    return Column("exact", (block, "exact_match"))
+
+
+def known_table(known: Figures) -> Table:
+    """A table of what `measure_known` gave: mAP and C-F1 over the others, untold and told, and the looks."""
+    columns: list[Column] = []
+    rows: dict[str, dict[str, float | None]] = {name: {} for name in known["looks"]}
+    for count, by_row in known["told"].items():
+        for state in ("untold", "told"):
+            for heading, key in (("mAP", "mAP"), ("C-F1", "CF1")):
+                column = Column(f"{heading} {state} {count}", (count, state, key))
+                if not any(state in figures for figures in by_row.values()):
+                    continue
+                columns.append(column)
+                for name, figures in by_row.items():
+                    rows[name][column.heading] = figures[state][key]
+    looks = (Column("looks", ("mean",), percent=False), Column("median", ("median",), percent=False))
+    for name, figures in known["looks"].items():
+        rows[name] |= {column.heading: column.value(figures) for column in looks}
+    notes = (
+        "So many true labels of each image are revealed, by a hash of image and label.",
+        "mAP and C-F1 (by expected F1) are over the others, on the images that have so many.",
+        "Looks: suggestions that a person looks at, top down, until all labels of an image are confirmed.",
+    )
+    lines = tuple(Row(name.replace("_", " "), figures) for name, figures in rows.items())
+    return Table("What known labels are worth", (*columns, *looks), lines, notes)
 
 
 def class_table(figures: Figures, block: str = "path", names: Sequence[str] | None = None) -> Table:
@@ -213,7 +248,7 @@ def class_table(figures: Figures, block: str = "path", names: Sequence[str] | No
 
     Args:
         figures: What `compute` gave.
-        block: `"path"`, `"threshold"` or `"top_k"`.
+        block: `"path"`, `"threshold"`, `"expected_f1"` or `"top_k"`.
         names: The classes to show, in this order; all where None.
     """
     columns = (

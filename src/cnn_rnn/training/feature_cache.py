@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -19,43 +20,63 @@ import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from datasets import Dataset, Image, concatenate_datasets
+from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from cnn_rnn.data.batches import eval_loader
-from cnn_rnn.data.transforms import multi_hot
+from cnn_rnn.data.batches import AugmentationSeeds, eval_loader, leave_signals_alone
+from cnn_rnn.data.transforms import TrainTransform, collate, multi_hot, prepare_examples
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.prediction.predictions import extract_features
 from cnn_rnn.whole_files import write_json
 
-from .run_config import TrainConfig
+from .run_config import RunConfig
 
 ROWS_A_BATCH = 1024
+AUGMENTATION = ("crop_scale", "horizontal_flip", "color_jitter", "rand_augment", "random_erasing")  # of block `data`
 
 
 class CachedFeatures(TorchDataset):
     """Image features that a frozen backbone gave once, in place of the images.
 
     Args:
-        features: All features (N, ...) of the cache.
-        places: The row of `features` of each of these rows.
+        views: Features (N, ...) of one or more views of all images of the cache; an epoch takes one at random.
+        places: The row of each view that is of each of these rows.
         dataset: Rows with labels and ids; its images are not read.
+        seed: Of the choice among views.
     """
 
-    def __init__(self, features: npt.NDArray[np.float32], places: Sequence[int], dataset: Dataset) -> None:
-        self.features, self.places = features, list(places)
-        self.rows = dataset.remove_columns("image")
+    def __init__(
+        self, views: Sequence[npt.NDArray[np.float32]], places: Sequence[Sequence[int]], dataset: Dataset, seed: int = 0
+    ) -> None:
+        self.views, self.places = list(views), [list(rows) for rows in places]
+        self.rows = dataset.remove_columns("image") if "image" in dataset.column_names else dataset
         self.num_labels = len(dataset.features["labels"].feature.names)
+        self.seeds = AugmentationSeeds(seed)
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.places[0])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self.rows[index]
+        view = self.seeds(row["image_id"]) % len(self.views) if len(self.views) > 1 else 0
         return {
-            "image_features": torch.from_numpy(np.array(self.features[self.places[index]])),
+            "image_features": torch.from_numpy(np.array(self.views[view][self.places[view][index]])),
             "labels": multi_hot(row["labels"], self.num_labels, row.get("difficult") or ()),
             "image_id": row["image_id"],
         }
+
+    @property
+    def features(self) -> npt.NDArray[np.float32]:
+        """All features (N, ...) of the first view, in the order of the cache."""
+        return self.views[0]
+
+    def first_view(self) -> "CachedFeatures":
+        """The same rows as they are in evaluation."""
+        return CachedFeatures(self.views[:1], self.places[:1], self.rows)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose among the views as this epoch does."""
+        self.seeds.epoch = epoch
 
 
 def collate_features(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -67,39 +88,89 @@ def collate_features(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def cached_features(
-    model: CnnRnnForImageClassification,
-    processor: Any,
-    datasets: Sequence[Dataset],
-    accelerator: Accelerator,
-    config: TrainConfig,
-) -> list[CachedFeatures]:
-    """The features of each data set, computed where the cache does not hold them yet."""
-    identities = [identity for dataset in datasets for identity in image_identities(dataset)]
-    order = sorted(range(len(identities)), key=identities.__getitem__)
-    in_order = [identities[index] for index in order]
-    root = Path(config.feature_cache or Path(config.output_dir).parent / "features")
-    folder = root / features_key(model, processor, in_order, accelerator.mixed_precision)
-    present = torch.tensor([int((folder / "features.npy").exists())], device=accelerator.device)
-    if int(accelerator.reduce(present, reduction="sum")) < accelerator.num_processes:
-        rows = concatenate_datasets([dataset.select_columns(["image", "image_id", "labels"]) for dataset in datasets])
-        loader = eval_loader(rows.select(order), processor, config.batch_size, config.num_workers)
-        batches = extract_features(model, accelerator.prepare(loader), accelerator, "image features, computed once")
-        description = {
-            "backbone": model.config.backbone,
-            "images": len(order),
-            "precision": accelerator.mixed_precision,
-        }
-        write_features(batches, len(order), folder, description, writes=accelerator.is_local_main_process)
-        accelerator.wait_for_everyone()
-    else:
-        accelerator.print(f"image features from {folder}")
-    features = np.load(folder / "features.npy", mmap_mode="r")
-    places = np.empty(len(order), dtype=int)
-    places[order] = np.arange(len(order))
-    ends = np.cumsum([len(dataset) for dataset in datasets])
-    parts = np.split(places, ends[:-1])
-    return [CachedFeatures(features, part.tolist(), rows) for part, rows in zip(parts, datasets, strict=True)]
+class FeatureCache:
+    """The features that a frozen backbone gives, computed where the disk does not hold them yet.
+
+    Args:
+        model: The model whose backbone it is.
+        transform: The training views beside the first, and the processor of the first.
+        accelerator: Processes that share the work.
+        config: The run's settings.
+    """
+
+    def __init__(
+        self,
+        model: CnnRnnForImageClassification,
+        transform: TrainTransform,
+        accelerator: Accelerator,
+        config: RunConfig,
+    ) -> None:
+        self.model, self.transform, self.accelerator, self.config = model, transform, accelerator, config
+        train = config.train
+        self.root = Path(train.feature_cache or Path(train.output_dir).parent / "features")
+
+    def load(self, train: Dataset, *others: Dataset) -> list[CachedFeatures]:
+        """The features of the training rows, in all their views, and of each of the other parts as they are."""
+        parts = [train, *others]
+        features, places = self._view(parts)
+        views, own = [features], [places[0]]
+        for view in range(1, self.config.train.cached_views):
+            features, (of_train, *_) = self._view(parts, view)  # of all: another split finds them again
+            views.append(features)
+            own.append(of_train)
+        seen = [CachedFeatures(views[:1], [rows], part) for rows, part in zip(places[1:], others, strict=True)]
+        return [CachedFeatures(views, own, train, self.config.train.seed), *seen]
+
+    def _view(self, datasets: Sequence[Dataset], view: int = 0) -> tuple[npt.NDArray[np.float32], list[list[int]]]:
+        """One view's features (N, ...) of all rows, and the place of each data set's rows among them."""
+        accelerator = self.accelerator
+        identities = [identity for dataset in datasets for identity in image_identities(dataset)]
+        order = sorted(range(len(identities)), key=identities.__getitem__)
+        in_order = [identities[index] for index in order]
+        augmentation = {name: getattr(self.config.data, name) for name in AUGMENTATION} if view else {}
+        folder = self.root / features_key(
+            self.model, self.transform.processor, in_order, accelerator.mixed_precision, view=view, **augmentation
+        )
+        present = torch.tensor([int((folder / "features.npy").exists())], device=accelerator.device)
+        if int(accelerator.reduce(present, reduction="sum")) < accelerator.num_processes:
+            rows = concatenate_datasets([rows.select_columns(["image", "image_id", "labels"]) for rows in datasets])
+            shown = "image features, computed once" + (f", view {view + 1}" if view else "")
+            batches = extract_features(
+                self.model, accelerator.prepare(self._loader(rows.select(order), view)), accelerator, shown
+            )
+            description = {
+                "backbone": self.model.config.backbone,
+                "images": len(order),
+                "precision": accelerator.mixed_precision,
+                "view": view,
+                **augmentation,
+            }
+            write_features(batches, len(order), folder, description, writes=accelerator.is_local_main_process)
+            accelerator.wait_for_everyone()
+        else:
+            accelerator.print(f"image features from {folder}")
+        places = np.empty(len(order), dtype=int)
+        places[order] = np.arange(len(order))
+        ends = np.cumsum([len(dataset) for dataset in datasets])
+        parts = [part.tolist() for part in np.split(places, ends[:-1])]
+        return np.load(folder / "features.npy", mmap_mode="r"), parts
+
+    def _loader(self, rows: Dataset, view: int) -> DataLoader:
+        """Batches of one view of the rows, in order."""
+        train = self.config.train
+        if not view:
+            return eval_loader(rows, self.transform.processor, train.batch_size, train.num_workers)
+        transform = copy(self.transform)
+        transform.as_bytes = False
+        # the same for every seed of a run: then other seeds find these features again
+        examples = prepare_examples(rows, transform, AugmentationSeeds(0, epoch=view))
+        return DataLoader(
+            examples,
+            batch_size=train.batch_size,
+            num_workers=train.num_workers,
+            collate_fn=collate,
+            worker_init_fn=leave_signals_alone,
+        )
 
 
 def write_features(
@@ -144,10 +215,12 @@ def image_identities(dataset: Dataset) -> list[str]:
     return identities
 
 
-def features_key(model: CnnRnnForImageClassification, processor: Any, identities: Sequence[str], precision: str) -> str:
-    """A hash of all that the features depend on."""
+def features_key(
+    model: CnnRnnForImageClassification, processor: Any, identities: Sequence[str], precision: str, **view: Any
+) -> str:
+    """A hash of all that the features depend on; `view` says which view of the images, and how it was made."""
     settings = {name: value for name, value in processor.to_dict().items() if name != "auto_map"}
-    settings |= {"pooling": model.config.pooling, "precision": precision, "images": list(identities)}
+    settings |= {"pooling": model.config.pooling, "precision": precision, "images": list(identities)} | view
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in model.backbone.state_dict().items():
         digest.update(name.encode())

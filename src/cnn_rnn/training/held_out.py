@@ -1,6 +1,7 @@
 """What is fitted on held-out predictions: how much path and relevance head each say, and thresholds."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -47,23 +48,35 @@ def fit_fusion(
         relevance_logits: Logits (N, C) of each label by itself, or None.
         targets: Multi-hot labels (N, C), negative where left out.
     """
+    parts = {"path": None if label_scores is None else path_log_odds(label_scores), "relevance": relevance_logits}
+    present = [part for part in parts.values() if part is not None]
+    *slopes, bias = fit_logistic(present, targets)
+    weights = dict(zip((name for name, part in parts.items() if part is not None), slopes, strict=True))
+    return weights.get("path", 0.0), weights.get("relevance", 0.0), bias
+
+
+def fit_logistic(parts: Sequence[Tensor], targets: Tensor) -> tuple[float, ...]:
+    """The weight of each part and the bias that make the targets most likely: a logistic regression over all pairs.
+
+    Args:
+        parts: Log odds (N, C), each from another source.
+        targets: Multi-hot labels (N, C), negative where left out.
+    """
     counts = targets >= 0
     wanted = targets[counts].double()
-    parts = [None if label_scores is None else path_log_odds(label_scores), relevance_logits]
-    absent = torch.zeros_like(wanted)
-    inputs = torch.stack([absent if part is None else part[counts].double() for part in parts])
-    weights = torch.tensor([float(part is not None) for part in parts] + [0.0], dtype=torch.double, requires_grad=True)
+    inputs = torch.stack([part[counts].double() for part in parts])
+    weights = torch.tensor([1.0] * len(parts) + [0.0], dtype=torch.double, device=wanted.device, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [weights], max_iter=100, tolerance_grad=1e-9, tolerance_change=1e-12, line_search_fn="strong_wolfe"
     )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        logits = weights[:2] @ inputs + weights[2]
+        logits = weights[:-1] @ inputs + weights[-1]
         loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted)
         loss.backward()
         return loss
 
-    optimizer.step(closure)
-    path, relevance, bias = weights.tolist()
-    return path, relevance, bias
+    with torch.enable_grad():
+        optimizer.step(closure)
+    return tuple(weights.tolist())

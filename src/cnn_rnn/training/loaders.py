@@ -12,7 +12,7 @@ from cnn_rnn.data import TrainTransform, collate
 from cnn_rnn.data.batches import StreamLoader, TrainExamples, eval_batches, eval_loader, leave_signals_alone
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
-from .feature_cache import cached_features, collate_features
+from .feature_cache import CachedFeatures, FeatureCache, collate_features
 from .run_config import RunConfig
 from .training_data import TrainingData
 
@@ -41,9 +41,9 @@ def build_loaders(
         return stream_loaders(config, data, transform, accelerator, step_size)
     examples: Any
     if train.cache_features:
-        examples, held_out = cached_features(
-            model, transform.processor, (data.train, data.validation), accelerator, train
-        )
+        cache = FeatureCache(model, transform, accelerator, config)
+        others = [] if data.left_out is None else [data.left_out]
+        examples, held_out, *_ = cache.load(data.train, data.validation, *others)
         validation = DataLoader(held_out, train.batch_size, collate_fn=collate_features)
         collation, num_workers = collate_features, 0
     else:
@@ -101,6 +101,6 @@ def epoch_batches(accelerator: Accelerator, loader: Any, epoch: int, done: int) 
     loader.set_epoch(epoch)
     if isinstance(loader, StreamLoader):
         return islice(loader, done, None)
-    if isinstance(loader.dataset, TrainExamples):
+    if isinstance(loader.dataset, TrainExamples | CachedFeatures):
         loader.dataset.set_epoch(epoch)
     return accelerator.skip_first_batches(loader, done) if done else loader

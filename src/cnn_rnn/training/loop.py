@@ -35,9 +35,10 @@ from .objective import Objective
 from .optimization import build_average, build_optimizer, build_schedule
 from .progress import Progress
 from .records import draw_curves, write_environment, write_history
+from .remembering import Remembering
 from .resuming import check_settings, flat_settings
 from .run_config import RunConfig
-from .training_data import load_training_data, position_seed
+from .training_data import TrainingData, load_training_data, position_seed
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Trainer:
     Args:
         config: The run's settings.
         resume: "auto" for the run's latest checkpoint, if there is one; the path of a checkpoint; or None.
+        data: Rows to train on and to hold out; those of the settings where None.
 
     Raises:
         FileExistsError: The folder holds a run and `resume` is None.
@@ -55,7 +57,7 @@ class Trainer:
         ValueError: Data or weights are not what the settings say.
     """
 
-    def __init__(self, config: RunConfig, resume: str | None = None) -> None:
+    def __init__(self, config: RunConfig, resume: str | None = None, data: TrainingData | None = None) -> None:
         self.watch = SignalWatch()
         self.config, train = config, config.train
         self.output_dir = Path(train.output_dir)
@@ -63,7 +65,7 @@ class Trainer:
         checkpoint = self._starting_point(resume)
         self.accelerator = build_accelerator(config)
         set_seed(train.seed)
-        self.data = load_training_data(config.data, train.seed)
+        self.data = load_training_data(config.data, train.seed) if data is None else data
         if checkpoint is not None:
             check_rows(checkpoint, self.output_dir, self.data.record)
         self.accelerator.print(self.data.description())
@@ -294,10 +296,16 @@ class Trainer:
         model = CnnRnnForImageClassification(self.plain_model.config)
         model.load_state_dict(load_file(self.best_weights))
         model.to(self.accelerator.device)
+        remembering = Remembering(model.eval(), self.processor, self.accelerator, self.config.train)
+        if model.neighbours is not None:
+            train, held_out = (self.data.train, self.train_loader), (self.data.validation, self.validation_loader)
+            remembering.fill(train, held_out)
         description = "fitting on the held-out part"
         predictions = predict(model, self.validation_loader, self.accelerator, description, self._leave_if_asked)
         predictions = fit_on_held_out(model, predictions)
         figures = measure(predictions, self.data.label_names, model.config.thresholds)
+        if model.neighbours is not None:
+            remembering.add_held_out()
         figures |= {"split": "held-out", "best_epoch": self.progress.best_epoch, "run": self.data.counts()}
         if self.accelerator.is_main_process:
             with disk_advice(self.output_dir):

@@ -3,10 +3,13 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cnn_rnn.data import label_pair_counts
 from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.whole_files import whole_file
@@ -15,20 +18,47 @@ from .earlier_model import adopt_weights, is_model, settings_of
 from .run_config import RunConfig
 from .training_data import TrainingData
 
+# What the plain head lacks: it is trained with all else that the run's settings say.
+BASELINE: dict[str, Any] = {
+    "path_loss": "none",
+    "fusion": "relevance",
+    "label_order": "frequent_first",
+    "relevance_in_path": False,
+    "known_labels": "prefix",
+    "cooccurrence": False,
+    "neighbours": 0,
+}
+
 
 def build_model(config: RunConfig, data: TrainingData) -> CnnRnnForImageClassification:
-    """A new model for the data's labels, on the weights of its backbone alone or of an earlier model."""
+    """A new model for the data's labels, on the weights of its backbone alone or of an earlier model.
+
+    Its co-occurrence prior is counted on the labels of the training part.
+
+    Raises:
+        ValueError: The settings contradict each other.
+    """
     fields = dict(config.model)
     weights = fields.pop("weights", None)
     earlier = str(weights) if is_model(weights) else None
     if earlier:
         fields = settings_of(earlier) | fields
+    if config.train.baseline:
+        if fields.get("relevance_loss") == "none":
+            raise ValueError("train.baseline trains the relevance head alone, but model.relevance_loss is none")
+        fields |= BASELINE
+    if fields.get("neighbours"):
+        if config.data.streaming:
+            raise ValueError("model.neighbours needs all rows at hand: set data.streaming to false")
+        fields["neighbours"] = min(fields["neighbours"], data.train_images + data.validation_images)
     backbone = fields.pop("backbone", "resnet50")
     model = CnnRnnForImageClassification.from_backbone(
         backbone, None if earlier else weights, id2label=data.label_names, label_counts=data.label_counts, **fields
     )
     if earlier:
         adopt_weights(model, earlier)
+    if model.cooccurrence is not None:
+        model.cooccurrence.fit(torch.from_numpy(label_pair_counts(data.train_labels)), data.train_images)
     return model
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from cnn_rnn.data.transforms import LEFT_OUT
+from cnn_rnn.known_labels import open_labels, sample_known
 from cnn_rnn.losses import relevance_loss
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
@@ -19,6 +20,7 @@ class Objective:
     """Mixes a batch as the settings say and computes its loss.
 
     The path walks the labels that can be seen in the mixture; the relevance loss wants each as much as it is there.
+    A model that takes in known labels is told a random part of those of half of the images.
 
     Raises:
         ValueError: Smoothing or mixing without a relevance loss, whose targets they soften.
@@ -30,12 +32,15 @@ class Objective:
             mixer(alpha=alpha) for mixer, alpha in ((v2.MixUp, config.mixup), (v2.CutMix, config.cutmix)) if alpha
         ]
         self.mixer = v2.RandomChoice(mixers) if mixers else None
+        self.tells = model.config.known_labels == "state"
         self.kind, self.weight = model.config.relevance_loss, model.config.relevance_loss_weight
         if (self.mixer or self.smoothing) and not model.config.has_relevance_head:
             raise ValueError("train.mixup, cutmix and label_smoothing soften the relevance loss; this model has none")
 
     def __call__(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
         """The mean loss over the images of a batch, a scalar."""
+        if self.tells:
+            batch = batch | {"known_labels": sample_known(batch["labels"])}
         if not (self.mixer or self.smoothing):
             own_loss: Tensor = model(**batch).loss
             return own_loss
@@ -45,6 +50,8 @@ class Objective:
             batch["pixel_values"], soft = self.mix(batch["pixel_values"], labels)
         hard = torch.where(soft < 0, soft, (soft >= SEEN).float())
         output = model(**(batch | {"labels": hard}))
+        if self.tells:
+            hard, soft = (open_labels(targets, batch["known_labels"]) for targets in (hard, soft))
         soft = torch.where(soft < 0, soft, soft * (1 - self.smoothing) + self.smoothing / 2)
         logits = output.relevance_logits
         softened = relevance_loss(logits, soft, self.kind) - relevance_loss(logits, hard, self.kind)

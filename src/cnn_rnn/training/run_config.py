@@ -53,7 +53,9 @@ class TrainConfig:
         clip_grad_norm: Largest norm of the gradient; 0 for no limit.
         freeze_backbone: Leave the backbone as it is.
         freeze_epochs: Leave the backbone as it is for so many epochs, then train it too.
-        cache_features: Compute the image features of a frozen backbone once; training images are then not augmented.
+        cache_features: Compute the image features of a frozen backbone once.
+        cached_views: Views of every training image of which features are cached: the first as in evaluation, each
+            further one augmented as the block `data` says; an epoch takes one of them at random.
         feature_cache: Folder that keeps those features for other runs; None for `features` beside `output_dir`.
         ema_decay: Share that the running average of the weights keeps a step (0.9998, say); it is then the model that
             is measured and saved. 0 for none.
@@ -72,6 +74,8 @@ class TrainConfig:
         trackers: Names for Accelerate (tensorboard, trackio, wandb ...), separated by commas; "auto" for TensorBoard
             where it is installed, "none" for `history.jsonl` alone.
         seed: Of everything random.
+        baseline: Train the plain relevance head alone, with all else as the settings say: what the path, the known
+            labels, the prior and the neighbours have to beat.
     """
 
     output_dir: str = "runs/cnn-rnn"
@@ -90,6 +94,7 @@ class TrainConfig:
     freeze_backbone: bool = False
     freeze_epochs: int = 0
     cache_features: bool = False
+    cached_views: int = 1
     feature_cache: str | None = None
     ema_decay: float = 0.0
     label_smoothing: float = 0.0
@@ -106,10 +111,11 @@ class TrainConfig:
     keep_checkpoints: int = 2
     trackers: str = "auto"
     seed: int = 0
+    baseline: bool = False
 
     def validate_ranges(self) -> None:
         """Refuse numbers out of range and settings that contradict each other; called when the block is made."""
-        least = dict.fromkeys(("epochs", "batch_size", "accumulation_steps", "keep_checkpoints"), 1)
+        least = dict.fromkeys(("epochs", "batch_size", "accumulation_steps", "keep_checkpoints", "cached_views"), 1)
         least |= dict.fromkeys(("lr", "backbone_lr", "embedding_lr", "weight_decay", "clip_grad_norm"), 0)
         least |= dict.fromkeys(("freeze_epochs", "early_stopping", "num_workers", "save_steps", "mixup", "cutmix"), 0)
         for name, bound in least.items():
@@ -124,6 +130,8 @@ class TrainConfig:
             )
         if self.cache_features and not self.freeze_backbone:
             raise ValueError("cache_features needs freeze_backbone: a trained backbone's features change")
+        if self.cached_views > 1 and not self.cache_features:
+            raise ValueError("cached_views are views of cached features: they need cache_features")
         if self.cache_features and (self.mixup or self.cutmix):
             raise ValueError("mixup and cutmix mix images: they need cache_features false")
         if self.freeze_backbone and self.freeze_epochs:

@@ -37,8 +37,11 @@ class TrainingData:
         label_names: Names of the labels, by id.
         label_counts: Rows of `train` that show each label (C).
         dropped: Reason by image id of what was left out as unreadable.
+        train_labels: The labels of `train`, at hand also where its images are streamed.
         record: Rows and classes, by which the run knows its data again; with the rows that were left out.
         identical: Pairs of photos with the same bytes, one trained on and one held out.
+        left_out: Rows of another fold: nothing is learnt or chosen on them, but their features are cached with the
+            others', so that all folds of a data set share one cache.
     """
 
     train: Dataset | IterableDataset
@@ -48,8 +51,10 @@ class TrainingData:
     label_names: list[str]
     label_counts: list[int]
     dropped: dict[str, str]
+    train_labels: Dataset
     record: DataRecord = field(default_factory=lambda: DataRecord([]))
     identical: list[tuple[str, str]] = field(default_factory=list)
+    left_out: Dataset | None = None
 
     @classmethod
     def of_parts(
@@ -70,7 +75,8 @@ class TrainingData:
                 f"{len(train_labels)} images to train on and {validation_images} held out; both need at least one"
             )
         counts = [int(count) for count in label_counts(train_labels)]
-        return cls(train, validation, len(train_labels), validation_images, label_names(train_labels), counts, dropped)
+        names = label_names(train_labels)
+        return cls(train, validation, len(train_labels), validation_images, names, counts, dropped, train_labels)
 
     def counts(self) -> dict[str, Any]:
         """Everything used and dropped, for the run's records."""

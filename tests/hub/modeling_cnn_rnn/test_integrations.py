@@ -12,8 +12,12 @@ from transformers import AutoModelForImageClassification, Trainer, TrainingArgum
 
 from .small_models import NUM_LABELS, PIXELS, VARIANTS, Model, Photos, generate, model_of, variants
 
+TOLD: dict[str, Any] = {"known_labels": "state", "relevance_in_path": True, "cooccurrence": True, "neighbours": 4}
+EVERY = VARIANTS | {"told": TOLD, "told by a larger head": TOLD | {"relevance_head": "mlp"}}
+KNOWN = torch.tensor([[1, -1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 1, -1]])
+every_variant = pytest.mark.parametrize("fields", EVERY.values(), ids=EVERY)
 with_walks = pytest.mark.parametrize(
-    "fields", [fields for fields in VARIANTS.values() if fields.get("path_loss") != "none"], ids=str
+    "fields", [fields for fields in EVERY.values() if fields.get("path_loss") != "none"], ids=str
 )
 
 
@@ -26,14 +30,19 @@ def required(name: str) -> Any:
 
 def assert_same_outputs(given: Model, expected: Model) -> None:
     """Both give the same logits, and the same walks where they take any."""
-    with torch.no_grad():
-        torch.testing.assert_close(given(PIXELS).logits, expected(PIXELS).logits)
-    if expected.path_decoder is not None:
-        for name, value in generate(expected).items():
-            torch.testing.assert_close(generate(given)[name], value)
+    told = KNOWN if expected.config.known_labels == "state" else None
+    for known in (None, told):
+        with torch.no_grad():
+            torch.testing.assert_close(
+                given(PIXELS, known_labels=known).logits, expected(PIXELS, known_labels=known).logits
+            )
+        if expected.path_decoder is not None:
+            found = generate(given, known_labels=known)
+            for name, value in generate(expected, known_labels=known).items():
+                torch.testing.assert_close(found[name], value)
 
 
-@variants
+@every_variant
 @pytest.mark.parametrize("part", ["path_decoder", "relevance_head", "backbone"])
 def test_a_part_that_lies_on_the_disk_is_read_from_there(fields: dict[str, Any], part: str, tmp_path: Path) -> None:
     model = model_of(**fields)

@@ -1,0 +1,102 @@
+"""The memory of neighbours of a trained model: how much it says is fitted on held-out images, which then join it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from datasets import Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+from tqdm.auto import tqdm
+
+from cnn_rnn.data.batches import eval_batches
+from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
+
+from .feature_cache import CachedFeatures, collate_features
+from .held_out import fit_logistic
+from .run_config import TrainConfig
+from .training_data import position_seed
+
+IMAGES_AT_ONCE = 256
+
+
+@dataclass
+class Remembering:
+    """Fills the memory of a model, the same in every process.
+
+    Attributes:
+        model: The trained model, in evaluation mode.
+        processor: Its image processor.
+        accelerator: Processes that share the work.
+        config: The run's settings.
+    """
+
+    model: CnnRnnForImageClassification
+    processor: Any
+    accelerator: Accelerator
+    config: TrainConfig
+
+    def __post_init__(self) -> None:
+        self.most = self.model.config.neighbours
+
+    @torch.no_grad()
+    def fill(self, train: tuple[Dataset, DataLoader], held_out: tuple[Dataset, DataLoader]) -> None:
+        """Remember the training images, and fit on the held-out ones how much their labels say.
+
+        Args:
+            train: Rows and batches of the training part; where these hold cached features, no image is read again.
+            held_out: The same of the held-out part.
+        """
+        memory, head = self.model.neighbours, self.model.relevance_head
+        assert memory is not None
+        assert head is not None
+        self.train, self.held_out = self._look_at(*train), self._look_at(*held_out)
+        self._keep(*self.train)
+        features, targets = self.held_out
+        logits = torch.cat([head(part) for part in features.split(IMAGES_AT_ONCE)])
+        odds = torch.cat([memory.log_odds(part) for part in features.split(IMAGES_AT_ONCE)])
+        memory.mix.copy_(torch.tensor(fit_logistic([logits, odds], targets)))
+
+    @torch.no_grad()
+    def add_held_out(self) -> None:
+        """Remember the held-out images too, once nothing more is fitted on them: they would find themselves."""
+        features, labels = (torch.cat(parts) for parts in zip(self.train, self.held_out, strict=True))
+        kept = self._choose(len(features))
+        self._keep(features[kept], labels[kept])
+
+    def _keep(self, features: Tensor, labels: Tensor) -> None:
+        """Remember these images, and write down how many."""
+        assert self.model.neighbours is not None
+        self.model.neighbours.fill(features, labels)
+        self.model.config.neighbours = len(features)
+
+    def _choose(self, rows: int) -> Tensor:
+        """Indices of all rows, or of a random choice where there are more than are to be remembered."""
+        if rows <= self.most:
+            return torch.arange(rows)
+        order = np.random.default_rng(position_seed(self.config.seed)).permutation(rows)
+        return torch.from_numpy(np.sort(order[: self.most]))
+
+    def _look_at(self, rows: Dataset, loader: DataLoader) -> tuple[Tensor, Tensor]:
+        """Features (M, D) and multi-hot labels (M, C) of as many of the rows as are remembered."""
+        chosen = self._choose(len(rows)).tolist()
+        size, accelerator = self.config.batch_size, self.accelerator
+        if isinstance(loader.dataset, CachedFeatures):
+            cached = Subset(loader.dataset.first_view(), chosen)
+            batches: Any = accelerator.prepare(DataLoader(cached, size, collate_fn=collate_features))
+        else:
+            rows = rows.select(chosen)
+            batches = eval_batches(rows, self.processor, size, self.config.num_workers, accelerator)
+        features, labels = [], []
+        shown = not accelerator.is_main_process
+        for batch in tqdm(batches, desc="images to remember", unit="batch", disable=shown, leave=False):
+            own = batch.get("image_features")
+            if own is None:
+                with accelerator.autocast():
+                    own = self.model.encode_images(batch["pixel_values"])
+            own = own.mean(dim=1) if own.dim() == 3 else own
+            features.append(accelerator.gather_for_metrics(own.float().contiguous()))
+            labels.append(accelerator.gather_for_metrics(batch["labels"]))
+        return torch.cat(features), torch.cat(labels)
