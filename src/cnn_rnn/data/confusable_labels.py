@@ -35,7 +35,7 @@ def tell_apart(
         one, other = sorted(alike[0], key=lambda label: first[label])[:2]
         raise ValueError(
             f"{where(first[other])}: {other!r} and {one!r} ({where(first[one]).rpartition(', ')[2]}) differ in case or "
-            f"in the writing of accents alone: one class (data.case ignore) or two (data.case keep)? {len(alike)} in all"
+            f"in the writing of accents alone: one class (data.case ignore) or two (data.case keep)? {len(alike)} such"
         )
     counts = Counter(label for labels in rows.values() for label in labels)
     usual = {label: max(group, key=lambda one: (one in known, counts[one])) for group in alike for label in group}
