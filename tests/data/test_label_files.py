@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from torchvision.transforms.v2.functional import pil_to_tensor
 
-from cnn_rnn.data import Reading, label_names, load_source
+from cnn_rnn.data import Reading, label_names, load_source, prepare_examples
 from cnn_rnn.data.what_was_read import what_was_read
 
 PHOTOS = [f"{index}.jpg" for index in range(6)]
@@ -267,10 +268,10 @@ def test_names_that_mean_two_files_or_none_are_told(tmp_path: Path) -> None:
         read(two)
     below = write(tmp_path / "below", "a.csv", table("cat"), [f"images/{name}" for name in PHOTOS])
     with pytest.raises(
-        FileNotFoundError, match=r"6 of 6 images are missing .*line 2: 0\.jpg.*lie in .*images: data\.image_root"
+        FileNotFoundError, match=r"6 of 6 images are missing .*line 2: 0\.jpg.*lie in .*images: data\.image_root images"
     ):
         read(below)
-    assert read(below, image_root=str(tmp_path / "below" / "images"))["0.jpg"] == ["cat"]
+    assert read(below, image_root="images")["0.jpg"] == ["cat"]
     other = write(tmp_path / "other", "a.csv", "image,labels\na.jpg,cat\n", ["a.heic"])
     with pytest.raises(FileNotFoundError, match=r"under another suffix there is a\.heic for a\.jpg"):
         read(other)
@@ -428,3 +429,12 @@ def test_a_multi_hot_text_is_read_where_that_is_said(tmp_path: Path) -> None:
     for cells in (('"0,1,1"', '"1,0,0"'), ("011", "100"), ("0 1 1", "1 0 0")):
         found = read(write(tmp_path, "a.csv", table(*cells)), class_names=["a", "b", "c"], numbers="multi_hot")
         assert (found["0.jpg"], found["1.jpg"]) == (["b", "c"], ["a"])
+
+
+def test_unknown_labels_are_left_out_of_loss_and_counted(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", table("1,", "0,1", header="file_name,cat,dog"))
+    rows = load_source("table", path, split="train", reading=Reading(empty="unknown"))
+    examples = prepare_examples(rows, pil_to_tensor)
+    assert examples[0]["labels"].tolist() == [1, -100]
+    assert examples[1]["labels"].tolist() == [0, 1]
+    assert "3 unknown labels left out of loss and figures" in what_was_read({"train": rows})

@@ -52,7 +52,7 @@ class DataConfig:
         rows: Whether a row is a photo, or one label of a photo.
         least_confidence: From what confidence on a label counts as present.
         class_names: The classes in order, where no file tells them.
-        image_root: What file names are relative to, where that is not the label file's own folder.
+        image_root: What file names are relative to, seen from the label file's own folder.
     """
 
     name: str = "image_folder"

@@ -34,7 +34,7 @@ class Reading:
         rows: Whether a row is a photo, or one label of a photo.
         least_confidence: From what confidence on a label counts as present; those between 0 and it are unknown.
         class_names: The classes in order.
-        image_root: What file names are relative to, where that is not the table's own folder.
+        image_root: What file names are relative to, seen from the table's own folder.
     """
 
     columns: Mapping[str, Any] = field(default_factory=dict)

@@ -328,7 +328,7 @@ def load_table(
     chosen = pick_split(present, split, str(path))
     first = table.of_split("train") if "train" in present and not table.columns else table
     names = list(class_names or first.class_names())
-    root = Path(image_root or reading.image_root or path.parent)
+    root = Path(image_root or path.parent / (reading.image_root or ""))
     loaded = {
         name: table.of_split(name).to_dataset(root, names, name, require_images=require_images) for name in chosen
     }
