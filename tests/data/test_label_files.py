@@ -411,6 +411,12 @@ def test_what_was_read_tells_classes_counts_and_rows(tmp_path: Path) -> None:
         (("cat|-dog", "dog"), r"a\.csv, line 2: '-dog' may be a class of its own, or say something of 'dog'"),
         (("cat|dog?", "dog"), r"a\.csv, line 2: 'dog\?' may be"),
         (("cat:0.9|dog:0.1", "dog"), r"a\.csv, line 2: 'cat:0\.9' may be a label with its score"),
+        (
+            ("cat+dog", "cat"),
+            r"a\.csv, line 2: 'cat\+dog' could be the labels \['cat', 'dog'\] \(data\.separator '\+'\)",
+        ),
+        (("cat/dog|fox", "cat"), r"a\.csv, line 2: 'cat/dog' could be"),
+        (("cat_dog", "cat", "dog"), r"a\.csv, line 2: 'cat_dog' could be"),
         (("TRUE", "FALSE"), r"a\.csv, line 2: 'TRUE' could be a label, or say yes or no of one class"),
     ],
 )
@@ -423,6 +429,20 @@ def test_case_is_ignored_or_kept_where_that_is_said(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", table("cat", "Cat", "cat"))
     assert set(map(tuple, read(path, case="ignore").values())) == {("cat",)}
     assert set(map(tuple, read(path, case="keep").values())) == {("cat",), ("Cat",)}
+
+
+def test_one_number_a_photo_is_a_class_id(tmp_path: Path) -> None:
+    lines = "\n".join(json.dumps({"image": f"{index}.jpg", "label": index}) for index in range(2))
+    path = write(tmp_path, "a.jsonl", lines)
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 1: labels are \[0\], .*numbers need the classes"):
+        read(path)
+    assert read(path, class_names=["cat", "dog"]) == {"0.jpg": ["cat"], "1.jpg": ["dog"]}
+
+
+def test_marks_within_names_stay_where_the_separator_is_given(tmp_path: Path) -> None:
+    assert read(write(tmp_path, "a.csv", table("cat+dog", "cat")), separator="+")["0.jpg"] == ["cat", "dog"]
+    assert read(write(tmp_path, "b.csv", table("cat_dog", "cat", "dog")), separator="none")["0.jpg"] == ["cat_dog"]
+    assert read(write(tmp_path, "c.csv", table("frog_eye_leaf_spot", "leaf_spot")))["0.jpg"] == ["frog_eye_leaf_spot"]
 
 
 def test_a_multi_hot_text_is_read_where_that_is_said(tmp_path: Path) -> None:

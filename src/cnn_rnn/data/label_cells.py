@@ -79,8 +79,9 @@ def read_label_cells(
         )
     if none:
         notes.append(f"{none:,} photos with {' or '.join(sorted(nothing))} read as no label")
+    plain = any(isinstance(value, str) and value.strip() for value in parsed.values())
     present = {number: row.present for number, row in rows.items()}
-    for number, labels in tell_apart(present, where, reading, class_names).items():
+    for number, labels in tell_apart(present, where, reading, class_names, parted=not plain).items():
         rows[number].present = labels
     return rows, notes
 
@@ -90,7 +91,8 @@ def _parse_all(cells: Cells, where: Where) -> dict[int, Any]:
     parsed = {}
     for number, cell in cells:
         try:
-            parsed[number] = _parsed(cell) if isinstance(cell, str) else cell
+            value = _parsed(cell) if isinstance(cell, str) else cell
+            parsed[number] = [value] if isinstance(value, int) and not isinstance(value, bool) else value
         except ValueError as error:
             raise ValueError(f"{where(number)}: {error}") from error
     return parsed

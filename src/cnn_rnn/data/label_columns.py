@@ -116,8 +116,8 @@ def _file_column(table: RawTable) -> str:
         return "file_name"
     by_cell = [name for name in table.columns if all(is_file(cell) for _, cell in table.cells(name))]
     by_name = [name for name in table.columns if plain(name) in FILE_NAMES]
-    if not by_cell and not by_name and "id" in table.columns:
-        by_name = ["id"]
+    if not by_cell and not by_name:
+        by_name = [name for name in table.columns if plain(name) in {"id", "idcode"}]
     for found in (by_cell, by_name):
         if len(found) == 1:
             return found[0]
