@@ -458,3 +458,10 @@ def test_unknown_labels_are_left_out_of_loss_and_counted(tmp_path: Path) -> None
     assert examples[0]["labels"].tolist() == [1, -100]
     assert examples[1]["labels"].tolist() == [0, 1]
     assert "3 unknown labels left out of loss and figures" in what_was_read({"train": rows})
+
+
+def test_all_splits_have_the_column_that_one_of_them_needs(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", table("1,,train", "0,1,test", "1,1,train", header="file_name,cat,dog,split"))
+    splits = load_source("table", path, reading=Reading(empty="unknown"))
+    assert splits["train"].features == splits["test"].features
+    assert splits["test"]["unknown"][:] == [[], []]

@@ -15,6 +15,7 @@ from .adapt import to_schema
 from .annotation_files import read_annotations
 from .disk_layout import leaves_folder, pick_split
 from .file_matching import match_files
+from .joining import with_same_columns
 from .label_cells import RowLabels, read_label_cells
 from .label_columns import SPLIT_FLAGS, Roles, find_roles, plain
 from .long_table import join_label_rows
@@ -332,4 +333,4 @@ def load_table(
     loaded = {
         name: table.of_split(name).to_dataset(root, names, name, require_images=require_images) for name in chosen
     }
-    return loaded[split] if split else DatasetDict(loaded)
+    return loaded[split] if split else with_same_columns(loaded)
