@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         predict_parts,
     )
     from cnn_rnn.prediction.found_images import find_inputs
+    from cnn_rnn.prediction.onnx_engine import set_engine
 
     # Only the end of the work is waited for, and that may be hours away.
     accelerator = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))])
@@ -61,7 +62,12 @@ def main(arguments: list[str] | None = None) -> int:
         done = job.is_done(known.output)
         if not done and accelerator.is_main_process:
             job.claim(known.output)
-    except (ValueError, OSError) as error:
+        if not done:
+            with accelerator.main_process_first():  # it alone exports, the others find the file
+                told = set_engine(saved.model, saved.name, known.engine, accelerator.device)
+            if accelerator.is_main_process:
+                print(told, file=sys.stderr)
+    except (ValueError, OSError, ImportError) as error:
         return refuse(error)
     accelerator.wait_for_everyone()
     if not done:
@@ -103,6 +109,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, help="only the first images")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--num_workers", type=int, default=2, help="processes that read images, for each process")
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "torch", "onnx"),
+        default="auto",
+        help="what runs the backbone: auto takes onnxruntime on a CPU where it is installed (extra 'export')",
+    )
     parser.add_argument("--part_size", type=int, default=2000, help="images after which a killed run can go on")
     return parser
 
