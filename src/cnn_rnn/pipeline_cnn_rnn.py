@@ -18,6 +18,7 @@ from .image_processing_cnn_rnn import FORMATS, to_rgb
 
 TASK = "multi-label-image-classification"
 CALIBRATED = "calibrated"
+AT_ONCE = 16  # images of a list that the model sees at once
 
 Threshold = float | str | Mapping[str, float] | Sequence[float]
 
@@ -70,6 +71,19 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             {key: value for key, value in forward.items() if value is not None},
             {key: value for key, value in given.items() if value is not None},
         )
+
+    def __call__(self, inputs: Any, *args: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
+        """The results of one image or of many, as the class says; a list goes through the model in batches.
+
+        Args:
+            inputs: What the class takes.
+            *args: None.
+            batch_size: Images that the model sees at once; 16 of a list, 1 of what cannot be counted, where not given.
+            **kwargs: As in `_sanitize_parameters`.
+        """
+        if batch_size is None and self._batch_size is None and isinstance(inputs, list | tuple) and inputs:
+            batch_size = min(len(inputs), AT_ONCE)
+        return super().__call__(inputs, *args, batch_size=batch_size, **kwargs)
 
     def preprocess(self, image: Any, timeout: float | None = None) -> dict[str, Any]:
         """Pixel values of one image.

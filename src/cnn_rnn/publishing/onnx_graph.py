@@ -63,7 +63,9 @@ def export_onnx(model: Any, path: str | Path, *, uint8: bool = False) -> Path:
     path = Path(path)
     exported = ExportedModel(model, uint8=uint8).eval()
     size = model.config.image_size
-    example = torch.zeros(3, 3, size, size, dtype=torch.uint8 if uint8 else torch.float32)  # a batch of one would become a constant of the graph
+    example = torch.zeros(
+        3, 3, size, size, dtype=torch.uint8 if uint8 else torch.float32
+    )  # a batch of one would become a constant of the graph
     with warnings.catch_warnings():
         # torch warns of its own exporter's use of what will change, of which nobody here can mend anything.
         warnings.simplefilter("ignore")
