@@ -1,4 +1,4 @@
-# make demo   train, validate and predict on the embedded example, and leave a picture
+# make demo   label real photos, then train and validate on the embedded example
 # make test   all tests          make check  what must be true of every commit
 # make style  mend formatting    make bench  speed as ratios, into bench.json
 PYTHON ?= python3
@@ -22,17 +22,21 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 demo: $(INSTALLED)
-	$(RUN)python scripts/train.py --config hub_configs/digits.yaml --train.output_dir $(DEMO)/cnn-rnn --resume auto
-	$(RUN)python scripts/train.py --config hub_configs/digits.yaml --train.output_dir $(DEMO)/baseline --resume auto \
-	  --model.path_loss none --model.fusion relevance
-	$(RUN)python scripts/validate.py $(DEMO)/cnn-rnn --baseline $(DEMO)/baseline --data.split test --output $(DEMO)/test
-	$(RUN)python scripts/predict.py --model $(DEMO)/cnn-rnn --input digits:test --limit 24 --output $(DEMO)/predictions
+	$(RUN)python scripts/demo/sample_photos.py --output $(DEMO)/photos
+	$(RUN)python scripts/predict.py --input $(DEMO)/photos
+	$(RUN)python scripts/predict.py --input $(DEMO)/photos --output $(DEMO)/labels
+	@echo "A picture of real photos with their paths:  $(DEMO)/labels/paths.png"
+	$(RUN)python scripts/demo/one_label.py --input $(DEMO)/photos
 	@echo
-	@echo "The model:    $(DEMO)/cnn-rnn   (AutoModel.from_pretrained takes this folder)"
-	@echo "Its figures:  $(DEMO)/test/metrics.json   beside the baseline's, metrics_baseline.json"
-	@echo "A picture:    $(DEMO)/predictions/paths.png"
-	@echo "Next, with your own photos:"
-	@echo "  $(RUN)accelerate launch scripts/train.py --config hub_configs/image_folder.yaml --data.root FOLDER"
+	@echo "Now a model of our own: scenes of handwritten digits that keep company, and a plain head to beat"
+	$(RUN)python scripts/train.py --config digits --train.output_dir $(DEMO)/cnn-rnn --resume auto
+	$(RUN)python scripts/train.py --config digits --train.output_dir $(DEMO)/baseline --resume auto --train.baseline true
+	$(RUN)python scripts/validate.py $(DEMO)/cnn-rnn --baseline $(DEMO)/baseline --data.split test --output $(DEMO)/test
+	@echo
+	@echo "Next:"
+	@echo "  $(RUN)cnn-rnn predict --input YOUR_PHOTO.jpg"
+	@echo "  $(RUN)cnn-rnn app --input $(DEMO)/photos        # label them in the browser, with the model's help"
+	@echo "  $(RUN)cnn-rnn train --config image_folder --data.root FOLDER   # your own photos and labels"
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(RUN)python -m pytest -n 2

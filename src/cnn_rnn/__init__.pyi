@@ -4,6 +4,7 @@ from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
 from .modeling_cnn_rnn import CnnRnnForImageClassification
 from .pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
 from .prediction.onnx_engine import CnnRnnOnnx
+from .shipped_files import bundled_model
 
 __all__ = [
     "CnnRnnConfig",
@@ -13,4 +14,5 @@ __all__ = [
     "CnnRnnOnnx",
     "CnnRnnOutput",
     "MultiLabelImageClassificationPipeline",
+    "bundled_model",
 ]

@@ -1,11 +1,15 @@
 """What a CNN-RNN model is: typed fields, checked on construction, when a model is built, and on saving."""
 
 import difflib
+import logging
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+
+logger = logging.getLogger(__name__)
 
 # The search and its memory grow with the path; no label set of a real photo comes near this.
 LONGEST_PATH = 1024
@@ -13,6 +17,15 @@ WIDEST_BEAM = 1024
 
 # Fusion weights before any are fitted.
 UNFITTED_WEIGHTS = {"path": (1.0, 0.0, 0.0), "relevance": (0.0, 1.0, 0.0), "both": (0.5, 0.5, 0.0)}
+
+# What was counted or fitted for the labels that a model has, and means nothing for others.
+OF_THE_LABELS = {
+    "label_counts": None,
+    "thresholds": None,
+    "fusion_weights": None,
+    "cooccurrence": False,
+    "neighbours": 0,
+}
 
 # timm arguments that would read a file or a hub while a model is built, or that this model sets itself.
 REFUSED_BACKBONE_ARGS = frozenset(
@@ -50,7 +63,8 @@ class CnnRnnConfig(PreTrainedConfig):
         label_counts: How many training images show each label (C), for the two frequency orders.
         path_loss: Loss of the path: `cross_entropy` of the next label, `remaining_labels` (any label still to come is
             right; it needs the `aligned` order), or `none` for a model without a path decoder, the plain baseline.
-        relevance_loss: Loss of the relevance head, or `none` for a model without one, as in the paper.
+        relevance_loss: Loss of the relevance head, or `none` for a model without one, as in the paper; `partial_asl`
+            where most labels of a photo are unknown.
         relevance_head: What scores every label by itself: one linear layer, an mlp with one hidden layer, or timm's
             ml_decoder, whose label queries attend over the feature map (it needs `pooling` attention).
         relevance_hidden_size: Units of that hidden layer, or size of the label queries.
@@ -76,8 +90,8 @@ class CnnRnnConfig(PreTrainedConfig):
         crop_mode: What is resized to `image_size / crop_pct` before the centre crop: the shorter side (center, the ends
             of the longer one are cut off) or both (squash, all of the image is seen, out of shape).
         interpolation: How images are resized.
-        image_mean: Mean of each channel, for values in 0..1.
-        image_std: Standard deviation of each channel, for values in 0..1.
+        image_mean: Mean of each channel, or one number for all, for values in 0..1.
+        image_std: Standard deviation of each channel, or one number for all, for values in 0..1.
 
     Raises:
         ValueError: There is no such field, but one of nearly that name.
@@ -102,7 +116,7 @@ class CnnRnnConfig(PreTrainedConfig):
     label_order: Literal["frequent_first", "rare_first", "given", "aligned"] = "frequent_first"
     label_counts: list[int] | None = None
     path_loss: Literal["cross_entropy", "remaining_labels", "none"] = "cross_entropy"
-    relevance_loss: Literal["bce", "asl", "none"] = "bce"
+    relevance_loss: Literal["bce", "asl", "partial_asl", "none"] = "bce"
     relevance_head: Literal["linear", "mlp", "ml_decoder"] = "linear"
     relevance_hidden_size: int = 1024
     relevance_dropout: float | int = 0.4
@@ -121,8 +135,8 @@ class CnnRnnConfig(PreTrainedConfig):
     crop_pct: float | int = 0.875
     crop_mode: Literal["center", "squash"] = "center"
     interpolation: Literal["bilinear", "bicubic", "lanczos", "nearest"] = "bicubic"
-    image_mean: list[float | int] | tuple[float | int, ...] = (0.485, 0.456, 0.406)
-    image_std: list[float | int] | tuple[float | int, ...] = (0.229, 0.224, 0.225)
+    image_mean: list[float | int] | tuple[float | int, ...] | float = (0.485, 0.456, 0.406)
+    image_std: list[float | int] | tuple[float | int, ...] | float = (0.229, 0.224, 0.225)
     auto_map: dict[str, str] | None = None
 
     @classmethod
@@ -154,6 +168,54 @@ class CnnRnnConfig(PreTrainedConfig):
         }
         super().__post_init__(**kwargs)
         self.label2id: dict[str, int] = self.label2id or {label: index for index, label in self.id2label.items()}
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """The config of a saved one's fields, with changes; labels change first, then what is given for the new ones.
+
+        Raises:
+            ValueError: `num_labels` and the names that are given contradict each other.
+        """
+        id2label, label2id = kwargs.pop("id2label", None), kwargs.pop("label2id", None)
+        num_labels = kwargs.pop("num_labels", None)
+        if id2label is None and label2id is not None:
+            id2label = {index: label for label, index in label2id.items()}
+        if id2label is None and num_labels not in (None, len(config_dict.get("id2label") or ())):
+            id2label = {index: f"LABEL_{index}" for index in range(num_labels)}
+        if id2label is None:
+            return super().from_dict(config_dict, **kwargs)
+        if num_labels not in (None, len(id2label)):
+            raise ValueError(f"num_labels is {num_labels}, but {len(id2label)} labels are named")
+        names = {"id2label": id2label} if label2id is None else {"id2label": id2label, "label2id": label2id}
+        return super().from_dict(config_dict, **names, **kwargs)
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        """Set a field; other labels take away what belonged to the old ones, see `OF_THE_LABELS`."""
+        if key in ("image_mean", "image_std") and isinstance(value, int | float):
+            value = (value,) * 3
+        if key == "label2id" and isinstance(value, Mapping):
+            value = {name: _whole(index) for name, index in value.items()}
+        if key != "id2label" or not isinstance(value, Mapping):
+            super().__setattr__(key, value)
+            return
+        before = self.__dict__.get("id2label")
+        labels = {_whole(index): name for index, name in value.items()}
+        super().__setattr__(key, labels)
+        if before is not None and before != labels:
+            self.label2id = {name: index for index, name in labels.items()}
+            self._forget_old_labels()
+
+    def _forget_old_labels(self) -> None:
+        initial = OF_THE_LABELS | {"fusion_weights": list(UNFITTED_WEIGHTS[self.fusion])}
+        old = [name for name, value in initial.items() if getattr(self, name) not in (None, value)]
+        for name in old:
+            setattr(self, name, initial[name])
+        if old:
+            logger.warning(
+                "the labels changed: %s belonged to the old ones and %s left out; give them anew where they still hold",
+                ", ".join(old),
+                "is" if len(old) == 1 else "are",
+            )
 
     @property
     def label_names(self) -> list[str]:
@@ -268,6 +330,11 @@ class CnnRnnConfig(PreTrainedConfig):
         refused = sorted(REFUSED_BACKBONE_ARGS & set(self.backbone_args or {}))
         if refused:
             raise ValueError(f"backbone_args must not set {', '.join(refused)}: the model sets or forbids these itself")
+
+
+def _whole(index: Any) -> Any:
+    """The whole number that a text such as "3" stands for, since the keys of JSON are texts; all else as it is."""
+    return int(index) if isinstance(index, str) and index.isdecimal() else index
 
 
 CnnRnnConfig.register_for_auto_class()

@@ -32,17 +32,29 @@ class CooccurrencePrior(nn.Module):
         self.relevance_weight = nn.Parameter(torch.tensor(FIRST_WEIGHT))
         self.path_weight = nn.Parameter(torch.tensor(FIRST_WEIGHT))
 
-    def forward(self, labels: Tensor) -> Tensor:
-        """Sum (..., C) of the rows of the table that multi-hot `labels` (..., C) name, what is not positive aside."""
-        return self._spread((labels > 0).to(self.left.dtype) @ self.left)
+    def forward(self, labels: Tensor, part: str | None = None, *, ids: bool = False) -> Tensor:
+        """Sum (..., C) of the rows of the table that `labels` name, weighted for a part of the model.
+
+        Table and weights are read in this call alone: where they are offloaded, they are here only meanwhile.
+
+        Args:
+            labels: Multi-hot labels (..., C), where only positive ones count; or ids (...), END and START too.
+            part: "path" or "relevance", whose learned weight is taken; None for the bare sum.
+            ids: Whether `labels` are ids.
+        """
+        if ids:
+            named = self.left[labels.clamp(max=self.num_labels - 1)]
+            rows = torch.where((labels < self.num_labels)[..., None], named, 0.0)
+        else:
+            rows = (labels > 0).to(self.left.dtype) @ self.left
+        said = rows if self.right is None else rows @ self.right
+        weights = {"path": self.path_weight, "relevance": self.relevance_weight}
+        return said if part is None else weights[part] * said
 
     def rows(self, ids: Tensor) -> Tensor:
         """The row (..., C) of each label id (...); all zeros for END and START."""
-        rows = self.left[ids.clamp(max=self.num_labels - 1)]
-        return self._spread(torch.where((ids < self.num_labels)[..., None], rows, 0.0))
-
-    def _spread(self, rows: Tensor) -> Tensor:
-        return rows if self.right is None else rows @ self.right
+        rows: Tensor = self(ids, ids=True)
+        return rows
 
     @torch.no_grad()
     def initialize(self) -> None:

@@ -78,11 +78,11 @@ class ImageBackbone(nn.Module):
             output_hidden_states: Whether to return `hidden_states`, the feature maps on the way, as timm lists them.
 
         Returns:
-            `last_hidden_state`, the last feature map in timm's own layout, and `pooler_output` (B, D); for attention
-            the places (B, P, D) of the map, and their mean.
+            `last_hidden_state`, the places (B, P, D) of the last feature map, and `pooler_output` (B, D): what the
+            model makes of them, or their mean for attention.
 
         Raises:
-            ValueError: Hidden states were asked for, and timm does not offer them for this backbone.
+            ValueError: Hidden states, or places to attend over, were asked for, and this backbone has none.
         """
         if pixel_values.is_floating_point():  # whole numbers would not be preprocessed images
             pixel_values = pixel_values.to(next(self.timm_model.parameters()).dtype)
@@ -97,12 +97,19 @@ class ImageBackbone(nn.Module):
             hidden_states = tuple(maps)
         else:
             feature_map = self.timm_model.forward_features(pixel_values)
+        places = self._places(feature_map) if isinstance(feature_map, Tensor) else None
         if self.pooled:
             pooled = self.timm_model.forward_head(feature_map, pre_logits=True)
-            return BaseModelOutputWithPooling(feature_map, pooled, hidden_states)
-        channels_first = feature_map.dim() == 4 and feature_map.shape[1] == self.num_features
-        places = feature_map.flatten(2).mT if channels_first else feature_map.flatten(1, -2)
-        return BaseModelOutputWithPooling(places, places.mean(dim=1), hidden_states)
+        elif places is None:  # CrossViT, say, keeps two
+            raise ValueError(f"timm's {self.name} has no single feature map to attend over: set pooling='avg'")
+        else:
+            pooled = places.mean(dim=1)
+        return BaseModelOutputWithPooling(places, pooled, hidden_states)
+
+    def _places(self, feature_map: Tensor) -> Tensor:
+        """(B, D, h, w), (B, h, w, D) or (B, P, D), as timm's families have it -> (B, P, D)."""
+        channels_first = feature_map.dim() == 4 and feature_map.shape[1] == self.timm_model.num_features
+        return feature_map.flatten(2).mT if channels_first else feature_map.flatten(1, -2)
 
     def initialize_missing(self) -> None:
         """Give timm's own initial values to what a checkpoint did not hold, buffers that are never saved among them."""

@@ -1,7 +1,7 @@
 """The backbone's own preprocessing, saved with the model."""
 
 import math
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -12,15 +12,39 @@ from transformers.image_utils import PILImageResampling
 
 from .configuration_cnn_rnn import CnnRnnConfig
 
+try:  # HEIC where its plug-in is there
+    from pillow_heif import register_heif_opener
+except ImportError:
+    pass
+else:
+    register_heif_opener()
+
 RESIZED_SIDES = {"center": ["shortest_edge"], "squash": ["height", "width"]}
 Image.init()  # registers every format that this build of Pillow has
-NO_PROGRAM = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")  # none of them runs a program
+NO_PROGRAM = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "PPM",
+    "JPEG2000",
+    "AVIF",
+    "HEIF",
+)  # none of them runs a program
 FORMATS = tuple(name for name in NO_PROGRAM if name in Image.OPEN)  # in which an image may come
 
 
 class CnnRnnImageProcessor(TorchvisionBackend):
     """Image to pixel values (B, 3, h, w): RGB, resized, centre crop, scaled to 0..1, normalised."""
 
+    # The defaults are the config's own.
+    size: ClassVar[dict[str, int]] = {"shortest_edge": 256}
+    crop_size: ClassVar[dict[str, int]] = {"height": 224, "width": 224}
+    resample = PILImageResampling.BICUBIC
+    image_mean = CnnRnnConfig.image_mean
+    image_std = CnnRnnConfig.image_std
     do_convert_rgb = True
     do_resize = True
     do_center_crop = True
@@ -32,13 +56,28 @@ class CnnRnnImageProcessor(TorchvisionBackend):
     def from_config(cls, config: CnnRnnConfig) -> Self:
         """The preprocessing that a model's config names."""
         side = math.floor(config.image_size / config.crop_pct)
+        mean, std = (np.broadcast_to(values, 3).tolist() for values in (config.image_mean, config.image_std))
         return cls(
             size=dict.fromkeys(RESIZED_SIDES[config.crop_mode], side),
             crop_size={"height": config.image_size, "width": config.image_size},
             resample=PILImageResampling[config.interpolation.upper()],
-            image_mean=list(config.image_mean),
-            image_std=list(config.image_std),
+            image_mean=mean,
+            image_std=std,
         )
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """The preprocessing of a saved folder or Hub name.
+
+        Raises:
+            ValueError: The stock feature-extraction pipeline asks, which would take the label logits for features.
+        """
+        if kwargs.get("_from_pipeline") == "image-feature-extraction":
+            raise ValueError(
+                "this pipeline takes a model's first output for its features, and here those are label logits; use "
+                "model.get_image_features(pixel_values), whose pooler_output and last_hidden_state are the features"
+            )
+        return super().from_pretrained(*args, **kwargs)
 
     def process_image(self, image: Any, do_convert_rgb: bool | None = None, **kwargs: Any) -> Tensor:
         """Pixels (3, H, W) of 0..255; a Pillow image, of whatever kind, becomes RGB as in training."""
@@ -54,13 +93,11 @@ class CnnRnnImageProcessor(TorchvisionBackend):
         return cropped
 
     def to_dict(self) -> dict[str, Any]:
-        """The saved settings, without the name of this class: the model's config tells it to `AutoImageProcessor`.
+        """The saved settings, and that there is no video processor.
 
-        Where this file named it, the stock image-classification pipeline would look for a video processor of a like
-        name and ask whether to run its code.
+        Else the stock image-classification pipeline would look for one of a like name, and ask whether to run its code.
         """
-        settings: dict[str, Any] = super().to_dict()
-        return {key: value for key, value in settings.items() if key not in ("auto_map", "image_processor_type")}
+        return super().to_dict() | {"video_processor_type": "none"}
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

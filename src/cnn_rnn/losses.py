@@ -11,6 +11,9 @@ from torch import Tensor
 from .configuration_cnn_rnn import CnnRnnConfig
 from .label_paths import labels_before
 
+FOCUS_OF_ABSENT, FOCUS_OF_UNKNOWN = 0.0, 1.0  # powers of the probability that an absent, or unknown, label's loss has
+LIKELY = 0.5  # from this probability on an unknown label is not taken for absent
+
 
 def training_loss(
     config: CnnRnnConfig,
@@ -75,11 +78,14 @@ def relevance_loss(logits: Tensor, labels: Tensor, kind: str = "bce") -> Tensor:
     Args:
         logits: Label logits (B, C).
         labels: Multi-hot labels (B, C), negative where left out.
-        kind: "bce", binary cross-entropy, or "asl", the asymmetric loss (Ridnik et al., ICCV 2021).
+        kind: "bce", binary cross-entropy; "asl", the asymmetric loss (Ridnik et al., ICCV 2021); or "partial_asl" for
+            photos most of whose labels nobody looked for, see `partial_loss`.
 
     Raises:
         ValueError: An unknown `kind`.
     """
+    if kind == "partial_asl":
+        return partial_loss(logits, labels)
     counts = labels >= 0
     targets = labels.clamp(min=0).float()
     if kind == "bce":
@@ -87,5 +93,25 @@ def relevance_loss(logits: Tensor, labels: Tensor, kind: str = "bce") -> Tensor:
     elif kind == "asl":
         losses = AsymmetricLossMultiLabel(reduction="none")(logits, targets)
     else:
-        raise ValueError(f"unknown relevance loss {kind!r}, expected 'bce' or 'asl'")
+        raise ValueError(f"unknown relevance loss {kind!r}, expected 'bce', 'asl' or 'partial_asl'")
     return losses.masked_fill(~counts, 0.0).sum(dim=1).mean()
+
+
+def partial_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """The selective asymmetric loss for partial labels (Ben-Baruch et al., CVPR 2022), a scalar.
+
+    An unknown label is taken for absent, but with a focus that leaves a probability that is small already alone; the
+    labels of an image that look most like being there are not taken for absent at all. Left out of the loss instead,
+    as with the other losses, labels that nobody ever says are absent would all be learned as present.
+
+    Args:
+        logits: Label logits (B, C).
+        labels: Multi-hot labels (B, C), negative where unknown.
+    """
+    logits = logits.float()
+    unknown, probabilities = labels < 0, logits.sigmoid()
+    present = -F.logsigmoid(logits) * (labels > 0)
+    focus = torch.where(unknown, FOCUS_OF_UNKNOWN, FOCUS_OF_ABSENT)
+    absent = -F.logsigmoid(-logits) * (labels <= 0) * probabilities.detach() ** focus
+    likely = (probabilities.detach() > LIKELY) & unknown
+    return (present + absent.masked_fill(likely, 0.0)).sum(dim=1).mean()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import timm
 import torch
@@ -17,6 +17,7 @@ from .beam_search import BeamSearchResult, Constraints
 from .configuration_cnn_rnn import WIDEST_BEAM, CnnRnnConfig
 from .cooccurrence import CooccurrencePrior
 from .image_backbone import ImageBackbone, preprocessing_of
+from .instance_methods import of_instances
 from .known_labels import (
     SMALLEST_SCORE,
     Conditions,
@@ -29,8 +30,11 @@ from .label_paths import labels_to_paths, rank_labels
 from .losses import training_loss
 from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
 from .neighbours import NeighbourMemory
-from .path_decoder import Given, PathDecoder, ReluLstm
+from .path_decoder import Given, LearnedWeight, PathDecoder, ReluLstm
 from .relevance_head import build_relevance_head
+
+if TYPE_CHECKING:  # never run: whoever saves the model saves what it imports, and the config names this file too
+    from .pipeline_cnn_rnn import MultiLabelImageClassificationPipeline  # noqa: F401
 
 logger = logging.get_logger(__name__)
 
@@ -40,7 +44,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
 
     config: CnnRnnConfig
     config_class = CnnRnnConfig
-    base_model_prefix = "backbone"
+    base_model_prefix = "cnn_rnn"  # no part is a checkpoint of its own; what `base_model` means is said below
     main_input_name = "pixel_values"
     input_modalities = ("image",)
     accepts_loss_kwargs = False
@@ -83,7 +87,6 @@ class CnnRnnForImageClassification(PreTrainedModel):
             NeighbourMemory(config.neighbours, feature_size, config.num_labels) if config.neighbours else None
         )
         self.supports_gradient_checkpointing = self.backbone.supports_gradient_checkpointing
-        self.extracts_features = False
         self.post_init()
 
     @classmethod
@@ -126,19 +129,13 @@ class CnnRnnForImageClassification(PreTrainedModel):
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """The model of a saved folder or Hub name, as in transformers, but of safetensors alone: nothing is unpickled.
 
-        Loaded by `pipeline("image-feature-extraction")`, which takes the first output for the features, it returns
-        those of `get_image_features`.
-
         Raises:
             OSError: There are no such weights, or the file is no safetensors.
         """
         try:
-            loaded = super().from_pretrained(*args, **(kwargs | {"use_safetensors": True, "weights_only": True}))
+            return super().from_pretrained(*args, **(kwargs | {"use_safetensors": True, "weights_only": True}))
         except SafetensorError as error:
             raise OSError(f"the weights of {args[0] if args else 'this model'} are no safetensors: {error}") from error
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
-        model.extracts_features = kwargs.get("_from_pipeline") == "image-feature-extraction"
-        return loaded
 
     def forward(
         self,
@@ -149,7 +146,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         **conditions: Unpack[Conditions],
-    ) -> CnnRnnOutput | BaseModelOutputWithPooling | tuple[Tensor, ...]:
+    ) -> CnnRnnOutput | tuple[Tensor, ...]:
         """Label logits, and the loss where `labels` are given.
 
         Args:
@@ -165,8 +162,6 @@ class CnnRnnForImageClassification(PreTrainedModel):
             return_dict = self.config.return_dict
         known_labels = known_labels_of(conditions)
         image = self._look(pixel_values, image_features, output_hidden_states)
-        if self.extracts_features:
-            return image if return_dict else image.to_tuple()
         features = self._features(image)
         for given in (labels, known_labels):
             self._check_labels(given, features.shape[0])  # a `len` would fix the batch of an exported model
@@ -174,14 +169,17 @@ class CnnRnnForImageClassification(PreTrainedModel):
             labels = open_labels(labels, known_labels)
         relevance_logits = self._relevance_logits(features, known_labels)
         paths, path_logits = self._follow_labels(features, labels, relevance_logits, known_labels)
+        # In training the search is left out where nothing hangs on it.
+        training = self.training and (labels is not None or relevance_logits is not None)
+        label_scores = None if training else self._label_scores(features, relevance_logits, known_labels)
+        logits = relevance_logits if training else settle(self.fuse(label_scores, relevance_logits), known_labels)
         loss = None if labels is None else training_loss(self.config, labels, relevance_logits, path_logits, paths)
-        label_scores = self._label_scores(features, relevance_logits, known_labels)
-        logits = relevance_logits if self.training else settle(self.fuse(label_scores, relevance_logits), known_labels)
         output = CnnRnnOutput(loss, logits, image.hidden_states, relevance_logits, path_logits, label_scores)
         if not self.training:
             output.last_hidden_state, output.pooler_output = image.last_hidden_state, image.pooler_output
         return output if return_dict else output.to_tuple()
 
+    @of_instances
     @torch.no_grad()
     def generate(
         self,
@@ -238,8 +236,8 @@ class CnnRnnForImageClassification(PreTrainedModel):
             return_dict: Whether to return an output with names, not a tuple of what it holds.
 
         Returns:
-            `pooler_output`, the image features (B, D), and `last_hidden_state`, the last feature map in timm's own
-            layout; with attention pooling the places (B, P, D) of the map, and their mean.
+            `last_hidden_state`, the places (B, P, D) of the last feature map, and `pooler_output`, the image features
+            (B, D): what the backbone makes of them, or their mean with attention pooling.
         """
         image = self._look(pixel_values, None, output_hidden_states)
         return image if (self.config.return_dict if return_dict is None else return_dict) else image.to_tuple()
@@ -247,6 +245,11 @@ class CnnRnnForImageClassification(PreTrainedModel):
     def encode_images(self, pixel_values: Tensor) -> Tensor:
         """Image features as the heads take them: (B, D), or places (B, P, D) with attention pooling."""
         return self._features(self._look(pixel_values, None))
+
+    @property
+    def base_model(self) -> nn.Module:
+        """The backbone, which those freeze who freeze the base model."""
+        return self.backbone
 
     def get_input_embeddings(self) -> None:
         """None: the model takes images, there is no embedding of tokens."""
@@ -323,7 +326,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         if self.neighbours is not None and not self.training:
             logits = self.neighbours(mean, logits, known)
         if self.cooccurrence is not None and known is not None:
-            logits = logits + self.cooccurrence.relevance_weight * self.cooccurrence(known)
+            logits = logits + self.cooccurrence(known, "relevance")
         return logits
 
     def _follow_labels(
@@ -337,8 +340,8 @@ class CnnRnnForImageClassification(PreTrainedModel):
         return paths, self.path_decoder.score_paths(features, paths, given)
 
     def _label_scores(self, features: Tensor, relevance_logits: Tensor | None, known: Tensor | None) -> Tensor | None:
-        """Probability (B, C) that the image's path holds each label; None in training and where it is not fused."""
-        if self.training or self.config.fusion == "relevance":
+        """Probability (B, C) that the image's path holds each label; None where it is not fused."""
+        if self.config.fusion == "relevance":
             return None
         given = Given(relevance_logits, known, self.cooccurrence)
         return self._walk(features, given, self._constraints(), self.config.beam_width).label_scores
@@ -421,7 +424,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
             initialization.xavier_uniform_(module.weight)
             if module.bias is not None:
                 initialization.zeros_(module.bias)
-        elif isinstance(module, CooccurrencePrior | NeighbourMemory | PathDecoder):
+        elif isinstance(module, CooccurrencePrior | NeighbourMemory | LearnedWeight):
             module.initialize()
 
     def initialize_weights(self) -> None:

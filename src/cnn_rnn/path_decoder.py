@@ -126,6 +126,24 @@ class StepAttention(nn.Module):
         return torch.sum(scores.softmax(dim=2) * places[:, None], dim=2)
 
 
+class LearnedWeight(nn.Module):
+    """One number that multiplies; a module of its own, so that it is there also where weights are offloaded."""
+
+    def __init__(self, first: float) -> None:
+        super().__init__()
+        self.first = first
+        self.weight = nn.Parameter(torch.tensor(first))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The values, multiplied."""
+        return self.weight * values
+
+    @torch.no_grad()
+    def initialize(self) -> None:
+        """Give the weight its first value."""
+        initialization.constant_(self.weight, self.first)
+
+
 class PathDecoder(nn.Module):
     """Scores of the next label from the labels walked so far and the image.
 
@@ -168,13 +186,7 @@ class PathDecoder(nn.Module):
         self.attention = StepAttention(hidden_size, embedding_size) if attention else None
         self.walk_states = WalkStates(start=num_labels + 1)
         self.known_state = KnownLabelState(embedding_size, hidden_size) if known_state else None
-        self.relevance_weight = nn.Parameter(torch.tensor(FIRST_RELEVANCE_WEIGHT)) if hears_relevance else None
-
-    @torch.no_grad()
-    def initialize(self) -> None:
-        """Give the weight of the relevance logits a fresh value."""
-        if self.relevance_weight is not None:
-            initialization.constant_(self.relevance_weight, FIRST_RELEVANCE_WEIGHT)
+        self.relevance_weight = LearnedWeight(FIRST_RELEVANCE_WEIGHT) if hears_relevance else None
 
     def embed_image(self, features: Tensor) -> Tensor:
         """Image in the joint embedding: (N, D) -> (N, 1, E), or places (N, P, D) -> (N, P, E)."""
@@ -202,19 +214,18 @@ class PathDecoder(nn.Module):
 
     def score(self, hidden: Tensor, image_embedding: Tensor) -> Tensor:
         """Logits (N, T, C + 1) of the next label, from the walk (N, T, H) and what `embed_image` returned."""
-        return self.score_views(self.views(hidden), image_embedding, self.embed_outputs())
+        return self.score_views(self.views(hidden), image_embedding, self.embed_outputs(hidden.device))
 
     def views(self, hidden: Tensor) -> tuple[Tensor, ...]:
         """What a step takes of the walk (..., H), (..., E) each: its projection and, for attention, its query."""
         projected: Tensor = self.recurrent_projection(hidden)
         return (projected,) if self.attention is None else (projected, self.attention.query(hidden))
 
-    def embed_outputs(self) -> Tensor:
+    def embed_outputs(self, device: torch.device) -> Tensor:
         """Embedding (C + 1, E) of all that can follow.
 
         The module is called, its weight not read: so offloaded, sharded, adapted and quantised weights count too.
         """
-        device = self.recurrent_projection.bias.device
         outputs: Tensor = self.label_embedding(torch.arange(self.num_labels + 1, device=device))
         return outputs
 
@@ -232,7 +243,7 @@ class PathDecoder(nn.Module):
         if bias is not None:
             logits = logits + F.pad(bias, (0, 1))[:, None]
         if given.prior is not None:
-            said = given.prior.path_weight * given.prior(labels_before(paths, self.num_labels))
+            said = given.prior(labels_before(paths, self.num_labels), "path")
             logits = logits + F.pad(said, (0, 1))
         return logits
 
@@ -313,7 +324,7 @@ class PathDecoder(nn.Module):
         given: Given,
     ) -> tuple[StepFunction, State]:
         """The step of a search, and what a walk remembers beside the `num_states` tensors that `walk` takes."""
-        outputs, bias, prior = self.embed_outputs(), self._label_bias(given), given.prior
+        outputs, bias, prior = self.embed_outputs(image_embedding.device), self._label_bias(given), given.prior
         bias = None if bias is None else F.pad(bias, (0, 1))[:, None]
 
         def step(labels: Tensor, state: State) -> tuple[Tensor, State]:
@@ -322,7 +333,7 @@ class PathDecoder(nn.Module):
             if bias is not None:
                 logits = logits + bias
             if prior is not None:
-                said = (said[0] + prior.path_weight * prior.rows(labels),)
+                said = (said[0] + prior(labels, "path", ids=True),)
                 logits = logits + F.pad(said[0], (0, 1))
             return logits, walked + said
 
@@ -350,9 +361,9 @@ class PathDecoder(nn.Module):
         """What is added to the labels' logits (B, C) at every step of an image's walk; None for nothing."""
         terms = []
         if self.relevance_weight is not None and given.relevance_logits is not None:
-            terms.append(self.relevance_weight * given.relevance_logits.detach())
+            terms.append(self.relevance_weight(given.relevance_logits.detach()))
         if given.prior is not None and given.known is not None:
-            terms.append(given.prior.path_weight * given.prior(given.known))
+            terms.append(given.prior(given.known, "path"))
         return torch.stack(terms).sum(dim=0) if terms else None
 
 

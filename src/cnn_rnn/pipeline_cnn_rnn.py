@@ -4,8 +4,9 @@ import base64
 import difflib
 import io
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -14,21 +15,25 @@ from PIL import Image
 from transformers import AutoModelForImageClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .decisions import pick_by_expected_f1
 from .image_processing_cnn_rnn import FORMATS, to_rgb
+from .label_paths import paths_to_labels
 
 TASK = "multi-label-image-classification"
 CALIBRATED = "calibrated"
 AT_ONCE = 16  # images of a list that the model sees at once
 
 Threshold = float | str | Mapping[str, float] | Sequence[float]
+Decision = Literal["threshold", "expected_f1", "path"]
 
 
 class MultiLabelImageClassificationPipeline(Pipeline):
     """Labels of an image: `pipeline("multi-label-image-classification", model=...)`.
 
-    Each image (a path, a URL, encoded bytes, base64 text, a PIL image, an array (h, w, 3) of bytes or an undecoded row
-    of an image column), alone, in a list, a generator or a data set, gives `[{"label": ..., "score": ...}, ...]`, best
-    first, where the score is the label's probability. With `return_path=True` it gives
+    Each image (a path, a URL, encoded bytes, base64 text, a PIL image, an array (h, w, 3) or tensor (3, h, w) of bytes
+    or an undecoded row of an image column), alone, in a list, a column, a stack of arrays, a generator or a data set
+    with one column of images, gives `[{"label": ..., "score": ...}, ...]`, best first, where the score is the label's
+    probability. With `return_path=True` it gives
     `{"labels": [...as above...], "path": [{"label": ..., "score": ...}, ...], "path_score": ...}`: the labels of the
     most probable path in the order they were walked, each with the probability of its step, and that of the path.
     """
@@ -38,13 +43,36 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     _load_feature_extractor = False
     _load_tokenizer = False
 
+    def __call__(self, inputs: Any, *args: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
+        """The labels of an image; a list of them for many, or an iterator where generators and torch data sets stream.
+
+        Args:
+            inputs: One or many, as above.
+            *args: None.
+            batch_size: Images that the model sees at once; where not given 16 of what can be counted, 1 of a stream.
+            **kwargs: As `_sanitize_parameters` takes them.
+
+        Raises:
+            ValueError: A data set has not one column of images, or an image cannot be read.
+        """
+        inputs = images_of(inputs)
+        if isinstance(inputs, list) and not inputs:
+            return []
+        if batch_size is None and self._batch_size is None and isinstance(inputs, list | ImageSequence):
+            batch_size = min(len(inputs), AT_ONCE)
+        outputs = super().__call__(inputs, *args, batch_size=batch_size, **kwargs)
+        return list(outputs) if isinstance(inputs, ImageSequence) else outputs
+
     def _sanitize_parameters(
         self,
         threshold: Threshold | None = None,
         top_k: int | None = None,
         beam_width: int | None = None,
         return_path: bool | None = None,
+        *,
         timeout: float | None = None,
+        decision: Decision | None = None,
+        known: Mapping[str, bool] | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Sort the arguments of a call to the stage that takes them.
 
@@ -56,34 +84,31 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             beam_width: Walks that the beam search keeps; the model's own number if None.
             return_path: Whether to return the most probable path beside the labels.
             timeout: Seconds to wait for an image from the web.
+            decision: How the set of returned labels is chosen: "threshold", as above; "expected_f1", the labels with
+                the best expected F1; or "path", the labels of the most probable path, the best guess at the whole set.
+            known: What is known of the image or of all images of the call: names of labels that it shows (True) or
+                does not show (False). Scores and path are given what is known.
 
         Raises:
-            ValueError: An argument is out of its range.
+            ValueError: An argument is out of its range, or names a label that the model does not have.
         """
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {top_k}")
         if threshold is not None:
             self._least(threshold)  # a wrong one is refused before any work is done
-        given = {"threshold": threshold, "top_k": top_k, "return_path": return_path}
-        forward = {"beam_width": beam_width, "return_path": return_path}
+        self._check_decision(decision, threshold, top_k)
+        given = {"threshold": threshold, "top_k": top_k, "return_path": return_path, "decision": decision}
+        state = None if known is None else self._known_labels(known)
+        forward = {
+            "beam_width": beam_width,
+            "return_path": True if decision == "path" else return_path,
+            "known_labels": state,
+        }
         return (
             {} if timeout is None else {"timeout": timeout},
             {key: value for key, value in forward.items() if value is not None},
             {key: value for key, value in given.items() if value is not None},
         )
-
-    def __call__(self, inputs: Any, *args: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
-        """The results of one image or of many, as the class says; a list goes through the model in batches.
-
-        Args:
-            inputs: What the class takes.
-            *args: None.
-            batch_size: Images that the model sees at once; 16 of a list, 1 of what cannot be counted, where not given.
-            **kwargs: As in `_sanitize_parameters`.
-        """
-        if batch_size is None and self._batch_size is None and isinstance(inputs, list | tuple) and inputs:
-            batch_size = min(len(inputs), AT_ONCE)
-        return super().__call__(inputs, *args, batch_size=batch_size, **kwargs)
 
     def preprocess(self, image: Any, timeout: float | None = None) -> dict[str, Any]:
         """Pixel values of one image.
@@ -98,11 +123,19 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         return dict(self.image_processor(images=picture, return_tensors="pt").to(self.dtype))
 
     def _forward(
-        self, inputs: dict[str, Any], beam_width: int | None = None, return_path: bool = False
+        self,
+        inputs: dict[str, Any],
+        beam_width: int | None = None,
+        return_path: bool = False,
+        known_labels: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        if not return_path and beam_width is None:
-            return {"logits": self.model(**inputs).logits}
-        output = self.model.generate(**inputs, beam_width=beam_width)
+        if known_labels is not None:
+            pixel_values = inputs["pixel_values"]
+            known_labels = known_labels.to(pixel_values.device).expand(len(pixel_values), -1)
+        with evaluation_of(self.model):
+            if not return_path and beam_width is None:
+                return {"logits": self.model(**inputs, known_labels=known_labels).logits}
+            output = self.model.generate(**inputs, beam_width=beam_width, known_labels=known_labels)
         names = ("logits", "paths", "path_scores", "step_scores") if return_path else ("logits",)
         return {name: output[name] for name in names}
 
@@ -112,13 +145,19 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         threshold: Threshold | None = None,
         top_k: int | None = None,
         return_path: bool = False,
+        decision: Decision | None = None,
     ) -> Any:
-        """Labels of one image above the threshold, best first, and the path where asked for."""
+        """Labels of one image that are chosen, best first, and the path where asked for."""
         config = self.model.config
         scores = outputs["logits"][0].float().sigmoid()
-        if threshold is None:
-            threshold = self._own_thresholds() if top_k is None else 0.0
-        chosen = (scores >= torch.tensor(self._least(threshold))).tolist()
+        if decision == "expected_f1":
+            chosen = pick_by_expected_f1(scores[None])[0].tolist()
+        elif decision == "path":
+            chosen = paths_to_labels(outputs["paths"][:, 0], config.num_labels)[0].tolist()
+        else:
+            if threshold is None:
+                threshold = self._own_thresholds() if top_k is None else 0.0
+            chosen = (scores >= torch.tensor(self._least(threshold))).tolist()
         order = scores.argsort(descending=True, stable=True).tolist()[:top_k]
         values = scores.tolist()
         labels = [{"label": config.id2label[index], "score": values[index]} for index in order if chosen[index]]
@@ -134,6 +173,33 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             ],
             "path_score": outputs["path_scores"][0, 0].exp().item(),
         }
+
+    def _check_decision(self, decision: str | None, threshold: Threshold | None, top_k: int | None) -> None:
+        """Refuse a decision that there is not, or one beside another way of choosing labels."""
+        if decision is None:
+            return
+        if decision not in get_args(Decision):
+            raise ValueError(f"decision must be one of {', '.join(get_args(Decision))}, got {decision!r}")
+        if decision != "threshold" and (threshold is not None or top_k is not None):
+            raise ValueError(f"decision={decision!r} chooses the labels by itself: give no threshold and no top_k")
+        if decision == "path" and not self.model.config.has_path_decoder:
+            raise ValueError("decision='path' needs a path decoder, which this model has not: take 'expected_f1'")
+
+    def _known_labels(self, known: Mapping[str, bool]) -> torch.Tensor:
+        """What is known (1, C): 1 confirmed, -1 ruled out, 0 open.
+
+        Raises:
+            ValueError: The model has no such label, or the answer is neither True nor False.
+        """
+        config = self.model.config
+        state = torch.zeros(1, config.num_labels, dtype=torch.long)
+        for name, present in known.items():
+            if name not in config.label2id:
+                raise ValueError(unknown_label(name, config.label2id))
+            if not isinstance(present, bool):
+                raise ValueError(f"known[{name!r}] must be True (shown) or False (not shown), got {present!r}")  # noqa: TRY004
+            state[0, config.label2id[name]] = 1 if present else -1
+        return state
 
     def _own_thresholds(self) -> list[float]:
         config = self.model.config
@@ -156,8 +222,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             least = dict(zip(config.label_names, self._own_thresholds(), strict=True))
             for name, value in threshold.items():
                 if name not in least:
-                    near = difflib.get_close_matches(str(name), least, n=1)
-                    raise ValueError(f"the model has no label {name!r}" + (f"; is {near[0]!r} meant?" if near else ""))
+                    raise ValueError(unknown_label(name, least))
                 least[name] = value
             values = list(least.values())
         else:
@@ -172,6 +237,63 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         return [float(value) for value in values]
 
 
+class ImageSequence(torch.utils.data.Dataset):
+    """Images that are read one at a time, when their turn comes."""
+
+    def __init__(self, images: Sequence[Any]) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.images[index]
+
+
+def images_of(inputs: Any) -> Any:
+    """The inputs as the base class tells one image from many: a list, a torch data set or a generator for many.
+
+    Raises:
+        ValueError: A data set has not one column of images.
+    """
+    if hasattr(inputs, "column_names") and hasattr(inputs, "features"):  # the library `datasets` need not be there
+        columns = [name for name, feature in (inputs.features or {}).items() if type(feature).__name__ == "Image"]
+        if len(columns) != 1:
+            raise ValueError(
+                f"a data set with one column of images is expected, this one has {columns}: give a column, such as "
+                "data['image']"
+            )
+        if not hasattr(inputs, "__len__"):
+            return (row[columns[0]] for row in inputs)
+        inputs = inputs[columns[0]]
+    if isinstance(inputs, np.ndarray | torch.Tensor):
+        return list(inputs) if inputs.ndim == 4 else inputs
+    if isinstance(inputs, tuple):
+        return list(inputs)
+    return (
+        ImageSequence(inputs) if isinstance(inputs, Sequence) and not isinstance(inputs, list | str | bytes) else inputs
+    )
+
+
+@contextmanager
+def evaluation_of(model: torch.nn.Module) -> Iterator[None]:
+    """The model in evaluation mode for a while; what was in training mode is so again behind it."""
+    trained = [module for module in model.modules() if module.training] if model.training else []
+    if trained:
+        model.eval()
+    try:
+        yield
+    finally:
+        for module in trained:
+            module.training = True
+
+
+def unknown_label(name: object, labels: Iterable[str]) -> str:
+    """What to say of a label that the model does not have, with the nearest one."""
+    near = difflib.get_close_matches(str(name), list(labels), n=1)
+    return f"the model has no label {name!r}" + (f"; is {near[0]!r} meant?" if near else "")
+
+
 def read_image(source: Any, timeout: float | None = None) -> Image.Image:
     """The picture as RGB, upright; a format that runs a program to decode itself (EPS) is not read.
 
@@ -183,7 +305,11 @@ def read_image(source: Any, timeout: float | None = None) -> Image.Image:
         Exception: It cannot be read; of many kinds.
     """
     if isinstance(source, Mapping):
+        if not {"path", "bytes"} & set(source):
+            raise ValueError(f"a row with {', '.join(map(str, source))}; give its image alone")
         source = source["path"] if source.get("bytes") is None else source["bytes"]
+    if isinstance(source, torch.Tensor):
+        source = to_array(source)
     if isinstance(source, np.ndarray):
         # PIL refuses arrays of fractions, which the processor would take for nearly black images.
         source = Image.fromarray(source)
@@ -195,6 +321,21 @@ def read_image(source: Any, timeout: float | None = None) -> Image.Image:
         source = io.BytesIO(source)
     picture = source if isinstance(source, Image.Image) else Image.open(source, formats=FORMATS)
     return to_rgb(picture)
+
+
+def to_array(pixels: torch.Tensor) -> np.ndarray:
+    """Pixels (3, h, w), (1, h, w) or (h, w) of 0..255 -> (h, w, 3) or (h, w).
+
+    Raises:
+        ValueError: They are of another shape or type.
+    """
+    if pixels.dtype != torch.uint8 or pixels.dim() not in (2, 3) or (pixels.dim() == 3 and len(pixels) not in (1, 3)):
+        raise ValueError(
+            f"a tensor of shape {tuple(pixels.shape)} and {pixels.dtype}; expected (3, h, w) of uint8, 0..255 (the "
+            "range of fractions would be a guess: give `(255 * pixels).round().byte()` where it is 0..1)"
+        )
+    array: np.ndarray = (pixels.movedim(0, -1).squeeze(-1) if pixels.dim() == 3 else pixels).cpu().numpy()
+    return array
 
 
 def from_base64(text: str) -> bytes:

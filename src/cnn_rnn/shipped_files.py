@@ -15,3 +15,12 @@ def shipped_file(name: str) -> Path:
         if (place / name).exists():
             return place / name
     raise FileNotFoundError(f"{name} is missing from this installation of cnn-rnn; install the package again")
+
+
+def bundled_model() -> Path:
+    """The folder of the model that ships with the package: VOC's 20 labels; `from_pretrained` takes it.
+
+    Raises:
+        FileNotFoundError: The installation is broken.
+    """
+    return shipped_file("bundled_model")

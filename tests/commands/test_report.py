@@ -64,6 +64,29 @@ def test_a_protocol_and_stored_predictions_may_be_given(
     assert "its labels are not those of" in capsys.readouterr().err
 
 
+def test_the_worst_photos_stand_first_and_a_second_model_beside(
+    main: Callable[[list[str]], int], command: list[str], tmp_path: Path
+) -> None:
+    ids, names = [f"{number}.png" for number in range(6)], ["blue", "green", "red"]
+    truth = torch.eye(3).repeat(2, 1)
+    good = truth * 0.8 + 0.1
+    bad = good.clone()
+    bad[4] = torch.tensor([0.9, 0.01, 0.5])  # of a green photo
+    write_predictions(tmp_path / "own.parquet", collect_predictions(ids, names, bad, truth))
+    write_predictions(tmp_path / "other.parquet", collect_predictions(ids, names, good, truth))
+    given = ["--predictions", str(tmp_path / "own.parquet"), "--baseline", str(tmp_path / "other.parquet")]
+    assert main([*command, *given]) == 0
+    html = Path(command[-1]).read_text(encoding="utf-8")
+    cards = html.split('class="card"')[1:]
+    assert "4.png" in cards[0]
+    assert "loss 7.60" in cards[0]  # -log 0.01 - log 0.1 - log 0.5
+    assert 'id="comparison"' in html
+    assert "lower for 1" in html
+    assert "baseline, by threshold" in html
+    write_predictions(tmp_path / "other.parquet", collect_predictions([*ids[1:], "x"], names, good, truth))
+    assert main([*command, *given]) == 2
+
+
 def test_mistakes_are_said_before_any_work(
     main: Callable[[list[str]], int], command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 """Foreign data sets in the one schema, whatever they call their columns and however they write labels."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value
 from PIL import Image as Pictures
 
-from cnn_rnn.data import label_counts, label_names, to_schema
+from cnn_rnn.data import Reading, label_counts, label_names, load_hub, to_schema
 from cnn_rnn.data.adapt import Columns
 from cnn_rnn.data.schema import label_features, label_matrix
 
@@ -102,3 +103,44 @@ def test_counts_and_matrix_follow_a_selection_of_rows() -> None:
     adapted = to_schema(rows(LISTS, List(Value("string")))).select([2, 0])
     np.testing.assert_array_equal(label_matrix(adapted), [[0, 0, 1], [1, 1, 0]])
     assert label_counts(adapted).tolist() == [1, 1, 1]
+
+
+def test_one_class_label_or_a_text_a_photo_are_labels(tmp_path: Path) -> None:
+    single = rows([1, 0], ClassLabel(names=NAMES)).rename_column("labels", "label")
+    assert to_schema(single)["labels"][:] == [[1], [0]]
+    text = rows(["dog|cat", "fox"], Value("string")).rename_column("labels", "tags")
+    assert to_schema(text)["labels"][:] == [[0, 1], [2]]
+    single.to_parquet(tmp_path / "train.parquet")
+    assert load_hub(str(tmp_path), split="train", cache_dir=str(tmp_path / "cache"))["labels"][:] == [[1], [0]]
+
+
+def test_a_flag_that_tells_the_split_is_no_class() -> None:
+    data = rows(LISTS, List(Value("string"))).rename_column("labels", "tags").add_column("is_test", [True, False, True])
+    assert label_names(to_schema(data)) == NAMES
+    with pytest.raises(ValueError, match=r"labels may be in 'tags' or 'night': data\.columns '\{labels: tags\}'"):
+        to_schema(data.add_column("night", [0, 1, 0]))
+    with pytest.raises(ValueError, match="no label column 'labels' and no columns of 0 and 1"):
+        to_schema(data.remove_columns("tags"))
+
+
+@pytest.mark.parametrize("kind", ["int64", "bool", "float32"])
+def test_multi_hot_lists_are_no_class_ids(kind: str) -> None:
+    data = rows([[1, 0, 0], [1, 0, 1], [0, 0, 0]], List(Value(kind)))
+    assert to_schema(data, class_names=NAMES)["labels"][:] == [[0], [0, 2], []]
+
+
+def test_lists_of_numbers_that_could_be_both_are_asked_about() -> None:
+    data = rows([[1, 0], [0, 1]], List(Value("int64")))
+    with pytest.raises(ValueError, match=r"data\.numbers multi_hot or ids decides"):
+        to_schema(data, class_names=["a", "b"])
+    assert to_schema(data, class_names=["a", "b"], reading=Reading(numbers="multi_hot"))["labels"][:] == [[0], [1]]
+    mixed = rows([[1, 0, 0], [2]], List(Value("int64")))
+    with pytest.raises(ValueError, match=r"and \[2\] stands beside it; data\.numbers"):
+        to_schema(mixed, class_names=NAMES)
+
+
+def test_unknown_labels_survive() -> None:
+    data = rows([[0]], List(ClassLabel(names=NAMES))).add_column(
+        "unknown", [[2]], feature=List(ClassLabel(names=NAMES))
+    )
+    assert to_schema(data)["unknown"][:] == [[2]]

@@ -1,11 +1,14 @@
 """A stratified split keeps every class's share."""
 
+import logging
+
 import numpy as np
 import pytest
 from datasets import Dataset
 
 from cnn_rnn.data import build_dataset, label_counts, stratified_split
 from cnn_rnn.data.schema import image_paths, label_lists_from_matrix
+from cnn_rnn.data.splits import choose_rows, stratified_folds
 
 
 def rows(present: np.ndarray) -> Dataset:
@@ -42,3 +45,40 @@ def test_the_seed_decides() -> None:
 def test_a_share_that_leaves_a_part_empty_is_refused(fraction: float) -> None:
     with pytest.raises(ValueError, match="leaves a part empty"):
         stratified_split(rows(np.ones((20, 2), dtype=bool)), fraction)
+
+
+@pytest.mark.parametrize(("images", "classes", "labels"), [(300, 9083, 30), (24, 24, 1), (500, 3, 1), (101, 40, 6)])
+@pytest.mark.parametrize("fraction", [0.1, 0.37])
+def test_the_size_is_exact_however_many_labels_there_are(
+    images: int, classes: int, labels: int, fraction: float
+) -> None:
+    random = np.random.default_rng(0)
+    ids = np.concatenate([np.sort(random.choice(classes, labels, replace=False)) for _ in range(images)])
+    chosen = choose_rows(np.arange(images + 1) * labels, ids.astype(np.int32), classes, round(images * fraction))
+    assert chosen.sum() == round(images * fraction)
+
+
+def test_a_label_keeps_a_photo_in_training_where_it_can(caplog: pytest.LogCaptureFixture) -> None:
+    present = np.zeros((40, 30), dtype=bool)
+    present[np.arange(30), np.arange(30)] = True  # 30 photos with a label of their own, 10 that share the first
+    present[30:, 0] = True
+    with caplog.at_level(logging.INFO):
+        parts = stratified_split(rows(present), 0.2)
+    assert (label_counts(parts["train"]) > 0).all()
+    assert "8 of 40 photos held out by label" in caplog.text
+    alone = stratified_split(rows(np.eye(20, dtype=bool)), 0.1)
+    assert (label_counts(alone["train"]) == 0).sum() == len(alone["validation"]) == 2
+    assert "2 labels have no photo left in train, all are held out: " in caplog.text
+
+
+def test_folds_are_disjoint_of_equal_size_and_share_the_rare_class() -> None:
+    present = np.zeros((50, 3), dtype=bool)
+    present[::10, 0] = True
+    present[1::2, 1:] = True
+    folds = stratified_folds(rows(present), 5, seed=1)
+    assert sorted(np.concatenate(folds).tolist()) == list(range(50))
+    assert [len(fold) for fold in folds] == [10] * 5
+    assert [int(present[fold, 0].sum()) for fold in folds] == [1] * 5
+    for wrong in (1, 26):
+        with pytest.raises(ValueError, match=f"{wrong} folds of 50 photos"):
+            stratified_folds(rows(present), wrong)

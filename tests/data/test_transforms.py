@@ -1,7 +1,9 @@
 """Rows to tensors: evaluation is the image processor itself, training only adds chance."""
 
 import io
+import math
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,18 @@ from datasets import Dataset
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
-from transformers import CLIPImageProcessor, ViTImageProcessor
+from transformers import CLIPImageProcessor, Trainer, TrainingArguments, ViTImageProcessor
 
-from cnn_rnn.data import EvalTransform, TrainTransform, collate, load_digits, multi_hot, prepare_examples
+from cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn.data import (
+    EvalTransform,
+    TrainTransform,
+    collate,
+    label_names,
+    load_digits,
+    multi_hot,
+    prepare_examples,
+)
 from cnn_rnn.data.transforms import input_size, random_crop
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
@@ -177,3 +188,36 @@ def test_prepared_examples_travel_to_spawned_workers(scenes: Dataset) -> None:
     transform = TrainTransform(CLIPImageProcessor(size={"shortest_edge": 8}, crop_size={"height": 8, "width": 8}))
     copy = pickle.loads(pickle.dumps(prepare_examples(scenes, transform)))  # noqa: S301  # our own bytes
     assert copy[0]["pixel_values"].shape == (3, 8, 8)
+
+
+def test_rows_need_no_ids_where_no_seed_hangs_on_them(scenes: Dataset) -> None:
+    transform = EvalTransform(ViTImageProcessor(size={"height": 16, "width": 16}))
+    named, nameless = (
+        prepare_examples(scenes, transform),
+        prepare_examples(scenes.remove_columns("image_id"), transform),
+    )
+    batch = collate([nameless[index] for index in range(4)])
+    expected = collate([named[index] for index in range(4)])
+    assert set(batch) == set(expected) - {"image_id"}
+    assert all(torch.equal(batch[name], expected[name]) for name in batch)
+    with pytest.raises(ValueError, match="image_id is missing here"):
+        prepare_examples(scenes.remove_columns("image_id"), transform, len)
+    with pytest.raises(ValueError, match="image is missing here"):
+        prepare_examples(scenes.remove_columns("image"), transform)
+
+
+def test_the_stock_trainer_needs_no_settings_of_its_own(scenes: Dataset, tmp_path: Path) -> None:
+    rows = scenes.add_column("difficult", [[9]] * len(scenes)).cast_column("difficult", scenes.features["labels"])
+    model = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=label_names(scenes), hidden_size=8)
+    examples = prepare_examples(rows, EvalTransform(ViTImageProcessor(size={"height": 32, "width": 32})))
+    arguments = TrainingArguments(
+        str(tmp_path), max_steps=1, report_to=[], use_cpu=True, disable_tqdm=True, save_strategy="no"
+    )
+    trainer = Trainer(model, arguments, train_dataset=examples, eval_dataset=examples)
+    (batch,) = list(trainer.get_eval_dataloader())[:1]
+    assert set(batch) == {"pixel_values", "labels"}
+    assert batch["labels"].eq(-100).any()  # what is left out is still left out
+    trainer.train()
+    assert math.isfinite(trainer.evaluate()["eval_loss"])
+    with pytest.raises(ValueError, match="remove_unused_columns=False"):  # a selection is a plain data set again
+        examples.select(range(2)).remove_columns(["image", "image_id"])[0]

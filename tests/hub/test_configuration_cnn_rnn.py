@@ -1,13 +1,15 @@
 """What a config accepts, refuses and keeps."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, AutoModelForImageClassification
 
-from cnn_rnn import CnnRnnConfig
+from cnn_rnn import CnnRnnConfig, CnnRnnForImageClassification
 
 EVERY_FIELD: dict[str, Any] = {
     "backbone": "test_resnet",
@@ -176,3 +178,86 @@ def test_what_transformers_keeps_in_a_config_is_accepted() -> None:
         "distributed_config": None,
     }
     assert CnnRnnConfig(num_labels=3, **others).num_labels == 3
+
+
+TRAINED: dict[str, Any] = {
+    "id2label": dict(enumerate(["cat", "dog", "bird", "car", "tree"])),
+    "label_counts": [5, 4, 3, 2, 1],
+    "thresholds": [0.3] * 5,
+    "fusion_weights": [0.7, 0.9, -0.2],
+    "cooccurrence": True,
+    "neighbours": 4,
+}
+NEW = ["a", "b", "c"]
+WAYS: dict[str, dict[str, Any]] = {
+    "a number": {"num_labels": 3},
+    "a number and nothing else": {"num_labels": 3, "label_counts": None, "thresholds": None},
+    "texts for ids": {
+        "num_labels": 3,
+        "id2label": {str(index): name for index, name in enumerate(NEW)},
+        "label2id": {name: str(index) for index, name in enumerate(NEW)},
+    },
+    "both maps": {"id2label": dict(enumerate(NEW)), "label2id": {name: index for index, name in enumerate(NEW)}},
+    "names by id": {"id2label": dict(enumerate(NEW))},
+    "ids by name": {"label2id": {name: str(index) for index, name in enumerate(NEW)}},
+    "other names, as many": {"id2label": {str(index): name for index, name in enumerate("abcde")}},
+}
+
+
+@pytest.mark.parametrize("changes", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("where", ["of the model", "of the config", "on the config"])
+def test_other_labels_take_away_what_belonged_to_the_old_ones_with_one_warning(
+    changes: dict[str, Any], where: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = CnnRnnForImageClassification(CnnRnnConfig(backbone="test_resnet", hidden_size=8, **TRAINED))
+    model.save_pretrained(tmp_path)
+    load = functools.partial(AutoModelForImageClassification.from_pretrained, tmp_path, ignore_mismatched_sizes=True)
+    if where == "of the model":
+        config = load(**changes).config
+    elif where == "of the config":
+        config = load(config=AutoConfig.from_pretrained(tmp_path, **changes)).config
+    elif set(changes) == {"label2id"}:
+        pytest.skip("on a config, one name for an id that is another's is a mistake")
+    else:
+        config = AutoConfig.from_pretrained(tmp_path)
+        for name, value in changes.items():
+            setattr(config, name, value)
+        config = load(config=config).config
+    named = changes.get("id2label") or {index: f"LABEL_{index}" for index in range(3)}
+    expected = NEW if "label2id" in changes else list(named.values())
+    assert config.label_names == expected
+    assert config.label2id == {name: index for index, name in enumerate(expected)}
+    assert (config.label_counts, config.thresholds) == (None, None)
+    assert not config.cooccurrence
+    assert not config.neighbours
+    assert list(config.fusion_weights) == [0.5, 0.5, 0.0]
+    warnings = [record.getMessage() for record in caplog.records if "belonged to the old ones" in record.getMessage()]
+    assert len(warnings) == 1
+    assert "label_counts" in warnings[0] or where == "on the config"
+
+
+def test_what_is_given_for_the_new_labels_is_taken(tmp_path: Path) -> None:
+    CnnRnnConfig(**TRAINED).save_pretrained(tmp_path)
+    config = CnnRnnConfig.from_pretrained(tmp_path, thresholds=[0.1, 0.2, 0.3], label_counts=[7, 8, 9], num_labels=3)
+    assert (config.thresholds, config.label_counts) == ([0.1, 0.2, 0.3], [7, 8, 9])
+
+
+def test_the_same_labels_keep_what_belongs_to_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    CnnRnnConfig(**TRAINED).save_pretrained(tmp_path)
+    same = {str(index): name for index, name in TRAINED["id2label"].items()}
+    for changes in ({"num_labels": 5}, {"id2label": same}, {"id2label": same, "num_labels": 5}):
+        config = CnnRnnConfig.from_pretrained(tmp_path, **changes)
+        for name, value in TRAINED.items():
+            assert getattr(config, name) == value
+    assert not caplog.records
+
+
+def test_a_number_that_contradicts_the_names_is_refused(tmp_path: Path) -> None:
+    CnnRnnConfig(**TRAINED).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="num_labels is 4, but 3 labels are named"):
+        CnnRnnConfig.from_pretrained(tmp_path, num_labels=4, id2label=dict(enumerate(NEW)))
+
+
+def test_one_number_stands_for_every_channel() -> None:
+    config: Any = CnnRnnConfig(image_mean=0.5, image_std=0.25)
+    assert (list(config.image_mean), list(config.image_std)) == ([0.5] * 3, [0.25] * 3)

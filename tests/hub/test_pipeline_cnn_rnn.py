@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from datasets import Image as ImageColumn
 from PIL import Image
 from tests.data.loopback import serve
@@ -326,3 +326,104 @@ def test_a_text_that_is_no_image_is_refused(own: Any) -> None:
     for text in ("", "photo of a cat", "a" * 5000, "data:image/png;base64,####"):
         with pytest.raises(ValueError, match="is no readable image"):
             own.preprocess(text)
+
+
+def photos_in(folder: Path, column: str = "image") -> Dataset:
+    """Three photos on disk as a data set."""
+    files = []
+    for seed in range(3):
+        files.append(str(folder / f"{seed}.png"))
+        photo(seed).save(files[-1])
+    return Dataset.from_dict({column: files, "name": ["a", "b", "c"]}).cast_column(column, ImageColumn())
+
+
+def pixels_of(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(image)).movedim(-1, 0)
+
+
+def test_a_data_set_and_its_column_and_its_tensors_give_what_their_images_give(own: Any, tmp_path: Path) -> None:
+    data = photos_in(tmp_path)
+    expected = own([photo(seed) for seed in range(3)], top_k=3)
+    for inputs in (
+        data,
+        data["image"],
+        data[:]["image"],
+        tuple(data[:]["image"]),
+        [pixels_of(photo(seed)) for seed in range(3)],
+        data.with_format("torch")["image"],
+        data.cast_column("image", ImageColumn(decode=False)),
+    ):
+        given = own(inputs, top_k=3)
+        assert isinstance(given, list)
+        assert given == expected
+    assert list(own(KeyDataset(data.with_format("torch"), "image"), top_k=3)) == expected
+    assert list(own(data.to_iterable_dataset(), top_k=3)) == expected
+    assert own(pixels_of(photo(1)), top_k=3) == expected[1]
+    assert own([]) == []
+
+
+def test_a_stack_is_as_many_images(own: Any) -> None:
+    pictures = [photo(1).resize((60, 50)), photo(2).resize((60, 50))]
+    arrays = np.stack([np.array(picture) for picture in pictures])
+    expected = own(pictures, top_k=2)
+    assert own(arrays, top_k=2) == expected
+    assert own(torch.from_numpy(arrays).movedim(-1, 1), top_k=2) == expected
+
+
+def test_images_of_a_column_are_read_when_their_turn_comes(own: Any, tmp_path: Path) -> None:
+    data = photos_in(tmp_path)
+    (tmp_path / "2.png").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="readable image"):
+        own(data.cast_column("image", ImageColumn(decode=False)))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [
+        (torch.rand(3, 20, 20), "torch.float32; expected .* of uint8"),
+        (torch.zeros(20, 20, 3, dtype=torch.uint8), r"shape \(20, 20, 3\)"),
+        (torch.zeros(4, 20, 20, dtype=torch.uint8), r"shape \(4, 20, 20\)"),
+    ],
+    ids=["fractions", "channels last", "four channels"],
+)
+def test_a_tensor_that_could_mean_two_things_is_asked_about(own: Any, pixels: torch.Tensor, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        own(pixels)
+
+
+def test_a_data_set_without_one_column_of_images_is_asked_about(own: Any, tmp_path: Path) -> None:
+    data = photos_in(tmp_path)
+    with pytest.raises(ValueError, match=r"\['image', 'second'\]: give a column"):
+        own(concatenate_datasets([data, photos_in(tmp_path, "second").remove_columns("name")], axis=1))
+    with pytest.raises(ValueError, match=r"this one has \[\]: give a column"):
+        own(data.remove_columns("image"))
+    with pytest.raises(ValueError, match="a row with image, name; give its image alone"):
+        own(data[0])
+
+
+@pytest.mark.parametrize("fields", [{}, {"relevance_loss": "none", "fusion": "path"}], ids=["default", "path only"])
+def test_straight_after_training_the_pipeline_gives_what_a_saved_model_gives(
+    fields: dict[str, Any], tmp_path: Path
+) -> None:
+    model = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=LABELS, hidden_size=8, **fields)
+    model.save_pretrained(tmp_path)
+    CnnRnnImageProcessor.from_config(model.config).save_pretrained(tmp_path)
+    model.train()  # as a Trainer leaves it
+    model.backbone.timm_model.conv1.eval()  # and somebody keeps a part as it is
+    modes = {name: module.training for name, module in model.named_modules()}
+    statistics = {name: tensor.clone() for name, tensor in model.named_buffers()}
+    after = pipeline(TASK, model=model, image_processor=str(tmp_path))
+    saved = pipeline(TASK, model=str(tmp_path))
+    given, expected = (
+        {item["label"]: item["score"] for item in classify(photo(1), top_k=7)} for classify in (after, saved)
+    )
+    assert given == pytest.approx(expected, abs=1e-6)
+    paths = [classify(photo(1), return_path=True)["path_score"] for classify in (after, saved)]
+    assert paths[0] == pytest.approx(paths[1], abs=1e-6)
+    assert {name: module.training for name, module in model.named_modules()} == modes
+    assert all(torch.equal(tensor, statistics[name]) for name, tensor in model.named_buffers())
+
+
+def test_the_feature_pipeline_is_told_where_the_features_are(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"model\.get_image_features"):
+        pipeline("image-feature-extraction", model=str(folder))

@@ -63,8 +63,21 @@ def run(folder):
 first, loaded = run(folder)
 loaded.save_pretrained(again)
 second, _ = run(again)
+# Tuned, and saved by its parts as a Trainer saves them.
+model = AutoModelForImageClassification.from_pretrained(folder, trust_remote_code=True)
+model.save_pretrained(again + "-by-parts")
+AutoImageProcessor.from_pretrained(folder, trust_remote_code=True).save_pretrained(again + "-by-parts")
+third, _ = run(again + "-by-parts")
+torch.save(model, again + ".pt")
+pickled = torch.load(again + ".pt", weights_only=False)
+other = AutoModel.from_pretrained(folder, trust_remote_code=True)
+of_class = {
+    "bases": [base.__name__ for base in type(model).__mro__],
+    "same class": type(model) is type(other) is type(pickled),
+    "generates text": model.can_generate(),
+}
 with open(results, "w") as file:
-    json.dump([first, second], file)
+    json.dump([first, second, third, of_class], file)
 """
 
 
@@ -111,7 +124,7 @@ def by_label(result: list[dict[str, Any]]) -> dict[str, float]:
     return {item["label"]: item["score"] for item in result}
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["saved here", "saved again there"])
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["saved here", "saved again there", "saved there by its parts"])
 def test_a_folder_does_the_same_without_the_package(which: int, folder: Path, elsewhere: list[dict[str, Any]]) -> None:
     found = elsewhere[which]
     assert found["modules"] == ["transformers_modules"]
@@ -135,7 +148,7 @@ def test_a_folder_does_the_same_without_the_package(which: int, folder: Path, el
 
 def test_the_config_is_the_same_here_and_there(folder: Path, elsewhere: list[dict[str, Any]]) -> None:
     here = pipeline(TASK, model=str(folder)).model.config.to_dict()
-    for found in elsewhere:
+    for found in elsewhere[:3]:
         there = found["config"]
         assert {key: there[key] for key in here if key[0] != "_" and key != "id2label"} == {
             key: value for key, value in json.loads(json.dumps(here)).items() if key[0] != "_" and key != "id2label"
@@ -151,6 +164,22 @@ def test_what_was_saved_without_the_package_loads_with_it(folder: Path, elsewher
     assert again(photo, top_k=5) == pipeline(TASK, model=str(folder))(photo, top_k=5)
 
 
+def test_the_class_is_the_same_there_and_no_generator_of_text(folder: Path, elsewhere: list[dict[str, Any]]) -> None:
+    of_class = elsewhere[3]
+    assert of_class["same class"]  # by both auto classes, and pickled and back
+    assert not of_class["generates text"]
+    assert [name for name in of_class["bases"] if "Generation" in name] == []
+    for saved in folder.parent.glob("again*/"):
+        assert not (saved / "generation_config.json").exists()
+
+
+def test_a_folder_saved_by_its_parts_keeps_the_pipelines_file(folder: Path, elsewhere: list[dict[str, Any]]) -> None:
+    assert elsewhere
+    parts = folder.parent / "again-by-parts"
+    assert "custom_pipelines" in json.loads((parts / "config.json").read_text())
+    assert (parts / "pipeline_cnn_rnn.py").is_file()
+
+
 def test_a_folder_holds_the_code_and_nothing_else(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     code = {name for name in names if name.endswith(".py")}
@@ -159,8 +188,10 @@ def test_a_folder_holds_the_code_and_nothing_else(folder: Path) -> None:
         "beam_search.py",
         "configuration_cnn_rnn.py",
         "cooccurrence.py",
+        "decisions.py",
         "image_backbone.py",
         "image_processing_cnn_rnn.py",
+        "instance_methods.py",
         "known_labels.py",
         "label_paths.py",
         "losses.py",

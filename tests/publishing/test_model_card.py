@@ -1,12 +1,17 @@
 """The card of a model that was trained on several data sets; `test_hub.py` reads the rest of it."""
 
+import io
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard
+from PIL import Image
 from tests.finished_runs import NAME, write_metrics, write_run
 
-from cnn_rnn.publishing.model_card import DATA_NOTES, CardError
+from cnn_rnn.publishing.model_card import DATA_NOTES, CardError, base_model, data_sets
 from cnn_rnn.publishing.push import model_files
 
 
@@ -42,3 +47,55 @@ def test_figures_of_any_part_of_the_training_data_are_refused(
 def test_a_split_of_the_same_name_of_the_other_data_set_was_not_seen(joined_run: Path, tmp_path: Path) -> None:
     for data, split in (("voc2007", "train"), ("voc2012", "trainval")):
         assert model_files(joined_run, NAME, write_metrics(tmp_path / "metrics.json", data=data, split=split))
+
+
+def test_the_metadata_name_base_model_data_sets_and_a_photo_to_try(joined_run: Path, tmp_path: Path) -> None:
+    settings = yaml.safe_load((joined_run / "run_config.yaml").read_text())
+    settings["model"] |= {"backbone": "resnet18", "weights": "imagenet"}
+    (joined_run / "run_config.yaml").write_text(yaml.safe_dump(settings))
+    photo = Image.new("RGB", (2000, 1000), "red")
+    exif = photo.getexif()
+    exif[0x8825] = {1: "N", 2: (48.0, 12.0, 0.0)}
+    photo.save(tmp_path / "camera.jpg", exif=exif)
+    figures = write_metrics(tmp_path / "metrics.json", data="voc2012", split="val")
+    files = model_files(joined_run, NAME, figures, photo=tmp_path / "camera.jpg")
+    data = ModelCard(bytes(files["README.md"]).decode()).data.to_dict()
+    assert data["base_model"].startswith("timm/resnet18.")
+    assert data["datasets"] == ["voc2007", "voc2012"]
+    assert data["widget"] == [{"src": f"https://huggingface.co/{NAME}/resolve/main/example.jpg"}]
+    published = Image.open(io.BytesIO(bytes(files["example.jpg"])))
+    assert published.size == (640, 320)
+    assert not published.getexif()
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "expected"),
+    [
+        ({"backbone": "resnet18", "weights": None}, {}, (None, ["voc2007", "voc2012"])),
+        ({"backbone": "resnet18", "weights": "mine.safetensors"}, {}, (None, ["voc2007", "voc2012"])),
+        (
+            {"backbone": "resnet18", "weights": "imagenet"},
+            {"name": "hub", "root": "org/photos@v2", "train_split": "train"},
+            ("timm/resnet18.a1_in1k", ["org/photos"]),
+        ),
+    ],
+)
+def test_what_is_not_known_is_not_named(
+    model: dict[str, Any], data: dict[str, Any], expected: tuple[str | None, list[str]], joined_run: Path
+) -> None:
+    run = yaml.safe_load((joined_run / "run_config.yaml").read_text())
+    run["model"], run["data"] = model, run["data"] | data
+    assert (base_model(run), data_sets(run)) == expected
+
+
+def test_figures_by_cross_validation_say_so_and_labels_with_few_images_are_named(
+    joined_run: Path, tmp_path: Path
+) -> None:
+    figures = write_metrics(tmp_path / "metrics.json", data="voc2007+voc2012", split="cross-validation", folds=5)
+    content = json.loads(figures.read_text())
+    content["per_class"]["one"]["positives"] = 3
+    figures.write_text(json.dumps(content))
+    card = " ".join(bytes(model_files(joined_run, NAME, figures)["README.md"]).decode().split())
+    assert "Measured by cross-validation on 40 images of `voc2007+voc2012`: each was judged by the one of 5" in card
+    assert "Fewer than 20 images show" in card
+    assert "one (3)" in card

@@ -15,8 +15,8 @@ from PIL import Image
 from cnn_rnn.metrics.protocols import get_protocol
 from cnn_rnn.metrics.stored_predictions import StoredPredictions, collect_predictions
 from cnn_rnn.metrics.tables import protocol_table
-from cnn_rnn.report.page import Example, Step, nearest_labels, overlay, write_report
-from cnn_rnn.report.plots import plot_co_occurrence, plot_precision_recall, plot_reliability
+from cnn_rnn.report.page import Example, Step, nearest_labels, overlay, photo_losses, write_report
+from cnn_rnn.report.plots import plot_co_occurrence, plot_extremes, plot_precision_recall, plot_reliability
 
 NAMES = ["cat & dog", "<script>alert(1)</script>", "$x^2", 'quote"name', "plain"]
 
@@ -131,6 +131,24 @@ def test_few_and_many_labels_are_drawn(labels: int, tmp_path: Path) -> None:
     targets = generator.integers(0, 2, (12, labels))
     predictions = collect_predictions([str(n) for n in range(12)], names, generator.random((12, labels)), targets)
     write(tmp_path, predictions, embedding=generator.normal(size=(labels, 4)))
+
+
+def test_the_best_and_the_worst_of_many_are_named() -> None:
+    names = [f"label {c}" for c in range(1000)]
+    axis = plot_extremes([None, *np.linspace(-0.5, 0.5, 999)], names, "difference").axes[0]
+    named = [text.get_text() for text in axis.get_yticklabels()]
+    assert named == [*names[-1:-21:-1], *names[20:0:-1]]
+    assert "20 highest and the 20 lowest of 999" in axis.get_xlabel()
+    few: Any = plot_extremes([0.5, None, 0.75], ["a", "b", "c"], "AP").axes[0]
+    assert [bar.get_width() for bar in few.patches] == [75, 50]
+    assert [text.get_text() for text in few.get_yticklabels()] == ["c", "a"]
+
+
+def test_losses_are_sums_of_cross_entropies() -> None:
+    losses = photo_losses(np.array([[0.5, 0.25], [1.0, 0.0]]), np.array([[1, 0], [0, -1]]))
+    assert losses[0] == pytest.approx(-np.log(0.5) - np.log(0.75))
+    assert np.isfinite(losses[1])
+    assert losses[1] > 10
 
 
 def test_images_without_any_positive_are_drawn(tmp_path: Path) -> None:

@@ -76,13 +76,11 @@ def serve() -> None:
 
 def import_what_a_run_needs() -> None:
     """Import what a run imports late, so that forks need not."""
-    import iterstrat.ml_stratifiers
     import matplotlib.figure
     import torch
     import torch._dynamo
     from torch.utils import tensorboard
 
-    assert iterstrat.ml_stratifiers
     assert matplotlib.figure
     assert tensorboard
     torch.set_num_threads(1)

@@ -3,7 +3,10 @@
 import sys
 
 # For the help, which loads no library; a test holds them against the packages that know them.
-SOURCE_NAMES = "voc2007, voc2012, coco2014, coco2017, nus-wide-81, nus-wide-1000, image_folder, table, hub, digits"
+SOURCE_NAMES = (
+    "voc2007, voc2012, coco2014, coco2017, nus-wide-81, nus-wide-1000, image_folder, table, class_folders, voc_xml, "
+    "hub, digits"
+)
 BENCHMARK_NAMES = "voc2007, voc2012, coco2014, coco2017, nus-wide-81, nus-wide-1000"
 PROTOCOL_NAMES = "voc2007, coco2014, nus-wide-81, nus-wide-1000, corel5k"
 REFUSED = 2  # what a shell is told where an input, a setting or the machine stands in the way, as argparse does it

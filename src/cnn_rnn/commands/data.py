@@ -2,6 +2,7 @@
 
 cnn-rnn data download voc2007 --root data/voc
 cnn-rnn data look image_folder --root photos --output look
+cnn-rnn data look labels.csv              what an unknown file or folder is, and how to go on
 cnn-rnn data convert coco2017 --root data/coco --output shards
 """
 
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Download, look at or convert a data set; returns what the shell is told."""
-    options = build_parser().parse_args(arguments)
+    options, settings = build_parser().parse_known_args(arguments)
+    options.settings = settings
 
     from cnn_rnn.data.download import DownloadError
     from cnn_rnn.data.extract import UnsafeArchiveError
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
+        if options.settings and options.run is download:
+            raise ValueError(f"data download does not know {options.settings[0]!r}")  # noqa: TRY301
         options.run(options)
     except (OSError, ValueError, ImportError, DownloadError, UnsafeArchiveError) as error:
         return refuse(error)
@@ -49,9 +53,15 @@ def download(options: argparse.Namespace) -> None:
 def look(options: argparse.Namespace) -> None:
     """Print, and where asked for write, what is in a data set."""
     from cnn_rnn.data.look import describe, look_at, plot
+    from cnn_rnn.data.what_was_read import what_was_read
 
-    seen = look_at(_load(options, require_images=False))
+    data = _load(options, require_images=False)
+    print(f"{what_was_read(data)}\n")
+    seen = look_at(data)
     print(describe(seen, options.top))
+    _tell_missing(data)
+    if options.found:
+        print(f"\nThis looks like {options.found.what}; to go on:\n{options.found.commands(options.settings)}")
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
         positive, negative = seen.pairs(options.top)
@@ -81,8 +91,10 @@ def convert(options: argparse.Namespace) -> None:
 
     from cnn_rnn.data import drop_unreadable, stratified_split, write_parquet
     from cnn_rnn.data.look import describe, look_at
+    from cnn_rnn.data.what_was_read import what_was_read
 
     data = _load(options, require_images=True)
+    print(f"{what_was_read(data)}\n")
     if options.validation:
         if "train" not in data or "validation" in data:
             raise ValueError(f"--validation splits train; the set has {', '.join(data)}")
@@ -116,10 +128,17 @@ def _load(options: argparse.Namespace, *, require_images: bool) -> "DatasetDict"
     """The splits that the options name."""
     from datasets import Dataset, DatasetDict
 
-    from cnn_rnn.data import load_source
+    from cnn_rnn.data import SOURCES, load_source
+    from cnn_rnn.data.recognising import recognise
+    from cnn_rnn.training.run_config import load_run_config
 
+    options.found = None
+    if options.source not in SOURCES and Path(options.source).exists():
+        options.found = recognise(Path(options.source))
+        options.source, options.root = options.found.source, options.found.root
+    reading = load_run_config(None, options.settings).data.reading()
     accepts: dict[str, Any] = {"require_images": require_images} if options.source not in {"hub", "digits"} else {}
-    data = load_source(options.source, options.root, **accepts)
+    data = load_source(options.source, options.root, reading=reading, **accepts)
     if isinstance(data, Dataset):
         data = DatasetDict({str(data.split or "train"): data})
     if getattr(options, "splits", None):
@@ -128,6 +147,14 @@ def _load(options: argparse.Namespace, *, require_images: bool) -> "DatasetDict"
             raise ValueError(f"no split {', '.join(missing)}; the set has {', '.join(data)}")
         data = DatasetDict({name: data[name] for name in options.splits})
     return data
+
+
+def _tell_missing(data: "DatasetDict") -> None:
+    """Say how many images are not where the labels say."""
+    for name, rows in data.items():
+        missing = rows.with_format("arrow")[:]["image"].null_count
+        if missing:
+            print(f"\n{name}: {missing:,} of {len(rows):,} images are missing, as the log above says")
 
 
 def _checksum(text: str) -> tuple[str, str]:
@@ -174,9 +201,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
     """The arguments that name a data set."""
-    parser.add_argument("source", metavar="SOURCE", help=f"one of {SOURCE_NAMES}")
+    parser.add_argument("source", metavar="SOURCE", help=f"one of {SOURCE_NAMES}; or a label file or folder")
     parser.add_argument("--root", help="its folder, table or Hub name")
     parser.add_argument("--splits", nargs="+", help="only these splits")
+    parser.epilog = (
+        "Settings that decide what a label file means, such as --data.separator space, --data.no_label 'No Finding' or "
+        "--data.columns '{file: image_name, labels: tags}', are those of training: cnn_rnn.data.Reading explains them."
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Label images: cnn-rnn predict --model MODEL --input FILE|FOLDER|LIST --output DIR.
 
+Without --output the labels are printed, without --model they come from the model in the box.
 For very many: accelerate launch -m cnn_rnn.commands.predict ... shares them out to all processes; killed, the same
 command goes on where it was.
 """
@@ -11,19 +12,27 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .console import refuse
+from .console import REFUSED, refuse
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from cnn_rnn.prediction import SavedModel
     from cnn_rnn.prediction.bulk_prediction import Job
     from cnn_rnn.prediction.found_images import FoundImages
+    from cnn_rnn.prediction.onnx_engine import Engine
 
 PICTURED = 24  # images on the page
+BUNDLED_LABELS = ("person", "cat", "dog", "car", "17 more")
 NAMED = 20  # unreadable images that are named
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Predict labels and paths, write labels.parquet and a page of pictures."""
     known = build_parser().parse_args(arguments)
+    known.model = known.model or model_in_the_box()
+    if known.output is None:
+        return print_labels(known)
 
     from accelerate import Accelerator, InitProcessGroupKwargs
 
@@ -38,7 +47,6 @@ def main(arguments: list[str] | None = None) -> int:
         predict_parts,
     )
     from cnn_rnn.prediction.found_images import find_inputs
-    from cnn_rnn.prediction.onnx_engine import set_engine
 
     # Only the end of the work is waited for, and that may be hours away.
     accelerator = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))])
@@ -60,13 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
             known.part_size,
         )
         done = job.is_done(known.output)
-        if not done and accelerator.is_main_process:
-            job.claim(known.output)
         if not done:
-            with accelerator.main_process_first():  # it alone exports, the others find the file
-                told = set_engine(saved.model, saved.name, known.engine, accelerator.device)
             if accelerator.is_main_process:
-                print(told, file=sys.stderr)
+                job.claim(known.output)
+            start_engine(saved, known.engine, accelerator)
     except (ValueError, OSError, ImportError) as error:
         return refuse(error)
     accelerator.wait_for_everyone()
@@ -92,8 +97,20 @@ def main(arguments: list[str] | None = None) -> int:
             join_parts(known.output, job)
             picture(inputs, known.output)
         report(known.output, job)
+        try:
+            write_back(known, saved.model.config.label_names)
+        except (ValueError, OSError, ImportError) as error:
+            return refuse(error)
     accelerator.end_training()
     return 0
+
+
+def model_in_the_box() -> str:
+    """The folder of the bundled model, and a word on what it is."""
+    from cnn_rnn.shipped_files import bundled_model
+
+    print(f"labels of the model in the box ({', '.join(BUNDLED_LABELS)}); --model takes another", file=sys.stderr)
+    return str(bundled_model())
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -101,9 +118,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--model", required=True, help="folder of a run, or name on the Hub")
+    parser.add_argument("--model", help="folder of a run, or name on the Hub (default: the model in the box)")
     parser.add_argument("--input", required=True, help="image, folder, text file with a path a line, or NAME:SPLIT")
-    parser.add_argument("--output", type=Path, required=True, help="folder for labels.parquet and paths.png")
+    parser.add_argument("--output", type=Path, help="folder for labels.parquet and paths.png (default: print labels)")
     parser.add_argument("--data.root", dest="root", help="folder of the data set that --input names")
     parser.add_argument("--threshold", type=float, help="least probability of a label (default: the model's own)")
     parser.add_argument("--limit", type=int, help="only the first images")
@@ -116,7 +133,69 @@ def build_parser() -> argparse.ArgumentParser:
         help="what runs the backbone: auto takes onnxruntime on a CPU where it is installed (extra 'export')",
     )
     parser.add_argument("--part_size", type=int, default=2000, help="images after which a killed run can go on")
+    parser.add_argument(
+        "--write", nargs="+", choices=("xmp", "csv", "txt"), default=[],
+        help="labels back to the photos: xmp sidecars or txt files beside them, or one csv; photos stay as they are",
+    )  # fmt: skip
+    parser.add_argument("--leave_out", nargs="+", default=[], metavar="LABEL", help="labels that are not written")
+    parser.add_argument("--always_add", nargs="+", default=[], metavar="WORD", help="words that every photo gets")
+    parser.add_argument("--dry_run", action="store_true", help="say what --write would write, and write nothing")
     return parser
+
+
+def write_back(known: argparse.Namespace, label_names: list[str]) -> None:
+    """Write the labels to the photos in every form that was asked for, and say what came of it."""
+    from cnn_rnn.prediction.label_files import LabelChoice, write_labels
+
+    choice = LabelChoice(known.leave_out, known.always_add)
+    for kind in known.write:
+        done = write_labels(kind, known.output, label_names, choice, dry_run=known.dry_run)
+        would = "would be written" if known.dry_run else "written"
+        rows = "rows of labels.csv" if kind == "csv" else f"{kind} files"
+        print(f"{done.written} {rows} {would}, {done.unchanged} say it already, {len(done.left)} photos left alone")
+        for reason in done.left[:NAMED]:
+            print(f"left alone: {reason}", file=sys.stderr)
+
+
+def print_labels(known: argparse.Namespace) -> int:
+    """Print labels and path of each image as it is read; returns `REFUSED` where none could be."""
+    from cnn_rnn import MultiLabelImageClassificationPipeline
+    from cnn_rnn.data.images import UnreadableImageError, decode_image
+    from cnn_rnn.prediction import SavedModel
+    from cnn_rnn.prediction.found_images import find_inputs
+
+    try:
+        saved = SavedModel.load(known.model)
+        classify = MultiLabelImageClassificationPipeline(
+            model=saved.model, image_processor=saved.processor, threshold=known.threshold
+        )
+        inputs = find_inputs(known.input, known.root, known.limit)
+    except (ValueError, OSError) as error:
+        return refuse(error)
+    has_path = saved.model.config.has_path_decoder
+    code = REFUSED
+    for name, image in zip(inputs.names, inputs.images, strict=True):
+        try:
+            found = classify(decode_image(image, name), return_path=has_path)
+        except UnreadableImageError as error:
+            print(f"unreadable: {error}", file=sys.stderr)
+            continue
+        code = 0
+        labels, path = (found["labels"], found["path"]) if has_path else (found, [])
+        told = "   ".join(f"{one['label']} {one['score']:.2f}" for one in labels) or "no label"
+        walked = " ▸ ".join(f"{step['label']} {step['score']:.2f}" for step in path)
+        print(f"{name}: {told}" + (f"   (path: {walked})" if walked else ""))
+    return code
+
+
+def start_engine(saved: "SavedModel", engine: "Engine", accelerator: "Accelerator") -> None:
+    """Let the engine that was asked for run the backbone, and say which it is."""
+    from cnn_rnn.prediction.onnx_engine import set_engine
+
+    with accelerator.main_process_first():  # it alone exports, the others find the file
+        told = set_engine(saved.model, saved.name, engine, accelerator.device)
+    if accelerator.is_main_process:
+        print(told, file=sys.stderr)
 
 
 def picture(inputs: "FoundImages", folder: Path) -> None:

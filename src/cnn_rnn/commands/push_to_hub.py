@@ -1,6 +1,7 @@
 """Publish a model: cnn-rnn push-to-hub RUN --repo org/cnn-rnn-NAME --metrics TEST/metrics.json.
 
-With --dataset, publish a folder of Parquet shards that cnn-rnn data convert made.
+With --dataset, publish a folder of Parquet shards that cnn-rnn data convert made; with --space, the page of
+cnn-rnn app with RUN's model, as a Space.
 """
 
 import argparse
@@ -19,6 +20,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if known.dataset:
             files = dataset_files(known.folder)
+        elif known.space:
+            from cnn_rnn.publishing.space import space_files
+
+            files = space_files(known.folder, known.repo, known.license_name or "apache-2.0")
         elif known.metrics is None:
             raise ValueError(  # noqa: TRY301 - told as every other refusal is
                 "--metrics is missing: a card reports figures of a test split, which "
@@ -26,7 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
             )
         else:
             files = model_files(
-                known.folder, known.repo, known.metrics, data_note=known.data_note, license_name=known.license_name
+                known.folder,
+                known.repo,
+                known.metrics,
+                data_note=known.data_note,
+                license_name=known.license_name,
+                photo=known.photo,
             )
         for name, content in files.items():
             size = len(content) if isinstance(content, bytes) else content.stat().st_size
@@ -40,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
             files,
             known.repo,
             message=known.message or f"Publish {known.repo.rpartition('/')[2]}",
-            repo_type="dataset" if known.dataset else "model",
+            repo_type="dataset" if known.dataset else "space" if known.space else "model",
             private=known.private,
             revision=known.revision,
             create_pr=known.create_pr,
@@ -60,8 +70,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--repo", required=True, help="name on the Hub, such as org/cnn-rnn-coco")
     parser.add_argument("--metrics", type=Path, help="metrics.json that cnn-rnn validate wrote for a test split")
     parser.add_argument("--data_note", help="where the training photos come from, and how that biases the model")
+    parser.add_argument("--photo", type=Path, help="a photo to try the model with on its page; it is published too")
     parser.add_argument("--license", dest="license_name", help="licence of the weights (default: that of the run)")
-    parser.add_argument("--dataset", action="store_true", help="the folder holds a data set")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--dataset", action="store_true", help="the folder holds a data set")
+    kinds.add_argument("--space", action="store_true", help="publish the page of cnn-rnn app with this model")
     parser.add_argument("--private", action="store_true", help="a new repository is seen by its owner alone")
     parser.add_argument("--revision", help="branch to commit to (default: main)")
     parser.add_argument("--message", help="message of the commit")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .console import PROTOCOL_NAMES, refuse
+from .validate import obtain_predictions, thresholds_of
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     from cnn_rnn.metrics.stored_predictions import read_predictions
     from cnn_rnn.metrics.tables import figures_table, protocol_table
     from cnn_rnn.prediction import SavedModel, predict_dataset, stored_predictions
-    from cnn_rnn.report.page import write_report
+    from cnn_rnn.report.page import photo_losses, write_report
     from cnn_rnn.report.saliency import walk_example
     from cnn_rnn.training.run_config import load_data_config
 
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         dataset, _ = load_validation_data(data, known.split)
         saved.check_labels(dataset)
         stored = read_predictions(known.predictions) if known.predictions else None
+        other = obtain_predictions(known.baseline, known, overrides) if known.baseline else None
         config = saved.model.config
     except (ValueError, OSError) as error:
         return refuse(error)
@@ -41,18 +43,27 @@ def main(arguments: list[str] | None = None) -> int:
     if stored is None:
         predictions = predict_dataset(saved, dataset, known.batch_size, known.num_workers)
         stored = stored_predictions(predictions, config.label_names, model=saved.name)
+    for told, one in ((known.predictions, stored), (known.baseline, other)):
+        if one is not None and (one.image_ids, one.label_names) != (list(dataset["image_id"]), stored.label_names):
+            return refuse(ValueError(f"{told}: its images or labels are not those of {known.split} of {data.name}"))
     thresholds = 0.5 if config.thresholds is None else config.thresholds
-    figures = stored.measure(thresholds=thresholds, **(protocol.settings if protocol else {}))
-    rows = {"this model": figures}
+    settings = protocol.settings if protocol else {}
+    measured = {} if other is None else {"baseline": other.measure(thresholds=thresholds_of(other), **settings)}
+    figures = stored.measure(thresholds=thresholds, **settings)
+    rows = {"this model": figures, **measured}
     table = protocol_table(protocol, rows) if protocol else figures_table(rows)
     has_paths = saved.model.path_decoder is not None
     shown, methods = [], set()
     if has_paths:
-        chosen = np.unique(np.linspace(0, len(dataset) - 1, min(known.examples, len(dataset))).astype(int))
+        losses = photo_losses(stored.scores, stored.truth)
+        if known.worst:
+            chosen = np.argsort(-losses, kind="stable")[: known.examples]
+        else:
+            chosen = np.unique(np.linspace(0, len(dataset) - 1, min(known.examples, len(dataset))).astype(int))
         examples = prepare_examples(dataset.select(chosen), EvalTransform(saved.processor))
-        for row in tqdm(examples, desc="looking at images", unit="image", leave=False):
+        for index, row in zip(chosen, tqdm(examples, desc="looking at images", unit="image", leave=False), strict=True):
             example, method = walk_example(saved.model, saved.processor, row)
-            shown.append(example)
+            shown.append(replace(example, loss=float(losses[index])) if known.worst else example)
             methods.add(method)
     weights = saved.model.path_decoder.label_embedding.weight if has_paths else None
     write_report(
@@ -65,6 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         embedding=None if weights is None else weights.detach().cpu().numpy()[: config.num_labels],
         examples=shown,
         how_looked=" or ".join(sorted(methods - {"no step"})),
+        baseline=next(iter(measured.values()), None),
     )
     print(f"written to {known.output}")
     return 0
@@ -82,7 +94,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True, help="the HTML file")
     parser.add_argument("--predictions", type=Path, help="predictions.parquet of that split, to save the predicting")
     parser.add_argument("--protocol", help=f"whose table to show: {PROTOCOL_NAMES}")
-    parser.add_argument("--examples", type=int, default=24, help="images to show, evenly spread (default: 24)")
+    parser.add_argument("--baseline", metavar="MODEL", help="second model, or its predictions, to stand beside")
+    parser.add_argument("--examples", type=int, default=24, help="images to show, the worst first (default: 24)")
+    parser.add_argument("--spread", dest="worst", action="store_false", help="show images evenly spread, not the worst")
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--num_workers", type=int, default=2)
     return parser

@@ -21,16 +21,16 @@ def main(arguments: list[str] | None = None) -> int:
     from cnn_rnn.metrics.protocols import get_protocol
     from cnn_rnn.metrics.resampling import bootstrap_intervals, compare_paired
     from cnn_rnn.metrics.stored_predictions import write_predictions
-    from cnn_rnn.metrics.tables import comparison_table, figures_table, interval_table, protocol_table
+    from cnn_rnn.metrics.tables import comparison_table, figures_table, interval_table, known_table, protocol_table
     from cnn_rnn.whole_files import write_json
 
     try:
         protocol = get_protocol(known.protocol) if known.protocol else None
         predictions = {
             name: obtain_predictions(source, known, overrides)
-            for name, source in (("model", known.model), ("baseline", known.baseline))
-            if source
+            for name, source in zip(("model", "baseline"), (known.model, *known.baseline[:1]), strict=False)
         }
+        worth = measure_known_labels(known, overrides) if known.known is not None else None
     except (ValueError, OSError) as error:
         return refuse(error)
     settings: dict[str, Any] = protocol.settings if protocol else {}
@@ -41,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         suffix = "" if name == "model" else f"_{name}"
         write_predictions(known.output / f"predictions{suffix}.parquet", stored)
         content = figures[name] | stored.info
+        if worth is not None and name == "model":
+            content["known"] = worth
         if known.samples:
             content["intervals"] = bootstrap_intervals(
                 stored.scores,
@@ -63,6 +65,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\n{table.text()}")
     elif known.samples:
         print(f"\n{interval_table(content['intervals']).text()}")
+    if worth is not None:
+        table = known_table(worth)
+        table.write(known.output, "known")
+        print(f"\n{table.text()}")
     print(f"\nwritten to {known.output}")
     return 0
 
@@ -78,7 +84,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("model", metavar="MODEL", help="folder of a run, name on the Hub, or a predictions.parquet")
     parser.add_argument("--data.split", dest="split", default="test", help="split to measure on (default: test)")
     parser.add_argument("--output", type=Path, required=True, help="folder for metrics.json and predictions.parquet")
-    parser.add_argument("--baseline", metavar="MODEL", help="second model or predictions, measured on the same images")
+    parser.add_argument(
+        "--baseline",
+        metavar="MODEL",
+        nargs="+",
+        default=[],
+        help="second model or predictions, measured on the same images; further ones are averaged with it in --known",
+    )
+    parser.add_argument(
+        "--known",
+        type=label_counts,
+        metavar="0,1,2",
+        help="reveal so many true labels of each image: figures over the others, and looks until all are confirmed",
+    )
     parser.add_argument("--protocol", help=f"print a benchmark's own table: {PROTOCOL_NAMES}")
     parser.add_argument("--top_k", type=int, help="labels an image in the top-k figures (default: protocol's, or 3)")
     parser.add_argument("--min_positives", type=int, default=1, help="positives a class needs to count in class means")
@@ -91,6 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
 def obtain_predictions(source: str, known: argparse.Namespace, overrides: list[str]) -> "StoredPredictions":
     """Predictions read from a file, or made by a model on the chosen split."""
     from cnn_rnn.data.data_config import load_validation_data
+    from cnn_rnn.data.what_was_read import what_was_read
     from cnn_rnn.metrics.stored_predictions import read_predictions
     from cnn_rnn.prediction import SavedModel, predict_dataset, stored_predictions
     from cnn_rnn.training.run_config import load_data_config
@@ -100,10 +119,54 @@ def obtain_predictions(source: str, known: argparse.Namespace, overrides: list[s
     config = load_data_config(known.model, overrides)
     saved = SavedModel.load(source)
     dataset, dropped = load_validation_data(config, known.split)
+    print(what_was_read({known.split: dataset}))
     predicted = predict_dataset(saved, dataset, known.batch_size, known.num_workers)
     info = {"model": saved.name, "data": config.name, "split": known.split, "unreadable_images": dropped}
     model_config = saved.model.config
     return stored_predictions(predicted, model_config.label_names, thresholds=model_config.thresholds, **info)
+
+
+def label_counts(text: str) -> list[int]:
+    """How many labels to reveal, from `0,1,2`.
+
+    Raises:
+        argparse.ArgumentTypeError: It is something else.
+    """
+    try:
+        counts = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        counts = [-1]
+    if counts[0] < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers of labels, such as 0,1,2")
+    return counts
+
+
+def measure_known_labels(known: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
+    """What revealed labels are worth to the model and to its rivals.
+
+    Raises:
+        ValueError: Predictions are given in place of a model, or the data are streamed.
+    """
+    from cnn_rnn.data import label_matrix
+    from cnn_rnn.data.data_config import load_validation_data
+    from cnn_rnn.prediction import SavedModel
+    from cnn_rnn.prediction.known_labels import measure_known
+    from cnn_rnn.training.run_config import load_data_config
+
+    stored = [source for source in (known.model, *known.baseline) if source.endswith(".parquet")]
+    if stored:
+        raise ValueError(f"--known asks a model anew for every answer: give the model in place of {stored[0]}")
+    config = load_data_config(known.model, overrides)
+    if config.streaming:
+        raise ValueError("--known needs all rows at hand: set data.streaming to false")
+    dataset, _ = load_validation_data(config, known.split)
+    truth = label_matrix(dataset).astype("int8")
+    if "difficult" in dataset.column_names:
+        truth[(truth == 0) & label_matrix(dataset, "difficult")] = -1
+    saved, *rivals = (SavedModel.load(source) for source in (known.model, *known.baseline))
+    return measure_known(
+        saved, rivals, dataset, truth, known.known, batch_size=known.batch_size, num_workers=known.num_workers
+    )
 
 
 def thresholds_of(stored: "StoredPredictions") -> Any:

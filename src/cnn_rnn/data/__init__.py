@@ -8,6 +8,7 @@ from .image_folder import load_image_folder
 from .images import UnreadableImageError, decode_image, decode_pixels
 from .nus_wide import load_nus_wide
 from .parquet import write_parquet
+from .reading import Reading
 from .schema import build_dataset, label_counts, label_features, label_matrix, label_names, label_pair_counts
 from .sources import SOURCES, load_source
 from .splits import stratified_split
@@ -21,6 +22,7 @@ __all__ = [
     "VOC_CLASSES",
     "Columns",
     "EvalTransform",
+    "Reading",
     "TrainTransform",
     "UnreadableImageError",
     "build_dataset",

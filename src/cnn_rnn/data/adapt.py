@@ -2,18 +2,22 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import ClassLabel, Dataset, DatasetDict, Image, List
+from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Image, List, Value
 
 from .disk_layout import abbreviate
-from .schema import label_features, label_lists, label_lists_from_matrix, row_of_each_label
+from .label_cells import is_multi_hot, read_label_cells
+from .label_columns import LABEL_NAME, SPLIT_FLAGS, SPLIT_NAMES, plain
+from .reading import Reading
+from .schema import LEFT_OUT_COLUMNS, label_features, label_lists, label_lists_from_matrix, row_of_each_label
 
 WHOLE_NUMBERS = frozenset({"bool", "int8", "int16", "int32", "int64", "uint8", "uint16"})
+FRACTIONS = frozenset({"float32", "float64"})  # of a 0.0 or 1.0 for each class
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,9 @@ class Columns:
 
     Attributes:
         image: The image column.
-        labels: Lists of class labels, of names, or of numbers. Where there is no such column, each class is a column
-            of its own with 0 or 1 in it.
+        labels: Lists of class labels, of names, or of numbers (ids, or a 0 or 1 for each class); or one class label.
+            Where there is no such column, it is the one column that can be meant; else each class is a column of its
+            own with 0 or 1 in it.
         image_id: Unique names; where there is no such column, rows are numbered within their split.
     """
 
@@ -33,55 +38,139 @@ class Columns:
 
 
 def to_schema(
-    data: Dataset | DatasetDict, columns: Columns | None = None, class_names: Sequence[str] | None = None
+    data: Dataset | DatasetDict,
+    columns: Columns | None = None,
+    class_names: Sequence[str] | None = None,
+    reading: Reading | None = None,
 ) -> Dataset | DatasetDict:
-    """The data with the columns `image`, `image_id`, `labels` (`difficult` where it has one), and no others.
+    """The data with the columns `image`, `image_id`, `labels` (`difficult`, `unknown` where it has them), no others.
 
     Args:
         data: Splits, or one of them.
         columns: What the data calls its columns.
         class_names: The classes in order. By default those that the data tells: its class labels; the names in
             `train` (or the first split), sorted; or its columns of whole numbers.
+        reading: What a person decided where the columns could mean two things.
 
     Raises:
-        ValueError: A column is missing or holds something else; column and row are named.
+        ValueError: A column is missing, holds something else or could mean two things; column and row are named.
     """
-    columns = columns or Columns()
+    reading = reading or Reading()
+    named = {role: str(name) for role, name in reading.columns.items() if role in {"labels", "image_id"}}
+    columns = replace(columns or Columns(), **named)
+    class_names = class_names or reading.names
     first = data["train" if "train" in data else next(iter(data))] if isinstance(data, DatasetDict) else data
-    names = list(class_names or _class_names(first, columns))
-    if isinstance(data, DatasetDict):
-        return DatasetDict({split: _rows_to_schema(rows, columns, names) for split, rows in data.items()})
-    return _rows_to_schema(data, columns, names)
-
-
-def _rows_to_schema(data: Dataset, columns: Columns, names: list[str]) -> Dataset:
-    if columns.image not in data.column_names:
+    if columns.image not in first.column_names:
         raise ValueError(
-            f"no image column {columns.image!r}; the columns are {', '.join(data.column_names)}: "
+            f"no image column {columns.image!r}; the columns are {', '.join(first.column_names)}: "
             "rename one, or name it in columns"
         )
-    labelled = columns.labels in data.column_names
-    present = _presence_of_lists(data, columns, names) if labelled else _presence_of_columns(data, names)
-    features = label_features(names, "difficult" in data.column_names)
+    found = _label_column(first, columns, reading)
+    columns = columns if found is None else replace(columns, labels=found)
+    splits = data if isinstance(data, DatasetDict) else {"": data}
+    labelled = {split: _texts_to_lists(rows, columns, reading, class_names) for split, rows in splits.items()}
+    names = list(
+        class_names
+        or _class_names(labelled["train" if "train" in labelled else next(iter(labelled))], columns, reading)
+    )
+    adapted = {split: _rows_to_schema(rows, labelled[split], columns, names, reading) for split, rows in splits.items()}
+    return DatasetDict(adapted) if isinstance(data, DatasetDict) else adapted[""]
+
+
+def _label_column(data: Dataset, columns: Columns, reading: Reading) -> str | None:
+    """The column that holds labels; None where each class is a column of its own.
+
+    Raises:
+        ValueError: Several could be meant.
+    """
+    if columns.labels in data.column_names:
+        return columns.labels
+    if "labels" in reading.columns:
+        raise ValueError(f"data.columns: labels is {columns.labels!r}, the columns are {', '.join(data.column_names)}")
+    if "classes" in reading.columns:
+        return None
+    others = {name: data.features[name] for name in _label_like(data, columns)}
+    holders = [
+        name
+        for name, feature in others.items()
+        if isinstance(feature, List | ClassLabel)
+        or (LABEL_NAME.search(name) and getattr(feature, "dtype", None) in {*WHOLE_NUMBERS, "string"})
+    ]
+    flags = [name for name in _whole_numbers(data, columns) if name not in holders]
+    if len(holders) == 1 and not flags:
+        return holders[0]
+    if holders:
+        ways = [f"'{{labels: {name}}}'" for name in holders]
+        ways += [f"'{{classes: [{', '.join(flags[:4])}]}}'"] if flags else []
+        raise ValueError(
+            f"labels may be in {' or '.join(map(repr, [*holders, *flags[:4]]))}: "
+            f"data.columns {' or '.join(ways)} decides"
+        )
+    return None
+
+
+def _label_like(data: Dataset, columns: Columns) -> list[str]:
+    others = {columns.image, columns.image_id, *LEFT_OUT_COLUMNS}
+    tells_split = SPLIT_NAMES | SPLIT_FLAGS.keys()
+    return [name for name in data.column_names if name not in others and plain(name) not in tells_split]
+
+
+def _whole_numbers(data: Dataset, columns: Columns) -> list[str]:
+    features = {name: data.features[name] for name in _label_like(data, columns)}
+    return [
+        name
+        for name, feature in features.items()
+        if getattr(feature, "dtype", None) in WHOLE_NUMBERS and not isinstance(feature, ClassLabel | List)
+    ]
+
+
+def _texts_to_lists(data: Dataset, columns: Columns, reading: Reading, class_names: Sequence[str] | None) -> Dataset:
+    """The labels alone, as lists, where the data hold a text or a single class label in each row; else the data."""
+    if columns.labels not in data.column_names:
+        return data
+    feature, split = data.features[columns.labels], str(data.split or "data")
+    if isinstance(feature, ClassLabel):
+        ids = data.with_format("arrow")[:][columns.labels].to_pylist()
+        lists = [None if one is None else [one] for one in ids]
+        told = f"{split}: one label a photo, by column {columns.labels!r}"
+        new = List(feature)
+    elif (
+        getattr(feature, "dtype", None) == "string"
+        and not isinstance(feature, List)
+        and (columns.labels != "labels" or reading.separator)
+    ):
+        cells = list(enumerate(data[columns.labels]))
+        rows, notes = read_label_cells(cells, lambda row: f"{split}, row {row}", reading, class_names)
+        lists = [rows[number].present for number, _ in cells]
+        told = "; ".join([f"{split}: labels by column {columns.labels!r}", *notes])
+        new = List(Value("string"))
+    else:
+        return data
+    info = DatasetInfo(description=told, features=Features({columns.labels: new}))
+    return Dataset.from_dict({columns.labels: lists}, info=info, split=data.split)
+
+
+def _rows_to_schema(data: Dataset, labelled: Dataset, columns: Columns, names: list[str], reading: Reading) -> Dataset:
+    if columns.labels in labelled.column_names:
+        present = _presence_of_lists(labelled, columns, names, reading)
+    else:
+        present = _presence_of_columns(labelled, names)
+    features = label_features(names, *(column in data.column_names for column in LEFT_OUT_COLUMNS))
     if data.features == features:
         return data
     added = {"image_id": _image_ids(data, columns.image_id), "labels": label_lists_from_matrix(present)}
-    if "difficult" in data.column_names:
-        added["difficult"] = label_lists(data, "difficult")
+    added |= {column: label_lists(data, column) for column in LEFT_OUT_COLUMNS if column in data.column_names}
     rows = data.select_columns([columns.image]).rename_columns({columns.image: "image"}).cast_column("image", Image())
     for name, column in added.items():
         rows = rows.add_column(name, column, feature=features[name])
+    if labelled is not data:
+        rows.info.description = labelled.info.description
     return rows
 
 
-def _class_names(data: Dataset, columns: Columns) -> list[str]:
+def _class_names(data: Dataset, columns: Columns, reading: Reading) -> list[str]:
     if columns.labels not in data.column_names:
-        others = {columns.image, columns.image_id}
-        names = [
-            name
-            for name, feature in data.features.items()
-            if name not in others and getattr(feature, "dtype", None) in WHOLE_NUMBERS
-        ]
+        names = list(reading.columns.get("classes") or _whole_numbers(data, columns))
         if not names:
             raise ValueError(
                 f"no label column {columns.labels!r} and no columns of 0 and 1; the columns are "
@@ -104,7 +193,7 @@ def _class_names(data: Dataset, columns: Columns) -> list[str]:
 def _item(data: Dataset, column: str) -> ClassLabel:
     feature = data.features[column]
     item = getattr(feature, "feature", None)
-    if not isinstance(feature, List) or getattr(item, "dtype", None) not in {*WHOLE_NUMBERS, "string"}:
+    if not isinstance(feature, List) or getattr(item, "dtype", None) not in {*WHOLE_NUMBERS, *FRACTIONS, "string"}:
         raise ValueError(
             f"the column {column!r} is {feature}, expected lists of class labels, names or numbers: cast it with "
             "datasets.List(datasets.ClassLabel(names=[...]))"
@@ -112,11 +201,14 @@ def _item(data: Dataset, column: str) -> ClassLabel:
     return item
 
 
-def _presence_of_lists(data: Dataset, columns: Columns, names: list[str]) -> npt.NDArray[np.bool_]:
+def _presence_of_lists(data: Dataset, columns: Columns, names: list[str], reading: Reading) -> npt.NDArray[np.bool_]:
     """The label lists as a 0/1 matrix (N, C)."""
     lists = label_lists(data, columns.labels)
     item = _item(data, columns.labels)
     known = list(item.names) if isinstance(item, ClassLabel) else names
+    if item.dtype != "string" and not isinstance(item, ClassLabel) and _hot_lists(data, lists, item, known, reading):
+        hot: npt.NDArray[np.bool_] = np.array(lists.to_pylist(), dtype=bool)
+        return hot
     values = lists.flatten()
     own = pc.index_in(values, pa.array(known)) if item.dtype == "string" else values.cast(pa.int64())
     ids = own.fill_null(-1).to_numpy(zero_copy_only=False)
@@ -136,6 +228,25 @@ def _presence_of_lists(data: Dataset, columns: Columns, names: list[str]) -> npt
     present = np.zeros((len(lists), len(names)), dtype=bool)
     present[rows, np.array([places[name] for name in known], dtype=np.int64)[ids]] = True
     return present
+
+
+def _hot_lists(data: Dataset, lists: pa.ListArray, item: ClassLabel, known: list[str], reading: Reading) -> bool:
+    """Whether the lists hold a 0 or 1 for each class; ValueError naming a row that does not, or both readings."""
+    rows = lists.to_pylist()
+    try:
+        hot = is_multi_hot([row or [] for row in rows], len(known), reading.numbers)
+    except ValueError as error:
+        raise ValueError(f"{data.split or 'data'}: {error}") from error
+    hot = hot or item.dtype == "bool" or item.dtype in FRACTIONS
+    wrong = next(
+        (n for n, row in enumerate(rows) if row is None or len(row) != len(known) or not {*row} <= {0, 1}), None
+    )
+    if hot and wrong is not None:
+        raise ValueError(
+            f"{data.split or 'data'}, row {wrong}: labels are {rows[wrong]!r}, expected a 0 or 1 for each of the "
+            f"{len(known)} classes {abbreviate(known)}"
+        )
+    return hot
 
 
 def _presence_of_columns(data: Dataset, names: list[str]) -> npt.NDArray[np.bool_]:

@@ -26,6 +26,7 @@ class CocoCategory(msgspec.Struct, gc=False):
 
     id: int
     name: str
+    supercategory: str | None = None
 
 
 class CocoDocument(msgspec.Struct):

@@ -1,12 +1,13 @@
 """Where a run's images come from: the block `data` of its settings, and what it stands for."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from datasets import Dataset, IterableDataset
 from huggingface_hub.dataclasses import strict
 
 from .hub_datasets import load_stream
+from .reading import Reading
 from .sources import load_source
 from .transforms import TrainTransform
 from .unreadable import drop_unreadable
@@ -34,6 +35,23 @@ class DataConfig:
         color_jitter: How much brightness, contrast and saturation vary, 0 for not at all.
         rand_augment: Magnitude of RandAugment, 0 for none.
         random_erasing: Probability that a rectangle of a training image is erased.
+        columns: Column of a label file by role, such as `{file: image_name, labels: tags}`; the roles are file, labels,
+            classes (a list of columns of yes and no), not_labels, unknown, image_id, split and confidence, and "none"
+            is no column. This and what follows decides where a file could mean two things; see `cnn_rnn.data.Reading`.
+        separator: What parts the labels of a cell: comma, semicolon, pipe, space, tab, or "none" for one label a cell.
+        delimiter: What parts the cells of a text table, likewise.
+        encoding: Of a text table, such as cp1252.
+        yes: Words that say that a label is there.
+        no: Words that say that it is absent.
+        unknown: Words that say that nobody knows.
+        empty: What an empty cell says of its labels: absent, or unknown.
+        unlisted: What a row says of labels that it does not name: absent, or unknown.
+        no_label: Names that stand for "no label at all", such as "No Finding".
+        numbers: Whether lists of numbers are class ids or a 0 or 1 for each class: ids, or multi_hot.
+        rows: Whether a row is a photo, or one label of a photo.
+        least_confidence: From what confidence on a label counts as present.
+        class_names: The classes in order, where no file tells them.
+        image_root: What file names are relative to, where that is not the label file's own folder.
     """
 
     name: str = "image_folder"
@@ -49,6 +67,34 @@ class DataConfig:
     color_jitter: float = 0.0
     rand_augment: int = 0
     random_erasing: float = 0.0
+    columns: dict[str, Any] | None = None
+    separator: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+    yes: Any = None
+    no: Any = None
+    unknown: Any = None
+    empty: Literal["absent", "unknown"] | None = None
+    unlisted: Literal["absent", "unknown"] | None = None
+    no_label: Any = None
+    numbers: Literal["ids", "multi_hot"] | None = None
+    rows: Literal["photo", "label"] | None = None
+    least_confidence: float | None = None
+    class_names: list[Any] | None = None
+    image_root: str | None = None
+
+    def validate_reading(self) -> None:
+        """Refuse a role of a column that there is not; called when the block is made."""
+        self.reading()
+
+    def reading(self) -> Reading:
+        """What the settings decide where a label file could mean two things."""
+        own = {entry.name: getattr(self, entry.name) for entry in fields(Reading)}
+        return Reading(**(own | {"columns": self.columns or {}}))
+
+    def load(self, split: str) -> Any:
+        """The rows of a split."""
+        return load_source(self.name, self.root, split=split, reading=self.reading())
 
 
 def load_validation_data(config: DataConfig, split: str) -> tuple[Dataset | IterableDataset, dict[str, str]]:
@@ -61,7 +107,7 @@ def load_validation_data(config: DataConfig, split: str) -> tuple[Dataset | Iter
         if config.skip_unreadable:
             raise ValueError("data.skip_unreadable reads every image beforehand: set data.streaming to false")
         return load_stream(config.name, config.root, split), {}
-    dataset = load_source(config.name, config.root, split=split)
+    dataset = config.load(split)
     return drop_unreadable(dataset) if config.skip_unreadable else (dataset, {})
 
 

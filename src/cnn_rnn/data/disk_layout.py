@@ -53,12 +53,7 @@ def present_paths(
         FileNotFoundError: An image is missing and `require_images` asks for all of them. Otherwise the missing ones
             are counted and named in the log.
     """
-    split = [name.rpartition("/") for name in names]
-    listed = {below: _file_names(folder / below) for below in {below for below, _, _ in split}}
-    prefix = f"{folder}{os.sep}"
-    found = [
-        prefix + name if base in listed[below] else None for name, (below, _, base) in zip(names, split, strict=True)
-    ]
+    found = existing_paths(folder, names)
     missing = [index for index, path in enumerate(found) if path is None]
     if missing:
         named = abbreviate([f"{where(index)}: {names[index]}" if where else names[index] for index in missing])
@@ -67,6 +62,16 @@ def present_paths(
             raise FileNotFoundError(f"{count}; add them, or pass require_images=False to work with labels alone")
         logger.warning(count)
     return found
+
+
+def existing_paths(folder: Path, names: Sequence[str]) -> list[str | None]:
+    """The path of each file that lies below the folder under exactly this name, None for each other."""
+    split = [name.rpartition("/") for name in names]
+    listed = {below: _file_names(folder / below) for below in {below for below, _, _ in split}}
+    prefix = f"{folder}{os.sep}"
+    return [
+        prefix + name if base in listed[below] else None for name, (below, _, base) in zip(names, split, strict=True)
+    ]
 
 
 def _file_names(folder: Path) -> set[str]:

@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 from cnn_rnn.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, first_line, reason_of
 
 from .adapt import Columns, to_schema
+from .reading import Reading
 from .schema import label_names
 
 WAYS_TO_READ = WAYS_OUT | {
@@ -97,6 +98,7 @@ def load_hub(
     columns: Columns | None = None,
     class_names: Sequence[str] | None = None,
     streaming: bool = False,
+    reading: Reading | None = None,
     **options: Any,
 ) -> Dataset | DatasetDict | IterableDataset | IterableDatasetDict:
     """A data set of the Hub, or a prepared folder of Parquet shards, in the one schema.
@@ -108,20 +110,21 @@ def load_hub(
         columns: What it calls its columns.
         class_names: Its classes in order, where it does not tell them.
         streaming: Read rows as they come, without a local copy. The rows must have the one schema already.
+        reading: What a person decided where its columns could mean two things.
         options: Further arguments of `datasets.load_dataset_builder`, such as `revision` or `cache_dir`.
 
     Raises:
         HubError: The data set is not there, not reached, not to be read, or wants to run code.
         ValueError: It has no such split, or rows of another kind.
     """
-    builder = open_dataset(name, **options)
+    builder = open_dataset(str(name), **options)
     try:
         with reading_errors(name):
             if streaming:
                 return _as_stream(builder.as_streaming_dataset(split=split))
             builder.download_and_prepare()
             data = builder.as_dataset(split=split)
-        return to_schema(data, columns, class_names)
+        return to_schema(data, columns, class_names, reading)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 

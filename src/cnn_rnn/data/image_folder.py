@@ -3,52 +3,62 @@
 `<root>/train/metadata.jsonl` (or `.csv`, `.parquet`), and optionally `validation` and `test` likewise, name
 each image and its labels. `labels` is a list; in CSV it is one string such as `dog|grass`. Without a column
 `labels` every other column is one class with 0 or 1 in it. `<root>/labels.json`, a list of names, fixes the
-classes and their order; else they are those of `train`: sorted, or in the order of the 0/1 columns.
+classes and their order; else they are those of `train`: sorted, or in the order of the 0/1 columns. Roboflow's
+`train/`, `valid/`, `test/` with `_classes.csv` or `_annotations.coco.json` are read too.
 """
 
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict
 
-from .disk_layout import abbreviate, existing_folder, pick_split, present_paths
-from .schema import build_dataset, image_paths, label_lists_from_matrix
+from .disk_layout import abbreviate, existing_folder, pick_split
+from .raw_table import IMAGE_SUFFIXES, TABLES
+from .reading import Reading
 from .table import Metadata, read_metadata
 
 logger = logging.getLogger(__name__)
 
 FOLDER_SPLITS = ("train", "validation", "test")
-METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet", "metadata.tsv", "metadata.xlsx")
+ROBOFLOW_NAMES = ("_classes.csv", "_annotations.coco.json")
 
 
-def load_image_folder(root: str | Path, split: str | None = None, require_images: bool = True) -> Dataset | DatasetDict:
+def load_image_folder(
+    root: str | Path, split: str | None = None, require_images: bool = True, reading: Reading | None = None
+) -> Dataset | DatasetDict:
     """The splits of an image folder, or the one named by `split`.
 
     Args:
         root: The folder that holds `train/`, optionally `validation/`, `test/` and `labels.json`.
         split: train, validation or test.
         require_images: False accepts missing images; their rows hold None as image.
+        reading: What a person decided where a label file could mean two things.
 
     Raises:
         FileNotFoundError: A folder, its metadata or an image is missing.
-        ValueError: A row that breaks a rule; file and line are named.
+        ValueError: A row that breaks a rule or could mean two things; file and line are named.
     """
+    reading = reading or Reading()
     folder = existing_folder(root, "image folder")
     files = {name: _metadata_file(folder / name) for name in FOLDER_SPLITS if (folder / name).is_dir()}
+    if "validation" not in files and _found_files(folder / "valid", ROBOFLOW_NAMES):
+        files["validation"] = _metadata_file(folder / "valid")
     _refuse_other_splits(folder)
     if not files:
         raise FileNotFoundError(f"{folder} has no folder train/ with one of {', '.join(METADATA_NAMES)}")
     chosen = pick_split(list(files), split, str(folder))
-    given = read_class_names(folder / "labels.json")
+    given = read_class_names(folder / "labels.json") or reading.names
     if given is None and "train" not in files:
         raise FileNotFoundError(f"{folder} has neither train/ nor labels.json, so its classes are unknown; add one")
     needed = [name for name in files if name in chosen or (given is None and name == "train")]
-    tables = {name: read_metadata(files[name], given) for name in needed}
+    tables = {name: read_metadata(files[name], given, reading, name) for name in needed}
     class_names = given or tables["train"].class_names()
-    loaded = {name: _to_dataset(tables[name], class_names, name, require_images) for name in chosen}
+    _check_splits(tables)
+    loaded = {name: _to_dataset(tables[name], class_names, name, reading, require_images) for name in chosen}
     return loaded[split] if split else DatasetDict(loaded)
 
 
@@ -69,12 +79,31 @@ def read_class_names(path: Path) -> list[str] | None:
 
 
 def _metadata_file(folder: Path) -> Path:
-    found = [folder / name for name in METADATA_NAMES if (folder / name).is_file()]
+    found = _found_files(folder, METADATA_NAMES) or _found_files(folder, ROBOFLOW_NAMES)
     if len(found) == 1:
         return found[0]
     if found:
         raise ValueError(f"{folder} has {abbreviate([path.name for path in found])}; keep one of them")
-    raise FileNotFoundError(f"{folder} has no metadata; expected one of {', '.join(METADATA_NAMES)}")
+    others = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in TABLES)
+    table = (
+        f"; it has {abbreviate(others)}: data.name table --data.root {folder / others[0]} reads that" if others else ""
+    )
+    raise FileNotFoundError(f"{folder} has no metadata; expected one of {', '.join(METADATA_NAMES)}{table}")
+
+
+def _found_files(folder: Path, names: Sequence[str]) -> list[Path]:
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def _check_splits(tables: dict[str, Metadata]) -> None:
+    """Refuse a file that says that a photo of its folder belongs to another split."""
+    for name, table in tables.items():
+        other = next((index for index, split in enumerate(table.splits) if split != name), None)
+        if other is not None:
+            raise ValueError(
+                f"{table.where(other)}: the row is of split {table.splits[other]}, the folder is {name}; data.name "
+                "table reads one file with all its splits, data.columns '{split: none}' leaves the column alone"
+            )
 
 
 def _refuse_other_splits(root: Path) -> None:
@@ -87,12 +116,12 @@ def _refuse_other_splits(root: Path) -> None:
         raise ValueError(f"{root}: {abbreviate(others)} is none of the splits {', '.join(FOLDER_SPLITS)}; rename it")
 
 
-def _to_dataset(table: Metadata, class_names: list[str], split: str, require_images: bool) -> Dataset:
-    folder = table.path.parent
-    paths = present_paths(folder, table.file_names, split, require_images=require_images, where=table.where)
-    _report_unlisted(folder, {f"{folder}{os.sep}{name}" for name in table.file_names})
-    labels = label_lists_from_matrix(table.presence(class_names))
-    return build_dataset(image_paths(paths), list(table.image_ids), labels, class_names, split=split)
+def _to_dataset(table: Metadata, class_names: list[str], split: str, reading: Reading, require_images: bool) -> Dataset:
+    folder = table.path.parent / (reading.image_root or "")
+    rows = table.to_dataset(folder, class_names, split, require_images=require_images)
+    column = rows.with_format("arrow")[:]["image"].combine_chunks()
+    _report_unlisted(folder, set(column.field("path").to_pylist()))
+    return rows
 
 
 def _report_unlisted(folder: Path, listed: set[str]) -> None:

@@ -61,7 +61,10 @@ def decode_image(image: Any, name: str = "", *, least_size: int | None = None) -
                 opened.draft(None, (least_size, least_size))
             return to_rgb(opened)
     except DECODER_ERRORS as error:
-        raise UnreadableImageError(f"{name}: cannot be decoded ({error}); replace the file or leave it out") from error
+        way_out = "replace the file or leave it out"
+        if "HEIF" not in FORMATS and name.lower().endswith((".heic", ".heif")):
+            way_out = "pip install 'cnn-rnn[heif]' reads HEIC"
+        raise UnreadableImageError(f"{name}: cannot be decoded ({error}); {way_out}") from error
 
 
 def decode_pixels(image: Any, name: str = "", *, least_size: int | None = None) -> Tensor:
@@ -124,6 +127,6 @@ def _plain_jpeg(content: memoryview) -> tuple[int, bool]:
     return 0, exif
 
 
-def image_name(image: Any, image_id: str) -> str:
+def image_name(image: Any, image_id: str | None) -> str:
     """What to call an image in a message: its file where it has one, else its id."""
-    return str((image.get("path") if isinstance(image, Mapping) else None) or image_id)
+    return str((image.get("path") if isinstance(image, Mapping) else None) or image_id or "an image without a name")

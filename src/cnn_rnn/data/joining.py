@@ -6,7 +6,7 @@ import pyarrow as pa
 from datasets import Dataset, concatenate_datasets
 
 from .disk_layout import abbreviate
-from .schema import label_features, label_names
+from .schema import LEFT_OUT_COLUMNS, label_features, label_names
 
 
 def joined_parts(kind: str, split: str) -> list[tuple[str, str]]:
@@ -32,7 +32,7 @@ def join_datasets(parts: Sequence[tuple[str, Dataset]]) -> Dataset:
 
     Args:
         parts: What an error calls a part, and its rows; all have the one schema and the same classes. Where only some
-            tell difficult labels, those of the others are empty.
+            tell difficult or unknown labels, those of the others are empty.
 
     Raises:
         ValueError: The classes differ, or an image is in more than one part.
@@ -54,14 +54,15 @@ def join_datasets(parts: Sequence[tuple[str, Dataset]]) -> Dataset:
             )
         holder |= dict.fromkeys(part["image_id"], name)
     joined = [rows for _, rows in parts]
-    if any("difficult" in rows.column_names for rows in joined):
-        joined = [_with_difficult(rows, names) for rows in joined]
+    there = [column for column in LEFT_OUT_COLUMNS if any(column in rows.column_names for rows in joined)]
+    joined = [_with_columns(rows, names, there) for rows in joined]
     return concatenate_datasets(joined)
 
 
-def _with_difficult(rows: Dataset, names: list[str]) -> Dataset:
-    if "difficult" in rows.column_names:
-        return rows
-    features = label_features(names, difficult=True)
-    empty = pa.array([[]] * len(rows), features.arrow_schema.field("difficult").type)
-    return rows.add_column("difficult", empty, feature=features["difficult"])
+def _with_columns(rows: Dataset, names: list[str], columns: list[str]) -> Dataset:
+    for column in columns:
+        if column not in rows.column_names:
+            features = label_features(names, *(column == name for name in LEFT_OUT_COLUMNS))
+            empty = pa.array([[]] * len(rows), features.arrow_schema.field(column).type)
+            rows = rows.add_column(column, empty, feature=features[column])
+    return rows.select_columns([name for name in rows.column_names if name not in columns] + columns)

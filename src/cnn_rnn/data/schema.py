@@ -1,4 +1,4 @@
-"""The one schema that every loader returns: `image`, `image_id`, `labels`, and for VOC `difficult`.
+"""The one schema that every loader returns: `image`, `image_id`, `labels`; for VOC `difficult`; `unknown` if need be.
 
 An empty label list is a valid row: a photo on which none of the classes is seen. An image stays a path (or the bytes
 that a file format embeds) until somebody looks at it, so an index of 200,000 photos is a few megabytes.
@@ -14,13 +14,15 @@ from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Im
 from datasets.table import InMemoryTable
 
 ROWS_AT_ONCE = 8192  # of a label matrix, where pairs are counted
+LEFT_OUT_COLUMNS = ("difficult", "unknown")  # of labels that neither loss nor figures count
 
 
-def label_features(label_names: Sequence[str], difficult: bool = False) -> Features:
-    """The columns of a labelled image set, with `difficult` as VOC has it."""
+def label_features(label_names: Sequence[str], difficult: bool = False, unknown: bool = False) -> Features:
+    """The columns of a labelled image set, with `difficult` as VOC has it, and `unknown` where nobody looked."""
     labels = List(ClassLabel(names=list(label_names)))
     columns = {"image": Image(), "image_id": Value("string"), "labels": labels}
-    return Features(columns | ({"difficult": labels} if difficult else {}))
+    more = [name for name, there in zip(LEFT_OUT_COLUMNS, (difficult, unknown), strict=True) if there]
+    return Features(columns | dict.fromkeys(more, labels))
 
 
 def label_names(dataset: Dataset | DatasetDict) -> list[str]:
@@ -101,13 +103,14 @@ def build_dataset(
     label_names: Sequence[str],
     *,
     difficult: pa.ListArray | None = None,
+    unknown: pa.ListArray | None = None,
     split: str | None = None,
+    description: str = "",
 ) -> Dataset:
-    """A dataset of the one schema, straight from Arrow columns."""
+    """A dataset of the one schema, straight from Arrow columns; `description` tells people how it was read."""
     columns = {"image": images, "image_id": image_ids, "labels": labels}
-    if difficult is not None:
-        columns["difficult"] = difficult
-    features = label_features(label_names, difficult is not None)
+    columns |= {name: ids for name, ids in (("difficult", difficult), ("unknown", unknown)) if ids is not None}
+    features = label_features(label_names, difficult is not None, unknown is not None)
     table = pa.table(columns).cast(features.arrow_schema)
     named = NamedSplit(split) if split else None
-    return Dataset(InMemoryTable(table), info=DatasetInfo(features=features), split=named)
+    return Dataset(InMemoryTable(table), info=DatasetInfo(description=description, features=features), split=named)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .class_folders import load_class_folders
 from .coco import load_coco
 from .digits import load_digits
 from .hub_datasets import load_hub
@@ -14,7 +15,9 @@ from .joining import join_datasets, joined_parts
 from .nus_wide import load_nus_wide
 from .table import load_table
 from .voc import load_voc
+from .voc_xml import load_voc_xml
 
+READERS = frozenset({"image_folder", "table", "hub"})  # of label files of anybody's, which settings explain
 SOURCES: dict[str, Callable[..., Any]] = {
     "voc2007": partial(load_voc, year=2007),
     "voc2012": partial(load_voc, year=2012),
@@ -24,6 +27,8 @@ SOURCES: dict[str, Callable[..., Any]] = {
     "nus-wide-1000": partial(load_nus_wide, labels="tags1k"),
     "image_folder": load_image_folder,
     "table": load_table,
+    "class_folders": load_class_folders,
+    "voc_xml": load_voc_xml,
     "hub": load_hub,
     "digits": load_digits,
 }
@@ -47,12 +52,19 @@ def load_source(kind: str, root: str | Path | None = None, *, split: str | None 
 
 
 def _load_one(kind: str, root: str | Path | None, split: str | None, options: dict[str, Any]) -> Any:
+    options = dict(options)
     if kind not in SOURCES:
         near = get_close_matches(kind, SOURCES, n=1)
         hint = f"; is {near[0]!r} meant?" if near else ""
         raise ValueError(f"data source {kind!r} is not known{hint} Known: {', '.join(SOURCES)}")
     if root is None and kind != "digits":
         raise ValueError(f"data source {kind!r} needs its root (data.root in a configuration)")
+    reading = options.pop("reading", None)
+    if reading is not None and reading.given():
+        if kind not in READERS:
+            settings = ", ".join(f"data.{name}" for name in reading.given())
+            raise ValueError(f"{settings}: data source {kind!r} has a format of its own; leave it out")
+        options = {**options, "reading": reading}
     if split is not None:
         options = {**options, "split": split}
     return SOURCES[kind](**options) if kind == "digits" else SOURCES[kind](root, **options)

@@ -1,9 +1,7 @@
-"""Tables that name images and their labels: JSON lines, CSV or Parquet, checked row by row."""
+"""Tables that name images and their labels, checked row by row: text, JSON, Excel or Parquet, of whatever shape."""
 
-import csv
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,15 +9,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
-from datasets import Dataset, load_dataset
+from datasets import Dataset, DatasetDict, load_dataset
 
 from .adapt import to_schema
-from .disk_layout import leaves_folder, present_paths
+from .annotation_files import read_annotations
+from .disk_layout import leaves_folder, pick_split
+from .file_matching import match_files
+from .label_cells import RowLabels, read_label_cells
+from .label_columns import SPLIT_FLAGS, Roles, find_roles, plain
+from .long_table import join_label_rows
+from .raw_table import RawTable
+from .reading import NO, YES, Reading
 from .schema import build_dataset, image_paths, label_lists_from_matrix
 
-SEPARATORS = "|;,"
-OWN_COLUMNS = ("file_name", "image_id", "labels")
-TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "False": False, "True": True}
+SPLIT_WORDS = {
+    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
+    "dev": "validation", "test": "test", "testing": "test",
+}  # fmt: skip
+SPLITS = ("train", "validation", "test")
+Matrix = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -31,153 +39,253 @@ class Metadata:
         lines: The line (Parquet: row) of each image, counted from 1.
         file_names: Each image's path below the table's folder, with `/`.
         image_ids: The column `image_id` where there is one, else the file names.
-        labels: Each image's label names, without repetition.
-        columns: The class names where every class has a 0/1 column of its own, else None.
+        rows: What each image's row says of its labels.
+        columns: The class names where the table tells them and their order, as 0/1 columns do, else None.
+        splits: Each image's split.
+        unlisted_unknown: Whether labels that a row does not name are unknown, not absent.
+        unit: What rows are counted in.
+        notes: What was found out about the file, for people.
     """
 
     path: Path
     lines: Sequence[int]
     file_names: Sequence[str]
     image_ids: Sequence[str]
-    labels: Sequence[Sequence[str]]
+    rows: Sequence[RowLabels]
     columns: Sequence[str] | None
+    splits: Sequence[str]
+    unlisted_unknown: bool = False
+    unit: str = "line"
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def labels(self) -> list[list[str]]:
+        """Each image's label names, without repetition."""
+        return [row.present for row in self.rows]
 
     def where(self, index: int) -> str:
         """File and line of a row, for messages."""
-        return f"{self.path}, {'row' if self.path.suffix == '.parquet' else 'line'} {self.lines[index]}"
+        return f"{self.path}, {self.unit} {self.lines[index]}"
 
     def class_names(self) -> list[str]:
         """The classes that this table alone tells: its 0/1 columns, else all labels, sorted."""
-        return list(self.columns) if self.columns else sorted({name for names in self.labels for name in names})
+        if self.columns:
+            return list(self.columns)
+        return sorted({name for row in self.rows for name in (*row.present, *row.absent, *row.unknown)})
 
-    def presence(self, class_names: Sequence[str]) -> npt.NDArray[np.bool_]:
+    def presence(self, class_names: Sequence[str]) -> Matrix:
         """The rows' labels as a 0/1 matrix (N, C); ValueError naming the line of a label outside `class_names`."""
+        return self._matrix([row.present for row in self.rows], class_names)
+
+    def unknown(self, class_names: Sequence[str]) -> Matrix | None:
+        """Which labels nobody knows (N, C); None where all are known."""
+        open_rows = np.array([self.unlisted_unknown or row.nobody_looked for row in self.rows])
+        listed = self._matrix([row.unknown for row in self.rows], class_names)
+        if not open_rows.any() and not listed.any():
+            return None
+        absent = self._matrix([row.absent for row in self.rows], class_names)
+        unknown: Matrix = (listed | (open_rows[:, None] & ~absent)) & ~self.presence(class_names)
+        return unknown
+
+    def _matrix(self, lists: Sequence[Sequence[str]], class_names: Sequence[str]) -> Matrix:
         ids = {name: index for index, name in enumerate(class_names)}
-        present = np.zeros((len(self.labels), len(ids)), dtype=bool)
-        for row, names in enumerate(self.labels):
+        marked = np.zeros((len(lists), len(ids)), dtype=bool)
+        for row, names in enumerate(lists):
             for name in names:
                 if name not in ids:
                     near = get_close_matches(name, class_names, n=1)
                     raise ValueError(
                         f"{self.where(row)}: label {name!r} is none of the {len(ids)} classes"
                         + (f"; is {near[0]!r} meant?" if near else "")
-                        + " The classes are those of labels.json, or else those that occur in train."
+                        + " The classes are those of labels.json, data.class_names, or else those that occur in train."
                     )
-                present[row, ids[name]] = True
-        return present
+                marked[row, ids[name]] = True
+        return marked
+
+    def of_split(self, split: str) -> "Metadata":
+        """The rows of one split."""
+        kept = [index for index, name in enumerate(self.splits) if name == split]
+        return replace(
+            self,
+            lines=[self.lines[index] for index in kept],
+            file_names=[self.file_names[index] for index in kept],
+            image_ids=[self.image_ids[index] for index in kept],
+            rows=[self.rows[index] for index in kept],
+            splits=[split] * len(kept),
+        )
+
+    def to_dataset(
+        self, folder: Path, class_names: Sequence[str], split: str, *, require_images: bool = True
+    ) -> Dataset:
+        """The rows in the one schema, their files found in `folder`."""
+        paths, notes = match_files(
+            folder, self.file_names, f"{self.path.name} ({split})", require_images=require_images, where=self.where
+        )
+        unknown = self.unknown(class_names)
+        return build_dataset(
+            image_paths(paths),
+            list(self.image_ids),
+            label_lists_from_matrix(self.presence(class_names)),
+            class_names,
+            unknown=None if unknown is None else label_lists_from_matrix(unknown),
+            split=split,
+            description="\n".join([f"{self.path.name}: {note}" for note in (*self.notes, *notes)]),
+        )
 
 
-def read_metadata(path: Path, class_names: Sequence[str] | None = None, separator: str | None = None) -> Metadata:
-    """The rows of a `.jsonl`, `.csv` or `.parquet` table.
+def read_metadata(
+    path: Path, class_names: Sequence[str] | None = None, reading: Reading | None = None, split: str = "train"
+) -> Metadata:
+    """The rows of a label file, see `raw_table` and `annotation_files` for what it may be.
 
     Args:
-        path: The table. It has a column `file_name` and a column `labels` or one 0/1 column a class.
-        class_names: Which columns are classes where other columns stand beside them.
-        separator: What parts the labels of a CSV cell; by default the first of `| ; ,` that occurs in the column.
+        path: The file. A table has a column that names the photo and either a column of labels or one of yes and no
+            for each class.
+        class_names: Which columns are classes where other columns stand beside them, and the classes in order.
+        reading: What a person decided where the file could mean two things.
+        split: What the rows' split is where the file does not tell it.
 
     Raises:
-        ValueError: A row that breaks a rule; file and line are named.
+        ValueError: A row that breaks a rule or could mean two things; file and line are named, and the setting.
     """
-    rows = list(_READERS[path.suffix](path))
-    if not rows:
-        raise ValueError(f"{path} has no rows")
-    columns = None if "labels" in rows[0][1] else _class_columns(path, rows[0][1], class_names)
-    if separator is None:
-        cells = [row["labels"] for _, row in rows if isinstance(row.get("labels"), str)]
-        separator = next((mark for mark in SEPARATORS if any(mark in cell for cell in cells)), SEPARATORS[0])
-    lines, file_names, image_ids, labels = [], [], [], []
+    reading = reading or Reading()
+    class_names = class_names or reading.names
+    raw = read_annotations(path, reading)
+    roles = find_roles(raw, reading, class_names)
+    notes = [*raw.notes, *roles.notes]
+    if roles.confidence or reading.rows == "label":
+        raw, told = join_label_rows(raw, roles, reading)
+        notes.append(told)
+    names = list(class_names) if class_names else raw.class_names
+    if roles.labels:
+        rows, told_cells = read_label_cells(raw.cells(roles.labels), raw.where, reading, names)
+        notes += told_cells
+        columns = names
+    else:
+        columns = roles.classes
+        rows = {number: _class_cells(row, roles.classes or [], raw.where(number), reading) for number, row in raw.rows}
+        notes.append(_told_words(raw, roles.classes or [], reading))
+    _add_lists(raw, roles, rows)
+    says_absent = any(row.absent for row in rows.values()) and bool(roles.labels)
+    if says_absent and reading.unlisted is None:
+        number = next(number for number, row in rows.items() if row.absent)
+        raise ValueError(
+            f"{raw.where(number)}: {rows[number].absent[0]!r} is said to be absent, so the labels that a row does not "
+            "name may be absent too, or nobody looked for them: data.unlisted absent or unknown decides"
+        )
+    if reading.unlisted == "unknown":
+        notes.append("labels that a row does not name are unknown (data.unlisted)")
+    lines, files, ids = _names(raw, roles)
+    splits = [_split_of(raw, roles, number, row) or split for number, row in raw.rows]
+    return Metadata(
+        path, lines, files, ids, [rows[number] for number in lines], columns, splits,
+        reading.unlisted == "unknown" and bool(roles.labels), raw.unit, [note for note in notes if note],
+    )  # fmt: skip
+
+
+def _names(raw: RawTable, roles: Roles) -> tuple[list[int], list[str], list[str]]:
+    lines, files, ids = [], [], []
     seen: dict[str, int] = {}
-    unit = "row" if path.suffix == ".parquet" else "line"
-    for line, row in rows:
+    for line, row in raw.rows:
         try:
-            file_name = _file_name(row)
-            image_id = str(row.get("image_id") or file_name)
-            for key in {file_name, image_id}:
+            name = _file_name(row, roles.file)
+            image_id = str((roles.image_id and row.get(roles.image_id)) or name)
+            for key in {name, image_id}:
                 if key in seen:
-                    raise ValueError(f"{key!r} was already named in {unit} {seen[key]}; an image may occur once")  # noqa: TRY301
+                    raise ValueError(  # noqa: TRY301
+                        f"{key!r} was already named in {raw.unit} {seen[key]}; an image may occur once, or, where each "
+                        "row is one label of an image, data.rows label"
+                    )
                 seen[key] = line
-            labels.append(_true_columns(row, columns) if columns else _label_names(row, separator))
         except ValueError as error:
-            raise ValueError(f"{path}, {unit} {line}: {error}") from error
+            raise ValueError(f"{raw.where(line)}: {error}") from error
         lines.append(line)
-        file_names.append(file_name)
-        image_ids.append(image_id)
-    return Metadata(path, lines, file_names, image_ids, labels, columns)
+        files.append(name)
+        ids.append(image_id)
+    return lines, files, ids
 
 
-def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
-            if not isinstance(row, dict):
-                expected = '{"file_name": "a.jpg", "labels": ["cat"]}'
-                raise ValueError(f"{path}, line {number}: expected an object such as {expected}")  # noqa: TRY004
-            yield number, row
-
-
-def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(lines, strict=True)
-        try:
-            for row in reader:
-                if None in row or None in row.values():
-                    columns = len(reader.fieldnames or ())
-                    raise ValueError(f"{path}, line {reader.line_num}: expected {columns} cells, as the first line has")
-                yield reader.line_num, row
-        except csv.Error as error:
-            raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
-
-
-def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    yield from enumerate(pq.read_table(path).to_pylist(), start=1)
-
-
-_READERS = {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
-
-
-def _class_columns(path: Path, row: dict[str, Any], class_names: Sequence[str] | None) -> list[str]:
-    columns = list(class_names or (name for name in row if name not in OWN_COLUMNS))
-    missing = [name for name in columns if name not in row]
-    if not columns or missing:
-        wanted = f"columns {missing[:3]}" if missing else "one 0/1 column a class"
-        raise ValueError(f"{path} has neither a column 'labels' nor {wanted}; its columns are {', '.join(row)}")
-    return columns
-
-
-def _file_name(row: dict[str, Any]) -> str:
-    name = row.get("file_name")
+def _file_name(row: dict[str, Any], column: str) -> str:
+    name = row.get(column)
+    name = str(name) if isinstance(name, int) and not isinstance(name, bool) else name  # an id of Kaggle's
     if not isinstance(name, str) or not name.strip():
-        raise ValueError(f"file_name is {name!r}, expected an image's path below this folder")
+        raise ValueError(f"{column} is {name!r}, expected an image's path below this folder")
     if leaves_folder(name):
-        raise ValueError(f"file_name {name!r} leaves the folder; expected a path below it, without '..'")
+        raise ValueError(
+            f"{column} {name!r} leaves the folder; expected a path below it, without '..' (data.image_root names the "
+            "folder that paths are relative to)"
+        )
     return str(PurePosixPath(name))
 
 
-def _true_columns(row: dict[str, Any], columns: Sequence[str]) -> list[str]:
-    wrong = next((name for name in columns if str(row.get(name)) not in TRUTH), None)
-    if wrong is not None:
-        raise ValueError(
-            f"column {wrong!r} holds {row.get(wrong)!r}, expected 0 or 1; name the class columns in labels.json "
-            "where other columns stand beside them"
+def _class_cells(row: dict[str, Any], columns: Sequence[str], where: str, reading: Reading) -> RowLabels:
+    found = RowLabels()
+    for name in columns:
+        cell = row.get(name)
+        meaning = reading.word_meaning(cell)
+        if meaning is None:
+            raise ValueError(f"{where}: column {name!r} holds {cell!r}, {_way_out(cell)}")
+        {"yes": found.present, "no": found.absent, "unknown": found.unknown}[meaning].append(name)
+    return found
+
+
+def _way_out(cell: Any) -> str:
+    word = str(cell).strip() if cell is not None else ""
+    if not word or word.casefold() == "nan":
+        return "expected 0 or 1: it may mean absent (data.empty absent) or that nobody looked (data.empty unknown)"
+    if word in {"-1", "-1.0"}:
+        return (
+            f"expected 0 or 1: it may mean absent (data.no '[0, {word}]', or {word} where there is no 0) or unsure "
+            f"(data.unknown '{word}')"
         )
-    return [name for name in columns if TRUTH[str(row[name])]]
+    return (
+        "expected 0 or 1; name the class columns in labels.json or data.columns '{classes: [...]}' where other columns "
+        f"stand beside them, or say what {word!r} means: data.yes, data.no or data.unknown"
+    )
 
 
-def _label_names(row: dict[str, Any], separator: str) -> list[str]:
-    labels = row.get("labels")
-    if isinstance(labels, str):
-        if labels.lstrip().startswith("["):  # a list that somebody's tool wrote as text
-            labels = json.loads(labels)
-        else:
-            labels = [name.strip() for name in labels.split(separator)] if labels.strip() else []
-    if not isinstance(labels, list) or not all(isinstance(name, str) and name.strip() for name in labels):
-        raise ValueError(f"labels are {labels!r}, expected a list of class names ([] where there is none)")
-    return list(dict.fromkeys(labels))
+def _told_words(raw: RawTable, columns: Sequence[str], reading: Reading) -> str:
+    used: dict[str, set[str]] = {"yes": set(), "no": set(), "unknown": set()}
+    for _, row in raw.rows:
+        for name in columns:
+            cell = row.get(name)
+            used[reading.word_meaning(cell) or "unknown"].add("empty" if cell in {None, ""} else str(cell).strip())
+    return "; ".join(f"{meaning}: {', '.join(sorted(found))}" for meaning, found in used.items() if found)
+
+
+def _add_lists(raw: RawTable, roles: Roles, rows: dict[int, RowLabels]) -> None:
+    """Labels that a row says are absent or unknown, in columns of their own."""
+    for column, kind in ((roles.not_labels, "absent"), (roles.unknown, "unknown")):
+        if column is None:
+            continue
+        cells = [(number, [] if cell is None else cell) for number, cell in raw.cells(column)]
+        listed, _ = read_label_cells(cells, raw.where, Reading(), raw.class_names)
+        for number, found in listed.items():
+            both = sorted(set(found.present) & set(rows[number].present))
+            if both:
+                raise ValueError(f"{raw.where(number)}: {both[0]!r} is in {roles.labels!r} and in {column!r}; keep one")
+            getattr(rows[number], kind).extend(found.present)
+
+
+def _split_of(raw: RawTable, roles: Roles, number: int, row: dict[str, Any]) -> str | None:
+    if roles.split is None:
+        return None
+    cell = str(row.get(roles.split)).strip().casefold()
+    flag = SPLIT_FLAGS.get(plain(roles.split))
+    if flag is None:
+        if cell not in SPLIT_WORDS:
+            raise ValueError(
+                f"{raw.where(number)}: column {roles.split!r} holds {row.get(roles.split)!r}, expected a split such as "
+                f"{', '.join(SPLITS)}; where the column is something else, data.columns '{{split: none}}'"
+            )
+        return SPLIT_WORDS[cell]
+    if cell not in YES | NO:
+        raise ValueError(
+            f"{raw.where(number)}: column {roles.split!r} holds {row.get(roles.split)!r}, expected True or False; "
+            "where it does not tell the split, data.columns '{split: none}'"
+        )
+    other = "test" if flag == "train" else "train"
+    return flag if cell in YES else other
 
 
 def load_table(
@@ -185,30 +293,42 @@ def load_table(
     image_root: str | Path | None = None,
     class_names: Sequence[str] | None = None,
     require_images: bool = True,
-    split: str = "train",
-) -> Dataset:
-    """One CSV, JSON-lines or Parquet table as one split.
+    split: str | None = None,
+    *,
+    reading: Reading | None = None,
+) -> Dataset | DatasetDict:
+    """The splits of one label file, or the one named by `split`.
 
-    A Parquet table with a column `image` holds the images itself; any other table has a column `file_name`, and
-    `labels` or one 0/1 column a class, as in an image folder.
+    A Parquet table with a column `image` holds the images itself; any other file names them. The split of a row is told
+    by a column `split`, `is_valid` or `is_test`; a file without one is one split, `train`.
 
     Args:
         path: The table.
-        image_root: What `file_name` is relative to; by default the table's folder.
+        image_root: What file names are relative to; by default the table's folder.
         class_names: The classes in order; by default those that the table tells.
         require_images: False accepts missing images; their rows hold None as image.
-        split: What the split is called.
+        split: One of its splits.
+        reading: What a person decided where the file could mean two things.
+
+    Raises:
+        ValueError: There is no such split, or as `read_metadata`.
     """
-    path = Path(path)
+    path, reading = Path(path), reading or Reading()
     if not path.is_file():
-        raise FileNotFoundError(f"no table at {path}")
+        raise FileNotFoundError(f"no table at {path}" + (", which is a folder" if path.is_dir() else ""))
+    class_names = class_names or reading.names
     if path.suffix == ".parquet" and "image" in pq.read_schema(path).names:
-        rows = load_dataset("parquet", data_files={split: str(path)}, split=split)
-        return to_schema(rows, class_names=class_names)
-    table = read_metadata(path, class_names)
-    names = list(class_names or table.class_names())
-    paths = present_paths(
-        Path(image_root or path.parent), table.file_names, str(path), require_images=require_images, where=table.where
-    )
-    labels = label_lists_from_matrix(table.presence(names))
-    return build_dataset(image_paths(paths), list(table.image_ids), labels, names, split=split)
+        pick_split(["train"], split, str(path))
+        rows = load_dataset("parquet", data_files={"train": str(path)}, split="train")
+        whole = to_schema(rows, class_names=class_names, reading=reading)
+        return whole if split else DatasetDict({"train": whole})
+    table = read_metadata(path, class_names, reading)
+    present = [name for name in SPLITS if name in table.splits]
+    chosen = pick_split(present, split, str(path))
+    first = table.of_split("train") if "train" in present and not table.columns else table
+    names = list(class_names or first.class_names())
+    root = Path(image_root or reading.image_root or path.parent)
+    loaded = {
+        name: table.of_split(name).to_dataset(root, names, name, require_images=require_images) for name in chosen
+    }
+    return loaded[split] if split else DatasetDict(loaded)

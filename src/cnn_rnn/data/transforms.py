@@ -5,7 +5,8 @@ that is saved with the model. Evaluation calls that very processor, so it cannot
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from torchvision.transforms.v2 import functional
 from transformers.image_utils import pil_torch_interpolation_mapping
 
 from .images import decode_image, decode_pixels, image_name
-from .schema import label_names
+from .schema import LEFT_OUT_COLUMNS, label_names
 
 CROP_DRAWS = 10  # how often a crop is drawn until one fits
 LEFT_OUT = -100.0  # a label that neither counts as present nor as absent
@@ -182,17 +183,20 @@ class _ToExamples:
         self.seed_of = seed_of
 
     def __call__(self, rows: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-        left_out = rows.get("difficult") or [()] * len(rows["image"])
+        check_columns(rows, self.seed_of)
+        columns = [rows[name] for name in LEFT_OUT_COLUMNS if name in rows] or [[()] * len(rows["image"])]
+        left_out = [list(chain.from_iterable(lists)) for lists in zip(*columns, strict=True)]
+        ids = {"image_id": list(rows["image_id"])} if "image_id" in rows else {}
         return {
-            "pixel_values": self.pixel_values(rows["image"], rows["image_id"]),
+            "pixel_values": self.pixel_values(rows["image"], ids.get("image_id") or [None] * len(rows["image"])),
             "labels": [
                 multi_hot(labels, self.num_labels, skipped)
                 for labels, skipped in zip(rows["labels"], left_out, strict=True)
             ],
-            "image_id": list(rows["image_id"]),
+            **ids,
         }
 
-    def pixel_values(self, images: Sequence[Any], image_ids: Sequence[str]) -> list[Tensor]:
+    def pixel_values(self, images: Sequence[Any], image_ids: Sequence[Any]) -> list[Tensor]:
         """Pixel values (3, h, w) of each image; where there are seeds, torch's random state is left as it was."""
         decode = getattr(self.transform, "decode", decode_image)
         with torch.random.fork_rng(devices=[], enabled=self.seed_of is not None):
@@ -205,28 +209,64 @@ class _ToExamples:
             return pixel_values
 
 
+class Examples(Dataset):
+    """Rows that become examples when they are read."""
+
+    def remove_columns(self, column_names: str | list[str], new_fingerprint: str | None = None) -> Dataset:
+        """The rows without these columns, but for those that the examples are made of.
+
+        The stock Trainer removes what the model's `forward` does not name: the image before it has become pixel values.
+        """
+        names = [column_names] if isinstance(column_names, str) else list(column_names)
+        others = [name for name in names if name not in ("image", "labels", "difficult", "image_id")]
+        return super().remove_columns(others, new_fingerprint=new_fingerprint)
+
+
+def check_columns(columns: Collection[str], seed_of: SeedOf | None) -> None:
+    """Refuse rows that hold too little.
+
+    Raises:
+        ValueError: A column is missing.
+    """
+    needed = ["image", "labels", *(["image_id"] if seed_of is not None else [])]
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise ValueError(
+            f"rows with {', '.join(needed)} are expected, {', '.join(missing)} is missing here; see "
+            "`cnn_rnn.data.to_schema`, and where a Trainer has removed columns, set remove_unused_columns=False"
+        )
+
+
 def prepare_examples(dataset: D, transform: Transform, seed_of: SeedOf | None = None) -> D:
     """The dataset with rows `{pixel_values (3, h, w), labels (C,), image_id}`, decoded when they are read.
 
     Args:
-        dataset: Rows of the one schema.
+        dataset: Rows of the one schema; without `image_id` the examples have none, and an unreadable image no name.
         transform: What makes pixel values of a picture.
         seed_of: Gives for an image's id the seed of all chance in its transform; by default torch's random state goes
             on from image to image.
 
     Raises:
+        ValueError: A column is missing.
         UnreadableImageError: On reading a row whose image cannot be decoded; see `drop_unreadable`.
     """
+    if dataset.column_names is not None:  # a stream may not know them
+        check_columns(dataset.column_names, seed_of)
     names = label_names(dataset)
     to_examples = _ToExamples(transform, len(names), seed_of)
     undecoded = dataset.cast_column("image", Image(decode=False))
     if isinstance(undecoded, IterableDataset):
         return undecoded.map(to_examples, batched=True, batch_size=8, remove_columns=undecoded.column_names)
-    return undecoded.with_transform(to_examples)
+    examples = undecoded.with_transform(to_examples)
+    examples.__class__ = Examples
+    return examples
 
 
 def collate(examples: Sequence[Example]) -> dict[str, Any]:
-    """A batch `{pixel_values (B, 3, h, w), labels (B, C), image_id: list of B}`, laid out in memory as its images."""
+    """A batch `{pixel_values (B, 3, h, w), labels (B, C), image_id: list of B}`, laid out in memory as its images.
+
+    Without ids in the examples it has none.
+    """
     images = [example["pixel_values"].movedim(0, -1) for example in examples]
     channels_last = images[0].is_contiguous()
     # default_collate writes a worker's batch straight into the memory that it shares with the loop
@@ -234,5 +274,5 @@ def collate(examples: Sequence[Example]) -> dict[str, Any]:
     return {
         "pixel_values": stacked.movedim(-1, 1) if channels_last else stacked,
         "labels": default_collate([example["labels"] for example in examples]),
-        "image_id": [example["image_id"] for example in examples],
+        **({"image_id": [example["image_id"] for example in examples]} if "image_id" in examples[0] else {}),
     }

@@ -218,6 +218,31 @@ def exact_column(block: str) -> Column:
     return Column("exact", (block, "exact_match"))
 
 
+def known_table(known: Figures) -> Table:
+    """A table of what `measure_known` gave: mAP and C-F1 over the others, untold and told, and the looks."""
+    columns: list[Column] = []
+    rows: dict[str, dict[str, float | None]] = {name: {} for name in known["looks"]}
+    for count, by_row in known["told"].items():
+        for state in ("untold", "told"):
+            for heading, key in (("mAP", "mAP"), ("C-F1", "CF1")):
+                column = Column(f"{heading} {state} {count}", (count, state, key))
+                if not any(state in figures for figures in by_row.values()):
+                    continue
+                columns.append(column)
+                for name, figures in by_row.items():
+                    rows[name][column.heading] = figures[state][key]
+    looks = (Column("looks", ("mean",), percent=False), Column("median", ("median",), percent=False))
+    for name, figures in known["looks"].items():
+        rows[name] |= {column.heading: column.value(figures) for column in looks}
+    notes = (
+        "So many true labels of each image are revealed, by a hash of image and label.",
+        "mAP and C-F1 (by expected F1) are over the others, on the images that have so many.",
+        "Looks: suggestions that a person looks at, top down, until all labels of an image are confirmed.",
+    )
+    lines = tuple(Row(name.replace("_", " "), figures) for name, figures in rows.items())
+    return Table("What known labels are worth", (*columns, *looks), lines, notes)
+
+
 def class_table(figures: Figures, block: str = "path", names: Sequence[str] | None = None) -> Table:
     """A table with a line for every class: AP, positives, and precision, recall and F1 of one way of choosing the set.
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
 from datasets import Dataset, IterableDataset
@@ -41,7 +42,10 @@ class SavedModel:
             ValueError: It holds another kind of model.
         """
         checked_config(name)
-        model = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+        # In full precision also where it was saved in half: figures want no ties, and ONNX has no such convolutions.
+        model = AutoModelForImageClassification.from_pretrained(
+            name, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
         processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
         return cls(str(name), model.eval(), processor)
 

@@ -4,11 +4,13 @@ Every sentence of `model_card.md` that needs a number gets one, or there is no c
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import timm
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from timm.models import get_pretrained_cfg
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.data.joining import joined_parts
@@ -18,6 +20,9 @@ SETS = {"path": "by path", "threshold": "by threshold", "expected_f1": "by expec
 FIGURES = ("CP", "CR", "CF1", "OP", "OR", "OF1")
 LISTED_LABELS = 25  # rows of the card's table of labels
 WEAKEST = 5
+CROSS_VALIDATION = "cross-validation"  # the split of figures that `cnn-rnn review` predicts fold by fold
+EXAMPLE = "example.jpg"  # a photo to try the model with, as a repository holds it
+FEWEST = 20  # images with a label below which its figures say little
 HELD_OUT = "held-out"  # the split on which training chooses epoch, fusion and thresholds
 
 DATA_NOTES = {
@@ -105,7 +110,13 @@ class Figures:
 
 
 def make_card(
-    repo: str, config: CnnRnnConfig, figures: Figures, run: Mapping[str, Any], *, data_note: str | None = None
+    repo: str,
+    config: CnnRnnConfig,
+    figures: Figures,
+    run: Mapping[str, Any],
+    *,
+    data_note: str | None = None,
+    has_example: bool = False,
 ) -> ModelCard:
     """The filled card of a model.
 
@@ -115,6 +126,7 @@ def make_card(
         figures: Measured on a split that it never saw.
         run: The settings of its run, the blocks of `run_config.yaml`.
         data_note: Where the training images come from and how that biases the model; for the benchmarks it is known.
+        has_example: Whether the repository holds a photo to try it with.
 
     Raises:
         CardError: Something that the card must say is not known.
@@ -134,7 +146,7 @@ def make_card(
     left_out = figures["counts.classes_left_out_of_means"]
     unreadable = len(figures["unreadable_images"])
     return ModelCard.from_template(
-        card_data(repo, figures, [name for name, _ in parts], licence),
+        card_data(repo, figures, run, licence, has_example=has_example),
         template_path=str(shipped_file("model_card.md")),
         name=repo.rpartition("/")[2],
         repo=repo,
@@ -142,9 +154,10 @@ def make_card(
         has_path=config.has_path_decoder,
         training_data=f"Trained on {trained_on}; epoch, fusion and thresholds were chosen on {held_out}.",
         data_note=data_note or " ".join(dict.fromkeys(DATA_NOTES[name] for name, _ in parts)),
-        label_table=label_table(config),
-        evaluation=f"Measured on the {figures['counts.images']:,} images of the split `{figures['split']}` of "
-        f"`{figures['data']}`, with {figures['counts.positives']:,} labels. Images not readable: {unreadable:,}.",
+        label_table=label_table(config, figures),
+        few_images=few_images(figures),
+        evaluation=f"{measured_on(figures)}, with {figures['counts.positives']:,} labels. "
+        f"Images not readable: {unreadable:,}.",
         figures_table=figures_table(figures),
         mean_average_precision=figures.percent("mAP"),
         classes_left_out=f"Left out of the means for want of positives: {', '.join(left_out)}. " if left_out else "",
@@ -156,7 +169,45 @@ def make_card(
     )
 
 
-def card_data(repo: str, figures: Figures, data_names: Sequence[str], licence: str) -> ModelCardData:
+def measured_on(figures: Figures) -> str:
+    """Which images the figures are of."""
+    images, data = f"{figures['counts.images']:,} images", f"`{figures['data']}`"
+    if figures["split"] != CROSS_VALIDATION:
+        return f"Measured on the {images} of the split `{figures['split']}` of {data}"
+    return (
+        f"Measured by cross-validation on {images} of {data}: each was judged by the one of {figures['folds']} models "
+        "of these settings that was neither trained nor chosen on it"
+    )
+
+
+def few_images(figures: Figures) -> str:
+    """A sentence that names the labels that too few images show to measure them; empty where there are none."""
+    few = [
+        f"{cell(name)} ({one['positives']})" for name, one in figures["per_class"].items() if one["positives"] < FEWEST
+    ]
+    return f"Fewer than {FEWEST} images show {', '.join(few)}: their figures say little. " if few else ""
+
+
+def base_model(run: Mapping[str, Any]) -> str | None:
+    """The name on the Hub of the model whose weights training began with; None where it is not known, or none."""
+    name, weights = run["model"].get("backbone"), run["model"].get("weights")
+    if weights is None or not timm.is_model(name) or not (weights == "imagenet" or str(weights).startswith("pip:")):
+        return None
+    pretrained = get_pretrained_cfg(name)
+    return None if pretrained is None else pretrained.hf_hub_id and f"{pretrained.hf_hub_id}".removesuffix("/")
+
+
+def data_sets(run: Mapping[str, Any]) -> list[str]:
+    """The data sets of a run, by their names on the Hub where they come from there."""
+    data = run["data"]
+    if data["name"] == "hub" and data.get("root"):
+        return [str(data["root"]).partition("@")[0]]
+    return list(dict.fromkeys(name for name, _ in joined_parts(data["name"], data["train_split"])))
+
+
+def card_data(
+    repo: str, figures: Figures, run: Mapping[str, Any], licence: str, *, has_example: bool = False
+) -> ModelCardData:
     """The card's metadata, with the figures as the Hub lists them."""
     measured = {"mAP": ("mAP", "mean average precision")} | {
         f"{name}.{figure}": ("f1", f"{figure} of the set predicted {SETS[name]}")
@@ -181,14 +232,17 @@ def card_data(repo: str, figures: Figures, data_names: Sequence[str], licence: s
         license=licence,
         library_name="transformers",
         pipeline_tag="image-classification",
-        tags=["multi-label", "cnn-rnn", "beam-search", *dict.fromkeys(data_names)],
+        tags=["multi-label", "cnn-rnn", "beam-search", *data_sets(run)],
+        base_model=base_model(run),
+        datasets=data_sets(run),
+        widget=[{"src": f"https://huggingface.co/{repo}/resolve/main/{EXAMPLE}"}] if has_example else None,
         model_name=repo.rpartition("/")[2],
         eval_results=results,
     )
 
 
-def label_table(config: CnnRnnConfig) -> str:
-    """Rows of the labels and how many training images show each, the most frequent first.
+def label_table(config: CnnRnnConfig, figures: Figures) -> str:
+    """Rows of the labels, how many training images show each, and how well each is found; the most frequent first.
 
     Raises:
         CardError: The model does not know how often it saw its labels.
@@ -197,10 +251,14 @@ def label_table(config: CnnRnnConfig) -> str:
         raise CardError("the config has no label_counts: how often each label was seen in training is part of the card")
     total = max(sum(config.label_counts), 1)
     ranked = sorted(zip(config.label_counts, config.label_names, strict=True), key=lambda pair: (-pair[0], pair[1]))
-    rows = [f"| {cell(name)} | {count:,} | {100 * count / total:.1f}% |" for count, name in ranked]
+    rows = []
+    for count, name in ranked:
+        own = figures["per_class"][name]
+        precision = "" if own["AP"] is None else f"{100 * own['AP']:.1f}"
+        rows.append(f"| {cell(name)} | {count:,} | {100 * count / total:.1f}% | {precision} | {own['positives']:,} |")
     if len(rows) > LISTED_LABELS:
         half = LISTED_LABELS // 2
-        rows = [*rows[:half], f"| ... {len(rows) - 2 * half} more ... | | |", *rows[-half:]]
+        rows = [*rows[:half], f"| ... {len(rows) - 2 * half} more ... | | | | |", *rows[-half:]]
     return "\n".join(rows)
 
 

@@ -4,6 +4,7 @@ A push is checked and complete before the first byte leaves, and it is one commi
 of it or nothing. Only files that are named here are published; a pickle is none of them.
 """
 
+import io
 import json
 import tempfile
 from collections.abc import Iterator
@@ -11,20 +12,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
 from huggingface_hub.errors import HFValidationError
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_relative_import_files
 
+from cnn_rnn.data import decode_image
 from cnn_rnn.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, reason_of
 from cnn_rnn.prediction.saved_model import checked_config
 
-from .model_card import CardError, Figures, make_card
+from .model_card import EXAMPLE, CardError, Figures, make_card
 
 WEIGHTS = "model.safetensors"
 SETTINGS = (WEIGHTS, "config.json", "preprocessor_config.json")
 CHECKPOINT_BRANCH = "training"
+EXAMPLE_SIDE = 640  # pixels of the longer side of a photo to try a model with
 
 Files = dict[str, Path | bytes]
 """What is published, by its path in the repository."""
@@ -33,7 +38,13 @@ WAYS_TO_WRITE = WAYS_OUT | {403: "the token may not write there: use one with wr
 
 
 def model_files(
-    folder: Path, repo: str, metrics: Path, *, data_note: str | None = None, license_name: str | None = None
+    folder: Path,
+    repo: str,
+    metrics: Path,
+    *,
+    data_note: str | None = None,
+    license_name: str | None = None,
+    photo: Path | None = None,
 ) -> Files:
     """Everything that is published of a run: model, code, settings, figures and card.
 
@@ -43,8 +54,10 @@ def model_files(
         metrics: Figures that `cnn-rnn validate` measured on a test split.
         data_note: Where the training images come from and how that biases the model, see `make_card`.
         license_name: Licence of the weights; that of the run's settings where None.
+        photo: A photo to try the model with on its page, which is published with it.
 
     Raises:
+        UnreadableImageError: The photo cannot be read.
         CardError: Something that the card must say is not known.
         ValueError: The folder is no model of this package.
         FileNotFoundError: A file is missing.
@@ -54,14 +67,25 @@ def model_files(
     if license_name:
         run["hub"]["license"] = license_name
     figures = Figures(metrics)
-    card = make_card(repo, checked_config(folder), figures, run, data_note=data_note)
+    example = {} if photo is None else {EXAMPLE: small_photo(photo)}
+    card = make_card(repo, checked_config(folder), figures, run, data_note=data_note, has_example=photo is not None)
     published = {name: value for name, value in figures.content.items() if name != "unreadable_images"}
     return {
         **files,
+        **example,
         "run_config.yaml": yaml.safe_dump(run, sort_keys=False).encode(),
         "metrics.json": json.dumps(published | {"model": repo}, indent=2).encode(),
         "README.md": card.content.encode(),
     }
+
+
+def small_photo(photo: Path) -> bytes:
+    """A photo small enough for a page, as JPEG without what a camera writes beside it, such as the place."""
+    picture = decode_image(photo, str(photo))
+    picture.thumbnail((EXAMPLE_SIDE, EXAMPLE_SIDE))
+    out = io.BytesIO()
+    Image.fromarray(np.asarray(picture)).save(out, "JPEG", quality=88)
+    return out.getvalue()
 
 
 def saved_files(folder: Path) -> Files:
@@ -154,7 +178,7 @@ def push(
         files: What is published.
         repo: Name on the Hub, such as `org/cnn-rnn-coco`.
         message: What the commit's message says.
-        repo_type: "model" or "dataset".
+        repo_type: "model", "dataset" or "space".
         private: Whether a repository that is made is seen by its owner alone.
         revision: Branch to commit to; main where None.
         create_pr: Propose the commit as a pull request in place of making it.
@@ -165,7 +189,8 @@ def push(
     """
     client = api or HfApi()
     with publishing_errors(repo):
-        client.create_repo(repo, repo_type=repo_type, private=private, exist_ok=True)
+        sdk = "gradio" if repo_type == "space" else None
+        client.create_repo(repo, repo_type=repo_type, private=private, exist_ok=True, space_sdk=sdk)
         if revision is not None and not create_pr:
             client.create_branch(repo, branch=revision, repo_type=repo_type, exist_ok=True)
         return client.create_commit(

@@ -4,7 +4,7 @@ import base64
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,10 @@ from cnn_rnn.whole_files import write_text
 
 from .plots import (
     INSTALL,
+    MAX_NAMED_BARS,
     plot_class_bars,
     plot_co_occurrence,
+    plot_extremes,
     plot_precision_recall,
     plot_reliability,
 )
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 THUMBNAIL = 256  # pixels of the longer side
+SMALLEST = 1e-6  # probabilities are clipped to [this, 1 - this] before their logarithm
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Example:
         truth: The labels that are present.
         steps: The steps of the best path, its end included where it has one.
         left_out: Labels that count neither as right nor as wrong.
+        loss: How wrong the model is, see `photo_losses`.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Example:
     truth: Sequence[str]
     steps: Sequence[Step]
     left_out: Sequence[str] = ()
+    loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,10 +79,11 @@ class Section:
     anchor: str
     title: str
     text: str
-    picture: str | None = None
+    pictures: Sequence[str] = ()
     tables: Sequence[dict[str, Any]] = ()
     neighbours: Sequence[tuple[str, list[tuple[str, float]]]] = ()
-    cards: Sequence[dict[str, Any]] = field(default=())
+    cards: Sequence[dict[str, Any]] = ()
+    suspects: Sequence[dict[str, Any]] = ()
 
 
 def write_report(
@@ -91,6 +97,7 @@ def write_report(
     embedding: Array | None = None,
     examples: Sequence[Example] = (),
     how_looked: str = "",
+    baseline: Figures | None = None,
 ) -> None:
     """Write the report, whole or not at all.
 
@@ -104,18 +111,16 @@ def write_report(
         embedding: (C, E) vectors of the labels, for their neighbours.
         examples: Images with their paths.
         how_looked: How what the network looked at was found, such as "Grad-CAM".
+        baseline: Figures of a second model on the same images, to stand beside.
 
     Raises:
         ImportError: matplotlib or jinja2 is not installed.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise ImportError(f"a report needs jinja2: {INSTALL}") from error
     frequencies = (predictions.truth == 1).sum(axis=0).tolist() if label_counts is None else list(label_counts)
     counted = "of these images" if label_counts is None else "images in training"
     sections = [
         _table_section(tables or [figures_table({"this model": figures})], figures),
+        None if baseline is None else _comparison_section(figures, baseline, predictions.label_names),
         _curve_section(predictions),
         _class_section(figures, predictions.label_names, frequencies, counted),
         _co_occurrence_section(predictions, figures),
@@ -127,12 +132,34 @@ def write_report(
     subtitle = (
         f"{counts['images']:,} images, {counts['labels']:,} labels, {counts['positives']:,} labels present in all"
     )
+    render_page(file, title, subtitle, [section for section in sections if section is not None])
+
+
+def render_page(file: str | Path, title: str, subtitle: str, sections: Sequence[Section]) -> None:
+    """Write a page of sections, whole or not at all.
+
+    Raises:
+        ImportError: jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError as error:
+        raise ImportError(f"a report needs jinja2: {INSTALL}") from error
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    html = template.render(
-        title=title, subtitle=subtitle, sections=[section for section in sections if section is not None]
-    )
-    write_text(Path(file), html)
+    write_text(Path(file), template.render(title=title, subtitle=subtitle, sections=sections))
+
+
+def photo_losses(scores: Array, truth: NDArray[np.int8]) -> Array:
+    """The sum (N,) of the binary cross-entropies of each image's labels, in nats; labels left out count nothing.
+
+    Args:
+        scores: Probabilities (N, C).
+        truth: (N, C) 1 present, 0 absent, negative left out.
+    """
+    clipped = np.clip(np.asarray(scores, np.float64), SMALLEST, 1 - SMALLEST)
+    losses = np.where(truth == 1, -np.log(clipped), -np.log1p(-clipped))
+    return np.asarray(np.where(truth >= 0, losses, 0).sum(axis=1))
 
 
 def nearest_labels(embedding: Array, names: Sequence[str], most: int = 5) -> dict[str, list[tuple[str, float]]]:
@@ -171,6 +198,24 @@ def _table_section(tables: Sequence[Table], figures: Figures) -> Section:
     return Section("figures", "Figures", text, tables=shown)
 
 
+def _comparison_section(figures: Figures, baseline: Figures, names: Sequence[str]) -> Section:
+    """What two models find of each class, one beside the other."""
+    differences = []
+    for name in names:
+        own, other = figures["per_class"][name]["AP"], baseline["per_class"][name]["AP"]
+        differences.append(None if own is None or other is None else own - other)
+    known = [value for value in differences if value is not None]
+    better = sum(value > 0 for value in known)
+    return Section(
+        "comparison",
+        "Beside the baseline",
+        f"Average precision of each class less that of the baseline, on the same images: higher for {better} of "
+        f"{len(known)} classes, lower for {sum(value < 0 for value in known)}. Of one class with few images it is "
+        "mostly chance.",
+        [_picture(plot_extremes(differences, names, "difference of average precision"))],
+    )
+
+
 def _curve_section(predictions: StoredPredictions) -> Section:
     """Precision against recall."""
     return Section(
@@ -178,19 +223,22 @@ def _curve_section(predictions: StoredPredictions) -> Section:
         "Precision and recall",
         "Each line is a class; the three best and three worst are named. The black line ranks all labels of all "
         "images together, so it also tells whether scores of different classes can be compared.",
-        _picture(plot_precision_recall(predictions.scores, predictions.truth, predictions.label_names)),
+        [_picture(plot_precision_recall(predictions.scores, predictions.truth, predictions.label_names))],
     )
 
 
 def _class_section(figures: Figures, names: Sequence[str], frequencies: Sequence[int], counted: str) -> Section:
     """Average precision of each class beside its frequency; `counted` says of which images."""
     average_precisions = [figures["per_class"][name]["AP"] for name in names]
+    plots = [plot_class_bars(average_precisions, frequencies, names, counted)]
+    if len(names) > MAX_NAMED_BARS:
+        plots.append(plot_extremes(average_precisions, names, "average precision"))
     return Section(
         "classes",
         "Average precision by class",
         "The most frequent class stands first; the orange line, on its own scale, says how frequent each is. Where "
         "bars fall with the line, rare classes lack examples; a low bar under a high line is a hard class.",
-        _picture(plot_class_bars(average_precisions, frequencies, names, counted)),
+        [_picture(plot) for plot in plots],
     )
 
 
@@ -211,7 +259,7 @@ def _co_occurrence_section(predictions: StoredPredictions, figures: Figures) -> 
         "For the most frequent labels, each on at least 5 images: of the images with the row's label, how many also "
         f"have the column's. Predicted are the labels {way}. Red on the right: put together too often; blue: too "
         "rarely.",
-        _picture(picture),
+        [_picture(picture)],
     )
 
 
@@ -225,17 +273,20 @@ def _reliability_section(predictions: StoredPredictions) -> Section | None:
         "Can the probabilities be trusted?",
         "Bars on the dashed line would mean: of the labels given a probability of 70 %, 70 % are present. Bars "
         "below it mean that the model is too sure, bars above that it is too careful.",
-        _picture(picture),
+        [_picture(picture)],
     )
 
 
 def _image_section(examples: Sequence[Example], how_looked: str) -> Section:
     """Images with the steps of their paths."""
+    losses = [example.loss for example in examples]
+    worst_first = None not in losses and len(losses) > 1
+    order = "Those with the largest losses, the worst first. " if worst_first else ""
     looked = f" Bright: where the network looked for that step ({how_looked})." if how_looked else ""
     return Section(
         "images",
         "Images and their paths",
-        "The walk from label to label, with the probability of each step given the ones before. Green: "
+        f"{order}The walk from label to label, with the probability of each step given the ones before. Green: "
         f"present; red: not present; orange: present, but not on the path.{looked}",
         cards=[_card(example) for example in examples],
     )
@@ -260,9 +311,10 @@ def _card(example: Example) -> dict[str, Any]:
     verdicts = {True: "hit", False: "miss"}
     return {
         "name": example.name,
-        "picture": _image_address(_thumbnail(example.image)),
+        "picture": image_address(thumbnail(example.image)),
         "truth": list(example.truth),
         "left_out": list(example.left_out),
+        "loss": example.loss,
         "predicted": {step.label for step in example.steps},
         "probability": _percent(math.prod(step.probability for step in example.steps)),
         "steps": [
@@ -272,7 +324,7 @@ def _card(example: Example) -> dict[str, Any]:
                 "verdict": "" if step.label in left_out else verdicts[step.label in truth],
                 "picture": None
                 if step.looked_at is None
-                else _image_address(overlay(_thumbnail(example.image), step.looked_at)),
+                else image_address(overlay(thumbnail(example.image), step.looked_at)),
             }
             for step in example.steps
         ],
@@ -289,14 +341,14 @@ def overlay(image: Image.Image, looked_at: NDArray[np.float32]) -> Image.Image:
     return Image.fromarray(np.clip(shown, 0, 255).astype(np.uint8))
 
 
-def _thumbnail(image: Image.Image) -> Image.Image:
+def thumbnail(image: Image.Image) -> Image.Image:
     """A small copy."""
     small = image.convert("RGB")
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     return small
 
 
-def _image_address(image: Image.Image) -> str:
+def image_address(image: Image.Image) -> str:
     """The image as a data address."""
     out = io.BytesIO()
     image.save(out, "JPEG", quality=85)

@@ -68,10 +68,6 @@ def explain_path(model: Any, pixel_values: Tensor, path: Sequence[int]) -> StepM
         ImportError: captum is not installed.
         ValueError: the model has no path decoder.
     """
-    try:
-        from captum.attr import LayerAttribution, LayerGradCam, Saliency
-    except ImportError as error:
-        raise ImportError(f"pictures of what the network looked at need captum: {INSTALL}") from error
     if model.path_decoder is None:
         raise ValueError("this model walks no path (path_loss='none'), so there are no steps to explain")
     height, width = pixel_values.shape[-2:]
@@ -86,18 +82,50 @@ def explain_path(model: Any, pixel_values: Tensor, path: Sequence[int]) -> StepM
         logits, _ = decoder(walked.expand(len(pixels), -1), image)
         return logits
 
+    return _explain(model, pixel_values, score_steps, list(enumerate(path)))
+
+
+def explain_label(model: Any, pixel_values: Tensor, label: int) -> StepMaps:
+    """Where the evidence for one label lies in one image: of its relevance logit, else of the first step of a path.
+
+    Args:
+        model: A model with a `backbone`.
+        pixel_values: One preprocessed image (1, 3, h, w).
+        label: Its id.
+
+    Raises:
+        ImportError: captum is not installed.
+    """
+    if not model.config.has_relevance_head:
+        return explain_path(model, pixel_values, [label])
+
+    def score_labels(pixels: Tensor) -> Tensor:
+        """Relevance logits (B, C)."""
+        logits: Tensor = model(pixels).relevance_logits
+        return logits
+
+    return _explain(model, pixel_values, score_labels, [label])
+
+
+def _explain(model: Any, pixel_values: Tensor, score: Any, targets: Sequence[Any]) -> StepMaps:
+    """Where the evidence for each target of `score`, a function of pixel values (B, 3, h, w), lies in one image."""
+    try:
+        from captum.attr import LayerAttribution, LayerGradCam, Saliency
+    except ImportError as error:
+        raise ImportError(f"pictures of what the network looked at need captum: {INSTALL}") from error
+    height, width = pixel_values.shape[-2:]
     training = model.training
     model.eval()
     pixels = pixel_values.detach().clone().requires_grad_()
     layer = last_feature_map(model.backbone, pixels)
     maps = []
-    for step, label in enumerate(path):
+    for target in targets:
         if layer is None:
-            gradient = Saliency(score_steps).attribute(pixels, target=(step, label)).amax(dim=1, keepdim=True)
+            gradient = Saliency(score).attribute(pixels, target=target).amax(dim=1, keepdim=True)
             kernel = max(height, width) // 16 * 2 + 1
             found = nn.functional.avg_pool2d(gradient, kernel, stride=1, padding=kernel // 2, count_include_pad=False)
         else:
-            small = LayerGradCam(score_steps, layer).attribute(pixels, target=(step, label), relu_attributions=True)
+            small = LayerGradCam(score, layer).attribute(pixels, target=target, relu_attributions=True)
             found = LayerAttribution.interpolate(small, (height, width), interpolate_mode="bilinear")
         maps.append(_to_unit(found[0, 0].detach()))
     model.train(training)

@@ -109,17 +109,17 @@ class FeatureCache:
         train = config.train
         self.root = Path(train.feature_cache or Path(train.output_dir).parent / "features")
 
-    def load(self, train: Dataset, held_out: Dataset) -> tuple[CachedFeatures, CachedFeatures]:
-        """The features of the training rows, in all their views, and of the held-out rows as they are."""
-        features, (own, others) = self._view([train, held_out])
-        views, places = [features], [own]
+    def load(self, train: Dataset, *others: Dataset) -> list[CachedFeatures]:
+        """The features of the training rows, in all their views, and of each of the other parts as they are."""
+        parts = [train, *others]
+        features, places = self._view(parts)
+        views, own = [features], [places[0]]
         for view in range(1, self.config.train.cached_views):
-            features, (own, _) = self._view([train, held_out], view)  # both: another split finds them again
+            features, (of_train, *_) = self._view(parts, view)  # of all: another split finds them again
             views.append(features)
-            places.append(own)
-        return CachedFeatures(views, places, train, self.config.train.seed), CachedFeatures(
-            views[:1], [others], held_out
-        )
+            own.append(of_train)
+        seen = [CachedFeatures(views[:1], [rows], part) for rows, part in zip(places[1:], others, strict=True)]
+        return [CachedFeatures(views, own, train, self.config.train.seed), *seen]
 
     def _view(self, datasets: Sequence[Dataset], view: int = 0) -> tuple[npt.NDArray[np.float32], list[list[int]]]:
         """One view's features (N, ...) of all rows, and the place of each data set's rows among them."""

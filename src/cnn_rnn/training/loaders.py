@@ -42,7 +42,8 @@ def build_loaders(
     examples: Any
     if train.cache_features:
         cache = FeatureCache(model, transform, accelerator, config)
-        examples, held_out = cache.load(data.train, data.validation)
+        others = [] if data.left_out is None else [data.left_out]
+        examples, held_out, *_ = cache.load(data.train, data.validation, *others)
         validation = DataLoader(held_out, train.batch_size, collate_fn=collate_features)
         collation, num_workers = collate_features, 0
     else:

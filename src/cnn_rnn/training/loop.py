@@ -24,6 +24,7 @@ from cnn_rnn.publishing.push import push_checkpoint
 from cnn_rnn.whole_files import write_json
 
 from .checkpoints import checkpoint_name, latest_checkpoint, remove_leftovers, save_checkpoint
+from .data_record import DataRecord, check_rows
 from .faults import NonFiniteLossError, disk_advice, memory_advice
 from .hardware import apply_memory_settings, build_accelerator, reach_sharded, to_memory_format
 from .held_out import fit_on_held_out
@@ -37,7 +38,7 @@ from .records import draw_curves, write_environment, write_history
 from .remembering import Remembering
 from .resuming import check_settings, flat_settings
 from .run_config import RunConfig
-from .training_data import load_training_data, position_seed
+from .training_data import TrainingData, load_training_data, position_seed
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Trainer:
     Args:
         config: The run's settings.
         resume: "auto" for the run's latest checkpoint, if there is one; the path of a checkpoint; or None.
+        data: Rows to train on and to hold out; those of the settings where None.
 
     Raises:
         FileExistsError: The folder holds a run and `resume` is None.
@@ -55,7 +57,7 @@ class Trainer:
         ValueError: Data or weights are not what the settings say.
     """
 
-    def __init__(self, config: RunConfig, resume: str | None = None) -> None:
+    def __init__(self, config: RunConfig, resume: str | None = None, data: TrainingData | None = None) -> None:
         self.watch = SignalWatch()
         self.config, train = config, config.train
         self.output_dir = Path(train.output_dir)
@@ -63,7 +65,10 @@ class Trainer:
         checkpoint = self._starting_point(resume)
         self.accelerator = build_accelerator(config)
         set_seed(train.seed)
-        self.data = load_training_data(config.data, train.seed)
+        self.data = load_training_data(config.data, train.seed) if data is None else data
+        if checkpoint is not None:
+            check_rows(checkpoint, self.output_dir, self.data.record)
+        self.accelerator.print(self.data.description())
         model = build_model(config, self.data)
         self.processor = CnnRnnImageProcessor.from_config(model.config)
         self.transform = train_transform(self.processor, config.data)
@@ -140,6 +145,8 @@ class Trainer:
                 self.accelerator.print(f"removed {leftover}, half written")
             if checkpoint is None:
                 self.config.save(self.output_dir / "run_config.yaml")
+            if DataRecord.read(self.output_dir) is None:
+                self.data.record.write(self.output_dir)
             write_environment(self.output_dir, self.accelerator)
         self.accelerator.wait_for_everyone()
         if checkpoint is not None:

@@ -14,6 +14,7 @@ from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.whole_files import whole_file
 
+from .earlier_model import adopt_weights, is_model, settings_of
 from .run_config import RunConfig
 from .training_data import TrainingData
 
@@ -30,12 +31,18 @@ BASELINE: dict[str, Any] = {
 
 
 def build_model(config: RunConfig, data: TrainingData) -> CnnRnnForImageClassification:
-    """A new model for the data's labels, its co-occurrence prior counted on those of the training part.
+    """A new model for the data's labels, on the weights of its backbone alone or of an earlier model.
+
+    Its co-occurrence prior is counted on the labels of the training part.
 
     Raises:
         ValueError: The settings contradict each other.
     """
     fields = dict(config.model)
+    weights = fields.pop("weights", None)
+    earlier = str(weights) if is_model(weights) else None
+    if earlier:
+        fields = settings_of(earlier) | fields
     if config.train.baseline:
         if fields.get("relevance_loss") == "none":
             raise ValueError("train.baseline trains the relevance head alone, but model.relevance_loss is none")
@@ -46,8 +53,10 @@ def build_model(config: RunConfig, data: TrainingData) -> CnnRnnForImageClassifi
         fields["neighbours"] = min(fields["neighbours"], data.train_images + data.validation_images)
     backbone = fields.pop("backbone", "resnet50")
     model = CnnRnnForImageClassification.from_backbone(
-        backbone, fields.pop("weights", None), id2label=data.label_names, label_counts=data.label_counts, **fields
+        backbone, None if earlier else weights, id2label=data.label_names, label_counts=data.label_counts, **fields
     )
+    if earlier:
+        adopt_weights(model, earlier)
     if model.cooccurrence is not None:
         model.cooccurrence.fit(torch.from_numpy(label_pair_counts(data.train_labels)), data.train_images)
     return model

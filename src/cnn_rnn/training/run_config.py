@@ -5,6 +5,7 @@ is silently ignored costs a night of training.
 """
 
 import difflib
+import re
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -20,6 +21,7 @@ from cnn_rnn.data.data_config import DataConfig
 from cnn_rnn.shipped_files import shipped_file
 from cnn_rnn.whole_files import write_text
 
+MARK = re.compile(r"[\s,;|/+&:#]+")  # a value that YAML would take for its own mark, such as a separator
 # What a model's config gets from the data, not from the run's file.
 FROM_THE_DATA = {"auto_map", "label_counts", "thresholds"}
 OF_ALL_MODELS = {entry.name for entry in fields(PreTrainedConfig)}
@@ -261,7 +263,7 @@ def parse_overrides(arguments: Sequence[str]) -> Iterable[tuple[str, str, Any]]:
                 raise RunConfigError(f"{name} has no value")
             value = rest.pop(0)
         try:
-            yield block, key, yaml.safe_load(value)
+            yield block, key, value if MARK.fullmatch(value) else yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise RunConfigError(f"{name}: cannot read the value {value!r}") from error
 

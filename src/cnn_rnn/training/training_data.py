@@ -1,6 +1,7 @@
 """What a run trains on and what it holds out."""
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -10,12 +11,18 @@ from cnn_rnn.data import (
     drop_unreadable,
     label_counts,
     label_names,
-    load_source,
     load_stream,
     stratified_split,
     stream_labels,
 )
 from cnn_rnn.data.data_config import DataConfig
+from cnn_rnn.data.disk_layout import abbreviate
+from cnn_rnn.data.row_digest import identical_photos
+from cnn_rnn.data.what_was_read import label_sizes, what_was_read
+
+from .data_record import DataRecord
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -31,6 +38,10 @@ class TrainingData:
         label_counts: Rows of `train` that show each label (C).
         dropped: Reason by image id of what was left out as unreadable.
         train_labels: The labels of `train`, at hand also where its images are streamed.
+        record: Rows and classes, by which the run knows its data again; with the rows that were left out.
+        identical: Pairs of photos with the same bytes, one trained on and one held out.
+        left_out: Rows of another fold: nothing is learnt or chosen on them, but their features are cached with the
+            others', so that all folds of a data set share one cache.
     """
 
     train: Dataset | IterableDataset
@@ -41,6 +52,9 @@ class TrainingData:
     label_counts: list[int]
     dropped: dict[str, str]
     train_labels: Dataset
+    record: DataRecord = field(default_factory=lambda: DataRecord([]))
+    identical: list[tuple[str, str]] = field(default_factory=list)
+    left_out: Dataset | None = None
 
     @classmethod
     def of_parts(
@@ -73,32 +87,65 @@ class TrainingData:
             "labels_without_training_image": [
                 name for name, count in zip(self.label_names, self.label_counts, strict=True) if not count
             ],
+            "unknown_labels": sum(
+                int(label_sizes(rows, "unknown").sum())
+                for rows in (self.train, self.validation)
+                if isinstance(rows, Dataset) and "unknown" in rows.column_names
+            ),
+            "identical_photos": [list(pair) for pair in self.identical],
             "unreadable_images": self.dropped,
         }
+
+    def description(self) -> str:
+        """What was read, for people."""
+        return what_was_read({"train": self.train, "held out": self.validation})
 
 
 def load_training_data(config: DataConfig, seed: int) -> TrainingData:
     """The training and held-out rows of a run.
 
     Raises:
-        ValueError: Nothing is left to train on or to hold out, or the two splits name different labels.
+        ValueError: Nothing is left to train on or to hold out, no photo has a label, or the two splits name different
+            labels.
     """
     if config.streaming:
         return stream_training_data(config)
-    train = load_source(config.name, config.root, split=config.train_split)
-    names = label_names(train)
-    if config.validation_split is not None:
-        validation = load_source(config.name, config.root, split=config.validation_split)
-        check_same_labels(config, names, label_names(validation))
-    else:
-        parts = stratified_split(train, config.validation_fraction, seed)
-        train, validation = parts["train"], parts["validation"]
+    train, validation = load_rows(config, seed)
+    record = DataRecord.of(label_names(train), train, validation)
+    identical = identical_photos({"train": train, "held out": validation})
+    if identical:
+        named = abbreviate([" and ".join(pair) for pair in identical])
+        logger.warning("%s held-out photos are also trained on, byte for byte: %s", len(identical), named)
     dropped: dict[str, str] = {}
     if config.skip_unreadable:
         train, dropped_of_train = drop_unreadable(train)
         validation, dropped_of_validation = drop_unreadable(validation)
         dropped = dropped_of_train | dropped_of_validation
-    return TrainingData.of_parts(train, validation, train, len(validation), dropped)
+    data = TrainingData.of_parts(train, validation, train, len(validation), dropped)
+    data.record, data.identical = record, identical
+    return data
+
+
+def load_rows(config: DataConfig, seed: int) -> tuple[Dataset, Dataset]:
+    """The rows to train on and those held out, before unreadable ones are left out.
+
+    Raises:
+        ValueError: As `load_training_data`.
+    """
+    train = config.load(config.train_split)
+    names = label_names(train)
+    if not names or not label_counts(train).any():
+        raise ValueError(
+            f"{config.root or config.name}, {config.train_split}: none of the {len(train)} photos has a label, so "
+            "there is nothing to learn; data.columns '{labels: COLUMN}' names the column that holds them, and 'cnn-rnn "
+            "data look' shows what was read"
+        )
+    if config.validation_split is not None:
+        validation = config.load(config.validation_split)
+        check_same_labels(config, names, label_names(validation))
+        return train, validation
+    parts = stratified_split(train, config.validation_fraction, seed)
+    return parts["train"], parts["validation"]
 
 
 def stream_training_data(config: DataConfig) -> TrainingData:
@@ -122,9 +169,11 @@ def stream_training_data(config: DataConfig) -> TrainingData:
     )
     check_same_labels(config, label_names(train), label_names(validation))
     root = str(config.root)
-    return TrainingData.of_parts(
+    data = TrainingData.of_parts(
         train, validation, stream_labels(root, train), len(stream_labels(root, validation)), {}
     )
+    data.record = DataRecord.of(data.label_names, train, validation)
+    return data
 
 
 def check_same_labels(config: DataConfig, names: list[str], held_out_names: list[str]) -> None:

@@ -51,3 +51,13 @@ def assert_same_tensors(actual: torch.nn.Module, expected: torch.nn.Module) -> N
     one, two = all_tensors(actual), all_tensors(expected)
     assert list(one) == list(two)
     assert [name for name in two if one[name].dtype != two[name].dtype or not torch.equal(one[name], two[name])] == []
+
+
+class Photos(torch.utils.data.Dataset):
+    """Four photos, as a `datasets.Dataset` with a transform would give them."""
+
+    def __len__(self) -> int:
+        return len(PIXELS)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"pixel_values": PIXELS[index], "labels": TARGETS[index]}

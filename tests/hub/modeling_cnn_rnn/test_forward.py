@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from .small_models import NUM_LABELS, PIXELS, TARGETS, model_of, variants
+from .small_models import LABELS, NUM_LABELS, PIXELS, TARGETS, VARIANTS, Model, generate, model_of, variants
 
 
 @variants
@@ -118,3 +118,78 @@ def test_either_pixels_or_features_are_needed() -> None:
     with pytest.raises(ValueError, match="either pixel_values or image_features"):
         model(PIXELS, image_features=features)
     assert torch.equal(model(image_features=features).logits, model(PIXELS).logits)
+
+
+@variants
+@torch.no_grad()
+def test_the_outputs_come_in_the_documented_order(fields: dict[str, Any]) -> None:
+    model = model_of(**fields)
+    output = model(PIXELS, labels=TARGETS)
+    loss, logits = output[:2]
+    assert (loss.shape, logits.shape) == ((), (4, NUM_LABELS))
+    assert torch.equal(output[0], output.loss)
+    assert torch.equal(model(PIXELS)[0], output.logits)
+    as_tuple = model(PIXELS, labels=TARGETS, return_dict=False)
+    assert type(as_tuple) is tuple
+    assert len(as_tuple) == len(output)
+    assert all(torch.equal(one, two) for one, two in zip(as_tuple, output.to_tuple(), strict=True))
+    model.config.return_dict = False
+    assert type(model(PIXELS)) is tuple
+
+
+@pytest.mark.parametrize("pooling", ["avg", "attention"])
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit", "vgg11", "test_convnext"])
+@torch.no_grad()
+def test_hidden_states_and_features_change_nothing_else(backbone: str, pooling: str) -> None:
+    size = {"test_vit": 160}.get(backbone, 64)
+    pixels = torch.rand(2, 3, size, size)
+    model = Model.from_backbone(backbone, id2label=LABELS, hidden_size=8, pooling=pooling).eval()
+    plain, asked = model(pixels), model(pixels, output_hidden_states=True)
+    assert plain.hidden_states is None
+    assert len(asked.hidden_states) > 2
+    torch.testing.assert_close(asked.logits, plain.logits)
+    assert asked[1] is asked.hidden_states  # as the stock classifiers: loss, logits, hidden states
+    image = model.get_image_features(pixels, output_hidden_states=True)
+    width = model.backbone.timm_model.num_features
+    assert (image.last_hidden_state.shape[0], image.last_hidden_state.shape[-1]) == (2, width)
+    assert image.pooler_output.shape == (2, model.backbone.num_features)
+    for name in ("last_hidden_state", "pooler_output"):
+        torch.testing.assert_close(plain[name], image[name])
+    for features in (image, model.encode_images(pixels)):
+        torch.testing.assert_close(model(image_features=features).logits, plain.logits)
+    assert isinstance(model.get_image_features(pixels, return_dict=False), tuple)
+
+
+def test_a_backbone_without_one_feature_map_has_none_to_attend_over() -> None:
+    fields: dict[str, Any] = {"id2label": LABELS, "hidden_size": 8}
+    pixels = torch.rand(1, 3, 240, 240)
+    assert Model.from_backbone("crossvit_9_240", **fields).eval()(pixels).logits.shape == (1, NUM_LABELS)
+    with pytest.raises(ValueError, match="no single feature map to attend over: set pooling='avg'"):
+        Model.from_backbone("crossvit_9_240", pooling="attention", **fields).eval()(pixels)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@variants
+@torch.no_grad()
+def test_a_model_in_half_precision_takes_images_in_full(fields: dict[str, Any], kind: torch.dtype) -> None:
+    model = model_of(**fields)
+    expected = model(PIXELS).logits
+    features = model.encode_images(PIXELS)
+    model.to(kind)
+    for output in (model(PIXELS, labels=TARGETS), model(PIXELS.to(kind)), model(image_features=features)):
+        assert output.logits.dtype == torch.float32
+        assert output.logits.numpy().shape == (4, NUM_LABELS)
+        torch.testing.assert_close(output.logits, expected, rtol=0.2, atol=0.2)
+    if model.path_decoder is not None:
+        assert generate(model).path_scores.isfinite().any()
+
+
+def test_whole_numbers_are_no_preprocessed_images() -> None:
+    with pytest.raises(RuntimeError):
+        model_of()(PIXELS.byte())
+
+
+def test_in_training_logits_are_there_where_nothing_else_is() -> None:
+    model = model_of(**VARIANTS["paper"]).train()
+    assert model(PIXELS, labels=TARGETS).logits is None  # the search would be for nothing
+    assert model(PIXELS).logits.shape == (4, NUM_LABELS)

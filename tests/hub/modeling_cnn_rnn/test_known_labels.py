@@ -53,7 +53,7 @@ def probabilities_of_all_walks(model: Model, known: torch.Tensor) -> dict[tuple[
         score, held = 0.0, [label for label in range(NUM_LABELS) if known[0, label] == 1]
         for step, label in enumerate([*walk, END]):
             assert decoder.relevance_weight is not None
-            said = decoder.relevance_weight * relevance + prior.path_weight * prior.left[[*held, *walk[:step]]].sum(0)
+            said = decoder.relevance_weight(relevance) + prior.path_weight * prior.left[[*held, *walk[:step]]].sum(0)
             scores = logits[step] + torch.cat([said, torch.zeros(1)])
             scores[(known[0] != 0).nonzero()[:, 0]] = -math.inf
             scores[list(walk[:step])] = -math.inf

@@ -15,6 +15,7 @@ from .small_models import (
     PIXELS,
     TARGETS,
     Model,
+    Photos,
     all_tensors,
     assert_same_tensors,
     generate,
@@ -116,16 +117,6 @@ def test_a_seed_determines_a_model_and_its_training() -> None:
     assert_same_tensors(trained(1), trained(1))
     one, two = all_tensors(trained(1)), all_tensors(trained(2))
     assert not torch.equal(one["relevance_head.weight"], two["relevance_head.weight"])
-
-
-class Photos(torch.utils.data.Dataset):
-    """Four photos, as a `datasets.Dataset` with a transform would give them."""
-
-    def __len__(self) -> int:
-        return len(PIXELS)
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return {"pixel_values": PIXELS[index], "labels": TARGETS[index]}
 
 
 @variants

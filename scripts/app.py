@@ -1,0 +1,8 @@
+"""`cnn-rnn app` for a checkout: python scripts/app.py ..."""
+
+import sys
+
+from cnn_rnn.commands.app import main
+
+if __name__ == "__main__":
+    sys.exit(main())

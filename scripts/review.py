@@ -1,0 +1,8 @@
+"""`cnn-rnn review` for a checkout: python scripts/review.py ..."""
+
+import sys
+
+from cnn_rnn.commands.review import main
+
+if __name__ == "__main__":
+    sys.exit(main())

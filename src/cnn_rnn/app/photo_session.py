@@ -1,0 +1,119 @@
+"""What one person does: which photos, at which one, and what was decided of each."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cnn_rnn.prediction.xmp_sidecars import SidecarError, write_sidecar
+
+from .saved_labels import read_saved, write_saved
+
+
+@dataclass
+class Photo:
+    """One photo and what a person decided of it.
+
+    Attributes:
+        path: Its file.
+        name: What it is called in the saved labels.
+        known: Labels confirmed (True) or ruled out (False).
+        accepted: All its labels, once the person has said so; None before.
+    """
+
+    path: Path
+    name: str
+    known: dict[str, bool] = field(default_factory=dict)
+    accepted: list[str] | None = None
+
+    def decide(self, label: str, *, confirmed: bool) -> None:
+        """Confirm a label or rule it out; the same decision once more takes it back. The photo is open again."""
+        if self.known.get(label) == confirmed:
+            del self.known[label]
+        else:
+            self.known[label] = confirmed
+        self.accepted = None
+
+    def accept(self, expected: Iterable[str]) -> None:
+        """Take what is confirmed, and of the `expected` labels those not ruled out, for all labels of the photo."""
+        confirmed = [label for label, there in self.known.items() if there]
+        more = [label for label in expected if self.known.get(label, True)]
+        self.accepted = list(dict.fromkeys([*confirmed, *more]))
+        self.known |= dict.fromkeys(self.accepted, True)
+
+
+@dataclass
+class PhotoSession:
+    """The photos of one person.
+
+    Attributes:
+        photos: In the order in which they are gone through.
+        place: Which one is shown.
+        folder: Where the photos lie and their labels are saved; None for photos that were dropped on the page.
+    """
+
+    photos: list[Photo] = field(default_factory=list)
+    place: int = 0
+    folder: Path | None = None
+
+    @classmethod
+    def of_folder(cls, folder: Path, files: Sequence[Path]) -> "PhotoSession":
+        """The photos of a folder, with the labels that its `metadata.jsonl` gives them already; the first without any.
+
+        Raises:
+            ValueError: The folder has labels of another kind.
+        """
+        saved = read_saved(folder)
+        photos = []
+        for file in files:
+            name = file.relative_to(folder).as_posix()
+            labels = saved.labels.get(name)
+            photos.append(Photo(file, name, dict.fromkeys(labels or (), True), labels))
+        first = next((index for index, photo in enumerate(photos) if photo.accepted is None), 0)
+        return cls(photos, first, folder)
+
+    @property
+    def shown(self) -> Photo | None:
+        """The photo that is shown."""
+        return self.photos[self.place] if self.photos else None
+
+    @property
+    def done(self) -> int:
+        """How many photos are accepted."""
+        return sum(photo.accepted is not None for photo in self.photos)
+
+    def move(self, steps: int) -> None:
+        """Show another photo, no further than the first and the last."""
+        self.place = min(max(self.place + steps, 0), max(len(self.photos) - 1, 0))
+
+    def add(self, files: Iterable[Path]) -> list[str]:
+        """Add photos, and show the first of them; returns the names that are taken already, whose files stay out."""
+        names = {photo.name for photo in self.photos}
+        before, taken = len(self.photos), []
+        for file in files:
+            if file.name in names:
+                taken.append(file.name)
+                continue
+            names.add(file.name)
+            self.photos.append(Photo(file, file.name))
+        if len(self.photos) > before:
+            self.place = before
+        return taken
+
+    def save_sidecars(self) -> list[str]:
+        """Add the labels of the accepted photos to XMP sidecars beside them; returns why some were left alone.
+
+        Raises:
+            ImportError: exiv2 is not installed.
+        """
+        left = []
+        for photo in self.photos:
+            if photo.accepted:
+                try:
+                    write_sidecar(photo.path, photo.accepted)
+                except (SidecarError, OSError) as error:
+                    left.append(str(error))
+        return left
+
+    def save(self, folder: Path) -> Path:
+        """Write the labels of the accepted photos to `metadata.jsonl` in a folder, beside what it holds of others."""
+        return write_saved(folder, {photo.name: photo.accepted for photo in self.photos if photo.accepted is not None})

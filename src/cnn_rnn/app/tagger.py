@@ -1,0 +1,148 @@
+"""A model beside a person who labels photos: what it sees, and what it expects given what the person knows."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from cnn_rnn.configuration_cnn_rnn import LONGEST_PATH
+from cnn_rnn.data import UnreadableImageError, decode_image
+from cnn_rnn.data.images import DECODER_ERRORS
+from cnn_rnn.image_processing_cnn_rnn import FORMATS
+from cnn_rnn.prediction import SavedModel
+from cnn_rnn.report.page import overlay
+from cnn_rnn.report.saliency import explain_label, show_pixels
+
+from .beam_tree import Branch, grow_tree
+
+SHOWN_SIDE = 1024  # pixels of the longer side of a photo as the page shows it
+MOST_PIXELS = 50_000_000  # of a photo that cannot be read at a fraction of its size, as a JPEG can
+KEPT = 32  # photos whose features stay in memory, for all persons together
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One photo as the model sees it.
+
+    Attributes:
+        photo: The photo, small enough to show.
+        pixel_values: Preprocessed (1, 3, h, w).
+        features: Image features (1, ...).
+    """
+
+    photo: Image.Image
+    pixel_values: Tensor
+    features: Tensor
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What the model expects of one photo, given what a person knows.
+
+    Attributes:
+        probabilities: Of every label, by name, in the model's order.
+        tree: The walks of the beam, joined where they begin alike; empty without a path decoder.
+    """
+
+    probabilities: dict[str, float]
+    tree: list[Branch]
+
+
+class Tagger:
+    """A saved model that several persons ask at once; it answers one after the other.
+
+    Args:
+        saved: The model and its preprocessing.
+    """
+
+    def __init__(self, saved: SavedModel) -> None:
+        self.saved = saved
+        self.label_names: list[str] = saved.model.config.label_names
+        thresholds = saved.model.config.thresholds or [0.5] * len(self.label_names)
+        self.thresholds: dict[str, float] = dict(zip(self.label_names, thresholds, strict=True))
+        self._ids = {name: index for index, name in enumerate(self.label_names)}
+        self._seen: OrderedDict[Path, Sight] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def look(self, path: Path) -> Sight:
+        """The photo of a file as the model sees it; looked at once, as long as it is among the last few.
+
+        Raises:
+            UnreadableImageError: It cannot be read, or is too large.
+        """
+        with self._lock:
+            if path in self._seen:
+                self._seen.move_to_end(path)
+                return self._seen[path]
+        photo = read_photo(path)
+        pixel_values = self.saved.processor(images=photo, return_tensors="pt")["pixel_values"]
+        photo.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+        with self._lock, torch.inference_mode():
+            sight = Sight(photo, pixel_values, self.saved.model.encode_images(pixel_values))
+            self._seen[path] = sight
+            if len(self._seen) > KEPT:
+                self._seen.popitem(last=False)
+        return sight
+
+    def expect(self, sight: Sight, known: Mapping[str, bool]) -> Expectation:
+        """What the model expects of a photo.
+
+        Args:
+            sight: The photo.
+            known: Labels that are confirmed (True) or ruled out (False); those the model does not know count for
+                nothing.
+        """
+        model = self.saved.model
+        told = torch.zeros(1, len(self.label_names))
+        for name, confirmed in known.items():
+            if name in self._ids:
+                told[0, self._ids[name]] = 1 if confirmed else -1
+        with self._lock, torch.inference_mode():
+            if model.config.has_path_decoder:
+                longest = min(max(model.config.max_path_length, int((told > 0).sum())), LONGEST_PATH)
+                asked = told if told.any() else None
+                found = model.generate(image_features=sight.features, known_labels=asked, max_path_length=longest)
+                logits = found.logits[0]
+                tree = grow_tree(found.paths[0], found.step_scores[0], found.path_scores[0], self.label_names)
+            else:
+                logits, tree = model(image_features=sight.features).logits[0], []
+        probabilities = torch.where(told[0] == 0, logits.float().sigmoid(), (told[0] > 0).float()).tolist()
+        return Expectation(dict(zip(self.label_names, probabilities, strict=True)), tree)
+
+    def explain(self, sight: Sight, label: str) -> Image.Image:
+        """The photo as the network saw it, bright where the evidence for a label lies.
+
+        Raises:
+            ImportError: captum is not installed.
+        """
+        processor = self.saved.processor
+        with self._lock:
+            found = explain_label(self.saved.model, sight.pixel_values.clone(), self._ids[label])
+        seen = show_pixels(sight.pixel_values[0], processor.image_mean, processor.image_std)
+        return overlay(seen.resize(sight.photo.size), found.maps[0])
+
+
+def read_photo(path: Path) -> Image.Image:
+    """The photo of a file, a JPEG at a fraction of its size where that is enough.
+
+    Raises:
+        UnreadableImageError: It cannot be read, or is too large.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as opened:  # its head alone
+            kind, (width, height) = opened.format, opened.size
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError(f"{path.name}: too many pixels; save it smaller") from error
+    except DECODER_ERRORS as error:
+        raise UnreadableImageError(f"{path.name}: cannot be read ({type(error).__name__}); it is no photo") from error
+    if kind != "JPEG" and width * height > MOST_PIXELS:
+        raise UnreadableImageError(
+            f"{path.name}: {width} x {height} pixels are more than the {MOST_PIXELS // 1_000_000} million that are "
+            "read; save it smaller, or as JPEG"
+        )
+    return decode_image(path, path.name, least_size=SHOWN_SIDE)

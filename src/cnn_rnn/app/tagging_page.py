@@ -1,0 +1,225 @@
+"""The page: photos in, labels with scores, one click for what a person knows, and labels saved as training reads them.
+
+Everything that comes from a browser is checked again here: what was clicked, which label, which files.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from cnn_rnn.data import UnreadableImageError
+
+from .photo_session import PhotoSession
+from .saved_labels import METADATA
+from .tagger import Sight, Tagger
+from .views import FOLDER, label_rows, show_labels, show_photo
+
+MOST_DROPPED = "64mb"  # the largest file that a browser may send
+LONGEST_LABEL = 100  # signs
+KEYS = (
+    '<p class="keys"><kbd>1</kbd> to <kbd>9</kbd> confirm, with <kbd>shift</kbd> rule out, once more to take back · '
+    "<kbd>←</kbd> <kbd>→</kbd> photos · <kbd>enter</kbd> accept what is green or blue, and on to the next · "
+    "<kbd>s</kbd> save · a label's name shows where the network looked</p>"
+)
+DAY = 24 * 60 * 60  # seconds
+
+
+@dataclass
+class Desk:
+    """The page at work: what every event does to one person's session, and what is shown then.
+
+    Args:
+        tagger: The model, the same for all persons.
+        folder: Where photos lie that are gone through; None where photos are dropped on the page.
+        files: The photos of that folder.
+    """
+
+    tagger: Tagger
+    folder: Path | None = None
+    files: list[Path] = field(default_factory=list)
+
+    def begin(self) -> tuple[Any, ...]:
+        """A session of one's own, for whoever opens the page."""
+        session = PhotoSession() if self.folder is None else PhotoSession.of_folder(self.folder, self.files)
+        return self.show(session)
+
+    def drop(self, session: PhotoSession, files: list[str] | None) -> tuple[Any, ...]:
+        """Add what was dropped."""
+        taken = session.add(Path(file) for file in files or ())
+        problem = f"left out, since photos of that name are here already: {', '.join(taken)}" if taken else ""
+        return self.show(session, problem=problem)
+
+    def move(self, session: PhotoSession, steps: int) -> tuple[Any, ...]:
+        """Go to another photo."""
+        session.move(steps)
+        return self.show(session)
+
+    def click(self, session: PhotoSession, event: gr.EventData) -> tuple[Any, ...]:
+        """Confirm a label, rule it out, or show where the network looked for it."""
+        told: dict[str, Any] = getattr(event, "_data", None) or {}
+        photo, act, index = session.shown, told.get("act"), told.get("label")
+        if photo is None or not isinstance(index, int):
+            return self.show(session)
+        own = [name for name in photo.known if name not in self.tagger.thresholds]
+        names = [*self.tagger.label_names, *own]
+        if not 0 <= index < len(names):
+            return self.show(session)
+        if act == "explain":
+            return self.show(session, looked_for=names[index])
+        if act in {"confirm", "reject"}:
+            photo.decide(names[index], confirmed=act == "confirm")
+        return self.show(session)
+
+    def add_label(self, session: PhotoSession, label: str | None) -> tuple[Any, ...]:
+        """Confirm a label by name, one that the model does not know too."""
+        name = " ".join((label or "").split())[:LONGEST_LABEL]
+        if session.shown is not None and name and session.shown.known.get(name) is not True:
+            session.shown.decide(name, confirmed=True)
+        return self.show(session)
+
+    def accept(self, session: PhotoSession) -> tuple[Any, ...]:
+        """Take what is expected and confirmed for all of the photo's labels, and go on."""
+        photo = session.shown
+        if photo is None:
+            return self.show(session)
+        try:
+            probabilities = self.tagger.expect(self.tagger.look(photo.path), photo.known).probabilities
+        except UnreadableImageError:
+            session.move(1)
+            return self.show(session)
+        photo.accept(name for name, value in probabilities.items() if value >= self.tagger.thresholds[name])
+        session.move(1)
+        return self.show(session)
+
+    def save(self, session: PhotoSession, sidecars: bool = False) -> tuple[str, Any]:
+        """Write the labels of the accepted photos, and XMP `sidecars` where the photos lie in a folder.
+
+        Returns what is said of it, and a file to take away.
+        """
+        if not session.done:
+            return "Nothing is accepted yet: enter accepts the labels of a photo.", gr.skip()
+        left = len(session.photos) - session.done
+        more = f" {left} not accepted yet, left out." if left else ""
+        folder = session.folder or Path(tempfile.mkdtemp(dir=gr.utils.get_upload_folder()))
+        try:
+            written = session.save(folder)
+            if sidecars and session.folder:
+                problems = session.save_sidecars()
+                more += f" XMP sidecars left as they are: {'; '.join(problems)}." if problems else " XMP sidecars too."
+        except (ImportError, ValueError, OSError) as error:
+            return f"Not saved: {error}", gr.skip()
+        where = f"to {written}" if session.folder else f"as {METADATA}: put it beside the photos, in PHOTOS/train"
+        shown = gr.skip() if session.folder else gr.File(str(written), visible=True)
+        return f"Saved the labels of {session.done} photos {where}.{more}", shown
+
+    def show(self, session: PhotoSession, problem: str = "", looked_for: str | None = None) -> tuple[Any, ...]:
+        """The session as it is now: itself, the photo and its labels."""
+        photo = session.shown
+        if photo is None:
+            return session, show_photo(session, None, problem=problem), ""
+        try:
+            sight = self.tagger.look(photo.path)
+        except UnreadableImageError as error:
+            told = " ".join(filter(None, (problem, str(error))))
+            return session, show_photo(session, None, problem=told), ""
+        before = self.tagger.expect(sight, {})
+        now = self.tagger.expect(sight, photo.known) if photo.known else before
+        rows = label_rows(self.tagger, before, now, photo.known)
+        picture, caption = self.look_again(sight, looked_for)
+        return session, show_photo(session, picture, caption, problem), show_labels(rows, now.tree)
+
+    def look_again(self, sight: Sight, looked_for: str | None) -> tuple[Any, str]:
+        """The photo to show and what stands below it."""
+        if looked_for is None:
+            return sight.photo, ""
+        if looked_for not in self.tagger.thresholds:
+            return sight.photo, f"{looked_for} is a label of yours: the network does not know it."
+        try:
+            return self.tagger.explain(sight, looked_for), f"Bright: where the network looked for {looked_for}."
+        except ImportError as error:
+            return sight.photo, str(error)
+
+
+def build_page(desk: Desk) -> gr.Blocks:
+    """The page, not served yet."""
+    kinds = ["image"]
+    title = "Label photos"
+    # What is dropped is removed again after a day.
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(DAY, DAY)) as page:
+        session = gr.State()
+        dropped = gr.File(
+            label="Drop photos", file_count="multiple", file_types=kinds, height=110, visible=desk.folder is None,
+            elem_id="dropped",
+        )  # fmt: skip
+        with gr.Row():
+            with gr.Column(scale=6, min_width=240):
+                photo = gr.HTML(elem_id="photo", js_on_load=None)
+                with gr.Row():
+                    previous = gr.Button("← Back", elem_id="previous", min_width=80)
+                    accept = gr.Button("Accept", elem_id="accept", variant="primary", min_width=80)
+                    following = gr.Button("Next →", elem_id="next", min_width=80)
+            with gr.Column(scale=5, min_width=240):
+                script = (FOLDER / "tagging_page.js").read_text(encoding="utf-8")
+                labels = gr.HTML(elem_id="labels", js_on_load=script)
+                other = gr.Dropdown(
+                    desk.tagger.label_names, value=None, label="Another label", allow_custom_value=True,
+                    elem_id="other", filterable=True,
+                )  # fmt: skip
+                sidecars = gr.Checkbox(
+                    label="XMP sidecars too, for photo managers", visible=desk.folder is not None, elem_id="sidecars"
+                )
+                save = gr.Button("Save", elem_id="save")
+                said = gr.Markdown(elem_id="said", sanitize_html=True)
+                taken_away = gr.File(label=METADATA, visible=False, interactive=False, elem_id="file")
+        gr.HTML(KEYS, js_on_load=None)
+        shown = [session, photo, labels]
+
+        def on(listen: Callable[..., Any], does: Callable[..., Any], inputs: list[Any], **options: Any) -> Any:
+            """Let an event do something to the session and show it; no click is lost while another is at work."""
+            return listen(
+                does, inputs, shown, trigger_mode="multiple", concurrency_id="desk", show_progress="hidden",
+                api_visibility="private", **options,
+            )  # fmt: skip
+
+        on(page.load, desk.begin, [])
+        on(dropped.upload, desk.drop, [session, dropped]).then(lambda: None, None, dropped, api_visibility="private")
+        on(previous.click, lambda one: desk.move(one, -1), [session])
+        on(following.click, lambda one: desk.move(one, 1), [session])
+        on(accept.click, desk.accept, [session])
+
+        def clicked(one: PhotoSession, event: gr.EventData) -> tuple[Any, ...]:
+            return desk.click(one, event)
+
+        on(labels.select, clicked, [session])
+        on(other.input, desk.add_label, [session, other]).then(lambda: None, None, other, api_visibility="private")
+        save.click(desk.save, [session, sidecars], [said, taken_away], show_progress="hidden", api_visibility="private")
+    return page
+
+
+def serve(desk: Desk, *, host: str = "127.0.0.1", port: int | None = None, wait: bool = True) -> Any:
+    """Serve the page; returns what Gradio does: its app and addresses.
+
+    Args:
+        desk: The page at work.
+        host: Address to listen at; 0.0.0.0 for other machines too.
+        port: Port to listen at; the first free one from 7860 where None.
+        wait: Whether to stay until Ctrl-C.
+    """
+    plain = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # none fetched
+    return build_page(desk).launch(
+        server_name=host,
+        server_port=port,
+        theme=plain,
+        css_paths=FOLDER / "tagging_page.css",
+        max_file_size=MOST_DROPPED,
+        prevent_thread_lock=not wait,
+        footer_links=[],
+        share=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+    )

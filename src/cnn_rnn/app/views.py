@@ -1,0 +1,115 @@
+"""What the page shows, as HTML in which every name stands as text, whatever signs it holds."""
+
+import base64
+import io
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from .beam_tree import Branch
+from .photo_session import PhotoSession
+from .tagger import Expectation, Tagger
+
+FOLDER = Path(__file__).parent
+SHOWN_LABELS = 9  # as many as there are digits to confirm them with; more where more are expected
+SMALLEST_CHANGE = 0.005  # of a probability that is told
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One label of the shown photo.
+
+    Attributes:
+        name: The label.
+        index: Its place in the session's list of labels, which a click names.
+        probability: Given what is known.
+        before: While nothing was known.
+        known: Confirmed (True), ruled out (False) or open (None).
+        expected: Whether the model expects it: at or above its threshold, and not ruled out.
+    """
+
+    name: str
+    index: int
+    probability: float
+    before: float
+    known: bool | None
+    expected: bool
+
+    @property
+    def change(self) -> str:
+        """How far what is known moved the probability, such as "▲ 12"; nothing where it did not."""
+        moved = self.probability - self.before
+        if self.known is not None or abs(moved) < SMALLEST_CHANGE:
+            return ""
+        return f"{'▲' if moved > 0 else '▼'} {abs(100 * moved):.0f}"
+
+
+def label_rows(tagger: Tagger, before: Expectation, now: Expectation, known: dict[str, bool]) -> list[LabelRow]:
+    """The labels to show: the nine most probable at first sight, all that are expected or decided, and own ones.
+
+    Their order is that of the first sight, so that a digit means the same label while a photo is looked at.
+    """
+    rows = [
+        LabelRow(
+            name,
+            index,
+            now.probabilities[name],
+            before.probabilities[name],
+            known.get(name),
+            known.get(name, now.probabilities[name] >= tagger.thresholds[name]),
+        )
+        for index, name in enumerate(tagger.label_names)
+    ]
+    rows.sort(key=lambda row: -row.before)
+    shown = [row for place, row in enumerate(rows) if place < SHOWN_LABELS or row.expected or row.known is not None]
+    own = [name for name in known if name not in tagger.thresholds]  # labels that the model has never heard of
+    return shown + [
+        LabelRow(name, len(rows) + place, float(known[name]), 0.0, known[name], known[name])
+        for place, name in enumerate(own)
+    ]
+
+
+def show_photo(session: PhotoSession, picture: Image.Image | None, caption: str = "", problem: str = "") -> str:
+    """The photo with its place among the others, or why there is none."""
+    shown = session.shown
+    return _template("photo.html.jinja").render(
+        name="" if shown is None else shown.name,
+        place=session.place + 1,
+        count=len(session.photos),
+        done=session.done,
+        accepted=None if shown is None else shown.accepted,
+        picture=None if picture is None else image_address(picture),
+        caption=caption,
+        problem=problem,
+        folder=session.folder is not None,
+    )
+
+
+def show_labels(rows: list[LabelRow], tree: list[Branch]) -> str:
+    """The labels with their scores and buttons, and the walks of the beam."""
+    return _template("labels.html.jinja").render(rows=rows, tree=tree)
+
+
+def image_address(image: Image.Image) -> str:
+    """The image as a data address."""
+    out = io.BytesIO()
+    image.convert("RGB").save(out, "JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+@cache
+def _template(name: str) -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FileSystemLoader(FOLDER),
+    )
+    environment.filters["percent"] = lambda value: f"{100 * value:.0f} %" if value >= 0.095 else f"{100 * value:.1f} %"
+    return environment.get_template(name)

@@ -1,0 +1,57 @@
+"""Label photos in the browser with a model's help: cnn-rnn app --input PHOTOS/train.
+
+Without --input photos are dropped on the page. Labels are saved as metadata.jsonl, the layout that training reads.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from .console import refuse
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve the page until Ctrl-C."""
+    known = build_parser().parse_args(arguments)
+
+    from cnn_rnn.prediction import SavedModel
+    from cnn_rnn.prediction.found_images import find_images
+    from cnn_rnn.shipped_files import bundled_model
+
+    try:
+        try:
+            from cnn_rnn.app.tagging_page import Desk, serve
+        except ImportError as error:
+            raise ValueError(f"the page needs {error.name}: pip install 'cnn-rnn[app]'") from error
+        from cnn_rnn.app.photo_session import PhotoSession
+        from cnn_rnn.app.tagger import Tagger
+
+        if known.model is None:
+            print("labels come from the model in the box (VOC's 20 labels); --model takes one of your own")
+        saved = SavedModel.load(known.model or bundled_model())
+        files = []
+        if known.input is not None:
+            if not known.input.is_dir():
+                raise ValueError(f"{known.input} is no folder; expected one that holds photos")  # noqa: TRY301
+            files = find_images(str(known.input))
+            PhotoSession.of_folder(known.input, files)  # labels of another kind are refused before the page opens
+        serve(Desk(Tagger(saved), known.input, files), host=known.host, port=known.port)
+    except (ValueError, OSError) as error:
+        return refuse(error)
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of this command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--model", help="folder of a run, or name on the Hub (default: the model in the box)")
+    parser.add_argument("--input", type=Path, help="folder of photos to go through, such as PHOTOS/train")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
+    parser.add_argument("--port", type=int, help="port to listen at (default: the first free one from 7860)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""Find photos whose labels are probably wrong or missing: cnn-rnn review RUN --data.root FOLDER --output DIR.
+
+The training photos are dealt into folds, and each fold is judged by a model of RUN's settings, on a frozen backbone,
+that was trained on the others. DIR gets review.csv and review.html, and predictions.parquet, which cnn-rnn validate
+takes: figures by cross-validation. With --unlabelled FOLDER also unlabelled.csv: photos most worth labelling, by RUN.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from .console import refuse
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Judge every training photo by a model that did not see it, and write the ranked list and its page."""
+    known, overrides = build_parser().parse_known_args(arguments)
+
+    from cnn_rnn.data import UnreadableImageError
+    from cnn_rnn.hub_errors import HubError
+    from cnn_rnn.training import Interrupted, TrainingError
+
+    try:
+        review(known, overrides)
+    except Interrupted as interrupted:
+        print(f"{interrupted}: the same command goes on", file=sys.stderr)
+        return interrupted.exit_code
+    except (UnreadableImageError, TrainingError, HubError, ImportError, ValueError, OSError) as error:
+        return refuse(error)
+    print(f"written to {known.output}")
+    return 0
+
+
+def review(known: argparse.Namespace, overrides: list[str]) -> None:
+    """Everything that this command writes.
+
+    Raises:
+        ValueError: A setting stands in the way; OSError: a file does.
+        TrainingError: A fold's model cannot be trained.
+        UnreadableImageError: An image cannot be decoded.
+    """
+    from cnn_rnn.data import drop_unreadable, label_names, load_source
+    from cnn_rnn.metrics.stored_predictions import write_predictions
+    from cnn_rnn.prediction.review import found_mistakes, photo_doubts, rank_doubts, write_doubts
+    from cnn_rnn.report.review_page import write_review
+    from cnn_rnn.training import load_run_config
+    from cnn_rnn.training.out_of_fold import predict_out_of_fold
+    from cnn_rnn.whole_files import write_json
+
+    settings = Path(known.run) / "run_config.yaml"
+    config = load_run_config(settings if settings.is_file() else known.run, overrides)
+    rows = load_source(config.data.name, config.data.root, split=config.data.train_split)
+    if config.data.skip_unreadable:
+        rows, dropped = drop_unreadable(rows)
+        print(f"{len(dropped)} photos cannot be read and are left out")
+    planted = None
+    if known.plant:
+        rows, planted = with_mistakes(rows, known.plant, config.train.seed)
+    found = predict_out_of_fold(config, rows, known.folds, known.output / "folds")
+    write_predictions(known.output / "predictions.parquet", found)
+    if planted is not None:
+        figures = found_mistakes(photo_doubts(found.scores, found.truth), planted)
+        write_json(known.output / "planted.json", figures)
+        print("  ".join(f"{name} {value:.3g}" for name, value in figures.items()))
+    doubts = rank_doubts(found, known.most)
+    write_doubts(known.output / "review.csv", doubts, found.image_ids)
+    write_review(
+        known.output / "review.html",
+        doubts[: known.shown],
+        rows.select([one.index for one in doubts[: known.shown]]),
+        title=f"Labels to look at again: {config.data.train_split} of {config.data.name}",
+        subtitle=f"{len(doubts):,} of {len(rows):,} photos, {len(label_names(rows)):,} labels, {known.folds} folds",
+    )
+    if known.unlabelled is not None:
+        rank_photos(known)
+
+
+def with_mistakes(rows: Any, share: float, seed: int) -> tuple[Any, Any]:
+    """The rows with planted mistakes, and which rows those are."""
+    from cnn_rnn.data import label_features, label_matrix, label_names
+    from cnn_rnn.data.schema import label_lists_from_matrix
+    from cnn_rnn.prediction.review import plant_mistakes
+
+    changed, planted = plant_mistakes(label_matrix(rows), share, seed)
+    features = label_features(label_names(rows))
+    labels = label_lists_from_matrix(changed).cast(features.arrow_schema.field("labels").type)
+    return rows.remove_columns("labels").add_column("labels", labels, feature=features["labels"]), planted
+
+
+def rank_photos(known: argparse.Namespace) -> None:
+    """Write which unlabelled photos are most worth labelling."""
+    import torch
+    from torch.utils.data import DataLoader
+    from tqdm.auto import tqdm
+
+    from cnn_rnn.prediction import SavedModel
+    from cnn_rnn.prediction.bulk_prediction import PreparedImages
+    from cnn_rnn.prediction.found_images import find_images
+    from cnn_rnn.prediction.review import write_unlabelled
+
+    saved = SavedModel.load(known.run)
+    files = [str(file) for file in find_images(known.unlabelled)]
+    images = PreparedImages(files, files, saved.processor)
+    names: list[str] = []
+    scores = []
+    for batch in tqdm(DataLoader(images, known.batch_size, collate_fn=list), desc="unlabelled", unit="batch"):
+        readable = [(name, pixels) for name, pixels in batch if not isinstance(pixels, str)]
+        for _, reason in (entry for entry in batch if isinstance(entry[1], str)):
+            print(f"unreadable: {reason}", file=sys.stderr)
+        if readable:
+            names += [name for name, _ in readable]
+            with torch.inference_mode():
+                scores.append(saved.model(torch.stack([pixels for _, pixels in readable])).logits.sigmoid())
+    if not names:
+        raise ValueError(f"{known.unlabelled}: none of {len(files)} photos can be read")
+    label_names = saved.model.config.label_names
+    write_unlabelled(known.output / "unlabelled.csv", names, torch.cat(scores).numpy(), label_names)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of this command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        epilog="Every setting of the run can be overridden, such as --train.epochs 10 --model.path_loss none.",
+    )
+    parser.add_argument("run", metavar="RUN", help="folder of a run, or settings: a YAML file or a name that ships")
+    parser.add_argument("--output", type=Path, required=True, help="folder for review.csv, review.html and the folds")
+    parser.add_argument("--folds", type=int, default=5, help="models, each judging the photos of one fold (default: 5)")
+    parser.add_argument("--most", type=int, help="photos in the list (default: all with a doubt)")
+    parser.add_argument("--shown", type=int, default=100, help="photos on the page (default: 100)")
+    parser.add_argument("--unlabelled", help="image, folder or list of photos without labels, to rank by RUN")
+    parser.add_argument(
+        "--plant", type=float, help="share of photos to plant a wrong label in, to see how many are found"
+    )
+    parser.add_argument("--batch_size", type=int, default=16)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""A folder per class: `<root>/<class>/photo.jpg`, or the same below `train/`, `validation/` and `test/`."""
+
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset, DatasetDict
+
+from .disk_layout import abbreviate, existing_folder, pick_split
+from .raw_table import IMAGE_SUFFIXES
+from .schema import build_dataset, image_paths, label_lists_from_matrix
+
+SPLIT_FOLDERS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
+
+
+def load_class_folders(
+    root: str | Path, split: str | None = None, require_images: bool = True
+) -> Dataset | DatasetDict:
+    """The splits of a folder of class folders, or the one named by `split`; each photo has one label.
+
+    Args:
+        root: The folder; without the folders of splits in it, all of it is the split train.
+        split: train, validation or test.
+        require_images: Without meaning here: what lies there is what there is.
+
+    Raises:
+        FileNotFoundError: There is no folder with images.
+        ValueError: Images lie beside the class folders, or a split has a class that train lacks.
+    """
+    del require_images
+    folder = existing_folder(root, "folder of class folders")
+    found = {
+        name: next(folder / place for place in places if (folder / place).is_dir())
+        for name, places in SPLIT_FOLDERS.items()
+        if any((folder / place).is_dir() for place in places)
+    }
+    splits = found if "train" in found and not _images(folder / "train", deep=False) else {"train": folder}
+    classes = {name: _class_names(place) for name, place in splits.items()}
+    names = classes["train"]
+    for name, own in classes.items():
+        strange = [one for one in own if one not in names]
+        if strange:
+            raise ValueError(f"{splits[name]}: {abbreviate(strange)} is no folder of train ({abbreviate(names)})")
+    chosen = pick_split(list(splits), split, str(folder))
+    loaded = {name: _rows(splits[name], names, name) for name in chosen}
+    return loaded[split] if split else DatasetDict(loaded)
+
+
+def _class_names(folder: Path) -> list[str]:
+    beside = _images(folder, deep=False)
+    names = sorted(place.name for place in folder.iterdir() if place.is_dir() and _images(place, deep=True))
+    if beside:
+        raise ValueError(
+            f"{folder}: {abbreviate([path.name for path in beside])} lie beside the folders, in no class: move them "
+            "into one, or give a label file (data.name image_folder or table)"
+        )
+    if not names:
+        raise FileNotFoundError(f"{folder} has no folders with images; expected {folder}/CLASS/photo.jpg")
+    return names
+
+
+def _images(folder: Path, *, deep: bool) -> list[Path]:
+    files = folder.rglob("*") if deep else folder.iterdir()
+    return sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+
+
+def _rows(folder: Path, names: list[str], split: str) -> Dataset:
+    files = [(path, index) for index, name in enumerate(names) for path in _images(folder / name, deep=True)]
+    present = np.zeros((len(files), len(names)), dtype=bool)
+    present[np.arange(len(files)), [index for _, index in files]] = True
+    return build_dataset(
+        image_paths([str(path) for path, _ in files]),
+        [path.relative_to(folder).as_posix() for path, _ in files],
+        label_lists_from_matrix(present),
+        names,
+        split=split,
+        description=f"{folder}: a folder per class, one label a photo",
+    )

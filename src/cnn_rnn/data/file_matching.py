@@ -1,0 +1,124 @@
+"""From the names in a label file to the files on the disk: exact, else the one file that can be meant, else why not."""
+
+import os
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+
+from .disk_layout import abbreviate, existing_paths, logger
+from .raw_table import IMAGE_SUFFIXES
+
+Where = Callable[[int], str]
+
+
+def match_files(
+    folder: Path, names: Sequence[str], what: str, *, require_images: bool, where: Where
+) -> tuple[list[str | None], list[str]]:
+    """The path of each named file, None where there is none, and what names had to be taken for, for people.
+
+    A name that no file has stands for the one file that differs from it in case, in the direction of its slashes, in
+    the way that accents are written, or by a suffix or leading folders that only one of the two has.
+
+    Raises:
+        FileNotFoundError: Images are missing and `require_images` asks for all of them; says what lies there instead.
+        ValueError: A name could mean two files, or two names mean one.
+    """
+    exact = existing_paths(folder, names)
+    missing = [index for index, path in enumerate(exact) if path is None]
+    if not missing:
+        return exact, []
+    index = _FolderIndex(folder)
+    notes: Counter[str] = Counter()
+    for row in missing:
+        found, how = index.meant_by(names[row])
+        if len(found) > 1:
+            raise ValueError(
+                f"{where(row)}: {names[row]!r} is no file of {folder} and could mean {abbreviate(found)}; write the "
+                "name of one of them"
+            )
+        if found:
+            exact[row] = str(folder / found[0])
+            notes[how] += 1
+    taken = Counter(path for path in exact if path)
+    twice = next((path for path, count in taken.items() if count > 1), None)
+    if twice is not None:
+        rows = [index for index, path in enumerate(exact) if path == twice]
+        raise ValueError(
+            f"{where(rows[0])} and {where(rows[1])}: {names[rows[0]]!r} and {names[rows[1]]!r} mean one file"
+        )
+    missing = [index for index, path in enumerate(exact) if path is None]
+    if missing:
+        named = abbreviate([f"{where(row)}: {names[row]}" for row in missing])
+        told = f"{what}: {len(missing):,} of {len(names):,} images are missing in {folder}: {named}"
+        why = index.diagnosis([names[row] for row in missing])
+        told += f"; {why}" if why else ""
+        if require_images:
+            raise FileNotFoundError(f"{told}; add them, or pass require_images=False to work with labels alone")
+        logger.warning(told)
+    return exact, [f"{count:,} of {len(names):,} file names {how}" for how, count in notes.items()]
+
+
+def normal(name: str) -> str:
+    """A name without what two writings of it may differ in."""
+    composed = unicodedata.normalize("NFC", name.replace("\\", "/")).strip().casefold()
+    return composed.removeprefix("./")
+
+
+class _FolderIndex:
+    """The image files below a folder by every name that could mean them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.by_name: dict[str, list[str]] = defaultdict(list)
+        self.by_stem: dict[str, list[str]] = defaultdict(list)
+        self.by_base: dict[str, list[str]] = defaultdict(list)
+        for place, _, files in os.walk(folder):
+            below = Path(place).relative_to(folder)
+            for file in files:
+                if Path(file).suffix.lower() in IMAGE_SUFFIXES and (Path(place) / file).is_file():
+                    name = (below / file).as_posix()
+                    key = normal(name)
+                    self.by_name[key].append(name)
+                    self.by_stem[key.rpartition(".")[0]].append(name)
+                    self.by_base[key.rpartition("/")[2]].append(name)
+
+    def meant_by(self, name: str) -> tuple[list[str], str]:
+        """The files that a name can mean, and by what rule."""
+        key = normal(name)
+        if key in self.by_name:
+            return self.by_name[key], "differ from the files in case, slashes, blanks or the writing of accents"
+        if key in self.by_stem and PurePosixPath(key).suffix not in IMAGE_SUFFIXES:
+            return self.by_stem[key], "lack the files' suffix"
+        parts = key.split("/")
+        for start in range(1, len(parts)):
+            shorter = "/".join(parts[start:])
+            if shorter in self.by_name:
+                return self.by_name[shorter], f"have leading folders too many, such as {'/'.join(parts[:start])}/"
+        upload = parts[-1].partition("-")  # Label Studio's copies: 8 hexadecimal digits, a dash, the name
+        if upload[1] and len(upload[0]) == 8 and upload[2] in self.by_name:
+            return self.by_name[upload[2]], "have Label Studio's prefix"
+        return [], ""
+
+    def diagnosis(self, missing: Sequence[str]) -> str:
+        """Where or under what name the missing ones lie."""
+        keys = [normal(name) for name in missing]
+        folders = {
+            PurePosixPath(found[0]).parent.as_posix()
+            for key in keys
+            for found in [self.by_base.get(key.rpartition("/")[2], [])]
+            if len(found) == 1
+        }
+        if len(folders) == 1:
+            return f"files of these names lie in {self.folder / folders.pop()}: data.image_root names that folder"
+        others = [
+            (name, self.by_stem[key.rpartition(".")[0]][0])
+            for name, key in zip(missing, keys, strict=True)
+            if key.rpartition(".")[0] in self.by_stem
+        ]
+        if others:
+            return f"under another suffix there is {others[0][1]} for {others[0][0]}"
+        some = sorted(name for found in self.by_name.values() for name in found)
+        if not some:
+            return f"{self.folder} holds no images at all: data.image_root names the folder that does"
+        return f"what lies there is called {abbreviate(some[:3])}"

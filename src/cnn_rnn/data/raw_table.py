@@ -1,0 +1,250 @@
+"""Files of rows as they are written: text tables, JSON lines, Excel and Parquet, nothing in them interpreted yet."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from .reading import MARK_NAMES, Reading, mark_of, told_mark
+
+TEXT_TABLES = frozenset({".csv", ".tsv", ".txt"})
+TABLES = TEXT_TABLES | {".jsonl", ".json", ".xlsx", ".parquet"}
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
+)
+DELIMITERS = ",;\t|"
+BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+OLD_ENCODINGS = ("cp1252", "latin2")
+
+
+@dataclass
+class RawTable:
+    """Rows of one file.
+
+    Attributes:
+        path: The file.
+        unit: What a row is counted in: line, row or entry.
+        rows: Number, counted from 1, and cells by column of each row.
+        columns: All columns, in the order in which they come.
+        notes: What was found out about the file, for people.
+        class_names: The classes in order, where the format tells them.
+        is_text: Whether cells are text that a person or a tool wrote, not typed values.
+    """
+
+    path: Path
+    unit: str
+    rows: list[tuple[int, dict[str, Any]]]
+    columns: list[str]
+    notes: list[str] = field(default_factory=list)
+    class_names: list[str] | None = None
+    is_text: bool = False
+
+    def where(self, number: int) -> str:
+        """File and line of a row, for messages."""
+        return f"{self.path}, {self.unit} {number}"
+
+    def cells(self, column: str) -> list[tuple[int, Any]]:
+        """Number and cell of each row."""
+        return [(number, row.get(column)) for number, row in self.rows]
+
+    def shown(self) -> str:
+        """The columns with their first values, for messages."""
+        first = self.rows[0][1]
+        return ", ".join(f"{name!r} ({short(first.get(name))})" for name in self.columns[:12]) + (
+            f" and {len(self.columns) - 12} more" if len(self.columns) > 12 else ""
+        )
+
+
+def short(value: Any, most: int = 40) -> str:
+    """A value as a message shows it."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def read_raw(path: Path, reading: Reading) -> RawTable:
+    """The rows of a text table, JSON lines, Excel or Parquet file.
+
+    Raises:
+        ValueError: It cannot be read, or could be read in two ways; file and line are named.
+    """
+    suffix = path.suffix.lower()
+    if suffix in TEXT_TABLES:
+        table = _read_text(path, reading)
+    elif suffix == ".jsonl":
+        table = _of_rows(path, "line", _json_lines(path, reading))
+    elif suffix == ".parquet":
+        table = _of_rows(path, "row", enumerate(pq.read_table(path).to_pylist(), start=1))
+    elif suffix == ".xlsx":
+        table = _read_excel(path)
+    else:
+        raise ValueError(f"{path}: a label file ends in {', '.join(sorted(TABLES))}, not {suffix!r}")
+    if not table.rows:
+        raise ValueError(f"{path} has no rows")
+    return table
+
+
+def decode(path: Path, reading: Reading) -> tuple[str, str]:
+    """Text and encoding of a file; ValueError with line, byte and the ways to read it where it is no UTF-8."""
+    content = path.read_bytes()
+    encoding = reading.encoding or next((name for bom, name in BOMS.items() if content.startswith(bom)), "utf-8")
+    if not reading.encoding and encoding == "utf-8" and b"\0" in content[:4096]:
+        raise ValueError(f"{path}, line 1 holds zero bytes, as UTF-16 without its mark does: data.encoding utf-16-le")
+    try:
+        return content.decode(encoding), encoding
+    except LookupError as error:
+        raise ValueError(f"data.encoding {encoding!r} is not known; expected utf-8, cp1252, utf-16, ...") from error
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        start = content.rfind(b"\n", 0, error.start) + 1
+        end = content.find(b"\n", error.start) % (len(content) + 1)
+        raw = content[start : end or len(content)].strip()[:80]
+        ways = [f"data.encoding {name} reads {raw.decode(name, 'replace')!r}" for name in OLD_ENCODINGS]
+        raise ValueError(
+            f"{path}, line {line}: byte 0x{content[error.start]:02x} is not {encoding}; {', '.join(ways)}"
+        ) from error
+
+
+def _of_rows(path: Path, unit: str, rows: Iterable[tuple[int, dict[str, Any]]]) -> RawTable:
+    kept = list(rows)
+    columns = list(dict.fromkeys(name for _, row in kept for name in row))
+    return RawTable(path, unit, kept, columns)
+
+
+def _json_lines(path: Path, reading: Reading) -> Iterable[tuple[int, dict[str, Any]]]:
+    text, _ = decode(path, reading)
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+        if not isinstance(row, dict):
+            expected = '{"file_name": "a.jpg", "labels": ["cat"]}'
+            raise ValueError(f"{path}, line {number}: expected an object such as {expected}")  # noqa: TRY004
+        yield number, row
+
+
+def _read_text(path: Path, reading: Reading) -> RawTable:
+    text, encoding = decode(path, reading)
+    text = text.removeprefix("\ufeff")
+    skipped, delimiter = 0, mark_of(reading.delimiter)
+    if text[:4].lower() == "sep=":  # Excel's own way to name the delimiter
+        first, _, text = text.partition("\n")
+        delimiter, skipped = first.strip()[4:] or delimiter, 1
+    if not text.strip():
+        raise ValueError(f"{path} has no rows")
+    header = text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
+    if delimiter is None:
+        delimiter = _found_delimiter(path, text, header)
+    elif delimiter not in header:
+        raise ValueError(f"{path}, line {skipped + 1}: {header[:80]!r} holds no {told_mark(delimiter)!r} (delimiter)")
+    names, rows = _parse(path, text, delimiter, skipped)
+    written = [name.strip() for name in names]
+    _check_header(path, skipped + 1, written)
+    notes = [f"{encoding}, cells parted by {told_mark(delimiter)}"]
+    if written != names:
+        notes.append("blanks around column names left out")
+    return RawTable(
+        path, "line", [(number, dict(zip(written, row, strict=True))) for number, row in rows], written, notes,
+        is_text=True,
+    )  # fmt: skip
+
+
+def _parse(path: Path, text: str, delimiter: str, skipped: int) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    header = text.lstrip("\r\n").partition("\n")[0]
+    loose = f"{delimiter} " in header and delimiter != "\t"  # blanks behind the marks, also before a quoted cell
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=loose)
+    names: list[str] = []
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        for row in reader:
+            if not row:
+                continue
+            if not names:
+                names = [f" {name}" if loose and index else name for index, name in enumerate(row)]
+                continue
+            number = reader.line_num + skipped
+            if len(row) != len(names):
+                raise ValueError(
+                    f"{path}, line {number}: expected {len(names)} cells, as the first line has, got {len(row)}: "
+                    f"{short(delimiter.join(row), 80)}; put a cell that holds {told_mark(delimiter)} into quotes"
+                )
+            rows.append((number, row))
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num + skipped}: {error}") from error
+    return names, rows
+
+
+def _found_delimiter(path: Path, text: str, header: str) -> str:
+    """The one mark that parts the header and every row alike."""
+    marks = [mark for mark in DELIMITERS if mark in header]
+    if not marks:
+        raise ValueError(
+            f"{path}, line 1: {header[:80]!r} is one column; expected columns such as file_name,labels parted by "
+            f"{', '.join(map(told_mark, DELIMITERS))}, or name the mark: data.delimiter"
+        )
+    if len(marks) == 1:
+        return marks[0]
+    fitting = []
+    for mark in marks:
+        try:
+            _parse(path, text, mark, 0)
+        except ValueError:
+            continue
+        fitting.append(mark)
+    if len(fitting) != 1:
+        ways = " or ".join(f"{len(header.split(mark))} columns (data.delimiter {MARK_NAMES[mark]})" for mark in marks)
+        raise ValueError(f"{path}, line 1: {header[:80]!r} could be {ways}")
+    return fitting[0]
+
+
+def _check_header(path: Path, line: int, names: Sequence[str]) -> None:
+    like_a_row = next((name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES), None)
+    if like_a_row is not None:
+        raise ValueError(
+            f"{path}, line {line}: {like_a_row!r} is a photo, not the name of a column; put a first line above it, "
+            "such as file_name,labels"
+        )
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{path}, line {line}: the column {twice!r} comes twice; rename or remove one of them")
+
+
+def _read_excel(path: Path) -> RawTable:
+    try:
+        from openpyxl import load_workbook
+        from openpyxl.utils.exceptions import InvalidFileException
+    except ImportError as error:
+        raise ImportError(f"{path}: reading Excel files needs openpyxl: pip install 'cnn-rnn[data]'") from error
+    from zipfile import BadZipFile
+
+    try:
+        book = load_workbook(path, read_only=True, data_only=True)
+    except (InvalidFileException, BadZipFile, KeyError, OSError) as error:
+        raise ValueError(f"{path} is no readable Excel file: {error}") from error
+    sheets = [sheet for sheet in book.worksheets if any(any(row) for row in sheet.iter_rows(values_only=True))]
+    if len(sheets) != 1:
+        named = ", ".join(repr(sheet.title) for sheet in sheets) or "none"
+        raise ValueError(f"{path}: expected one sheet with cells, found {len(sheets)} ({named}); keep one of them")
+    lines = enumerate(sheets[0].iter_rows(values_only=True), start=1)
+    filled = [(number, row) for number, row in lines if any(cell is not None for cell in row)]
+    (line, header), *rows = filled
+    names = [str(name).strip() if name is not None else "" for name in header]
+    while names and not names[-1]:
+        names.pop()
+    _check_header(path, line, names)
+    cells = [(number, dict(zip(names, map(_excel_text, row), strict=False))) for number, row in rows]
+    return RawTable(path, "row", cells, names, [f"sheet {sheets[0].title!r}"], is_text=True)
+
+
+def _excel_text(cell: Any) -> str:
+    """What a cell shows."""
+    if cell is None:
+        return ""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)

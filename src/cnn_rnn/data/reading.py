@@ -1,0 +1,107 @@
+"""How a label file is to be read: what a person decides where the file alone could mean two things."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+MARKS = {"comma": ",", "semicolon": ";", "pipe": "|", "space": " ", "tab": "\t"}
+MARK_NAMES = {mark: name for name, mark in MARKS.items()}
+WHOLE = "none"  # as a separator: a cell is one label
+ROLES = ("file", "labels", "not_labels", "unknown", "classes", "image_id", "split", "confidence")
+YES = frozenset({"1", "1.0", "true", "yes", "y", "t"})
+NO = frozenset({"0", "0.0", "false", "no", "n", "f"})
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Settings of `data` that decide what a label file means; None where the file decides.
+
+    Attributes:
+        columns: Column by role: file, labels, not_labels (verified absent), unknown (nobody looked), image_id, split,
+            confidence; `classes` is a list of columns of yes and no. "none" for a role that no column has.
+        separator: What parts the labels of a cell: comma, semicolon, pipe, space, tab, another mark, or "none" where a
+            cell is one label.
+        delimiter: What parts the cells of a text table, likewise.
+        encoding: Of a text table, such as cp1252.
+        yes: Words that say that a label is there.
+        no: Words that say that it is absent.
+        unknown: Words that say that nobody knows; in a column of labels, of the whole photo.
+        empty: What an empty cell says of its labels.
+        unlisted: What a photo's row says of the labels that it does not name.
+        no_label: Names that stand for "no label at all", such as NIH's "No Finding".
+        numbers: Whether lists of numbers are class ids or a 0 or 1 for each class.
+        rows: Whether a row is a photo, or one label of a photo.
+        least_confidence: From what confidence on a label counts as present; those between 0 and it are unknown.
+        class_names: The classes in order.
+        image_root: What file names are relative to, where that is not the table's own folder.
+    """
+
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    separator: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+    yes: Any = None
+    no: Any = None
+    unknown: Any = None
+    empty: Literal["absent", "unknown"] | None = None
+    unlisted: Literal["absent", "unknown"] | None = None
+    no_label: Any = None
+    numbers: Literal["ids", "multi_hot"] | None = None
+    rows: Literal["photo", "label"] | None = None
+    least_confidence: float | None = None
+    class_names: Any = None
+    image_root: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse roles that there are not."""
+        object.__setattr__(self, "columns", dict(self.columns or {}))
+        wrong = [role for role in self.columns if role not in ROLES]
+        if wrong:
+            raise ValueError(f"data.columns names the role {wrong[0]!r}; expected {', '.join(ROLES)}")
+
+    def given(self) -> list[str]:
+        """The settings that differ from the default."""
+        default = Reading()
+        return [entry.name for entry in fields(self) if getattr(self, entry.name) != getattr(default, entry.name)]
+
+    @property
+    def names(self) -> list[str] | None:
+        """The classes in order, where they are given."""
+        return list(map(str, listed(self.class_names))) or None
+
+    def word_meaning(self, cell: Any) -> str | None:
+        """What a cell of a class column says: yes, no or unknown; None where it could be anything."""
+        word = str(cell).strip().casefold() if cell is not None else ""
+        for meaning in ("yes", "no", "unknown"):
+            if word in words(getattr(self, meaning)):
+                return meaning
+        if not word or word == "nan":
+            return {"absent": "no", "unknown": "unknown", None: None}[self.empty]
+        if word in YES:
+            return "yes"
+        return "no" if word in NO else None
+
+
+def mark_of(name: str | None) -> str | None:
+    """The mark that a setting names, by word or as it is."""
+    return MARKS.get(name, name) if name is not None else None
+
+
+def told_mark(mark: str) -> str:
+    """A mark as a setting would write it."""
+    return MARK_NAMES.get(mark, mark)
+
+
+def listed(value: Any) -> list[Any]:
+    """One value, several, or none, as a list."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def words(value: Any) -> frozenset[str]:
+    """The words of a setting, in lower case; YAML reads a bare yes and no as truth values."""
+    found: set[str] = set()
+    for one in listed(value):
+        found |= {"true", "yes"} if one is True else {"false", "no"} if one is False else {str(one).strip().casefold()}
+    return frozenset(found)

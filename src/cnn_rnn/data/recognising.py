@@ -1,0 +1,69 @@
+"""What a file or folder that somebody has may be, and the commands that go on with it."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .disk_layout import abbreviate
+from .image_folder import FOLDER_SPLITS, METADATA_NAMES, ROBOFLOW_NAMES
+from .raw_table import IMAGE_SUFFIXES, TABLES
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a file or folder was taken for.
+
+    Attributes:
+        what: In words.
+        source: The name of its source, as `data.name` takes it.
+        root: Its `data.root`.
+    """
+
+    what: str
+    source: str
+    root: str
+
+    def commands(self, settings: Sequence[str]) -> str:
+        """Commands to train on it and to bring it into the one layout."""
+        more = "".join(f" {shlex.quote(setting)}" for setting in settings)
+        root = shlex.quote(self.root)
+        return (
+            f"cnn-rnn train --config image_folder --data.name {self.source} --data.root {root}{more}\n"
+            f"cnn-rnn data convert {self.source} --root {root} --output FOLDER{more}"
+        )
+
+
+def recognise(path: Path) -> Found:
+    """What a file or folder is.
+
+    Raises:
+        ValueError: It is of no kind that is known; says what it holds and what is known.
+    """
+    if path.is_file():
+        if path.suffix.lower() in TABLES:
+            return Found(f"a label file ({path.suffix.lower()})", "table", str(path))
+        if path.suffix.lower() == ".xml":
+            raise ValueError(f"{path} is one XML file; give the folder that holds all of them")
+        raise ValueError(f"{path} is no label file; they end in {', '.join(sorted(TABLES))}")
+    splits = [place for place in (*FOLDER_SPLITS, "valid") if (path / place).is_dir()]
+    if any((path / place / name).is_file() for place in splits for name in (*METADATA_NAMES, *ROBOFLOW_NAMES)):
+        return Found(f"an image folder ({', '.join(splits)})", "image_folder", str(path))
+    if any(path.rglob("*.xml")):
+        return Found("a folder of VOC's XML", "voc_xml", str(path))
+    tables = sorted(file for file in path.iterdir() if file.suffix.lower() in TABLES and file.is_file())
+    if len(tables) == 1:
+        return Found(f"a folder with one label file, {tables[0].name}", "table", str(tables[0]))
+    if tables:
+        raise ValueError(
+            f"{path} has several label files, {abbreviate([one.name for one in tables])}: name one of them"
+        )
+    if any(file.suffix.lower() == ".parquet" for file in path.rglob("*.parquet")):
+        return Found("a folder of Parquet shards", "hub", str(path))
+    if any(
+        file.suffix.lower() in IMAGE_SUFFIXES for place in path.iterdir() if place.is_dir() for file in place.rglob("*")
+    ):
+        return Found("a folder per class", "class_folders", str(path))
+    raise ValueError(
+        f"{path} holds neither a label file ({', '.join(sorted(TABLES))}), XML annotations nor folders with images"
+    )

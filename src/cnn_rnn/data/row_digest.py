@@ -1,0 +1,77 @@
+"""Which rows a data set holds, in a form that can be kept and compared: a digest of each row's id and labels."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from datasets import Dataset, Image
+
+from .schema import LEFT_OUT_COLUMNS, label_lists, label_names
+
+
+def row_digests(rows: Dataset) -> npt.NDArray[np.uint64]:
+    """A digest of the labels, by name, of each row; (N,)."""
+    names = [name.encode("utf-8", "surrogatepass") for name in label_names(rows)]
+    digests = [blake2b(digest_size=8) for _ in range(len(rows))]
+    for column in ("labels", *LEFT_OUT_COLUMNS):
+        if column in rows.column_names:
+            lists = label_lists(rows, column)
+            ids, ends = lists.values.to_numpy(zero_copy_only=False), lists.offsets.to_numpy()
+            for digest, start, end in zip(digests, ends[:-1], ends[1:], strict=True):
+                digest.update(column.encode() + b"\0".join(sorted(names[one] for one in ids[start:end])))
+    return np.array([int.from_bytes(digest.digest()) for digest in digests], dtype=np.uint64)
+
+
+def identical_photos(splits: Mapping[str, Dataset]) -> list[tuple[str, str]]:
+    """Pairs of photos with the same bytes in two splits, each as `split image_id`; one pair a photo of the later split.
+
+    Only files of the same size are read.
+    """
+    by_size: dict[int, list[tuple[str, str, Any]]] = defaultdict(list)
+    for name, rows in splits.items():
+        undecoded = rows.select_columns(["image", "image_id"]).cast_column("image", Image(decode=False))
+        column = undecoded.with_format("arrow")[:]
+        images = column["image"].combine_chunks()
+        paths, sizes = images.field("path").to_pylist(), images.field("bytes").is_valid().to_pylist()
+        for index, (path, image_id) in enumerate(zip(paths, column["image_id"].to_pylist(), strict=True)):
+            held = images[index]["bytes"].as_py() if sizes[index] else None
+            size = len(held) if held is not None else _size(path)
+            if size:
+                by_size[size].append((name, image_id, held if held is not None else path))
+    pairs = []
+    for group in by_size.values():
+        if len({split for split, _, _ in group}) > 1:
+            pairs += _pairs(group)
+    return pairs
+
+
+def _pairs(group: Sequence[tuple[str, str, Any]]) -> list[tuple[str, str]]:
+    first: dict[bytes, tuple[str, str]] = {}
+    pairs = []
+    for split, image_id, content in group:
+        held = content if isinstance(content, bytes) else _content(content)
+        if held is None:
+            continue
+        digest = blake2b(held, digest_size=16).digest()
+        other = first.setdefault(digest, (split, image_id))
+        if other[0] != split:
+            pairs.append((" ".join(other), f"{split} {image_id}"))
+    return pairs
+
+
+def _size(path: str | None) -> int:
+    try:
+        return Path(path).stat().st_size if path and "://" not in path else 0
+    except OSError:
+        return 0
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return None

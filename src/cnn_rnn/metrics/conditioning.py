@@ -1,0 +1,102 @@
+"""What it is worth to know some labels of an image: figures over the others, and the suggestions a person looks at.
+
+A model is a function here: from what is known of some images to scores of all their labels.
+"""
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checked_arrays import Array
+from .label_sets import Figures
+from .multi_label import MultiLabelMetrics
+
+Known = NDArray[np.int8]
+"""What is known (M, C): 1 confirmed, -1 ruled out, 0 open."""
+
+ScoreFunction = Callable[[Known, NDArray[np.int64]], Array]
+"""Takes what is known (M, C) of images and their rows (M,); returns the probability (M, C) of every label."""
+
+
+def reveal(image_ids: Sequence[str], label_names: Sequence[str], truth: NDArray[np.int8], count: int) -> Known:
+    """So many true labels of each image (N, C), chosen by a hash of image and label: the same for every model.
+
+    Args:
+        image_ids: N ids.
+        label_names: C names.
+        truth: (N, C) 1 present, 0 absent, -1 left out.
+        count: Labels to confirm; all of an image that has fewer.
+    """
+    known = np.zeros(truth.shape, np.int8)
+    for row, image_id in enumerate(image_ids):
+        present = np.flatnonzero(truth[row] == 1)
+        places = [_place(image_id, label_names[label]) for label in present.tolist()]
+        known[row, present[np.argsort(places, kind="stable")[:count]]] = 1
+    return known
+
+
+def _place(image_id: str, label: str) -> int:
+    """Where the label stands in the order in which those of the image are revealed."""
+    digest = blake2b(f"{image_id}\n{label}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) >> 1  # fits a signed 64-bit number
+
+
+def told_figures(score: ScoreFunction, truth: NDArray[np.int8], known: Known, told: int) -> Figures:
+    """`mAP` and `CF1` (of the set by expected F1) over the labels that are not revealed, `untold` and `told`.
+
+    They are of the images of which `told` labels are revealed, the same for both; a class without positives among what
+    is left takes no part.
+    """
+    rows = np.flatnonzero((known == 1).sum(axis=1) >= told)
+    others = truth[rows].copy()
+    others[known[rows] != 0] = -1
+    states = {"untold": np.zeros_like(known[rows]), "told": known[rows]}
+    if not told:
+        states = {"untold": states["untold"]}
+    figures: Figures = {"images": len(rows)}
+    for name, state in states.items():
+        metrics = MultiLabelMetrics()
+        metrics.update(score(state, rows), others)
+        computed = metrics.compute()
+        figures[name] = {"mAP": computed["mAP"], "CF1": computed["expected_f1"]["CF1"]}
+    return figures
+
+
+def count_looks(
+    score: ScoreFunction, truth: NDArray[np.int8], finished: Callable[[int], object] | None = None
+) -> NDArray[np.int64]:
+    """How many suggestions (N,) a person looks at, top down, until all true labels of an image are confirmed.
+
+    The list is sorted anew after each answer; what was rejected is ruled out. An image without labels needs no look.
+
+    Args:
+        score: The model.
+        truth: (N, C) 1 present, 0 absent, -1 left out: never suggested.
+        finished: Called with how many images were finished, after each round of answers.
+    """
+    known = np.zeros(truth.shape, np.int8)
+    looks = np.zeros(len(truth), np.int64)
+    left = (truth == 1).sum(axis=1)
+    rows = np.flatnonzero(left)
+    while len(rows):
+        scores = np.where((known[rows] == 0) & (truth[rows] >= 0), score(known[rows], rows), -np.inf)
+        suggested = scores.argmax(axis=1)
+        right = truth[rows, suggested] == 1
+        known[rows, suggested] = np.where(right, 1, -1)
+        looks[rows] += 1
+        left[rows] -= right
+        still = rows[left[rows] > 0]
+        if finished is not None:
+            finished(len(rows) - len(still))
+        rows = still
+    return looks
+
+
+def looks_figures(looks: NDArray[np.int64]) -> Figures:
+    """Mean and median of the looks, over the images that have labels."""
+    needed = looks[looks > 0]
+    if not len(needed):
+        return {"mean": None, "median": None, "images": 0}
+    return {"mean": float(needed.mean()), "median": float(np.median(needed)), "images": len(needed)}

@@ -1,0 +1,108 @@
+"""Labels as keywords in XMP sidecars, where photo managers look for them; what stands there already stays."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from cnn_rnn.whole_files import whole_file
+
+KEYWORDS = "Xmp.dc.subject"  # of every program
+TAGS = "Xmp.digiKam.TagsList"
+HIERARCHY = "Xmp.lr.hierarchicalSubject"  # Lightroom, darktable
+NAMESPACES = {"digiKam": "http://www.digikam.org/ns/1.0/", "lr": "http://ns.adobe.com/lightroom/1.0/"}
+INSTALL = "writing XMP needs exiv2: pip install 'cnn-rnn[xmp]'"
+
+
+class SidecarError(ValueError):
+    """A sidecar that is there cannot be read; it is left as it is."""
+
+
+def sidecar_path(photo: Path) -> Path:
+    """Where a photo's sidecar lies: `photo.jpg.xmp` beside `photo.jpg`."""
+    return photo.with_name(f"{photo.name}.xmp")
+
+
+def missing_keywords(photo: Path, labels: Sequence[str]) -> list[str]:
+    """Those of the labels that the photo's sidecar has not among its keywords yet.
+
+    Raises:
+        SidecarError: It cannot be read.
+    """
+    path = sidecar_path(photo)
+    if not path.exists():
+        return list(labels)
+    _, data = _open(path)
+    return [label for label in labels if any(label not in _values(data, key) for key in (KEYWORDS, TAGS, HIERARCHY))]
+
+
+def write_sidecar(photo: Path, labels: Sequence[str]) -> bool:
+    """Add labels to the keywords of a photo's sidecar, which is made where there is none; the photo is not touched.
+
+    Args:
+        photo: The photo.
+        labels: What to add to `dc:subject`, `digiKam:TagsList` and `lr:hierarchicalSubject`.
+
+    Returns:
+        Whether anything was to be added.
+
+    Raises:
+        SidecarError: There is a sidecar that cannot be read.
+        ImportError: exiv2 is not installed.
+    """
+    if not missing_keywords(photo, labels):
+        return False
+    exiv2, path = _library(), sidecar_path(photo)
+    with whole_file(path) as temporary:
+        if path.exists():
+            temporary.write_bytes(path.read_bytes())
+            image, data = _open(temporary)
+        else:
+            image = exiv2.ImageFactory.create(exiv2.ImageType.xmp, str(temporary))
+            data = image.xmpData()
+        for key, kind in ((KEYWORDS, "xmpBag"), (TAGS, "xmpSeq"), (HIERARCHY, "xmpBag")):
+            there = _values(data, key)
+            added = [label for label in labels if label not in there]
+            if added:
+                data[key] = exiv2.XmpArrayValue([*there, *added], getattr(exiv2.TypeId, kind))
+        image.setXmpData(data)
+        image.writeMetadata()
+    return True
+
+
+def _library() -> Any:
+    try:
+        import exiv2
+    except ImportError as error:
+        raise ImportError(INSTALL) from error
+    registered = exiv2.XmpProperties.registeredNamespaces()
+    for prefix, namespace in NAMESPACES.items():
+        if namespace not in registered:
+            with suppress(exiv2.Exiv2Error):  # it knows the namespace by this prefix already
+                exiv2.XmpProperties.registerNs(namespace, prefix)
+    exiv2.LogMsg.setLevel(exiv2.LogMsg.Level.mute)
+    return exiv2
+
+
+def _open(path: Path) -> tuple[Any, Any]:
+    exiv2 = _library()
+    try:
+        image = exiv2.ImageFactory.open(str(path))
+        if image.imageType() != exiv2.ImageType.xmp:
+            raise SidecarError(f"{path} is no XMP file; move it away to write one")
+        image.readMetadata()
+    except exiv2.Exiv2Error as error:
+        raise SidecarError(
+            f"{path} cannot be read as XMP ({error}); mend it or move it away to write a new one"
+        ) from error
+    data = image.xmpData()
+    if data.empty() and path.stat().st_size:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if "rdf:Description" not in text or not text.rstrip().endswith(("?>", ">")):
+            raise SidecarError(f"{path} holds no readable XMP; mend it or move it away to write a new one")
+    return image, data
+
+
+def _values(data: Any, key: str) -> list[str]:
+    """The items of a property, or none."""
+    return list(data[key].value()) if any(entry.key() == key for entry in data) else []

@@ -1,0 +1,63 @@
+"""A finished run as a small folder that can ship: weights in half precision, card and figures, no code."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from cnn_rnn.whole_files import whole_file
+
+from .push import WEIGHTS, model_files
+
+LARGEST = 16_000_000  # bytes of the whole folder
+
+
+def write_bundle(run: Path, name: str, metrics: Path, folder: Path, photo: Path | None = None) -> int:
+    """Write the folder; returns its size in bytes. `from_pretrained` takes it and computes in single precision.
+
+    Args:
+        run: The folder of a finished run.
+        name: What the card calls the model.
+        metrics: Figures of photos that the model, or a twin of it, never saw.
+        folder: Where to; what is there of an earlier bundle is replaced.
+        photo: A photo to try it with.
+
+    Raises:
+        CardError: Something that the card must say is not known.
+        ValueError: The folder would be larger than 16 MB, or weights do not fit half precision.
+    """
+    published = model_files(run, name, metrics, photo=photo)
+    files = {file: content for file, content in published.items() if not file.endswith(".py")}
+    weights = halve(load_file(run / WEIGHTS))
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, content in files.items():
+        with whole_file(folder / file) as temporary:
+            if file == WEIGHTS:
+                save_file(weights, temporary, metadata={"format": "pt"})
+            else:
+                temporary.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for key in ("auto_map", "custom_pipelines"):
+        config.pop(key, None)  # its code is the package's own
+    with whole_file(folder / "config.json") as temporary:
+        temporary.write_text(json.dumps(config | {"dtype": "float32"}, indent=2) + "\n", encoding="utf-8")
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    if size > LARGEST:
+        raise ValueError(f"{folder} has {size:,} bytes, more than {LARGEST:,}: train a smaller model")
+    return size
+
+
+def halve(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights with every matrix of fractions in half precision; vectors, such as statistics, stay as they are.
+
+    Raises:
+        ValueError: A value is too large for half precision.
+    """
+    halved = {}
+    for name, tensor in weights.items():
+        small = tensor.half() if tensor.is_floating_point() and tensor.dim() > 1 else tensor
+        if not small.isfinite().all():
+            raise ValueError(f"{name} holds values beyond those of half precision")
+        halved[name] = small.contiguous()
+    return halved

@@ -1,0 +1,154 @@
+"""Labels back to the photos: read again by another program, merged with what is there, the photos never touched."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from tests.commands_by_name import main_of
+
+from cnn_rnn.data import Reading, load_source
+from cnn_rnn.prediction.bulk_prediction import SCHEMA
+from cnn_rnn.prediction.label_files import LabelChoice, write_labels
+from cnn_rnn.prediction.xmp_sidecars import SidecarError, sidecar_path, write_sidecar
+
+NAMES = ["cat", "dog", "chair, wooden", "großer Bär"]
+SIDECAR = """<?xpacket begin='' id='W5M0MpCehiHzreSzNTczkc9d'?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+  xmlns:my="http://example.org/my/1.0/" xmp:Rating="4" my:note="keep">
+<dc:subject><rdf:Bag><rdf:li>holiday</rdf:li><rdf:li>cat</rdf:li></rdf:Bag></dc:subject>
+<dc:title><rdf:Alt><rdf:li xml:lang="x-default">Sea</rdf:li><rdf:li xml:lang="de">Meer</rdf:li></rdf:Alt></dc:title>
+</rdf:Description></rdf:RDF></x:xmpmeta>
+<?xpacket end='w'?>"""
+
+
+def exiftool(path: Path) -> dict[str, Any]:
+    """What another program reads in a file."""
+    if shutil.which("exiftool") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("exiftool is not installed: apt-get install libimage-exiftool-perl")
+        pytest.skip("exiftool, the other program, is not installed: apt-get install libimage-exiftool-perl")
+    run = subprocess.run(["exiftool", "-j", "-G1", "-struct", str(path)], capture_output=True, check=True)
+    found: dict[str, Any] = json.loads(run.stdout)[0]
+    return found
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A photo."""
+    path = tmp_path / "photos" / "a.jpg"
+    path.parent.mkdir()
+    Image.new("RGB", (4, 4), "red").save(path)
+    return path
+
+
+def job(folder: Path, labels: dict[Path, list[str] | None]) -> Path:
+    """The folder of a finished job; None for a photo that could not be read."""
+    folder.mkdir()
+    rows = [
+        {"image_id": str(path), "labels": [{"label": one, "score": 0.9} for one in found or []],
+         "error": "broken" if found is None else None}
+        for path, found in labels.items()
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), folder / "labels.parquet")
+    return folder
+
+
+def test_a_new_sidecar_is_read_by_another_program_and_the_photo_stays(photo: Path) -> None:
+    before = sha256(photo.read_bytes()).digest(), photo.stat().st_mtime_ns
+    assert write_sidecar(photo, NAMES)
+    assert (sha256(photo.read_bytes()).digest(), photo.stat().st_mtime_ns) == before
+    found = exiftool(photo.with_name("a.jpg.xmp"))
+    assert found["XMP-dc:Subject"] == found["XMP-digiKam:TagsList"] == found["XMP-lr:HierarchicalSubject"] == NAMES
+
+
+def test_a_sidecar_keeps_all_that_stands_in_it(photo: Path) -> None:
+    sidecar_path(photo).write_text(SIDECAR)
+    before = exiftool(sidecar_path(photo))
+    assert write_sidecar(photo, ["cat", "dog"])
+    after = exiftool(sidecar_path(photo))
+    assert after["XMP-dc:Subject"] == ["holiday", "cat", "dog"]
+    own = {name: value for name, value in before.items() if name.startswith("XMP-") and "Subject" not in name}
+    assert len(own) >= 4
+    assert own.items() <= (after | {"XMP-x:XMPToolkit": before.get("XMP-x:XMPToolkit")}).items()
+
+
+def test_a_second_time_changes_nothing(photo: Path) -> None:
+    write_sidecar(photo, NAMES)
+    content = sidecar_path(photo).read_bytes()
+    assert not write_sidecar(photo, NAMES[:2])
+    assert sidecar_path(photo).read_bytes() == content
+
+
+@pytest.mark.parametrize("content", ["no xml at all", SIDECAR[:400], ""])
+def test_a_broken_sidecar_is_left_as_it_is(photo: Path, content: str) -> None:
+    sidecar_path(photo).write_text(content)
+    with pytest.raises(SidecarError, match=r"a\.jpg\.xmp"):
+        write_sidecar(photo, ["cat"])
+    assert sidecar_path(photo).read_text() == content
+    assert not list(photo.parent.glob("*.tmp"))
+
+
+def test_labels_are_left_out_and_added(photo: Path, tmp_path: Path) -> None:
+    folder = job(tmp_path / "job", {photo: ["cat", "dog"], photo.with_name("gone.jpg"): ["cat"], Path("b.jpg"): None})
+    choice = LabelChoice(leave_out=["cat"], always_add=["by machine"])
+    written = write_labels("txt", folder, NAMES, choice)
+    assert photo.with_name("a.jpg.txt").read_text() == "dog\nby machine\n"
+    assert (written.written, written.left) == (
+        1,
+        [f"{photo.with_name('gone.jpg')}: there is no such file to write beside"],
+    )
+    assert write_labels("txt", folder, NAMES, choice).unchanged == 1
+    assert "is there already" in write_labels("txt", folder, NAMES, LabelChoice()).left[0]
+    with pytest.raises(ValueError, match="--leave_out 'wolf' is none of the model's 4 labels"):
+        write_labels("txt", folder, NAMES, LabelChoice(leave_out=["wolf"]))
+
+
+@pytest.mark.parametrize("kind", ["xmp", "csv", "txt"])
+def test_a_dry_run_writes_nothing(photo: Path, tmp_path: Path, kind: str) -> None:
+    folder = job(tmp_path / "job", {photo: ["cat"]})
+    before = sorted(tmp_path.rglob("*"))
+    assert write_labels(kind, folder, NAMES, LabelChoice(), dry_run=True).written == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_table_is_one_that_training_reads(photo: Path, tmp_path: Path) -> None:
+    other = photo.with_name("b.jpg")
+    Image.new("RGB", (4, 4)).save(other)
+    folder = job(tmp_path / "job", {photo: ["dog", "chair, wooden"], other: []})
+    assert write_labels("csv", folder, NAMES, LabelChoice()).written == 2
+    with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["file_name", *NAMES],
+            [str(photo), "0", "1", "1", "0"],
+            [str(other), *"0000"],
+        ]
+    text = (folder / "labels.csv").read_text(encoding="utf-8").replace(f"{photo.parent}/", "")
+    (photo.parent / "labels.csv").write_text(text, encoding="utf-8")
+    rows = load_source("table", photo.parent / "labels.csv", split="train", reading=Reading())
+    assert rows["labels"][:] == [[1, 2], []]
+
+
+def test_the_command_writes_beside_the_photos(run: Path, photo: Path, tmp_path: Path) -> None:
+    arguments = [
+        "--model",
+        str(run),
+        "--input",
+        str(photo.parent),
+        "--output",
+        str(tmp_path / "out"),
+        "--num_workers",
+        "0",
+    ]
+    assert main_of("predict")([*arguments, "--write", "xmp", "csv", "--always_add", "seen"]) == 0
+    assert "seen" in exiftool(sidecar_path(photo))["XMP-dc:Subject"]
+    assert main_of("predict")([*arguments, "--write", "xmp", "--leave_out", "nothing"]) == 2

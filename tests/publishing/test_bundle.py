@@ -1,0 +1,44 @@
+"""A bundle is small, says the same as the run, and holds no code."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForImageClassification
+
+from cnn_rnn.publishing import bundle
+from cnn_rnn.publishing.bundle import halve, write_bundle
+
+
+def test_it_loads_in_single_precision_and_says_nearly_the_same(run: Path, metrics: Path, tmp_path: Path) -> None:
+    size = write_bundle(run, "cnn-rnn-digits", metrics, tmp_path / "box")
+    assert size < 0.6 * sum(file.stat().st_size for file in run.glob("model.safetensors")) + 30_000
+    assert {file.name for file in (tmp_path / "box").iterdir()} == {
+        *("README.md", "config.json", "metrics.json", "model.safetensors", "preprocessor_config.json"),
+        "run_config.yaml",
+    }
+    own, small = (AutoModelForImageClassification.from_pretrained(folder).eval() for folder in (run, tmp_path / "box"))
+    assert {parameter.dtype for parameter in small.parameters()} == {torch.float32}
+    pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(small(pixels).logits, own(pixels).logits, atol=0.05)
+
+
+def test_vectors_stay_exact_and_matrices_are_halved(run: Path) -> None:
+    weights = load_file(run / "model.safetensors")
+    for name, tensor in halve(weights).items():
+        if tensor.dim() > 1 and tensor.is_floating_point():
+            assert tensor.dtype == torch.float16
+        else:
+            assert torch.equal(tensor, weights[name])
+    with pytest.raises(ValueError, match="x holds values beyond"):
+        halve({"x": torch.full((1, 1), 1e6)})
+
+
+def test_what_is_too_large_is_refused(
+    run: Path, metrics: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle, "LARGEST", 1000)
+    with pytest.raises(ValueError, match="more than 1,000"):
+        write_bundle(run, "cnn-rnn-digits", metrics, tmp_path / "box")

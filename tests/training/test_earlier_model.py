@@ -1,0 +1,88 @@
+"""Starting from a model of one's own: what both know stays, by name; what is new is fresh."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn.training import Trainer, load_run_config
+from cnn_rnn.training.earlier_model import adopt_weights, is_model
+
+Settings = Callable[..., list[str]]
+
+
+def model(names: list[str]) -> CnnRnnForImageClassification:
+    return CnnRnnForImageClassification.from_backbone(
+        "test_resnet", id2label=names, hidden_size=8, embedding_size=4
+    ).eval()
+
+
+def test_the_same_labels_in_another_order_give_the_same_predictions(tmp_path: Path) -> None:
+    first, names = model(["a", "b", "c", "d"]), ["d", "b", "a", "c"]
+    first.save_pretrained(tmp_path)
+    second = model(names)
+    adoption = adopt_weights(second, str(tmp_path))
+    assert (adoption.new, adoption.dropped, adoption.fresh) == ([], [], [])
+    image = torch.randn(2, 3, 64, 64)
+    order = [first.config.label2id[name] for name in names]
+    with torch.no_grad():
+        before, after = first(image).logits[:, order], second(image).logits
+    torch.testing.assert_close(after, before)
+
+
+def test_new_labels_start_fresh_and_dropped_ones_go(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = model(["a", "b", "c"])
+    first.save_pretrained(tmp_path)
+    second = model(["c", "x", "a", "y"])
+    fresh = {name: tensor.clone() for name, tensor in second.state_dict().items()}
+    with caplog.at_level(logging.INFO):
+        adoption = adopt_weights(second, str(tmp_path))
+    assert (adoption.kept, adoption.new, adoption.dropped) == (["a", "c"], ["x", "y"], ["b"])
+    given, now = first.state_dict(), second.state_dict()
+    for name in ("relevance_head.weight", "relevance_head.bias", "path_decoder.label_embedding.weight"):
+        torch.testing.assert_close(now[name][[0, 2]], given[name][[2, 0]])
+        torch.testing.assert_close(now[name][[1, 3]], fresh[name][[1, 3]])
+    embedding = "path_decoder.label_embedding.weight"
+    torch.testing.assert_close(now[embedding][4:], given[embedding][3:])  # END and START
+    torch.testing.assert_close(
+        now["backbone.timm_model.conv1.weight"]
+        if "backbone.timm_model.conv1.weight" in now
+        else next(iter(now.values())),
+        given["backbone.timm_model.conv1.weight"]
+        if "backbone.timm_model.conv1.weight" in given
+        else next(iter(given.values())),
+    )
+    assert "new, start fresh" in caplog.text
+    assert "x, y" in caplog.text
+
+
+def test_what_names_a_model(tmp_path: Path) -> None:
+    assert is_model("org/photos")
+    assert is_model(str(tmp_path))
+    assert not any(is_model(name) for name in ("imagenet", "pip:package", "weights/a.safetensors", "./a/b.pth", None))
+
+
+def test_another_backbone_or_an_unfinished_run_are_refused(tmp_path: Path) -> None:
+    model(["a"]).save_pretrained(tmp_path / "model")
+    other = CnnRnnForImageClassification.from_backbone("test_vit", id2label=["a"])
+    with pytest.raises(
+        ValueError, match=r"has the backbone 'test_resnet', this run 'test_vit': give --model\.backbone"
+    ):
+        adopt_weights(other, str(tmp_path / "model"))
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r"no finished model, no config\.json \(the run was stopped"):
+        adopt_weights(other, str(tmp_path / "run"))
+
+
+def test_a_run_goes_on_from_a_finished_one(settings: Settings, tmp_path: Path) -> None:
+    first = Trainer(load_run_config(None, settings(tmp_path / "first", train__epochs=1)))
+    first.train()
+    again = Trainer(
+        load_run_config(None, settings(tmp_path / "second", train__batch_size=4, model__weights=tmp_path / "first"))
+    )
+    saved = CnnRnnForImageClassification.from_pretrained(tmp_path / "first").state_dict()
+    for name, tensor in again.plain_model.state_dict().items():
+        torch.testing.assert_close(tensor.cpu(), saved[name])
