@@ -69,9 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         done = job.is_done(known.output)
         if not done:
-            if accelerator.is_main_process:
-                job.claim(known.output)
-            start_engine(saved, known.engine, accelerator)
+            begin(job, known.output, saved, known.engine, accelerator)
     except (ValueError, OSError, ImportError) as error:
         return refuse(error)
     accelerator.wait_for_everyone()
@@ -188,10 +186,12 @@ def print_labels(known: argparse.Namespace) -> int:
     return code
 
 
-def start_engine(saved: "SavedModel", engine: "Engine", accelerator: "Accelerator") -> None:
-    """Let the engine that was asked for run the backbone, and say which it is."""
+def begin(job: "Job", folder: Path, saved: "SavedModel", engine: "Engine", accelerator: "Accelerator") -> None:
+    """Claim the folder, let the engine that was asked for run the backbone, and say which it is."""
     from cnn_rnn.prediction.onnx_engine import set_engine
 
+    if accelerator.is_main_process:
+        job.claim(folder)
     with accelerator.main_process_first():  # it alone exports, the others find the file
         told = set_engine(saved.model, saved.name, engine, accelerator.device)
     if accelerator.is_main_process:
