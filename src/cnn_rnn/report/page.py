@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 THUMBNAIL = 256  # pixels of the longer side
+FEWEST = 5  # images that show a class below which its average precision is not compared
 SMALLEST = 1e-6  # probabilities are clipped to [this, 1 - this] before their logarithm
 
 
@@ -119,7 +120,9 @@ def write_report(
     frequencies = (predictions.truth == 1).sum(axis=0).tolist() if label_counts is None else list(label_counts)
     counted = "of these images" if label_counts is None else "images in training"
     sections = [
-        _table_section(tables or [figures_table({"this model": figures})], figures),
+        _table_section(
+            tables or [figures_table({"this model": figures} | ({"baseline": baseline} if baseline else {}))], figures
+        ),
         None if baseline is None else _comparison_section(figures, baseline, predictions.label_names),
         _curve_section(predictions),
         _class_section(figures, predictions.label_names, frequencies, counted),
@@ -202,7 +205,7 @@ def _comparison_section(figures: Figures, baseline: Figures, names: Sequence[str
     """What two models find of each class, one beside the other."""
     differences = []
     for name in names:
-        own, other = figures["per_class"][name]["AP"], baseline["per_class"][name]["AP"]
+        own, other = _average_precision(figures, name), _average_precision(baseline, name)
         differences.append(None if own is None or other is None else own - other)
     known = [value for value in differences if value is not None]
     better = sum(value > 0 for value in known)
@@ -210,10 +213,16 @@ def _comparison_section(figures: Figures, baseline: Figures, names: Sequence[str
         "comparison",
         "Beside the baseline",
         f"Average precision of each class less that of the baseline, on the same images: higher for {better} of "
-        f"{len(known)} classes, lower for {sum(value < 0 for value in known)}. Of one class with few images it is "
-        "mostly chance.",
+        f"{len(known)} classes, lower for {sum(value < 0 for value in known)}. Classes on fewer than {FEWEST} images "
+        "are left out: their differences are mostly chance.",
         [_picture(plot_extremes(differences, names, "difference of average precision"))],
     )
+
+
+def _average_precision(figures: Figures, name: str) -> float | None:
+    """That of a class, None where too few images show it."""
+    one = figures["per_class"][name]
+    return one["AP"] if one["positives"] >= FEWEST else None
 
 
 def _curve_section(predictions: StoredPredictions) -> Section:
@@ -232,7 +241,8 @@ def _class_section(figures: Figures, names: Sequence[str], frequencies: Sequence
     average_precisions = [figures["per_class"][name]["AP"] for name in names]
     plots = [plot_class_bars(average_precisions, frequencies, names, counted)]
     if len(names) > MAX_NAMED_BARS:
-        plots.append(plot_extremes(average_precisions, names, "average precision"))
+        counted_enough = [_average_precision(figures, name) for name in names]
+        plots.append(plot_extremes(counted_enough, names, f"average precision, of {FEWEST} images or more"))
     return Section(
         "classes",
         "Average precision by class",
