@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING
 from .console import REFUSED, refuse
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from cnn_rnn.prediction import SavedModel
     from cnn_rnn.prediction.bulk_prediction import Job
     from cnn_rnn.prediction.found_images import FoundImages
+    from cnn_rnn.prediction.onnx_engine import Engine
 
 PICTURED = 24  # images on the page
 BUNDLED_LABELS = ("person", "cat", "dog", "car", "17 more")
@@ -68,9 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
             digest_answers(answers),
         )
         done = job.is_done(known.output)
-        if not done and accelerator.is_main_process:
-            job.claim(known.output)
-    except (ValueError, OSError) as error:
+        if not done:
+            begin(job, known.output, saved, known.engine, accelerator)
+    except (ValueError, OSError, ImportError) as error:
         return refuse(error)
     accelerator.wait_for_everyone()
     if not done:
@@ -132,6 +136,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, help="only the first images")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--num_workers", type=int, default=2, help="processes that read images, for each process")
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "torch", "onnx"),
+        default="auto",
+        help="what runs the backbone: auto takes onnxruntime on a CPU where it is installed (extra 'export')",
+    )
     parser.add_argument("--part_size", type=int, default=2000, help="images after which a killed run can go on")
     parser.add_argument(
         "--write", nargs="+", choices=("xmp", "csv", "txt"), default=[],
@@ -188,6 +198,18 @@ def print_labels(known: argparse.Namespace) -> int:
         walked = " ▸ ".join(f"{step['label']} {step['score']:.2f}" for step in path)
         print(f"{name}: {told}" + (f"   (path: {walked})" if walked else ""))
     return code
+
+
+def begin(job: "Job", folder: Path, saved: "SavedModel", engine: "Engine", accelerator: "Accelerator") -> None:
+    """Claim the folder, let the engine that was asked for run the backbone, and say which it is."""
+    from cnn_rnn.prediction.onnx_engine import set_engine
+
+    if accelerator.is_main_process:
+        job.claim(folder)
+    with accelerator.main_process_first():  # it alone exports, the others find the file
+        told = set_engine(saved.model, saved.name, engine, accelerator.device)
+    if accelerator.is_main_process:
+        print(told, file=sys.stderr)
 
 
 def picture(inputs: "FoundImages", folder: Path) -> None:
