@@ -29,6 +29,9 @@ class ExportedModel(nn.Module):
         uint8: Whether images come as bytes, resized and cropped, and are normalised here.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: Any, *, uint8: bool = False) -> None:
         super().__init__()
         self.model = model
