@@ -98,7 +98,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             self._least(threshold)  # a wrong one is refused before any work is done
         self._check_decision(decision, threshold, top_k)
         given = {"threshold": threshold, "top_k": top_k, "return_path": return_path, "decision": decision}
-        state = None if known is None else self._known_labels(known)
+        state = None if known is None else self.known_labels(known)
         forward = {
             "beam_width": beam_width,
             "return_path": True if decision == "path" else return_path,
@@ -185,7 +185,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         if decision == "path" and not self.model.config.has_path_decoder:
             raise ValueError("decision='path' needs a path decoder, which this model has not: take 'expected_f1'")
 
-    def _known_labels(self, known: Mapping[str, bool]) -> torch.Tensor:
+    def known_labels(self, known: Mapping[str, bool]) -> torch.Tensor:
         """What is known (1, C): 1 confirmed, -1 ruled out, 0 open.
 
         Raises:

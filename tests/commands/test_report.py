@@ -81,7 +81,7 @@ def test_the_worst_photos_stand_first_and_a_second_model_beside(
     assert "4.png" in cards[0]
     assert "loss 7.60" in cards[0]  # -log 0.01 - log 0.1 - log 0.5
     assert 'id="comparison"' in html
-    assert "lower for 1" in html
+    assert "of 0 classes" in html  # each is on two photos alone
     assert "baseline, by threshold" in html
     write_predictions(tmp_path / "other.parquet", collect_predictions([*ids[1:], "x"], names, good, truth))
     assert main([*command, *given]) == 2

@@ -149,7 +149,7 @@ def test_a_folder_that_cannot_be_written_keeps_no_graph(
     folder = save_model(tmp_path / "model")  # the same weights
     stand_in_for_the_export(monkeypatch, saved)
     (folder / FOLDER).write_text("a file stands in the way")
-    monkeypatch.setattr(onnx_engine.constants, "HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
     assert_same_rows(CnnRnnOnnx.from_pretrained(folder)(photos), by_torch(folder)(photos))
     assert len(list((tmp_path / "home").rglob("*.onnx"))) == 1
 

@@ -15,7 +15,7 @@ from cnn_rnn.data import UnreadableImageError, decode_image
 from cnn_rnn.data.images import DECODER_ERRORS
 from cnn_rnn.image_processing_cnn_rnn import FORMATS
 from cnn_rnn.prediction import SavedModel
-from cnn_rnn.report.page import overlay
+from cnn_rnn.report.embedded_images import overlay
 from cnn_rnn.report.saliency import explain_label, show_pixels
 
 from .beam_tree import Branch, grow_tree

@@ -1,13 +1,13 @@
 """What the page shows, as HTML in which every name stands as text, whatever signs it holds."""
 
-import base64
-import io
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+
+from cnn_rnn.report.embedded_images import image_address
 
 from .beam_tree import Branch
 from .photo_session import PhotoSession
@@ -91,13 +91,6 @@ def show_photo(session: PhotoSession, picture: Image.Image | None, caption: str 
 def show_labels(rows: list[LabelRow], tree: list[Branch]) -> str:
     """The labels with their scores and buttons, and the walks of the beam."""
     return _template("labels.html.jinja").render(rows=rows, tree=tree)
-
-
-def image_address(image: Image.Image) -> str:
-    """The image as a data address."""
-    out = io.BytesIO()
-    image.convert("RGB").save(out, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 @cache

@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from cnn_rnn import MultiLabelImageClassificationPipeline
     from cnn_rnn.prediction import SavedModel
+    from cnn_rnn.prediction.answers import digest_answers, read_answers
     from cnn_rnn.prediction.bulk_prediction import (
         Job,
         PreparedImages,
@@ -59,6 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
             threshold=known.threshold,  # a wrong one is refused here
         )
         inputs = find_inputs(known.input, known.root, known.limit)
+        labels = saved.model.config.label_names
+        answers = read_answers(known.known, inputs.names, labels) if known.known else {}
         job = Job(
             saved.name,
             digest_weights(saved.model),
@@ -66,6 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
             digest_names(inputs.names),
             known.threshold,
             known.part_size,
+            digest_answers(answers),
         )
         done = job.is_done(known.output)
         if not done:
@@ -80,6 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
                 PreparedImages(inputs.images, inputs.names, saved.processor),
                 known.output,
                 job,
+                answers=answers,
                 batch_size=known.batch_size,
                 num_workers=known.num_workers,
                 process_index=accelerator.process_index,
@@ -121,6 +126,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, help="folder for labels.parquet and paths.png (default: print labels)")
     parser.add_argument("--data.root", dest="root", help="folder of the data set that --input names")
     parser.add_argument("--threshold", type=float, help="least probability of a label (default: the model's own)")
+    parser.add_argument(
+        "--known",
+        type=Path,
+        metavar="FILE",
+        help='what is known, a line an image: {"image_id": "1.jpg", "known": {"boat": true, "car": false}}; '
+        "the column known of labels.parquet repeats it",
+    )
     parser.add_argument("--limit", type=int, help="only the first images")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--num_workers", type=int, default=2, help="processes that read images, for each process")
@@ -157,6 +169,8 @@ def write_back(known: argparse.Namespace, label_names: list[str]) -> None:
 
 def print_labels(known: argparse.Namespace) -> int:
     """Print labels and path of each image as it is read; returns `REFUSED` where none could be."""
+    if known.known is not None:
+        return refuse(ValueError("--known needs --output, the folder for labels.parquet"))
     from cnn_rnn import MultiLabelImageClassificationPipeline
     from cnn_rnn.data.images import UnreadableImageError, decode_image
     from cnn_rnn.prediction import SavedModel

@@ -22,7 +22,8 @@ OUTPUTS = ("logits", "paths", "path_scores")
 class ExportedModel(nn.Module):
     """What the graph computes: `logits` (B, C), `paths` (B, K, T) and `path_scores` (B, K) of `pixel_values`.
 
-    A model without a path decoder has `logits` alone.
+    A model without a path decoder has `logits` alone. What is known (B, C) may come as a second input: 1 confirmed, -1
+    ruled out, 0 open.
 
     Args:
         model: A `CnnRnnForImageClassification`.
@@ -44,40 +45,52 @@ class ExportedModel(nn.Module):
         """Names of what comes out."""
         return OUTPUTS if self.model.config.has_path_decoder else OUTPUTS[:1]
 
-    def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, pixel_values: Tensor, known_labels: Tensor | None = None) -> tuple[Tensor, ...]:
         """The outputs, in the order of their names."""
-        model = self.model
         if self.uint8:
             pixel_values = (pixel_values.float() - self.mean) / self.std
-        output = model.generate(pixel_values) if model.config.has_path_decoder else model(pixel_values)
+        scores = self.model.generate if self.model.config.has_path_decoder else self.model
+        output = scores(pixel_values, known_labels=known_labels)
         return tuple(output[name] for name in self.outputs)
 
 
-def export_onnx(model: Any, path: str | Path, *, uint8: bool = False) -> Path:
+def export_onnx(model: Any, path: str | Path, *, known_labels: bool = False, uint8: bool = False) -> Path:
     """Write the model as an ONNX file, whole or not at all; its labels and thresholds are in the file's metadata.
 
     Args:
         model: A `CnnRnnForImageClassification`.
         path: The file; its folder is made where it is missing.
+        known_labels: Whether the graph has a second input, `known_labels` (B, C) int64, zero where nothing is known.
         uint8: Whether `pixel_values` are bytes (B, 3, h, w), resized and cropped; else they are normalised, too.
+
+    Raises:
+        ValueError: The model was not trained to take in known labels.
     """
     import onnx
+
+    if known_labels and model.config.known_labels != "state":
+        raise ValueError(
+            "this model was not trained to take in known labels (known_labels='prefix'): export it without them, or "
+            "train with model.known_labels=state"
+        )
 
     path = Path(path)
     exported = ExportedModel(model, uint8=uint8).eval()
     size = model.config.image_size
-    example = torch.zeros(
-        3, 3, size, size, dtype=torch.uint8 if uint8 else torch.float32
-    )  # a batch of one would become a constant of the graph
+    # a batch of one would become a constant of the graph
+    examples = {"pixel_values": torch.zeros(3, 3, size, size, dtype=torch.uint8 if uint8 else torch.float32)}
+    if known_labels:
+        examples["known_labels"] = torch.zeros(3, model.config.num_labels, dtype=torch.long)
+    batch = torch.export.Dim("batch")
     with warnings.catch_warnings():
         # torch warns of its own exporter's use of what will change, of which nobody here can mend anything.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             exported,
-            (example,),
-            input_names=["pixel_values"],
+            tuple(examples.values()),
+            input_names=list(examples),
             output_names=list(exported.outputs),
-            dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch")}},
+            dynamic_shapes={name: {0: batch} for name in examples},
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
@@ -170,8 +183,12 @@ class OnnxModel:
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.labels: list[str] = json.loads(metadata["labels"])
 
-    def __call__(self, pixel_values: Tensor) -> dict[str, Tensor]:
-        """The outputs by name for images (B, 3, h, w)."""
+    def __call__(self, pixel_values: Tensor, known_labels: Tensor | None = None) -> dict[str, Tensor]:
+        """The outputs by name for images (B, 3, h, w), given what is known (B, C) where the graph takes that in."""
         names = [output.name for output in self.session.get_outputs()]
-        values = self.session.run(names, {"pixel_values": pixel_values.numpy()})
+        inputs = {"pixel_values": pixel_values.numpy()}
+        if len(self.session.get_inputs()) > 1:
+            nothing = torch.zeros(len(pixel_values), len(self.labels), dtype=torch.long)
+            inputs["known_labels"] = (nothing if known_labels is None else known_labels.long()).numpy()
+        values = self.session.run(names, inputs)
         return {name: torch.from_numpy(value) for name, value in zip(names, values, strict=True)}

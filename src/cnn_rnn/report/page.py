@@ -1,12 +1,10 @@
 """One HTML file that shows how a model does: tables, pictures and images with their paths. It opens offline."""
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +16,7 @@ from cnn_rnn.metrics.stored_predictions import StoredPredictions
 from cnn_rnn.metrics.tables import Table, class_table, figures_table
 from cnn_rnn.whole_files import write_text
 
+from .embedded_images import image_address, overlay, plot_address, thumbnail
 from .plots import (
     INSTALL,
     MAX_NAMED_BARS,
@@ -28,11 +27,8 @@ from .plots import (
     plot_reliability,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
-THUMBNAIL = 256  # pixels of the longer side
+FEWEST = 5  # images that show a class below which its average precision is not compared
 SMALLEST = 1e-6  # probabilities are clipped to [this, 1 - this] before their logarithm
 
 
@@ -119,7 +115,9 @@ def write_report(
     frequencies = (predictions.truth == 1).sum(axis=0).tolist() if label_counts is None else list(label_counts)
     counted = "of these images" if label_counts is None else "images in training"
     sections = [
-        _table_section(tables or [figures_table({"this model": figures})], figures),
+        _table_section(
+            tables or [figures_table({"this model": figures} | ({"baseline": baseline} if baseline else {}))], figures
+        ),
         None if baseline is None else _comparison_section(figures, baseline, predictions.label_names),
         _curve_section(predictions),
         _class_section(figures, predictions.label_names, frequencies, counted),
@@ -202,7 +200,7 @@ def _comparison_section(figures: Figures, baseline: Figures, names: Sequence[str
     """What two models find of each class, one beside the other."""
     differences = []
     for name in names:
-        own, other = figures["per_class"][name]["AP"], baseline["per_class"][name]["AP"]
+        own, other = _average_precision(figures, name), _average_precision(baseline, name)
         differences.append(None if own is None or other is None else own - other)
     known = [value for value in differences if value is not None]
     better = sum(value > 0 for value in known)
@@ -210,10 +208,16 @@ def _comparison_section(figures: Figures, baseline: Figures, names: Sequence[str
         "comparison",
         "Beside the baseline",
         f"Average precision of each class less that of the baseline, on the same images: higher for {better} of "
-        f"{len(known)} classes, lower for {sum(value < 0 for value in known)}. Of one class with few images it is "
-        "mostly chance.",
-        [_picture(plot_extremes(differences, names, "difference of average precision"))],
+        f"{len(known)} classes, lower for {sum(value < 0 for value in known)}. Classes on fewer than {FEWEST} images "
+        "are left out: their differences are mostly chance.",
+        [plot_address(plot_extremes(differences, names, "difference of average precision"))],
     )
+
+
+def _average_precision(figures: Figures, name: str) -> float | None:
+    """That of a class, None where too few images show it."""
+    one = figures["per_class"][name]
+    return one["AP"] if one["positives"] >= FEWEST else None
 
 
 def _curve_section(predictions: StoredPredictions) -> Section:
@@ -223,7 +227,7 @@ def _curve_section(predictions: StoredPredictions) -> Section:
         "Precision and recall",
         "Each line is a class; the three best and three worst are named. The black line ranks all labels of all "
         "images together, so it also tells whether scores of different classes can be compared.",
-        [_picture(plot_precision_recall(predictions.scores, predictions.truth, predictions.label_names))],
+        [plot_address(plot_precision_recall(predictions.scores, predictions.truth, predictions.label_names))],
     )
 
 
@@ -232,13 +236,14 @@ def _class_section(figures: Figures, names: Sequence[str], frequencies: Sequence
     average_precisions = [figures["per_class"][name]["AP"] for name in names]
     plots = [plot_class_bars(average_precisions, frequencies, names, counted)]
     if len(names) > MAX_NAMED_BARS:
-        plots.append(plot_extremes(average_precisions, names, "average precision"))
+        counted_enough = [_average_precision(figures, name) for name in names]
+        plots.append(plot_extremes(counted_enough, names, f"average precision, of {FEWEST} images or more"))
     return Section(
         "classes",
         "Average precision by class",
         "The most frequent class stands first; the orange line, on its own scale, says how frequent each is. Where "
         "bars fall with the line, rare classes lack examples; a low bar under a high line is a hard class.",
-        [_picture(plot) for plot in plots],
+        [plot_address(plot) for plot in plots],
     )
 
 
@@ -259,7 +264,7 @@ def _co_occurrence_section(predictions: StoredPredictions, figures: Figures) -> 
         "For the most frequent labels, each on at least 5 images: of the images with the row's label, how many also "
         f"have the column's. Predicted are the labels {way}. Red on the right: put together too often; blue: too "
         "rarely.",
-        [_picture(picture)],
+        [plot_address(picture)],
     )
 
 
@@ -273,7 +278,7 @@ def _reliability_section(predictions: StoredPredictions) -> Section | None:
         "Can the probabilities be trusted?",
         "Bars on the dashed line would mean: of the labels given a probability of 70 %, 70 % are present. Bars "
         "below it mean that the model is too sure, bars above that it is too careful.",
-        [_picture(picture)],
+        [plot_address(picture)],
     )
 
 
@@ -329,37 +334,6 @@ def _card(example: Example) -> dict[str, Any]:
             for step in example.steps
         ],
     }
-
-
-def overlay(image: Image.Image, looked_at: NDArray[np.float32]) -> Image.Image:
-    """The image, dark and grey where the map (h, w) is 0, in its own colours, warmed, where it is 1."""
-    levels = Image.fromarray((255 * np.clip(looked_at, 0, 1)).astype(np.uint8))
-    weight = np.asarray(levels.resize(image.size, Image.Resampling.BICUBIC), np.float32)[..., None] / 255
-    pixels = np.asarray(image.convert("RGB"), np.float32)
-    grey = pixels.mean(axis=2, keepdims=True) * 0.35 + 20
-    shown = grey + weight * (pixels * 1.1 + np.array([40.0, 15.0, -10.0]) - grey)
-    return Image.fromarray(np.clip(shown, 0, 255).astype(np.uint8))
-
-
-def thumbnail(image: Image.Image) -> Image.Image:
-    """A small copy."""
-    small = image.convert("RGB")
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    return small
-
-
-def image_address(image: Image.Image) -> str:
-    """The image as a data address."""
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
-
-
-def _picture(plot: "Figure") -> str:
-    """The plot as a data address."""
-    out = io.BytesIO()
-    plot.savefig(out, format="svg", metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 def _percent(probability: float) -> str:

@@ -8,7 +8,8 @@ from datasets import Dataset
 from cnn_rnn.data import decode_image
 from cnn_rnn.prediction.review import Doubt
 
-from .page import Section, image_address, render_page, thumbnail
+from .embedded_images import image_address, thumbnail
+from .page import Section, render_page
 
 
 def write_review(file: Path, doubts: Sequence[Doubt], rows: Dataset, *, title: str, subtitle: str) -> None:
