@@ -52,6 +52,12 @@ def _measure_import(workspace: Path) -> list[Row]:
     return measure(workspace)
 
 
+def _measure_splits(_: Path) -> list[Row]:
+    from splits_section import measure
+
+    return measure()
+
+
 def _measure_export(workspace: Path) -> list[Row]:
     from export_section import measure
 
@@ -76,6 +82,7 @@ SECTIONS: dict[str, Callable[[Path], list[Row]]] = {
     "import": _measure_import,
     "metrics": _measure_metrics,
     "predict": _measure_predict,
+    "splits": _measure_splits,
     "train": _measure_train,
 }
 

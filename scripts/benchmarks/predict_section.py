@@ -65,7 +65,7 @@ def _measure_batch(
     ways: dict[str, Callable[[], object]] = {
         "timm": partial(plain, pixels),
         "timm, channels last": partial(plain, pixels.contiguous(memory_format=torch.channels_last)),
-        "forward": partial(model, pixels),
+        "forward": lambda: model(pixels),
     }
     compared_models = models if batch == max(BATCHES) else dict(list(models.items())[:1])
     times = Turns.take(

@@ -3,6 +3,7 @@ from .image_processing_cnn_rnn import CnnRnnImageProcessor
 from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
 from .modeling_cnn_rnn import CnnRnnForImageClassification
 from .pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
+from .prediction.onnx_engine import CnnRnnOnnx
 from .shipped_files import bundled_model
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "CnnRnnForImageClassification",
     "CnnRnnGenerateOutput",
     "CnnRnnImageProcessor",
+    "CnnRnnOnnx",
     "CnnRnnOutput",
     "MultiLabelImageClassificationPipeline",
     "bundled_model",

@@ -29,8 +29,8 @@ class CooccurrencePrior(nn.Module):
         narrow = num_labels > LARGEST_TABLE
         self.register_buffer("left", torch.zeros(num_labels, RANK if narrow else num_labels))
         self.register_buffer("right", torch.zeros(RANK, num_labels) if narrow else None)
-        self.relevance_weight = nn.Parameter(torch.tensor(FIRST_WEIGHT))
-        self.path_weight = nn.Parameter(torch.tensor(FIRST_WEIGHT))
+        self.relevance_weight = nn.Parameter(torch.tensor([FIRST_WEIGHT]))  # no scalars: FSDP shards none
+        self.path_weight = nn.Parameter(torch.tensor([FIRST_WEIGHT]))
 
     def forward(self, labels: Tensor, part: str | None = None, *, ids: bool = False) -> Tensor:
         """Sum (..., C) of the rows of the table that `labels` name, weighted for a part of the model.

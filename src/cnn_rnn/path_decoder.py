@@ -132,7 +132,7 @@ class LearnedWeight(nn.Module):
     def __init__(self, first: float) -> None:
         super().__init__()
         self.first = first
-        self.weight = nn.Parameter(torch.tensor(first))
+        self.weight = nn.Parameter(torch.tensor([first]))  # no scalar: FSDP shards none
 
     def forward(self, values: Tensor) -> Tensor:
         """The values, multiplied."""
@@ -238,8 +238,8 @@ class PathDecoder(nn.Module):
     def score_paths(self, features: Tensor, paths: Tensor, given: Given = NOTHING) -> Tensor:
         """Logits (B, T, C + 1) of every step of the given paths (B, T), teacher forced."""
         walked = F.pad(paths[:, :-1], (1, 0), value=self.num_labels + 1)
-        logits, _ = self(walked, self.embed_image(features), self._start_state(given.known))
         bias = self._label_bias(given)
+        logits, _ = self(walked, self.embed_image(features), self._start_state(given.known))
         if bias is not None:
             logits = logits + F.pad(bias, (0, 1))[:, None]
         if given.prior is not None:

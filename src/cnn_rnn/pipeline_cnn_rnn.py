@@ -21,6 +21,7 @@ from .label_paths import paths_to_labels
 
 TASK = "multi-label-image-classification"
 CALIBRATED = "calibrated"
+AT_ONCE = 16  # images of a list that the model sees at once
 
 Threshold = float | str | Mapping[str, float] | Sequence[float]
 Decision = Literal["threshold", "expected_f1", "path"]
@@ -42,8 +43,14 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     _load_feature_extractor = False
     _load_tokenizer = False
 
-    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any, *args: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
         """The labels of an image; a list of them for many, or an iterator where generators and torch data sets stream.
+
+        Args:
+            inputs: One or many, as above.
+            *args: None.
+            batch_size: Images that the model sees at once; where not given 16 of what can be counted, 1 of a stream.
+            **kwargs: As `_sanitize_parameters` takes them.
 
         Raises:
             ValueError: A data set has not one column of images, or an image cannot be read.
@@ -51,7 +58,9 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         inputs = images_of(inputs)
         if isinstance(inputs, list) and not inputs:
             return []
-        outputs = super().__call__(inputs, *args, **kwargs)
+        if batch_size is None and self._batch_size is None and isinstance(inputs, list | ImageSequence):
+            batch_size = min(len(inputs), AT_ONCE)
+        outputs = super().__call__(inputs, *args, batch_size=batch_size, **kwargs)
         return list(outputs) if isinstance(inputs, ImageSequence) else outputs
 
     def _sanitize_parameters(
@@ -89,7 +98,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             self._least(threshold)  # a wrong one is refused before any work is done
         self._check_decision(decision, threshold, top_k)
         given = {"threshold": threshold, "top_k": top_k, "return_path": return_path, "decision": decision}
-        state = None if known is None else self._known_labels(known)
+        state = None if known is None else self.known_labels(known)
         forward = {
             "beam_width": beam_width,
             "return_path": True if decision == "path" else return_path,
@@ -176,7 +185,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         if decision == "path" and not self.model.config.has_path_decoder:
             raise ValueError("decision='path' needs a path decoder, which this model has not: take 'expected_f1'")
 
-    def _known_labels(self, known: Mapping[str, bool]) -> torch.Tensor:
+    def known_labels(self, known: Mapping[str, bool]) -> torch.Tensor:
         """What is known (1, C): 1 confirmed, -1 ruled out, 0 open.
 
         Raises:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 from cnn_rnn.data import load_coco, load_nus_wide
 
@@ -46,6 +47,48 @@ def test_the_loader_is_measured_against_the_bare_way(tmp_path: Path, data: Modul
     assert octets.reference == floats.reference == normalised.reference > 0
     assert octets.ratio == octets.ours / octets.reference
     assert memory.ours > 0
+
+
+@pytest.fixture
+def small_models(patch: pytest.MonkeyPatch) -> ModuleType:
+    models = importlib.import_module("walking_models")
+    for name, value in {"IMAGES": 4, "WALKS": 8, "STEPS": 2, "BATCH": 4}.items():
+        patch.setattr(models, name, value)
+    return models
+
+
+def test_predictions_are_measured_against_the_backbone_alone(
+    tmp_path: Path, patch: pytest.MonkeyPatch, small_models: ModuleType
+) -> None:
+    module = importlib.import_module("predict_section")
+    sizes = {"SIDE": 32, "LABELS": 5, "MANY_LABELS": (6,), "PHOTOS": 2, "MANY_PHOTOS": 3, "PIPELINE_BATCH": 2}
+    searches = {"SEARCH_LABELS": 6, "SEARCH_WIDTH": 2, "SEARCH_BATCH": 4, "SEARCHED_PLAINLY": 2}
+    for name, value in {**sizes, **searches, "BATCHES": (1, 2), "TURNS": {1: 1, 2: 1}}.items():
+        patch.setattr(module, name, value)
+    patch.setattr(module, "RESNET", "test_resnet")
+    patch.setattr(module, "LITE", "test_byobnet")
+    rows = module.measure(tmp_path)
+    assert {row.key for row in rows} >= {
+        *("predict_over_backbone_test_resnet", "predict_over_backbone_lite0"),
+        *("predict_batch1_over_backbone_test_resnet", "predict_batch1_over_backbone_lite0"),
+        *("never_ending_over_ending", "beam_over_reference", "pipeline_over_backbone", "bulk_over_backbone"),
+    }
+    assert all(row.reference > 0 for row in rows)
+    model = small_models.walking_model("test_resnet", 5, ends=False, image_size=32)
+    paths = model.generate(small_models.varied_images(3, 32)).paths
+    assert paths.lt(5).all()  # such walks go on to the most labels there are
+
+
+def test_the_plain_search_that_ours_is_measured_against_finds_the_same(small_models: ModuleType) -> None:
+    plain_search = importlib.import_module("predict_section").plain_search
+    model = small_models.walking_model("test_resnet", 7, image_size=32)
+    with torch.inference_mode():
+        features = model.encode_images(small_models.varied_images(3, 32))
+        found = model.generate(image_features=features, beam_width=3)
+        for row, paths, scores in zip(features, found.paths.tolist(), found.path_scores.tolist(), strict=True):
+            expected = plain_search(model, row[None], 3)
+            assert [tuple(label for label in path if label < 7) for path in paths] == [path for _, path in expected]
+            assert scores == pytest.approx([score for score, _ in expected], abs=1e-5)
 
 
 def test_a_limit_is_kept_or_missed_and_the_table_says_so(patch: pytest.MonkeyPatch, tmp_path: Path) -> None:

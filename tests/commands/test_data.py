@@ -9,6 +9,7 @@ from datasets import load_dataset
 from PIL import Image
 from tests.commands_by_name import main_of
 
+from cnn_rnn.data import label_names, load_source
 from cnn_rnn.data.digits import DEFAULT_COUNTS
 
 main = main_of("data")
@@ -75,3 +76,36 @@ def test_a_mistake_is_one_clear_line(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ")
     assert told in error
+
+
+def test_look_says_what_a_file_is_and_convert_brings_it_into_the_one_layout(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in range(4):
+        Image.new("RGB", (8, 8), (60 * index, 0, 0)).save(photos / f"{index}.jpg")
+    rows = "".join(f"{index},{'red round' if index % 2 else 'red'}\n" for index in range(4))
+    (photos / "tags.csv").write_text(f"image_name,tags\n{rows}")
+    assert main(["look", str(photos / "tags.csv")]) == 2
+    assert "'red round' could be 2 labels" in capsys.readouterr().err
+    assert main(["look", str(photos), "--data.separator", "space"]) == 0
+    told = capsys.readouterr().out
+    for part in (
+        "file names lack the files' suffix", "classes: 2: red, round", "This looks like a folder with one label file",
+        f"cnn-rnn data convert table --root {photos / 'tags.csv'} --output FOLDER --data.separator space",
+    ):  # fmt: skip
+        assert part in told
+    converted = tmp_path / "converted"
+    arguments = ["convert", "table", "--root", str(photos / "tags.csv"), "--output", str(converted)]
+    assert main([*arguments, "--data.separator", " "]) == 0
+    again = load_source("hub", str(converted), split="train")
+    assert (label_names(again), again["labels"][:]) == (["red", "round"], [[0], [0, 1], [0], [0, 1]])
+
+
+def test_look_names_what_it_does_not_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.md").write_text("x")
+    assert main(["look", str(tmp_path)]) == 2
+    assert "holds neither a label file" in capsys.readouterr().err
+    assert main(["look", "image_folder", "--root", str(tmp_path), "--data.seperator", "space"]) == 2
+    assert "did you mean data.separator" in capsys.readouterr().err

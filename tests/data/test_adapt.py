@@ -116,7 +116,9 @@ def test_one_class_label_or_a_text_a_photo_are_labels(tmp_path: Path) -> None:
 
 def test_a_flag_that_tells_the_split_is_no_class() -> None:
     data = rows(LISTS, List(Value("string"))).rename_column("labels", "tags").add_column("is_test", [True, False, True])
-    assert label_names(to_schema(data)) == NAMES
+    adapted = to_schema(data)
+    assert label_names(adapted) == NAMES
+    assert "'is_test' seems to tell splits" in adapted.info.description
     with pytest.raises(ValueError, match=r"labels may be in 'tags' or 'night': data\.columns '\{labels: tags\}'"):
         to_schema(data.add_column("night", [0, 1, 0]))
     with pytest.raises(ValueError, match="no label column 'labels' and no columns of 0 and 1"):

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from torchvision.transforms.v2.functional import pil_to_tensor
 
-from cnn_rnn.data import Reading, label_names, load_source
+from cnn_rnn.data import Reading, label_names, load_source, prepare_examples
 from cnn_rnn.data.what_was_read import what_was_read
 
 PHOTOS = [f"{index}.jpg" for index in range(6)]
@@ -267,10 +268,10 @@ def test_names_that_mean_two_files_or_none_are_told(tmp_path: Path) -> None:
         read(two)
     below = write(tmp_path / "below", "a.csv", table("cat"), [f"images/{name}" for name in PHOTOS])
     with pytest.raises(
-        FileNotFoundError, match=r"6 of 6 images are missing .*line 2: 0\.jpg.*lie in .*images: data\.image_root"
+        FileNotFoundError, match=r"6 of 6 images are missing .*line 2: 0\.jpg.*lie in .*images: data\.image_root images"
     ):
         read(below)
-    assert read(below, image_root=str(tmp_path / "below" / "images"))["0.jpg"] == ["cat"]
+    assert read(below, image_root="images")["0.jpg"] == ["cat"]
     other = write(tmp_path / "other", "a.csv", "image,labels\na.jpg,cat\n", ["a.heic"])
     with pytest.raises(FileNotFoundError, match=r"under another suffix there is a\.heic for a\.jpg"):
         read(other)
@@ -400,3 +401,67 @@ def test_what_was_read_tells_classes_counts_and_rows(tmp_path: Path) -> None:
         "row: 0.jpg: cat, dog", "labels parted by pipe (first in line 2: 'cat|dog')", "photos by column 'file_name'",
     ):  # fmt: skip
         assert told in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (("cat", "Cat"), r"a\.csv, line 3: 'Cat' and 'cat' \(line 2\) differ in case .*data\.case ignore"),
+        (("caf\u00e9", "cafe\u0301"), r"a\.csv, line 3: .*writing of accents alone.*data\.case keep"),
+        (("cat|-dog", "dog"), r"a\.csv, line 2: '-dog' may be a class of its own, or say something of 'dog'"),
+        (("cat|dog?", "dog"), r"a\.csv, line 2: 'dog\?' may be"),
+        (("cat:0.9|dog:0.1", "dog"), r"a\.csv, line 2: 'cat:0\.9' may be a label with its score"),
+        (
+            ("cat+dog", "cat"),
+            r"a\.csv, line 2: 'cat\+dog' could be the labels \['cat', 'dog'\] \(data\.separator '\+'\)",
+        ),
+        (("cat/dog|fox", "cat"), r"a\.csv, line 2: 'cat/dog' could be"),
+        (("cat_dog", "cat", "dog"), r"a\.csv, line 2: 'cat_dog' could be"),
+        (("TRUE", "FALSE"), r"a\.csv, line 2: 'TRUE' could be a label, or say yes or no of one class"),
+    ],
+)
+def test_labels_that_may_be_others_are_asked_about(tmp_path: Path, rows: tuple[str, ...], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        read(write(tmp_path, "a.csv", table(*rows)))
+
+
+def test_case_is_ignored_or_kept_where_that_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", table("cat", "Cat", "cat"))
+    assert set(map(tuple, read(path, case="ignore").values())) == {("cat",)}
+    assert set(map(tuple, read(path, case="keep").values())) == {("cat",), ("Cat",)}
+
+
+def test_one_number_a_photo_is_a_class_id(tmp_path: Path) -> None:
+    lines = "\n".join(json.dumps({"image": f"{index}.jpg", "label": index}) for index in range(2))
+    path = write(tmp_path, "a.jsonl", lines)
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 1: labels are \[0\], .*numbers need the classes"):
+        read(path)
+    assert read(path, class_names=["cat", "dog"]) == {"0.jpg": ["cat"], "1.jpg": ["dog"]}
+
+
+def test_marks_within_names_stay_where_the_separator_is_given(tmp_path: Path) -> None:
+    assert read(write(tmp_path, "a.csv", table("cat+dog", "cat")), separator="+")["0.jpg"] == ["cat", "dog"]
+    assert read(write(tmp_path, "b.csv", table("cat_dog", "cat", "dog")), separator="none")["0.jpg"] == ["cat_dog"]
+    assert read(write(tmp_path, "c.csv", table("frog_eye_leaf_spot", "leaf_spot")))["0.jpg"] == ["frog_eye_leaf_spot"]
+
+
+def test_a_multi_hot_text_is_read_where_that_is_said(tmp_path: Path) -> None:
+    for cells in (('"0,1,1"', '"1,0,0"'), ("011", "100"), ("0 1 1", "1 0 0")):
+        found = read(write(tmp_path, "a.csv", table(*cells)), class_names=["a", "b", "c"], numbers="multi_hot")
+        assert (found["0.jpg"], found["1.jpg"]) == (["b", "c"], ["a"])
+
+
+def test_unknown_labels_are_left_out_of_loss_and_counted(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", table("1,", "0,1", header="file_name,cat,dog"))
+    rows = load_source("table", path, split="train", reading=Reading(empty="unknown"))
+    examples = prepare_examples(rows, pil_to_tensor)
+    assert examples[0]["labels"].tolist() == [1, -100]
+    assert examples[1]["labels"].tolist() == [0, 1]
+    assert "3 unknown labels left out of loss and figures" in what_was_read({"train": rows})
+
+
+def test_all_splits_have_the_column_that_one_of_them_needs(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", table("1,,train", "0,1,test", "1,1,train", header="file_name,cat,dog,split"))
+    splits = load_source("table", path, reading=Reading(empty="unknown"))
+    assert splits["train"].features == splits["test"].features
+    assert splits["test"]["unknown"][:] == [[], []]

@@ -79,3 +79,25 @@ def test_unknown_losses_are_refused() -> None:
         relevance_loss(torch.zeros(1, 4), LABELS[:1], "focal")
     with pytest.raises(ValueError, match="'focal'"):
         path_loss(torch.zeros(1, 1, 5), torch.full((1, 1), 4), LABELS[1:2], "focal")
+
+
+def test_a_loss_for_partial_labels_learns_absence_where_none_is_ever_told() -> None:
+    logits = torch.zeros(1, 3, requires_grad=True)
+    labels = torch.tensor([[1.0, 0.0, -100.0]])
+    relevance_loss(logits, labels, "partial_asl").backward()
+    gradient = logits.grad
+    assert gradient is not None
+    present, absent, unknown = gradient[0].tolist()
+    assert present < 0 < unknown < absent  # unknown ones are taken for absent, but less
+
+
+def test_a_likely_unknown_label_is_left_alone() -> None:
+    logits = torch.tensor([[3.0, -3.0]], requires_grad=True)
+    relevance_loss(logits, torch.full((1, 2), -100.0), "partial_asl").backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 0] == 0 < logits.grad[0, 1]
+
+
+def test_without_unknown_labels_the_partial_loss_is_bce() -> None:
+    logits, labels = torch.randn(4, 5), (torch.rand(4, 5) < 0.4).float()
+    torch.testing.assert_close(relevance_loss(logits, labels, "partial_asl"), relevance_loss(logits, labels, "bce"))

@@ -155,3 +155,12 @@ def test_bad_input_is_named(scores: NDArray, targets: NDArray, mask: NDArray | N
 def test_unknown_method_is_named() -> None:
     with pytest.raises(ValueError, match="'trapezoid' is unknown: expected one of area, 11point"):
         average_precision(np.zeros((1, 1)), np.zeros((1, 1)), method="trapezoid")  # type: ignore[call-overload]
+
+
+def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    scores, targets = random.random((700, 19)), random.random((700, 19)) < 0.1
+    expected = average_precision(scores, targets)
+    monkeypatch.setattr("cnn_rnn.metrics.average_precision.LEAST_TO_SHARE", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert np.array_equal(average_precision(scores, targets), expected)

@@ -116,3 +116,20 @@ def test_what_cannot_be_exported_is_said_in_one_line(tmp_path: Path, capsys: pyt
     assert main_of("export_onnx")([str(tmp_path / "none"), "--output", str(tmp_path / "f.onnx")]) == 2
     assert "error: " in capsys.readouterr().err
     assert not (tmp_path / "f.onnx").exists()
+
+
+@torch.no_grad()
+def test_a_second_input_takes_what_is_known(tmp_path: Path) -> None:
+    model = small_model(known_labels="state", cooccurrence=True, relevance_in_path=True, neighbours=6)
+    model.cooccurrence.fit(torch.tensor([[6.0, 4, 1], [4, 5, 0], [1, 0, 7]]), 12)
+    model.neighbours.fill(model.encode_images(images(6)), torch.eye(3).repeat(2, 1))
+    model.neighbours.mix.copy_(torch.tensor([0.7, 0.4, 0.1]))
+    graph = OnnxModel(export_onnx(model, tmp_path / "known.onnx", known_labels=True))
+    for known in ([[0, 0, 0]] * 4, [[1, 0, 0], [0, 1, -1], [0, 0, 0], [-1, -1, 1]]):
+        given = torch.tensor(known)
+        expected, found = model.generate(images(4), known_labels=given), graph(images(4), given)
+        assert torch.equal(found["paths"], expected.paths)
+        assert torch.allclose(found["logits"], expected.logits, atol=1e-4)
+    assert torch.allclose(graph(images(2))["logits"], model.generate(images(2)).logits, atol=1e-4)
+    with pytest.raises(ValueError, match="was not trained to take in known labels"):
+        export_onnx(small_model(), tmp_path / "unknown.onnx", known_labels=True)

@@ -9,6 +9,7 @@ from .console import refuse
 COMMANDS = {
     "train": "train a model on a data set or on your own photos",
     "validate": "measure a model on a split: figures, tables, intervals, predictions",
+    "ablate": "train a list of settings over seeds and compare them on held-out training data",
     "predict": "label images, one or a hundred thousand",
     "app": "label photos in the browser with a model's help",
     "report": "one HTML page that shows how a model does",

@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         if overrides:
             dataset, _ = load_validation_data(load_data_config(known.model, overrides), known.split)
             saved.check_labels(dataset)
-        graphs = [export_onnx(saved.model, known.output)]
+        graphs = [export_onnx(saved.model, known.output, known_labels=known.known_labels)]
         if known.int8:
             graphs.append(quantize_onnx(known.output, known.int8))
     except (ValueError, OSError, ImportError) as error:
@@ -56,6 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or name on the Hub")
     parser.add_argument("--output", type=Path, required=True, metavar="F.onnx", help="where the graph goes")
+    parser.add_argument(
+        "--known_labels", action="store_true", help="a second input known_labels: 1 confirmed, -1 ruled out, 0 open"
+    )
     parser.add_argument("--int8", type=Path, metavar="G.onnx", help="where a copy with 8-bit weights goes")
     parser.add_argument("--data.split", dest="split", default="test", help="split to measure on (default: test)")
     parser.add_argument("--batch_size", type=int, default=32)

@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING
 from .console import REFUSED, refuse
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from cnn_rnn.prediction import SavedModel
     from cnn_rnn.prediction.bulk_prediction import Job
     from cnn_rnn.prediction.found_images import FoundImages
+    from cnn_rnn.prediction.onnx_engine import Engine
 
 PICTURED = 24  # images on the page
 BUNDLED_LABELS = ("person", "cat", "dog", "car", "17 more")
@@ -34,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from cnn_rnn import MultiLabelImageClassificationPipeline
     from cnn_rnn.prediction import SavedModel
+    from cnn_rnn.prediction.answers import digest_answers, read_answers
     from cnn_rnn.prediction.bulk_prediction import (
         Job,
         PreparedImages,
@@ -55,6 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
             threshold=known.threshold,  # a wrong one is refused here
         )
         inputs = find_inputs(known.input, known.root, known.limit)
+        labels = saved.model.config.label_names
+        answers = read_answers(known.known, inputs.names, labels) if known.known else {}
         job = Job(
             saved.name,
             digest_weights(saved.model),
@@ -62,11 +69,12 @@ def main(arguments: list[str] | None = None) -> int:
             digest_names(inputs.names),
             known.threshold,
             known.part_size,
+            digest_answers(answers),
         )
         done = job.is_done(known.output)
-        if not done and accelerator.is_main_process:
-            job.claim(known.output)
-    except (ValueError, OSError) as error:
+        if not done:
+            begin(job, known.output, saved, known.engine, accelerator)
+    except (ValueError, OSError, ImportError) as error:
         return refuse(error)
     accelerator.wait_for_everyone()
     if not done:
@@ -76,6 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
                 PreparedImages(inputs.images, inputs.names, saved.processor),
                 known.output,
                 job,
+                answers=answers,
                 batch_size=known.batch_size,
                 num_workers=known.num_workers,
                 process_index=accelerator.process_index,
@@ -117,9 +126,22 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, help="folder for labels.parquet and paths.png (default: print labels)")
     parser.add_argument("--data.root", dest="root", help="folder of the data set that --input names")
     parser.add_argument("--threshold", type=float, help="least probability of a label (default: the model's own)")
+    parser.add_argument(
+        "--known",
+        type=Path,
+        metavar="FILE",
+        help='what is known, a line an image: {"image_id": "1.jpg", "known": {"boat": true, "car": false}}; '
+        "the column known of labels.parquet repeats it",
+    )
     parser.add_argument("--limit", type=int, help="only the first images")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--num_workers", type=int, default=2, help="processes that read images, for each process")
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "torch", "onnx"),
+        default="auto",
+        help="what runs the backbone: auto takes onnxruntime on a CPU where it is installed (extra 'export')",
+    )
     parser.add_argument("--part_size", type=int, default=2000, help="images after which a killed run can go on")
     parser.add_argument(
         "--write", nargs="+", choices=("xmp", "csv", "txt"), default=[],
@@ -147,6 +169,8 @@ def write_back(known: argparse.Namespace, label_names: list[str]) -> None:
 
 def print_labels(known: argparse.Namespace) -> int:
     """Print labels and path of each image as it is read; returns `REFUSED` where none could be."""
+    if known.known is not None:
+        return refuse(ValueError("--known needs --output, the folder for labels.parquet"))
     from cnn_rnn import MultiLabelImageClassificationPipeline
     from cnn_rnn.data.images import UnreadableImageError, decode_image
     from cnn_rnn.prediction import SavedModel
@@ -174,6 +198,18 @@ def print_labels(known: argparse.Namespace) -> int:
         walked = " ▸ ".join(f"{step['label']} {step['score']:.2f}" for step in path)
         print(f"{name}: {told}" + (f"   (path: {walked})" if walked else ""))
     return code
+
+
+def begin(job: "Job", folder: Path, saved: "SavedModel", engine: "Engine", accelerator: "Accelerator") -> None:
+    """Claim the folder, let the engine that was asked for run the backbone, and say which it is."""
+    from cnn_rnn.prediction.onnx_engine import set_engine
+
+    if accelerator.is_main_process:
+        job.claim(folder)
+    with accelerator.main_process_first():  # it alone exports, the others find the file
+        told = set_engine(saved.model, saved.name, engine, accelerator.device)
+    if accelerator.is_main_process:
+        print(told, file=sys.stderr)
 
 
 def picture(inputs: "FoundImages", folder: Path) -> None:

@@ -163,9 +163,25 @@ def _rows_to_schema(data: Dataset, labelled: Dataset, columns: Columns, names: l
     rows = data.select_columns([columns.image]).rename_columns({columns.image: "image"}).cast_column("image", Image())
     for name, column in added.items():
         rows = rows.add_column(name, column, feature=features[name])
-    if labelled is not data:
-        rows.info.description = labelled.info.description
+    rows.info.description = _told(data, labelled, columns)
     return rows
+
+
+def _told(data: Dataset, labelled: Dataset, columns: Columns) -> str:
+    """How the columns were read, for people; nothing where they are those of the schema."""
+    read = {columns.image, columns.image_id, columns.labels, "image", "image_id", *LEFT_OUT_COLUMNS}
+    if columns.labels not in data.column_names:
+        read |= set(_whole_numbers(data, columns))
+    unread = [name for name in data.column_names if name not in read]
+    told = [labelled.info.description] if labelled is not data else []
+    if not told and columns.labels in data.column_names and columns.labels != "labels":
+        told.append(f"{data.split or 'data'}: labels by column {columns.labels!r}")
+    if unread:
+        told.append(f"{data.split or 'data'}: columns not read: {', '.join(map(repr, unread[:8]))}")
+    splits = [name for name in unread if plain(name) in SPLIT_NAMES | SPLIT_FLAGS.keys()]
+    if splits:
+        told.append(f"{data.split or 'data'}: WARNING: {splits[0]!r} seems to tell splits; all rows are of this one")
+    return "\n".join(told)
 
 
 def _class_names(data: Dataset, columns: Columns, reading: Reading) -> list[str]:

@@ -48,10 +48,11 @@ class DataConfig:
         unlisted: What a row says of labels that it does not name: absent, or unknown.
         no_label: Names that stand for "no label at all", such as "No Finding".
         numbers: Whether lists of numbers are class ids or a 0 or 1 for each class: ids, or multi_hot.
+        case: Whether labels that differ in case alone are one class (ignore) or several (keep).
         rows: Whether a row is a photo, or one label of a photo.
         least_confidence: From what confidence on a label counts as present.
         class_names: The classes in order, where no file tells them.
-        image_root: What file names are relative to, where that is not the label file's own folder.
+        image_root: What file names are relative to, seen from the label file's own folder.
     """
 
     name: str = "image_folder"
@@ -78,6 +79,7 @@ class DataConfig:
     unlisted: Literal["absent", "unknown"] | None = None
     no_label: Any = None
     numbers: Literal["ids", "multi_hot"] | None = None
+    case: Literal["ignore", "keep"] | None = None
     rows: Literal["photo", "label"] | None = None
     least_confidence: float | None = None
     class_names: list[Any] | None = None

@@ -110,7 +110,8 @@ class _FolderIndex:
             if len(found) == 1
         }
         if len(folders) == 1:
-            return f"files of these names lie in {self.folder / folders.pop()}: data.image_root names that folder"
+            below = folders.pop()
+            return f"files of these names lie in {self.folder / below}: data.image_root {below}"
         others = [
             (name, self.by_stem[key.rpartition(".")[0]][0])
             for name, key in zip(missing, keys, strict=True)

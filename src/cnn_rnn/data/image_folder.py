@@ -16,6 +16,7 @@ from pathlib import Path
 from datasets import Dataset, DatasetDict
 
 from .disk_layout import abbreviate, existing_folder, pick_split
+from .joining import with_same_columns
 from .raw_table import IMAGE_SUFFIXES, TABLES
 from .reading import Reading
 from .table import Metadata, read_metadata
@@ -59,7 +60,7 @@ def load_image_folder(
     class_names = given or tables["train"].class_names()
     _check_splits(tables)
     loaded = {name: _to_dataset(tables[name], class_names, name, reading, require_images) for name in chosen}
-    return loaded[split] if split else DatasetDict(loaded)
+    return loaded[split] if split else with_same_columns(loaded)
 
 
 def read_class_names(path: Path) -> list[str] | None:

@@ -1,9 +1,9 @@
 """Several labelled image sets as one, such as VOC 2007 and 2012 or COCO's train and val."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from .disk_layout import abbreviate
 from .schema import LEFT_OUT_COLUMNS, label_features, label_names
@@ -59,10 +59,18 @@ def join_datasets(parts: Sequence[tuple[str, Dataset]]) -> Dataset:
     return concatenate_datasets(joined)
 
 
+def with_same_columns(splits: Mapping[str, Dataset]) -> DatasetDict:
+    """The splits of one set, each with the columns of left-out labels that any of them has."""
+    there = [column for column in LEFT_OUT_COLUMNS if any(column in rows.column_names for rows in splits.values())]
+    return DatasetDict({name: _with_columns(rows, label_names(rows), there) for name, rows in splits.items()})
+
+
 def _with_columns(rows: Dataset, names: list[str], columns: list[str]) -> Dataset:
     for column in columns:
         if column not in rows.column_names:
             features = label_features(names, *(column == name for name in LEFT_OUT_COLUMNS))
             empty = pa.array([[]] * len(rows), features.arrow_schema.field(column).type)
             rows = rows.add_column(column, empty, feature=features[column])
+    if not columns:
+        return rows
     return rows.select_columns([name for name in rows.column_names if name not in columns] + columns)

@@ -3,17 +3,19 @@
 import ast
 import json
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .confusable_labels import tell_apart
 from .raw_table import short
-from .reading import WHOLE, Reading, mark_of, told_mark, words
+from .reading import NO, WHOLE, YES, Reading, mark_of, told_mark, words
 
 HARD_MARKS = "|;,\t"  # a label's own name hardly holds the first two
 BESIDE_EACH_OTHER = re.compile(r"(['\"])\s+\1")  # ['cat' 'dog'], as numpy prints an array
 NUMBERS = re.compile(r"^[\s\[(]*[01](\.0)?([\s,;|]+[01](\.0)?)*[\s\])]*$|^[01]{2,}$")
+DIGITS = re.compile(r"\s*\d+(\.0)?([\s,;|]+\d+(\.0)?)*\s*")
 NOTHING = frozenset({"nan", "none", "null", "n/a", "na", "-", "?", "nil"})
 
 Cells = Sequence[tuple[int, Any]]
@@ -77,7 +79,11 @@ def read_label_cells(
         )
     if none:
         notes.append(f"{none:,} photos with {' or '.join(sorted(nothing))} read as no label")
-    return rows, notes + _near_names(rows)
+    plain = any(isinstance(value, str) and value.strip() for value in parsed.values())
+    present = {number: row.present for number, row in rows.items()}
+    for number, labels in tell_apart(present, where, reading, class_names, parted=not plain).items():
+        rows[number].present = labels
+    return rows, notes
 
 
 def _parse_all(cells: Cells, where: Where) -> dict[int, Any]:
@@ -85,7 +91,8 @@ def _parse_all(cells: Cells, where: Where) -> dict[int, Any]:
     parsed = {}
     for number, cell in cells:
         try:
-            parsed[number] = _parsed(cell) if isinstance(cell, str) else cell
+            value = _parsed(cell) if isinstance(cell, str) else cell
+            parsed[number] = [value] if isinstance(value, int) and not isinstance(value, bool) else value
         except ValueError as error:
             raise ValueError(f"{where(number)}: {error}") from error
     return parsed
@@ -109,18 +116,6 @@ def _without_words(labels: list[str], cell: Any, reading: Reading, class_names: 
             "looked), or name it in labels.json or data.class_names (a label)"
         )
     return RowLabels(labels)
-
-
-def _near_names(rows: dict[int, RowLabels]) -> list[str]:
-    """Labels that differ in their case alone, which are read as they stand."""
-    names = {label for row in rows.values() for label in row.present}
-    spelt: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(names):
-        spelt[name.casefold()].append(name)
-    alike = [" and ".join(map(repr, group)) for group in spelt.values() if len(group) > 1]
-    return (
-        [f"WARNING: labels that differ in case alone, read as different ones: {', '.join(alike[:5])}"] if alike else []
-    )
 
 
 def _as_list(
@@ -159,6 +154,8 @@ def _decide_numbers(parsed: dict[int, Any], where: Where, reading: Reading, clas
 def _parsed(cell: str) -> Any:
     """A list or object that a tool wrote as text, or the text."""
     text = cell.strip()
+    if text == "set()":
+        return []
     if not text.startswith(("[", "{", "(")) or not text.endswith(("]", "}", ")")):
         if text.startswith(("[", "{")):
             raise ValueError(f"{short(cell, 80)} begins as a list and does not end as one")
@@ -229,6 +226,9 @@ def _splitter(
     """What makes labels of a cell's text, and how to tell it."""
     plain = [(number, cell) for number, cell in texts if cell.strip() and not cell.lstrip().startswith(("[", "{"))]
     structured = any(cell.lstrip().startswith(("[", "{")) for _, cell in texts)
+    numeric = bool(plain) and all(DIGITS.fullmatch(cell) for _, cell in plain)
+    if numeric and class_names and reading.numbers:
+        return _of_numbers(class_names, reading.numbers == "multi_hot"), f"numbers are {reading.numbers} (data.numbers)"
     _refuse_vectors(plain, where, class_names)
     if reading.separator is not None:
         mark = mark_of(reading.separator)
@@ -264,16 +264,31 @@ def _splitter(
 
 
 def _refuse_vectors(plain: Cells, where: Where, class_names: Sequence[str] | None) -> None:
-    """Cells such as 0,1,0 say nothing without the classes' names; with them they are written as lists."""
+    """Refuse cells such as 0,1,0 or TRUE, which say nothing without the classes' names."""
+    if plain and all(cell.strip().casefold() in (YES | NO) - {"0", "1"} for _, cell in plain):
+        number, cell = plain[0]
+        raise ValueError(
+            f"{where(number)}: {cell!r} could be a label, or say yes or no of one class called as the column is: "
+            "data.columns '{classes: [COLUMN]}' (yes or no), or data.class_names with the labels"
+        )
     if plain and all(NUMBERS.match(cell.strip()) for _, cell in plain) and not set(class_names or ()) & {"0", "1"}:
         number, cell = plain[0]
         length = len(re.findall(r"[01](?:\.0)?", cell))
         known = f"{len(class_names)} are known" if class_names else "give them in labels.json or data.class_names"
         raise ValueError(
             f"{where(number)}: {cell!r} could be labels called '0' and '1', or a 0 or 1 for each of {length} classes "
-            f"whose names are not in the file ({known}); write a column a class, lists such as [0, 1, 0] with the "
-            "names given, or, for labels of these names, name '0' and '1' in data.class_names"
+            f"whose names are not in the file ({known}); data.class_names with data.numbers multi_hot reads "
+            "them, or, for labels of these names, name '0' and '1' in data.class_names"
         )
+
+
+def _of_numbers(class_names: Sequence[str], multi_hot: bool) -> Callable[[str], list[str]]:
+    def split(cell: str) -> list[str]:
+        found = re.findall(r"[\d.]+", cell)
+        digits = list(cell.strip()) if multi_hot and len(found) == 1 and len(class_names) > 1 else found
+        return _named_numbers([float(one) for one in digits], class_names, multi_hot)
+
+    return split
 
 
 def _by(mark: str) -> Callable[[str], list[str]]:

@@ -79,7 +79,9 @@ def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | N
     roles.notes = [f"photos by column {roles.file!r}, {told}"]
     roles.notes += [f"split by column {roles.split!r}"] if roles.split else []
     if roles.unread:
-        roles.notes.append(f"columns not read: {', '.join(roles.unread[:8])}{' ...' if len(roles.unread) > 8 else ''}")
+        roles.notes.append(
+            f"columns not read: {', '.join(map(repr, roles.unread[:8]))}{' ...' if len(roles.unread) > 8 else ''}"
+        )
     return roles
 
 
@@ -114,8 +116,8 @@ def _file_column(table: RawTable) -> str:
         return "file_name"
     by_cell = [name for name in table.columns if all(is_file(cell) for _, cell in table.cells(name))]
     by_name = [name for name in table.columns if plain(name) in FILE_NAMES]
-    if not by_cell and not by_name and "id" in table.columns:
-        by_name = ["id"]
+    if not by_cell and not by_name:
+        by_name = [name for name in table.columns if plain(name) in {"id", "idcode"}]
     for found in (by_cell, by_name):
         if len(found) == 1:
             return found[0]

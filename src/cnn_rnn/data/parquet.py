@@ -118,6 +118,8 @@ def _card_text(splits: Mapping[str, Dataset], source: str) -> str:
     columns = "Columns: `image`, `image_id`, `labels` (class labels; an empty list is a valid row)"
     if "difficult" in next(iter(splits.values())).column_names:
         columns += ", `difficult` (class labels that evaluation leaves out)"
+    if "unknown" in next(iter(splits.values())).column_names:
+        columns += ", `unknown` (class labels that nobody looked for)"
     sections = [
         f"Source: {source}" if source else "",
         f"Images with any number of {len(names)} labels. {columns}.",

@@ -30,10 +30,11 @@ class Reading:
         unlisted: What a photo's row says of the labels that it does not name.
         no_label: Names that stand for "no label at all", such as NIH's "No Finding".
         numbers: Whether lists of numbers are class ids or a 0 or 1 for each class.
+        case: Whether labels that differ in case alone are one class ("ignore") or several ("keep").
         rows: Whether a row is a photo, or one label of a photo.
         least_confidence: From what confidence on a label counts as present; those between 0 and it are unknown.
         class_names: The classes in order.
-        image_root: What file names are relative to, where that is not the table's own folder.
+        image_root: What file names are relative to, seen from the table's own folder.
     """
 
     columns: Mapping[str, Any] = field(default_factory=dict)
@@ -47,6 +48,7 @@ class Reading:
     unlisted: Literal["absent", "unknown"] | None = None
     no_label: Any = None
     numbers: Literal["ids", "multi_hot"] | None = None
+    case: Literal["ignore", "keep"] | None = None
     rows: Literal["photo", "label"] | None = None
     least_confidence: float | None = None
     class_names: Any = None

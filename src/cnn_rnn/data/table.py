@@ -15,6 +15,7 @@ from .adapt import to_schema
 from .annotation_files import read_annotations
 from .disk_layout import leaves_folder, pick_split
 from .file_matching import match_files
+from .joining import with_same_columns
 from .label_cells import RowLabels, read_label_cells
 from .label_columns import SPLIT_FLAGS, Roles, find_roles, plain
 from .long_table import join_label_rows
@@ -224,12 +225,12 @@ def _class_cells(row: dict[str, Any], columns: Sequence[str], where: str, readin
         cell = row.get(name)
         meaning = reading.word_meaning(cell)
         if meaning is None:
-            raise ValueError(f"{where}: column {name!r} holds {cell!r}, {_way_out(cell)}")
+            raise ValueError(f"{where}: column {name!r} holds {cell!r}, {_way_out(name, cell)}")
         {"yes": found.present, "no": found.absent, "unknown": found.unknown}[meaning].append(name)
     return found
 
 
-def _way_out(cell: Any) -> str:
+def _way_out(name: str, cell: Any) -> str:
     word = str(cell).strip() if cell is not None else ""
     if not word or word.casefold() == "nan":
         return "expected 0 or 1: it may mean absent (data.empty absent) or that nobody looked (data.empty unknown)"
@@ -240,7 +241,8 @@ def _way_out(cell: Any) -> str:
         )
     return (
         "expected 0 or 1; name the class columns in labels.json or data.columns '{classes: [...]}' where other columns "
-        f"stand beside them, or say what {word!r} means: data.yes, data.no or data.unknown"
+        f"stand beside them; data.columns '{{labels: {name}}}' where it holds labels; or say what {word!r} means: "
+        "data.yes, data.no or data.unknown"
     )
 
 
@@ -327,8 +329,8 @@ def load_table(
     chosen = pick_split(present, split, str(path))
     first = table.of_split("train") if "train" in present and not table.columns else table
     names = list(class_names or first.class_names())
-    root = Path(image_root or reading.image_root or path.parent)
+    root = Path(image_root or path.parent / (reading.image_root or ""))
     loaded = {
         name: table.of_split(name).to_dataset(root, names, name, require_images=require_images) for name in chosen
     }
-    return loaded[split] if split else DatasetDict(loaded)
+    return loaded[split] if split else with_same_columns(loaded)

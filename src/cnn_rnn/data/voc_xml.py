@@ -9,6 +9,7 @@ from datasets import Dataset, DatasetDict
 from .class_folders import SPLIT_FOLDERS
 from .disk_layout import existing_folder, leaves_folder, pick_split
 from .file_matching import match_files
+from .joining import with_same_columns
 from .schema import build_dataset, image_paths, label_lists_from_matrix
 
 
@@ -37,7 +38,7 @@ def load_voc_xml(root: str | Path, split: str | None = None, require_images: boo
     read = {name: [_read(path) for path in _files(place)] for name, place in places.items()}
     names = sorted({label for rows in read.values() for _, states in rows for label in states})
     loaded = {name: _rows(places[name], read[name], names, name, require_images) for name in chosen}
-    return loaded[split] if split else DatasetDict(loaded)
+    return loaded[split] if split else with_same_columns(loaded)
 
 
 def _files(folder: Path) -> list[Path]:

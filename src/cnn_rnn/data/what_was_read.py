@@ -9,6 +9,7 @@ from datasets import Dataset, Image, IterableDataset
 from .schema import LEFT_OUT_COLUMNS, label_counts, label_lists, label_names
 
 SHOWN = 8  # classes that are named
+MOST_NOTES = 12  # a set of the Hub brings a description of its own
 LONGEST = 40  # letters of a name
 
 
@@ -25,7 +26,7 @@ def what_was_read(splits: Mapping[str, Dataset | IterableDataset]) -> str:
     if first is None:
         return lines[0]
     notes = dict.fromkeys(note for split in rows.values() for note in (split.info.description or "").splitlines())
-    lines = [f"read: {note}" for note in notes] + lines
+    lines = [f"read: {note}" for note in list(notes)[:MOST_NOTES]] + lines
     lines += [_split_line(name, split) for name, split in rows.items()]
     counts = label_counts(first)
     order = np.argsort(-counts, kind="stable")

@@ -1,6 +1,7 @@
 """Average precision: how well a class's scores put its images first."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, get_args, overload
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from .checked_arrays import Array, check_scores
 
 Method = Literal["area", "11point"]
+LEAST_TO_SHARE = 1 << 17  # scores below which threads cost more than they save
 
 
 @overload
@@ -71,9 +73,20 @@ def sorted_classes(scores: Array, truth: NDArray[np.int8], columns_at_once: int 
         left_out = states < 0
         if left_out.any():
             block[left_out] = -np.inf  # below every finite score
-        block.sort(axis=1)
+        _sort_rows(block)
         for column, positive, skipped in zip(block, positives, np.count_nonzero(left_out, axis=1), strict=True):
             yield column[skipped:], positive
+
+
+def _sort_rows(block: Array) -> None:
+    """Sort every row (R, N) in place, in as many threads as torch may use: numpy's own sort takes one."""
+    threads = min(torch.get_num_threads(), len(block))
+    if threads == 1 or block.size < LEAST_TO_SHARE:
+        block.sort(axis=1)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(np.ndarray.sort, block):
+            pass
 
 
 def precision_at_positives(counted: Array, positives: Array) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -25,6 +25,8 @@ from cnn_rnn.data.transforms import EvalTransform
 from cnn_rnn.pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
 from cnn_rnn.whole_files import whole_file, write_json
 
+from .answers import Answers, answer_rows
+
 PARTS = "parts"
 LABELS = "labels.parquet"
 
@@ -35,6 +37,7 @@ SCHEMA = pa.schema(
         ("labels", SCORED),
         ("path", SCORED),
         ("path_score", pa.float32()),
+        ("known", pa.list_(pa.struct([("label", pa.string()), ("present", pa.bool_())]))),
         ("error", pa.string()),
     ]
 )
@@ -55,6 +58,7 @@ class Job:
         image_ids: A digest of their names in order.
         threshold: As the pipeline takes it.
         part_size: Images in each part.
+        answers: A digest of what is known of the images; None for nothing.
     """
 
     model: str
@@ -63,6 +67,7 @@ class Job:
     image_ids: str
     threshold: float | None
     part_size: int
+    answers: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse parts of no size."""
@@ -163,6 +168,7 @@ def predict_parts(
     folder: Path,
     job: Job,
     *,
+    answers: Answers | None = None,
     batch_size: int = 16,
     num_workers: int = 0,
     process_index: int = 0,
@@ -175,6 +181,7 @@ def predict_parts(
         images: An `DecodedImages` of the whole job.
         folder: Where the parts go; the job has claimed it.
         job: What is to be done.
+        answers: What is known of the images.
         batch_size: Images that the model sees at once.
         num_workers: Processes that read images.
         process_index: Which of the processes this is.
@@ -184,7 +191,7 @@ def predict_parts(
     own = [part for part in missing_parts(folder, job) if part % num_processes == process_index]
     rows = [row for part in own for row in job.rows(part)]
     loader = DataLoader(images, batch_size=batch_size, sampler=rows, num_workers=num_workers, collate_fn=list)
-    predicted = _predict(classify, loader, job.threshold)
+    predicted = _predict(classify, loader, job.threshold, answers or {})
     title = "predicting" if num_processes == 1 else f"predicting (process 1 of {num_processes})"
     with tqdm(total=len(rows), desc=title, unit="image", disable=process_index > 0) as bar:
         for part in own:
@@ -195,23 +202,27 @@ def predict_parts(
             write_rows(finished, part_path(folder, part))
 
 
-def _predict(classify: Any, batches: Iterable[list[Any]], threshold: float | None) -> Iterator[dict[str, Any]]:
+def _predict(
+    classify: Any, batches: Iterable[list[Any]], threshold: float | None, answers: Answers
+) -> Iterator[dict[str, Any]]:
     """A row for each image, in order, unreadable ones too."""
     has_path = classify.model.config.has_path_decoder
     for batch in batches:
-        readable = [pixel_values for _, pixel_values in batch if not isinstance(pixel_values, str)]
+        readable = [entry for entry in batch if not isinstance(entry[1], str)]
         outputs: dict[str, Tensor] = {}
         if readable:
-            inputs = {"pixel_values": torch.stack(readable).to(classify.dtype)}
-            outputs = classify.forward(inputs, return_path=has_path)
+            inputs = {"pixel_values": torch.stack([pixel_values for _, pixel_values in readable]).to(classify.dtype)}
+            state = torch.cat([classify.known_labels(answers.get(image_id, {})) for image_id, _ in readable])
+            outputs = classify.forward(inputs, return_path=has_path, known_labels=state if bool(state.any()) else None)
         done = 0
         for image_id, pixel_values in batch:
+            known = {"known": answer_rows(answers[image_id])} if image_id in answers else {}
             if isinstance(pixel_values, str):
-                yield {"image_id": image_id, "error": pixel_values}
+                yield {"image_id": image_id, "error": pixel_values, **known}
                 continue
             own = {name: values[done : done + 1] for name, values in outputs.items()}
             result = classify.postprocess(own, threshold=threshold, return_path=has_path)
-            yield {"image_id": image_id, **(result if has_path else {"labels": result})}
+            yield {"image_id": image_id, **(result if has_path else {"labels": result}), **known}
             done += 1
 
 

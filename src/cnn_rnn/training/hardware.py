@@ -100,6 +100,11 @@ def reach_sharded(model: nn.Module, accelerator: Accelerator) -> None:
 
         for name in ("generate", "encode_images"):
             register_fsdp_forward_method(model, name)
+        # Where the decoder is large enough to be a unit of its own, what is called on it must gather its weights too.
+        decoder = getattr(model, "path_decoder", None)
+        if decoder is not None:
+            for name in ("search", "score_paths"):
+                register_fsdp_forward_method(decoder, name)
 
 
 def to_memory_format(batch: dict[str, Any], config: TrainConfig) -> dict[str, Any]:

@@ -3,14 +3,19 @@
 import importlib
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import accelerate
 import pytest
 import torch
+from accelerate.utils import DistributedType
+from torch.distributed.fsdp import fully_shard
 from transformers import AutoModelForImageClassification, Trainer, TrainingArguments
 
-from .small_models import NUM_LABELS, PIXELS, VARIANTS, Model, Photos, generate, model_of, variants
+from cnn_rnn.training.hardware import reach_sharded
+
+from .small_models import NUM_LABELS, PIXELS, TARGETS, VARIANTS, Model, Photos, generate, model_of, variants
 
 TOLD: dict[str, Any] = {"known_labels": "state", "relevance_in_path": True, "cooccurrence": True, "neighbours": 4}
 EVERY = VARIANTS | {"told": TOLD, "told by a larger head": TOLD | {"relevance_head": "mlp"}}
@@ -95,7 +100,8 @@ def test_an_adapter_merged_gives_what_it_gave_beside_the_weights(targets: list[s
 
 
 def test_quantised_on_loading_the_model_still_knows_its_labels(tmp_path: Path) -> None:
-    quantization = required("torchao.quantization")
+    # Not in the development environment: where it is installed, every import of transformers imports it.
+    quantization = pytest.importorskip("torchao.quantization", reason="pip install torchao")
     from transformers import TorchAoConfig
 
     model = model_of(hidden_size=32)
@@ -171,3 +177,29 @@ def test_the_gradient_of_the_label_scores_is_that_of_finite_differences(fields: 
     direction = torch.randn_like(features)
     scores = [model(image_features=features + step * direction).label_scores[0, 1].item() for step in (-1e-3, 1e-3)]
     assert (gradient * direction).sum().item() == pytest.approx((scores[1] - scores[0]) / 2e-3, rel=0.05, abs=2e-5)
+
+
+@every_variant
+def test_sharded_weights_are_gathered_for_all_that_is_called(fields: dict[str, Any]) -> None:
+    model, sharded = (model_of(**fields, projection_dropout=0.0, relevance_dropout=0.0) for _ in range(2))
+    sharded.load_state_dict(model.state_dict())
+    store: Any = vars(torch.distributed)["HashStore"]()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
+        for part in (sharded.backbone, sharded.path_decoder, sharded.relevance_head, sharded):
+            if part is not None:
+                fully_shard(part, mesh=mesh)
+        reach_sharded(sharded, SimpleNamespace(distributed_type=DistributedType.FSDP))
+        with torch.no_grad():
+            features = model.encode_images(PIXELS)
+            torch.testing.assert_close(sharded.encode_images(PIXELS), features)
+        assert_same_outputs(sharded, model)
+        for trained in (model, sharded):
+            trained.train()(PIXELS, labels=TARGETS).loss.backward()
+        gradients = {name: weight.grad for name, weight in sharded.named_parameters()}
+        for name, weight in model.named_parameters():
+            if weight.grad is not None:
+                torch.testing.assert_close(gradients[name].full_tensor(), weight.grad, rtol=1e-4, atol=1e-5)
+    finally:
+        torch.distributed.destroy_process_group()

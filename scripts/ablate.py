@@ -1,0 +1,8 @@
+"""`cnn-rnn ablate` for a checkout: python scripts/ablate.py ..."""
+
+import sys
+
+from cnn_rnn.commands.ablate import main
+
+if __name__ == "__main__":
+    sys.exit(main())

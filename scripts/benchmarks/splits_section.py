@@ -1,0 +1,53 @@
+"""Holding out by label at full size: seconds, and memory beyond the labels themselves."""
+
+import multiprocessing
+import resource
+import time
+
+import numpy as np
+import numpy.typing as npt
+from row import Row
+
+from cnn_rnn.data.splits import choose_rows
+
+SIZES = ((20_000, 9_083, 5, "<= 5"), (1_000_000, 10_000, 30, "<= 60"))  # photos, labels, labels a photo, seconds
+FRACTION = 0.1
+
+
+def measure() -> list[Row]:
+    """All figures of this section."""
+    rows = []
+    for photos, labels, each, limit in SIZES:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            seconds, held, given = pool.apply(_timed, (photos, labels, each))
+        name = f"hold out a tenth of {photos:,} photos by {labels:,} labels, {each} a photo"
+        rows.append(Row(name, seconds, "s", wanted=limit))
+        rows.append(Row(f"peak memory of it, {photos:,} photos", held, "MB; the labels given", given))
+    return rows
+
+
+def draw_labels(photos: int, labels: int, each: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Offsets and labels of photos whose labels are as unevenly frequent as words are (Zipf)."""
+    shares = 1 / np.arange(1, labels + 1)
+    random = np.random.default_rng(0)
+    drawn = np.searchsorted(np.cumsum(shares / shares.sum()), random.random(photos * each)).clip(max=labels - 1)
+    pairs = np.unique(np.repeat(np.arange(photos, dtype=np.int64), each) * labels + drawn)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(pairs // labels, minlength=photos))])
+    return offsets, (pairs % labels).astype(np.int32)
+
+
+def _timed(photos: int, labels: int, each: int) -> tuple[float, float, float]:
+    offsets, drawn = draw_labels(photos, labels, each)
+    # what is freed goes back to the system, so that the peak is that of the split
+    before = _memory_now()
+    start = time.perf_counter()
+    choose_rows(offsets, drawn, labels, round(photos * FRACTION))
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return seconds, peak - before, (drawn.nbytes + offsets.nbytes) / (1 << 20)
+
+
+def _memory_now() -> float:
+    """Megabytes of this process's own memory now."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - a path of the kernel's
+        return int(file.read().split()[1]) * resource.getpagesize() / (1 << 20)

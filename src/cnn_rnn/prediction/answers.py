@@ -1,0 +1,68 @@
+"""What people know of images, as a file of JSON lines.
+
+A line is `{"image_id": "1.jpg", "known": {"boat": true, "car": false}}`: an image, and labels that it shows or not.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+Answers = Mapping[str, Mapping[str, bool]]
+"""By image id, what is known: labels that it shows (True) or does not show (False)."""
+
+
+def read_answers(path: Path, image_ids: Collection[str], label_names: Collection[str]) -> dict[str, dict[str, bool]]:
+    """What is known of each image that a line names.
+
+    Args:
+        path: JSON lines.
+        image_ids: The images there are.
+        label_names: The model's labels.
+
+    Raises:
+        ValueError: A line is none of these, or names an image or a label that there is not; the message says which.
+        OSError: The file cannot be read.
+    """
+    images, found = set(image_ids), {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{where} is no JSON: {error}") from error
+        if not isinstance(entry, dict) or set(entry) != {"image_id", "known"} or not isinstance(entry["known"], dict):
+            raise ValueError(f'{where} must be {{"image_id": "...", "known": {{"label": true or false, ...}}}}')
+        image_id, known = entry["image_id"], entry["known"]
+        if image_id not in images:
+            raise ValueError(f"{where}: there is no image {image_id!r}{_near(image_id, images)}")
+        if image_id in found:
+            raise ValueError(f"{where}: image {image_id!r} was named before; write all that is known of it in one line")
+        for label, present in known.items():
+            if label not in label_names:
+                raise ValueError(f"{where}: the model has no label {label!r}{_near(label, label_names)}")
+            if present is not True and present is not False:
+                raise ValueError(f"{where}: {label!r} must be true or false, got {present!r}")
+        found[image_id] = known
+    return found
+
+
+def digest_answers(answers: Answers) -> str | None:
+    """A digest of what is known; None of nothing."""
+    if not answers:
+        return None
+    return hashlib.sha256(json.dumps(answers, sort_keys=True).encode()).hexdigest()
+
+
+def answer_rows(known: Mapping[str, bool]) -> list[dict[str, Any]]:
+    """What is known of one image as rows of a file."""
+    return [{"label": label, "present": present} for label, present in known.items()]
+
+
+def _near(name: object, names: Collection[str]) -> str:
+    near = difflib.get_close_matches(str(name), names, n=1)
+    return f"; is {near[0]!r} meant?" if near else ""

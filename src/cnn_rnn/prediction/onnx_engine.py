@@ -1,0 +1,259 @@
+"""A saved model whose backbone runs in onnxruntime: on a CPU the same labels in a fraction of the time.
+
+The backbone is nearly all of the work. What comes behind it stays as it is, with the walk states that it shares, so
+nothing is unrolled. The graph is exported once and kept beside the weights, under a digest of all that it follows from;
+other weights have another digest, so an old graph is never taken for theirs.
+"""
+
+import hashlib
+import importlib.util
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from huggingface_hub import constants
+from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from cnn_rnn.image_backbone import ImageBackbone
+from cnn_rnn.pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
+from cnn_rnn.whole_files import whole_file
+
+from .saved_model import SavedModel
+
+logger = logging.getLogger(__name__)
+
+Engine = Literal["auto", "torch", "onnx"]
+ENGINES: tuple[Engine, ...] = ("auto", "torch", "onnx")
+OPSET = 20
+NEEDED = ("onnx", "onnxruntime", "onnxscript")
+TOLERANCE = 1e-4  # of the spread of the features, on noise: what rounding alone explains
+FOLDER = "onnx"
+
+
+class UnfitGraphError(ValueError):
+    """The backbone cannot be exported, or its graph does not see what it sees; the message says which."""
+
+
+class CnnRnnOnnx(MultiLabelImageClassificationPipeline):
+    """The pipeline of a saved model with the backbone in onnxruntime; it takes what the pipeline takes."""
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **arguments: Any) -> Self:
+        """The pipeline of a folder or a Hub name, on the CPU.
+
+        Args:
+            name: The folder or the name.
+            **arguments: Of the pipeline, such as `threshold`, `top_k`, `return_path` and `batch_size`.
+
+        Raises:
+            ImportError: onnxruntime, or what exports to it, is not installed.
+            UnfitGraphError: The backbone cannot be exported.
+            ValueError: An argument is wrong, or it is another kind of model.
+            OSError: There is no such model.
+        """
+        saved = SavedModel.load(name)
+        use_onnxruntime(saved.model, saved.name)
+        return cls(model=saved.model, image_processor=saved.processor, device="cpu", **arguments)
+
+
+class OnnxBackbone(nn.Module):
+    """An exported backbone in place of an `ImageBackbone`, in as many threads as torch has.
+
+    Args:
+        path: The graph.
+        backbone: What it was exported from.
+    """
+
+    def __init__(self, path: Path, backbone: ImageBackbone) -> None:
+        super().__init__()
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        # Threads that spin while they wait take the cores from the processes that read images.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.name, self.pooled, self.num_features = backbone.name, backbone.pooled, backbone.num_features
+
+    def forward(self, pixel_values: Tensor, *, output_hidden_states: bool = False) -> BaseModelOutputWithPooling:
+        """The features of pixel values (B, 3, h, w), (B, D) or for attention the places (B, P, D) and their mean.
+
+        Raises:
+            ValueError: Hidden states were asked for, which the graph does not hand out.
+        """
+        if output_hidden_states:
+            raise ValueError("a backbone in onnxruntime has no hidden states: load the model by torch for them")
+        (values,) = self.session.run(None, {"pixel_values": pixel_values.float().contiguous().numpy()})
+        features = torch.from_numpy(values)
+        if self.pooled:
+            return BaseModelOutputWithPooling(pooler_output=features)
+        return BaseModelOutputWithPooling(features, features.mean(dim=1))
+
+
+class _Features(nn.Module):
+    """What the graph computes: the features that the heads take."""
+
+    def __init__(self, backbone: ImageBackbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        seen = self.backbone(pixel_values)
+        features: Tensor = seen.pooler_output if self.backbone.pooled else seen.last_hidden_state
+        return features
+
+
+def choose_engine(engine: Engine, device: torch.device) -> Literal["torch", "onnx"]:
+    """What runs the backbone: with "auto" onnxruntime where the device is a CPU and all that it needs is installed.
+
+    Raises:
+        ImportError: "onnx" was asked for, and something is not installed.
+        ValueError: "onnx" was asked for on another device.
+    """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if engine == "onnx":
+        if missing:
+            raise ImportError(f"engine 'onnx' needs {', '.join(missing)}: pip install 'cnn-rnn[export]'")
+        if device.type != "cpu":
+            raise ValueError(f"engine 'onnx' is for the CPU, the device is {device}: take engine 'torch' there")
+        return "onnx"
+    return "onnx" if engine == "auto" and device.type == "cpu" and not missing else "torch"
+
+
+def set_engine(model: Any, name: str, engine: Engine, device: torch.device) -> str:
+    """Let onnxruntime run the model's backbone where that is asked for and can be; returns a sentence that says so.
+
+    With "auto" a backbone that cannot be exported stays in torch, and the sentence says why.
+
+    Raises:
+        ImportError, ValueError: "onnx" was asked for, and cannot be had.
+    """
+    if choose_engine(engine, device) == "torch":
+        return f"engine torch on {device}"
+    try:
+        path = use_onnxruntime(model, name)
+    except UnfitGraphError as error:
+        if engine == "onnx":
+            raise
+        return f"engine torch on {device}: {error}"
+    return f"engine onnx on {device}: {path}"
+
+
+def use_onnxruntime(model: Any, name: str) -> Path:
+    """Put the graph of the model's backbone in the backbone's place; returns the file, made where it is not there yet.
+
+    Args:
+        model: A `CnnRnnForImageClassification` in evaluation mode, on the CPU.
+        name: The folder or the Hub name that it came from.
+
+    Raises:
+        ImportError: Something is not installed.
+        UnfitGraphError: The backbone cannot be exported.
+    """
+    choose_engine("onnx", torch.device("cpu"))
+    digest = digest_of(model)
+    for folder in places_for(name):
+        path = folder / f"backbone-{digest[:16]}.onnx"
+        if path.is_file() and is_graph_of(path, digest):
+            break
+    else:
+        path = _export_to_first(model, places_for(name), digest)
+    model.backbone = OnnxBackbone(path, model.backbone)
+    return path
+
+
+def places_for(name: str) -> list[Path]:
+    """Folders in which the graph may be kept: beside the weights, else with what else the Hub's cache holds."""
+    beside = [Path(name) / FOLDER] if Path(name).is_dir() else []
+    return [*beside, Path(constants.HF_HOME) / "cnn_rnn" / FOLDER]
+
+
+def digest_of(model: Any) -> str:
+    """A digest of all that the graph of a model's backbone follows from."""
+    config = model.config
+    told = [config.backbone, config.backbone_args, config.pooling, config.image_size, OPSET]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for name, tensor in sorted(model.backbone.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def is_graph_of(path: Path, digest: str) -> bool:
+    """Whether a file is a graph that says it belongs to the weights; one that cannot be read is not."""
+    import onnx
+
+    try:
+        told = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    except Exception as error:  # noqa: BLE001 - protobuf raises kinds of its own
+        logger.warning("%s is no readable graph and is made again: %s", path, error)
+        return False
+    return told.get("digest") == digest
+
+
+def _export_to_first(model: Any, folders: Sequence[Path], digest: str) -> Path:
+    """Export to the first of the folders that can be written to."""
+    for folder in folders:
+        path = folder / f"backbone-{digest[:16]}.onnx"
+        try:
+            return export_backbone(model, path, digest)
+        except OSError as error:
+            logger.warning("%s cannot be written (%s)", path, error)
+    kept = Path(tempfile.mkdtemp(prefix="cnn-rnn-"))
+    return export_backbone(model, kept / f"backbone-{digest[:16]}.onnx", digest)
+
+
+def export_backbone(model: Any, path: Path, digest: str) -> Path:
+    """Write the graph of a model's backbone, whole or not at all, once it sees what the backbone sees.
+
+    Raises:
+        UnfitGraphError: torch cannot export it, or what the graph sees differs.
+    """
+    import onnx
+
+    size = model.config.image_size
+    features = _Features(model.backbone).eval()
+    example = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with warnings.catch_warnings():
+        # torch warns of its own exporter's use of what will change, of which nobody here can mend anything.
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.onnx.export(
+                features,
+                (example,),
+                input_names=["pixel_values"],
+                output_names=["features"],
+                dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch")}},
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+            assert program is not None
+            graph = program.model_proto
+            onnx.checker.check_model(graph)
+        except Exception as error:  # the exporter raises many kinds
+            raise UnfitGraphError(
+                f"{model.config.backbone} cannot be exported: {str(error).splitlines()[0]}"
+            ) from error
+    onnx.helper.set_model_props(graph, {"digest": digest})
+    with whole_file(path) as temporary:
+        onnx.save(graph, temporary)
+        _compare(OnnxBackbone(Path(temporary), model.backbone), features, example)
+    return path
+
+
+@torch.no_grad()
+def _compare(graph: OnnxBackbone, features: _Features, example: Tensor) -> None:
+    """Refuse a graph that sees something else than the backbone."""
+    for pixels in (example, example[:1]):
+        expected, seen = features(pixels), graph(pixels)
+        found = seen.pooler_output if graph.pooled else seen.last_hidden_state
+        difference = float((found - expected).abs().max() / expected.std())
+        if not difference < TOLERANCE:  # so that NaN is refused too
+            raise UnfitGraphError(f"{graph.name} by onnxruntime differs from torch by {difference:.1e} of the spread")

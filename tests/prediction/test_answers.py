@@ -1,0 +1,67 @@
+"""What people know of images, from its file to the rows of a prediction."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from tests.commands_by_name import main_of
+
+from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
+from cnn_rnn.prediction.answers import read_answers
+
+LABELS = ["blue", "green", "red"]
+
+
+def write(path: Path, *lines: Any) -> Path:
+    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
+    return path
+
+
+def test_predict_takes_what_is_known_and_writes_it_beside_the_labels(photo_folder: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"embedding_size": 8, "hidden_size": 8, "image_size": 32, "known_labels": "state"}
+    model = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=LABELS, **sizes)
+    processor = CnnRnnImageProcessor.from_config(model.config)
+    MultiLabelImageClassificationPipeline(model, image_processor=processor).save_pretrained(tmp_path / "model")
+    images = sorted(path.name for path in (photo_folder / "test").glob("*.png"))
+    arguments = ["--model", str(tmp_path / "model"), "--input", str(photo_folder / "test"), "--num_workers", "0"]
+    arguments += ["--threshold", "0"]
+    assert main_of("predict")([*arguments, "--output", str(tmp_path / "untold")]) == 0
+    ids = pq.read_table(tmp_path / "untold" / "labels.parquet").column("image_id").to_pylist()
+    assert len(ids) == len(images)
+    answers = write(tmp_path / "known.jsonl", {"image_id": ids[1], "known": {"red": True, "blue": False}})
+    assert main_of("predict")([*arguments, "--output", str(tmp_path / "told"), "--known", str(answers)]) == 0
+    untold, told = (pq.read_table(tmp_path / name / "labels.parquet").to_pylist() for name in ("untold", "told"))
+    for before, after in zip(untold, told, strict=True):
+        if after["image_id"] != ids[1]:
+            assert {entry["label"]: entry["score"] for entry in after["labels"]} == pytest.approx(
+                {entry["label"]: entry["score"] for entry in before["labels"]}, abs=1e-5
+            )
+            assert after["known"] is None
+            continue
+        scores = {entry["label"]: entry["score"] for entry in after["labels"]}
+        assert scores["red"] > 0.999
+        assert scores["blue"] < 0.001
+        assert after["path"][0]["label"] == "red"
+        assert after["known"] == [{"label": "red", "present": True}, {"label": "blue", "present": False}]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2 is no JSON"),
+        ({"image_id": "1.png"}, "line 2 must be"),
+        ({"image_id": "7.png", "known": {}}, "there is no image '7.png'"),
+        ({"image_id": "2.png", "known": {"rad": True}}, "no label 'rad'; is 'red' meant"),
+        ({"image_id": "2.png", "known": {"red": 1}}, "'red' must be true or false, got 1"),
+        ({"image_id": "1.png", "known": {"red": True}}, "'1.png' was named before"),
+    ],
+    ids=str,
+)
+def test_a_line_that_says_nothing_clear_is_refused(tmp_path: Path, line: Any, message: str) -> None:
+    path = write(tmp_path / "known.jsonl", {"image_id": "1.png", "known": {"red": False}}, line)
+    with pytest.raises(ValueError, match=message):
+        read_answers(path, ["1.png", "2.png"], LABELS)

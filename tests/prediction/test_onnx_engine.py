@@ -1,0 +1,187 @@
+"""The pipeline with its backbone in onnxruntime beside the pipeline by torch: the same rows."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from tests.commands_by_name import main_of
+
+from cnn_rnn import (
+    CnnRnnForImageClassification,
+    CnnRnnImageProcessor,
+    CnnRnnOnnx,
+    MultiLabelImageClassificationPipeline,
+)
+from cnn_rnn.prediction import SavedModel, onnx_engine
+from cnn_rnn.prediction.onnx_engine import FOLDER, UnfitGraphError, choose_engine, digest_of, set_engine
+
+LABELS = ["blue", "green", "red", "yellow"]
+CPU = torch.device("cpu")
+
+
+def save_model(folder: Path, **changes: Any) -> Path:
+    torch.manual_seed(3)
+    fields: dict[str, Any] = {"embedding_size": 16, "hidden_size": 16, "image_size": 32, "crop_pct": 1.0}
+    model = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=LABELS, **(fields | changes)).eval()
+    processor = CnnRnnImageProcessor.from_config(model.config)
+    MultiLabelImageClassificationPipeline(model, image_processor=processor).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("saved") / "model")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("photos")
+    random = np.random.default_rng(0)
+    paths = []
+    for number in range(5):
+        colour = random.integers(0, 255, (1, 1, 3)) + random.integers(-60, 60, (40, 50, 3))
+        path = folder / f"{number}.png"
+        Image.fromarray(colour.clip(0, 255).astype(np.uint8)).save(path)
+        paths.append(str(path))
+    return paths
+
+
+def by_torch(folder: Path) -> MultiLabelImageClassificationPipeline:
+    loaded = SavedModel.load(folder)
+    return MultiLabelImageClassificationPipeline(model=loaded.model, image_processor=loaded.processor, device="cpu")
+
+
+def assert_same_rows(found: Any, expected: Any) -> None:
+    """Equal labels in the same order, scores to 1e-4."""
+    assert len(found) == len(expected)
+    for one, two in zip(found, expected, strict=True):
+        if isinstance(one, dict) and "labels" in one:
+            assert one["path_score"] == pytest.approx(two["path_score"], abs=1e-4)
+            assert_same_rows([one["labels"], one["path"]], [two["labels"], two["path"]])
+        elif isinstance(one, list):
+            assert_same_rows(one, two)
+        else:
+            assert one["label"] == two["label"]
+            assert one["score"] == pytest.approx(two["score"], abs=1e-4)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"threshold": 0.1}, {"top_k": 2, "return_path": True}], ids=str)
+def test_the_rows_are_those_of_torch_with_the_pipelines_arguments(
+    saved: Path, photos: list[str], arguments: dict[str, Any]
+) -> None:
+    classify = CnnRnnOnnx.from_pretrained(saved, **arguments)
+    expected = by_torch(saved)(photos, **arguments)
+    assert_same_rows(classify(photos), expected)
+    assert_same_rows(classify(photos, batch_size=3), expected)
+    assert_same_rows([classify(photos[0])], expected[:1])
+
+
+def test_attention_over_places_runs_there_too(tmp_path: Path, photos: list[str]) -> None:
+    folder = save_model(tmp_path / "model", pooling="attention", cell="gru")
+    found = CnnRnnOnnx.from_pretrained(folder)(photos, return_path=True, top_k=4)
+    assert_same_rows(found, by_torch(folder)(photos, return_path=True, top_k=4))
+
+
+def test_the_graph_is_made_once_and_kept_beside_the_weights_it_belongs_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_model(tmp_path / "model")
+    made: list[Path] = []
+    export = onnx_engine.export_backbone
+
+    def counted(model: Any, path: Path, digest: str) -> Path:
+        made.append(path)
+        return export(model, path, digest)
+
+    monkeypatch.setattr(onnx_engine, "export_backbone", counted)
+    CnnRnnOnnx.from_pretrained(folder)
+    CnnRnnOnnx.from_pretrained(folder)
+    (path,) = (folder / FOLDER).iterdir()
+    assert made == [path]
+
+    path.write_bytes(path.read_bytes()[:-2000])  # cut off
+    CnnRnnOnnx.from_pretrained(folder)
+    assert made == [path, path]
+
+    model = SavedModel.load(folder).model
+    before = digest_of(model)
+    with torch.no_grad():
+        next(model.backbone.parameters()).mul_(2)
+    assert digest_of(model) != before
+    model.save_pretrained(folder)
+    CnnRnnOnnx.from_pretrained(folder)
+    assert len(made) == 3
+    assert made[2] != path
+
+
+def test_a_graph_of_other_weights_under_the_right_name_is_not_taken(tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "model")
+    CnnRnnOnnx.from_pretrained(folder)
+    (path,) = (folder / FOLDER).iterdir()
+    graph = onnx.load(path)
+    onnx.helper.set_model_props(graph, {"digest": "0" * 64})
+    onnx.save(graph, path)
+    CnnRnnOnnx.from_pretrained(folder)
+    assert {entry.value for entry in onnx.load(path).metadata_props} == {digest_of(SavedModel.load(folder).model)}
+
+
+def test_a_folder_that_cannot_be_written_keeps_no_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: list[str]
+) -> None:
+    folder = save_model(tmp_path / "model")
+    (folder / FOLDER).write_text("a file stands in the way")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
+    assert_same_rows(CnnRnnOnnx.from_pretrained(folder)(photos), by_torch(folder)(photos))
+    assert len(list((tmp_path / "home").rglob("*.onnx"))) == 1
+
+
+def test_the_engine_is_chosen_by_device_and_by_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda", 0)
+    assert [choose_engine(engine, CPU) for engine in onnx_engine.ENGINES] == ["onnx", "torch", "onnx"]
+    assert choose_engine("auto", gpu) == "torch"
+    with pytest.raises(ValueError, match="'onnx' is for the CPU, the device is cuda:0"):
+        choose_engine("onnx", gpu)
+    monkeypatch.setattr(onnx_engine, "NEEDED", ("onnx", "no_such_package"))
+    assert choose_engine("auto", CPU) == "torch"
+    with pytest.raises(ImportError, match=r"needs no_such_package: pip install 'cnn-rnn\[export\]'"):
+        choose_engine("onnx", CPU)
+
+
+def test_a_backbone_whose_graph_sees_something_else_stays_in_torch(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(onnx_engine, "TOLERANCE", 0.0)
+    monkeypatch.setattr(onnx_engine, "places_for", lambda _name: [tmp_path])
+    model = SavedModel.load(saved).model
+    backbone = model.backbone
+    with pytest.raises(UnfitGraphError, match="test_resnet by onnxruntime differs from torch"):
+        set_engine(model, "any", "onnx", CPU)
+    assert "engine torch on cpu: test_resnet by onnxruntime differs" in set_engine(model, "any", "auto", CPU)
+    assert model.backbone is backbone
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_says_its_engine_and_writes_the_same_rows(
+    saved: Path, photos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = {}
+    for engine in ("torch", "auto"):
+        output = ["--output", str(tmp_path / engine), "--engine", engine]
+        arguments = ["--model", str(saved), "--input", str(Path(photos[0]).parent), "--num_workers", "0", *output]
+        assert main_of("predict")(arguments) == 0
+        tables[engine] = pq.read_table(tmp_path / engine / "labels.parquet").to_pylist()
+        told = capsys.readouterr().err
+        assert f"engine {'onnx' if engine == 'auto' else 'torch'} on cpu" in told
+    assert [row.pop("image_id") for row in tables["auto"]] == [row.pop("image_id") for row in tables["torch"]]
+    assert_same_rows(tables["auto"], tables["torch"])
+
+
+def test_hidden_states_are_refused(saved: Path) -> None:
+    classify = CnnRnnOnnx.from_pretrained(saved)
+    with pytest.raises(ValueError, match="load the model by torch"):
+        classify.model(torch.zeros(1, 3, 32, 32), output_hidden_states=True)
