@@ -16,6 +16,7 @@ from cnn_rnn import (
     CnnRnnImageProcessor,
     CnnRnnOnnx,
     MultiLabelImageClassificationPipeline,
+    bundled_model,
 )
 from cnn_rnn.prediction import SavedModel, onnx_engine
 from cnn_rnn.prediction.onnx_engine import FOLDER, UnfitGraphError, choose_engine, digest_of, set_engine
@@ -152,6 +153,12 @@ def test_a_folder_that_cannot_be_written_keeps_no_graph(
     monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
     assert_same_rows(CnnRnnOnnx.from_pretrained(folder)(photos), by_torch(folder)(photos))
     assert len(list((tmp_path / "home").rglob("*.onnx"))) == 1
+
+
+def test_nothing_is_written_among_installed_files(tmp_path: Path) -> None:
+    shipped = bundled_model()
+    assert [place.is_relative_to(shipped) for place in onnx_engine.places_for(str(shipped))] == [False]
+    assert onnx_engine.places_for(str(tmp_path))[0] == tmp_path / FOLDER
 
 
 def test_the_engine_is_chosen_by_device_and_by_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
