@@ -14,7 +14,9 @@ from .push import WEIGHTS, model_files, small_photo
 LARGEST = 16_000_000  # bytes of the whole folder
 
 
-def write_bundle(run: Path, name: str, metrics: Path, folder: Path, photo: Path | None = None) -> int:
+def write_bundle(
+    run: Path, name: str, metrics: Path, folder: Path, *, photo: Path | None = None, data_note: str | None = None
+) -> int:
     """Write the folder; returns its size in bytes. `from_pretrained` takes it and computes in single precision.
 
     Args:
@@ -23,12 +25,13 @@ def write_bundle(run: Path, name: str, metrics: Path, folder: Path, photo: Path 
         metrics: Figures of photos that the model, or a twin of it, never saw.
         folder: Where to; what is there of an earlier bundle is replaced.
         photo: A photo to try it with.
+        data_note: Where the training images come from and how that biases the model, see `make_card`.
 
     Raises:
         CardError: Something that the card must say is not known.
         ValueError: The folder would be larger than 16 MB, or weights do not fit half precision.
     """
-    published = model_files(run, name, metrics)
+    published = model_files(run, name, metrics, data_note=data_note)
     files = {file: content for file, content in published.items() if not file.endswith(".py")}
     files["README.md"] = usable_at_home(bytes(files["README.md"]).decode(), name).encode()
     if photo is not None:
