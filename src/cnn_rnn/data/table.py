@@ -114,6 +114,8 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
                 raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+            except RecursionError as error:
+                raise ValueError(f"{path}, line {number} is nested too deep to be a row") from error
             if not isinstance(row, dict):
                 expected = '{"file_name": "a.jpg", "labels": ["cat"]}'
                 raise ValueError(f"{path}, line {number}: expected an object such as {expected}")  # noqa: TRY004
@@ -124,6 +126,10 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines, strict=True)
         try:
+            names = list(reader.fieldnames or ())
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{path}, line 1 names the column {twice[0]!r} twice; give each a name of its own")
             for row in reader:
                 if None in row or None in row.values():
                     columns = len(reader.fieldnames or ())
@@ -172,7 +178,10 @@ def _label_names(row: dict[str, Any], separator: str) -> list[str]:
     labels = row.get("labels")
     if isinstance(labels, str):
         if labels.lstrip().startswith("["):  # a list that somebody's tool wrote as text
-            labels = json.loads(labels)
+            try:
+                labels = json.loads(labels)
+            except RecursionError as error:
+                raise ValueError(f"labels are nested too deep: {labels[:40]!r} ...") from error
         else:
             labels = [name.strip() for name in labels.split(separator)] if labels.strip() else []
     if not isinstance(labels, list) or not all(isinstance(name, str) and name.strip() for name in labels):
