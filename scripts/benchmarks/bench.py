@@ -47,6 +47,12 @@ def _measure_import(workspace: Path) -> list[Row]:
     return measure(workspace)
 
 
+def _measure_scale(workspace: Path) -> list[Row]:
+    from scale_section import measure
+
+    return measure(workspace)
+
+
 def _measure_train(workspace: Path) -> list[Row]:
     from train_section import measure
 
@@ -57,6 +63,7 @@ SECTIONS: dict[str, Callable[[Path], list[Row]]] = {
     "data": _measure_data,
     "import": _measure_import,
     "metrics": _measure_metrics,
+    "scale": _measure_scale,
     "train": _measure_train,
 }
 
