@@ -75,3 +75,29 @@ def test_a_mixture_trains_every_part_on_labels_that_are_seen() -> None:
 def test_without_relevance_loss_there_is_nothing_to_soften() -> None:
     with pytest.raises(ValueError, match="relevance loss"):
         Objective(TrainConfig(mixup=0.2), model_of(relevance_loss="none", fusion="path"))
+
+
+def test_a_model_that_takes_in_known_labels_is_told_some_of_half_of_the_images() -> None:
+    model = model_of(known_labels="state", cooccurrence=True)
+    told: list[torch.Tensor] = []
+
+    def seen(*arguments: Any, **given: Any) -> Any:
+        told.append(given["known_labels"])
+        return model(*arguments, **given)
+
+    many = {"pixel_values": torch.zeros(64, 3, 32, 32), "labels": (torch.rand(64, 3) < 0.5).float()}
+    Objective(TrainConfig(), model)(seen, many)  # type: ignore[arg-type]
+    (known,) = told
+    assert 10 < (known != 0).any(dim=1).sum() < 50
+    assert (many["labels"][known == 1] == 1).all()
+    assert (many["labels"][known == -1] == 0).all()
+
+
+def test_smoothing_leaves_what_is_told_out_too() -> None:
+    """With every label of every image told, nothing is left to learn, smoothed or not."""
+    model = model_of(known_labels="state", path_loss="none", fusion="relevance")
+    objective = Objective(TrainConfig(label_smoothing=0.2), model)
+    one = {"pixel_values": torch.zeros(1, 3, 32, 32), "labels": torch.zeros(1, 3)}
+    torch.manual_seed(0)
+    values = {round(float(objective(model, dict(one))), 6) for _ in range(12)}
+    assert len(values) == 1  # an image without labels has nothing to confirm, and no other image to rule out from

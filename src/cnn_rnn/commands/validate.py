@@ -149,6 +149,7 @@ def measure_known_labels(known: argparse.Namespace, overrides: list[str]) -> dic
     """
     from cnn_rnn.data import label_matrix
     from cnn_rnn.data.data_config import load_validation_data
+    from cnn_rnn.data.schema import LEFT_OUT_COLUMNS
     from cnn_rnn.prediction import SavedModel
     from cnn_rnn.prediction.known_labels import measure_known
     from cnn_rnn.training.run_config import load_data_config
@@ -161,8 +162,8 @@ def measure_known_labels(known: argparse.Namespace, overrides: list[str]) -> dic
         raise ValueError("--known needs all rows at hand: set data.streaming to false")
     dataset, _ = load_validation_data(config, known.split)
     truth = label_matrix(dataset).astype("int8")
-    if "difficult" in dataset.column_names:
-        truth[(truth == 0) & label_matrix(dataset, "difficult")] = -1
+    for column in set(LEFT_OUT_COLUMNS) & set(dataset.column_names):
+        truth[(truth == 0) & label_matrix(dataset, column)] = -1
     saved, *rivals = (SavedModel.load(source) for source in (known.model, *known.baseline))
     return measure_known(
         saved, rivals, dataset, truth, known.known, batch_size=known.batch_size, num_workers=known.num_workers

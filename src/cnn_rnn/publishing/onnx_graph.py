@@ -182,6 +182,10 @@ class OnnxModel:
         self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.labels: list[str] = json.loads(metadata["labels"])
+        self.takes_bytes = self.session.get_inputs()[0].type == "tensor(uint8)"
+        self.mean, self.std = (
+            255 * torch.tensor(json.loads(metadata[name]))[:, None, None] for name in ("image_mean", "image_std")
+        )
 
     def __call__(self, pixel_values: Tensor, known_labels: Tensor | None = None) -> dict[str, Tensor]:
         """The outputs by name for images (B, 3, h, w), given what is known (B, C) where the graph takes that in."""
