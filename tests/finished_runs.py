@@ -39,7 +39,7 @@ def write_run(folder: Path, **changes: Any) -> Path:
             "validation_split": None,
             "validation_fraction": 0.1,
         },
-        "train": {"output_dir": "/somebody/runs/digits", "epochs": 3},
+        "train": {"output_dir": "/somebody/runs/digits", "epochs": 3, "feature_cache": "/somebody/cache"},
         "hub": {"repo": None, "private": False, "license": "apache-2.0"},
     }
     (folder / "run_config.yaml").write_text(yaml.safe_dump(run))

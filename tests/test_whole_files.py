@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn_rnn.whole_files import whole_file, write_json, write_text
+from cnn_rnn.whole_files import remove_whole, whole_file, write_json, write_text
 
 
 def test_a_file_has_its_new_content_only_when_all_is_written(tmp_path: Path) -> None:
@@ -34,4 +34,43 @@ def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path: Path, error: 
         with pytest.raises(type(error)):
             fail(target)
     assert json.loads(path.read_text()) == {"whole": True}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_goes_at_once_and_what_is_left_of_it_counts_as_half_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "parts"
+    (folder / "inner").mkdir(parents=True)
+    remove_whole(folder)
+    remove_whole(folder)  # another process was faster
+    assert list(tmp_path.iterdir()) == []
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    folder.mkdir()
+    monkeypatch.setattr("cnn_rnn.whole_files.shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        remove_whole(folder)
+    (left,) = tmp_path.iterdir()
+    assert left.name.endswith(".tmp")
+
+
+def test_what_is_renamed_is_on_the_disk_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[tuple[Path, bool]] = []
+    path = tmp_path / "a.txt"
+    monkeypatch.setattr("cnn_rnn.whole_files.flush", lambda each: flushed.append((each, path.exists())))
+    write_text(path, "content")
+    (file, before), (folder, after) = flushed
+    assert (file.suffix, before) == (".tmp", False)
+    assert (folder, after) == (tmp_path, True)
+
+
+def test_two_that_write_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with whole_file(path) as first, whole_file(path) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]

@@ -70,6 +70,12 @@ def _measure_predict(workspace: Path) -> list[Row]:
     return measure(workspace)
 
 
+def _measure_scale(workspace: Path) -> list[Row]:
+    from scale_section import measure
+
+    return measure(workspace)
+
+
 def _measure_train(workspace: Path) -> list[Row]:
     from train_section import measure
 
@@ -82,6 +88,7 @@ SECTIONS: dict[str, Callable[[Path], list[Row]]] = {
     "import": _measure_import,
     "metrics": _measure_metrics,
     "predict": _measure_predict,
+    "scale": _measure_scale,
     "splits": _measure_splits,
     "train": _measure_train,
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 from cnn_rnn import bundled_model
 from cnn_rnn.app.tagger import Tagger
 from cnn_rnn.prediction import SavedModel
-from cnn_rnn.prediction.found_images import find_images
+from cnn_rnn.prediction.input_kinds import find_images
 
 SHOWN = 5  # labels
 

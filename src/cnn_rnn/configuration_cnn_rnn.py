@@ -14,6 +14,10 @@ logger = logging.getLogger(__name__)
 # The search and its memory grow with the path; no label set of a real photo comes near this.
 LONGEST_PATH = 1024
 WIDEST_BEAM = 1024
+# A config from elsewhere must not take days or all memory to build: beyond any model that there is.
+LARGEST_SIZE = 2**16
+LARGEST_ARGUMENT = 50_000  # the sum of all numbers for the backbone, layers among them
+MOST_ARGUMENTS = 1_000
 
 # Fusion weights before any are fitted.
 UNFITTED_WEIGHTS = {"path": (1.0, 0.0, 0.0), "relevance": (0.0, 1.0, 0.0), "both": (0.5, 0.5, 0.0)}
@@ -262,8 +266,8 @@ class CnnRnnConfig(PreTrainedConfig):
     def validate_sizes(self) -> None:
         """Check that sizes are positive and bounded, and shares lie in their ranges."""
         for name in ("embedding_size", "hidden_size", "relevance_hidden_size", "image_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            if not 1 <= getattr(self, name) <= LARGEST_SIZE:
+                raise ValueError(f"{name} must lie in 1..{LARGEST_SIZE}, got {getattr(self, name)}")
         if not 1 <= self.max_path_length <= LONGEST_PATH:
             raise ValueError(f"max_path_length must lie in 1..{LONGEST_PATH}, got {self.max_path_length}")
         if not 1 <= self.beam_width <= WIDEST_BEAM:
@@ -330,6 +334,17 @@ class CnnRnnConfig(PreTrainedConfig):
         refused = sorted(REFUSED_BACKBONE_ARGS & set(self.backbone_args or {}))
         if refused:
             raise ValueError(f"backbone_args must not set {', '.join(refused)}: the model sets or forbids these itself")
+        values: list[Any] = [self.backbone_args or {}]
+        total = 0.0
+        for count, value in enumerate(values):  # grows on the way
+            if count > MOST_ARGUMENTS:
+                raise ValueError(f"backbone_args holds more than {MOST_ARGUMENTS} values, more than any timm model has")
+            if isinstance(value, int | float):
+                total += abs(value)
+                if not total <= LARGEST_ARGUMENT:  # so that NaN fails too
+                    raise ValueError(f"backbone_args holds {value}; a backbone of that size cannot be built")
+            if isinstance(value, dict | list | tuple):
+                values.extend(value.values() if isinstance(value, dict) else value)
 
 
 def _whole(index: Any) -> Any:

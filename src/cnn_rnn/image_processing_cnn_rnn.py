@@ -34,6 +34,8 @@ NO_PROGRAM = (
     "HEIF",
 )  # none of them runs a program
 FORMATS = tuple(name for name in NO_PROGRAM if name in Image.OPEN)  # in which an image may come
+LONGEST_SIDE = 1000  # times the shorter one; a strip of a screenshot has 100
+RESIZED_PIXELS = 2**26  # that an image may have after resizing: 192 MiB
 
 
 class CnnRnnImageProcessor(TorchvisionBackend):
@@ -86,6 +88,24 @@ class CnnRnnImageProcessor(TorchvisionBackend):
         pixels: Tensor = super().process_image(image, do_convert_rgb, **kwargs)
         return pixels
 
+    def resize(self, image: Tensor, size: Any, **kwargs: Any) -> Tensor:
+        """Images (..., h, w) resized.
+
+        Raises:
+            ValueError: So long an image would need far more memory than a photo.
+        """
+        height, width = image.shape[-2:]
+        check_sides(width, height)
+        if size.shortest_edge and not size.longest_edge:
+            pixels = size.shortest_edge**2 * max(height, width) // min(height, width)
+            if pixels > RESIZED_PIXELS:
+                raise ValueError(
+                    f"{width} x {height} pixels, resized to a shorter side of {size.shortest_edge}, would be {pixels:,}"
+                    f" (at most {RESIZED_PIXELS:,}); crop it first"
+                )
+        resized: Tensor = super().resize(image, size, **kwargs)
+        return resized
+
     def center_crop(self, image: Tensor, size: Any, **kwargs: Any) -> Tensor:
         """The centre of images (..., h, w) as torchvision and timm round it; the base class is off by one pixel."""
         del kwargs
@@ -100,12 +120,25 @@ class CnnRnnImageProcessor(TorchvisionBackend):
         return super().to_dict() | {"video_processor_type": "none"}
 
 
+def check_sides(width: int, height: int) -> None:
+    """Refuse an image without pixels, or so long that resizing its shorter side would cost far more than a photo.
+
+    Raises:
+        ValueError: It is either.
+    """
+    if not width or not height:
+        raise ValueError(f"{width} x {height} pixels: there is nothing in it")
+    if max(width, height) > LONGEST_SIDE * min(width, height):
+        raise ValueError(f"{width} x {height} pixels: a side over {LONGEST_SIDE} times the other is no photo")
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """The image as 8-bit RGB: camera rotation undone, 16-bit tones kept, transparency laid on white.
 
     Raises:
-        ValueError: It has 32 bits a pixel, of unknown range.
+        ValueError: It has 32 bits a pixel, of unknown range; no pixels; or the shape of no photo.
     """
+    check_sides(*image.size)
     image = ImageOps.exif_transpose(image)
     if image.mode == "RGB" and "transparency" not in image.info:
         return image

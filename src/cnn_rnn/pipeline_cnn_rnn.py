@@ -4,6 +4,7 @@ import base64
 import difflib
 import io
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
@@ -22,6 +23,8 @@ from .label_paths import paths_to_labels
 TASK = "multi-label-image-classification"
 CALIBRATED = "calibrated"
 AT_ONCE = 16  # images of a list that the model sees at once
+LONGEST_WAIT = 60.0  # seconds for an image from the web
+LARGEST_FILE = 2**28  # bytes of an image from the web
 
 Threshold = float | str | Mapping[str, float] | Sequence[float]
 Decision = Literal["threshold", "expected_f1", "path"]
@@ -83,7 +86,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             top_k: Return this many labels, whatever their probability, unless `threshold` is given too.
             beam_width: Walks that the beam search keeps; the model's own number if None.
             return_path: Whether to return the most probable path beside the labels.
-            timeout: Seconds to wait for an image from the web.
+            timeout: Seconds that an image from the web may take in all; 60 where None.
             decision: How the set of returned labels is chosen: "threshold", as above; "expected_f1", the labels with
                 the best expected F1; or "path", the labels of the most probable path, the best guess at the whole set.
             known: What is known of the image or of all images of the call: names of labels that it shows (True) or
@@ -299,7 +302,7 @@ def read_image(source: Any, timeout: float | None = None) -> Image.Image:
 
     Args:
         source: As `MultiLabelImageClassificationPipeline` takes it.
-        timeout: Seconds to wait for the web.
+        timeout: Seconds that an image from the web may take in all; 60 where None.
 
     Raises:
         Exception: It cannot be read; of many kinds.
@@ -314,7 +317,7 @@ def read_image(source: Any, timeout: float | None = None) -> Image.Image:
         # PIL refuses arrays of fractions, which the processor would take for nearly black images.
         source = Image.fromarray(source)
     if isinstance(source, str) and source.startswith(("http://", "https://")):
-        source = get_session().get(source, timeout=timeout, follow_redirects=True).raise_for_status().content
+        source = fetch(source, timeout or LONGEST_WAIT)
     elif isinstance(source, str) and not os.path.isfile(source):  # noqa: PTH113  # Path raises at a text too long
         source = from_base64(source)
     if isinstance(source, bytes):
@@ -336,6 +339,30 @@ def to_array(pixels: torch.Tensor) -> np.ndarray:
         )
     array: np.ndarray = (pixels.movedim(0, -1).squeeze(-1) if pixels.dim() == 3 else pixels).cpu().numpy()
     return array
+
+
+def fetch(url: str, timeout: float) -> bytes:
+    """What the web answers, of bounded size and within bounded time.
+
+    Raises:
+        ValueError: It is too large, or compressed once more, so that its size is not known before it is paid for.
+        TimeoutError: It takes longer.
+    """
+    end = time.monotonic() + timeout
+    content = bytearray()
+    plain = {"Accept-Encoding": "identity"}
+    with get_session().stream("GET", url, timeout=timeout, follow_redirects=True, headers=plain) as response:
+        response.raise_for_status()
+        packed = response.headers.get("content-encoding", "identity")
+        if packed != "identity":
+            raise ValueError(f"it comes as {packed}, which was not asked for")
+        for chunk in response.iter_raw():
+            content += chunk
+            if len(content) > LARGEST_FILE:
+                raise ValueError(f"it has more than {LARGEST_FILE:,} bytes")
+            if time.monotonic() > end:
+                raise TimeoutError(f"it takes longer than {timeout:g} seconds")
+    return bytes(content)
 
 
 def from_base64(text: str) -> bytes:

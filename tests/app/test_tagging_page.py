@@ -17,7 +17,7 @@ from tests.finished_runs import write_run
 from cnn_rnn.app.tagger import Tagger
 from cnn_rnn.data import label_names, load_image_folder
 from cnn_rnn.prediction import SavedModel
-from cnn_rnn.prediction.found_images import find_images
+from cnn_rnn.prediction.input_kinds import find_images
 
 HOSTILE = "<script>window.harmed=1</script>${window.harmed=2}<img src=x onerror='window.harmed=3'>"
 PHONE, DESKTOP = {"width": 375, "height": 740}, {"width": 1280, "height": 900}

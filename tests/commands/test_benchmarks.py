@@ -106,3 +106,12 @@ def test_a_limit_is_kept_or_missed_and_the_table_says_so(patch: pytest.MonkeyPat
     assert [figure["ratio"] for figure in figures] == [2.0, 1.0, None]
     with pytest.raises(SystemExit):
         benchmark.main(["nonsense"])
+
+
+def test_the_scale_section_measures_every_stage(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("scale_section")
+    for name, value in {"PHOTOS": 60, "NAMES": 40, "LABELS": 4, "SAMPLES": 3}.items():
+        patch.setattr(module, name, value)
+    rows = module.measure(tmp_path)
+    assert len(rows) == 2 * len(module.STAGES) + 2
+    assert all(row.ours > 0 and row.reference > 0 for row in rows)

@@ -1,6 +1,7 @@
 """One's own photos: three kinds of metadata, one result; every broken row is named."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from PIL import Image
 
 from cnn_rnn.data import label_names, load_image_folder
+from cnn_rnn.data.image_folder import read_class_names
+from cnn_rnn.data.table import read_metadata
 
 ROWS = [("a.jpg", ["dog", "grass"]), ("sub/b.png", []), ("c.jpg", ["cat"])]
 
@@ -189,3 +192,43 @@ def test_corel5k_loads_whole(real_data: Path) -> None:
     assert label_names(data) == vocabulary
     first = json.loads((real_data / "corel5k" / "train" / "metadata.jsonl").read_text().splitlines()[0])
     assert {vocabulary[i] for i in data["train"][0]["labels"]} == set(first["labels"])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"file_name": "a.png", "labels": ' + "[" * 200_000 + "]" * 200_000 + "}",
+        '{"a":' * 100_000 + "1" + "}" * 100_000,
+    ],
+    ids=["labels", "objects"],
+)
+def test_a_row_nested_without_end_is_refused_with_its_line(row: str, tmp_path: Path) -> None:
+    path = tmp_path / "metadata.jsonl"
+    path.write_text('{"file_name": "b.png", "labels": []}\n' + row + "\n")
+    with pytest.raises(ValueError, match="line 2 is nested too deep"):
+        read_metadata(path)
+
+
+@pytest.mark.parametrize("name", ["labels.json", "metadata.json"])
+def test_a_file_nested_without_end_is_refused(name: str, tmp_path: Path) -> None:
+    readers: dict[str, Callable[[Path], object]] = {"labels.json": read_class_names, "metadata.json": read_metadata}
+    read = readers[name]
+    for content in ("[" * 100_000 + "]" * 100_000, '{"a":' * 100_000 + "1" + "}" * 100_000):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(ValueError, match=f"{name} is nested too deep"):
+            read(tmp_path / name)
+
+
+def test_labels_nested_without_end_in_a_cell_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.csv"
+    path.write_text("file_name,labels\na.png," + "[" * 50_000 + "]" * 50_000 + "\n")
+    with pytest.raises(ValueError, match=r"line 2.*nested too deep to be labels"):
+        read_metadata(path)
+
+
+@pytest.mark.parametrize("header", ["file_name,cat,cat", "file_name,labels,labels", "file_name,file_name,cat"])
+def test_a_column_that_is_named_twice_is_refused(header: str, tmp_path: Path) -> None:
+    path = tmp_path / "metadata.csv"
+    path.write_text(f"{header}\na.png,1,0\n")
+    with pytest.raises(ValueError, match=r"line 1: the column '.*' comes twice"):
+        read_metadata(path)

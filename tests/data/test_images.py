@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from datasets import Dataset
 from PIL import Image
 
 from cnn_rnn.data import UnreadableImageError, build_dataset, decode_image, decode_pixels, drop_unreadable
+from cnn_rnn.data.images import LostImageError
 from cnn_rnn.data.schema import image_paths, label_lists_from_matrix
 
 
@@ -200,3 +202,42 @@ def test_unreadable_rows_are_dropped_and_each_is_named_with_its_reason(tmp_path:
     assert [names[ids[0]] for ids in kept["labels"]] == kept["image_id"][:]
     assert set(reasons) == set(BROKEN)
     assert all(name in reason for name, reason in reasons.items())
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (2, 2_100)])
+def test_a_side_far_longer_than_the_other_is_refused_before_it_is_paid_for(size: tuple[int, int]) -> None:
+    with pytest.raises(UnreadableImageError, match="a side over 1000 times the other is no photo"):
+        decode_image(encode(Image.new("RGB", size)), "strip.png")
+    decode_image(encode(Image.new("RGB", (1, 1000))), "strip.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
+def test_what_is_no_file_is_refused_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    for path, kind in (
+        (tmp_path / "pipe.png", "a pipe"),
+        (tmp_path / "folder.png", "a folder"),
+        ("/dev/zero", "a device"),
+    ):
+        for decode in (decode_image, decode_pixels):
+            with pytest.raises(UnreadableImageError, match=rf"it is {kind}, no file"):
+                decode(path)
+
+
+def test_what_is_not_there_is_lost_and_not_unreadable(tmp_path: Path) -> None:
+    for image in (str(tmp_path / "gone.png"), "memory://gone.png", "a\0.png", str(tmp_path / ("x" * 300))):
+        for decode in (decode_image, decode_pixels):
+            with pytest.raises(LostImageError):
+                decode(image)
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG broken")
+    with pytest.raises(UnreadableImageError) as caught:
+        decode_image(tmp_path / "broken.png")
+    assert not isinstance(caught.value, LostImageError)
+
+
+def test_a_file_far_larger_than_a_photo_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "large.jpg").open("wb") as file:
+        file.truncate(2**30 + 1)
+    with pytest.raises(UnreadableImageError, match="1,073,741,825 bytes"):
+        decode_pixels(tmp_path / "large.jpg")

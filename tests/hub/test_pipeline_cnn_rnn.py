@@ -19,7 +19,12 @@ from tests.data.loopback import serve
 from transformers import AutoModelForImageClassification, pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
-from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
+from cnn_rnn import (
+    CnnRnnConfig,
+    CnnRnnForImageClassification,
+    CnnRnnImageProcessor,
+    MultiLabelImageClassificationPipeline,
+)
 from cnn_rnn.data import EvalTransform, decode_image
 from cnn_rnn.pipeline_cnn_rnn import TASK
 
@@ -427,3 +432,22 @@ def test_straight_after_training_the_pipeline_gives_what_a_saved_model_gives(
 def test_the_feature_pipeline_is_told_where_the_features_are(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"model\.get_image_features"):
         pipeline("image-feature-extraction", model=str(folder))
+
+
+def test_a_picture_without_pixels_or_far_too_long_is_refused(own: Any) -> None:
+    for shape in ((0, 0, 3), (0, 5, 3), (5, 0, 3)):
+        with pytest.raises(ValueError, match="there is nothing in it"):
+            own(Image.new("RGB", (shape[1], shape[0])))
+        with pytest.raises(ValueError, match=r"no readable image|nothing in it"):
+            own(np.zeros(shape, dtype=np.uint8))
+    with pytest.raises(ValueError, match="a side over 1000 times the other"):
+        own(Image.new("RGB", (1, 60_000)))
+    for size in ((1, 60_000), (60_000, 1)):
+        with pytest.raises(ValueError, match="a side over 1000 times the other"):
+            own.image_processor(np.zeros((*size, 3), dtype=np.uint8), return_tensors="pt")
+
+
+def test_pixels_after_resizing_are_bounded_before_they_are_paid_for() -> None:
+    processor = CnnRnnImageProcessor.from_config(CnnRnnConfig(image_size=1024, crop_pct=1.0, id2label={0: "a"}))
+    with pytest.raises(ValueError, match=r"4 x 400 pixels, resized to a shorter side of 1024, would be 104,857,600"):
+        processor(Image.new("RGB", (4, 400)), return_tensors="pt")

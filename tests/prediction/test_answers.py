@@ -47,6 +47,10 @@ def test_predict_takes_what_is_known_and_writes_it_beside_the_labels(photo_folde
         assert scores["blue"] < 0.001
         assert after["path"][0]["label"] == "red"
         assert after["known"] == [{"label": "red", "present": True}, {"label": "blue", "present": False}]
+    write(answers, {"image_id": ids[1], "known": {"red": True}})  # another answer is another job
+    assert main_of("predict")([*arguments, "--output", str(tmp_path / "told"), "--known", str(answers)]) == 0
+    again = pq.read_table(tmp_path / "told" / "labels.parquet").to_pylist()
+    assert again[1]["known"] == [{"label": "red", "present": True}]
 
 
 @pytest.mark.parametrize(
@@ -54,12 +58,14 @@ def test_predict_takes_what_is_known_and_writes_it_beside_the_labels(photo_folde
     [
         ("{", "line 2 is no JSON"),
         ({"image_id": "1.png"}, "line 2 must be"),
-        ({"image_id": "7.png", "known": {}}, "there is no image '7.png'"),
+        ("[" * 100_000 + "]" * 100_000, "line 2 is no JSON"),
+        ({"image_id": "7.png", "known": {}}, "line 2: there is no image '7.png'; is '"),
+        ({"image_id": ["1.png"], "known": {}}, r"image_id must be an image's name, got \['1.png'\]"),
         ({"image_id": "2.png", "known": {"rad": True}}, "no label 'rad'; is 'red' meant"),
         ({"image_id": "2.png", "known": {"red": 1}}, "'red' must be true or false, got 1"),
         ({"image_id": "1.png", "known": {"red": True}}, "'1.png' was named before"),
     ],
-    ids=str,
+    ids=lambda case: str(case)[:40],
 )
 def test_a_line_that_says_nothing_clear_is_refused(tmp_path: Path, line: Any, message: str) -> None:
     path = write(tmp_path / "known.jsonl", {"image_id": "1.png", "known": {"red": False}}, line)

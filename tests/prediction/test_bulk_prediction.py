@@ -1,44 +1,27 @@
-"""Bulk prediction: whole parts only, nothing lost and nothing twice, whatever is killed when."""
+"""Bulk prediction: whole parts only, nothing lost, twice or of another job, whatever is killed when."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import torch
 from tests.commands_by_name import ROOT, main_of
 
-from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
-from cnn_rnn.prediction.bulk_prediction import (
-    Job,
-    OtherJobError,
-    PreparedImages,
-    digest_names,
-    digest_weights,
-    join_parts,
-    missing_parts,
-    part_path,
-    predict_parts,
-    unreadable_reasons,
-)
+from cnn_rnn import MultiLabelImageClassificationPipeline
+from cnn_rnn.prediction import bulk_prediction
+from cnn_rnn.prediction.bulk_prediction import InputsLostError, predict_all, predict_parts
+from cnn_rnn.prediction.job_folder import JobFolder, OtherJobError
 
-LABELS = ["blue", "green", "red"]
-
-
-def small_model(**changes: Any) -> CnnRnnForImageClassification:
-    torch.manual_seed(0)
-    fields: dict[str, Any] = {"embedding_size": 8, "hidden_size": 8, "image_size": 32}
-    return CnnRnnForImageClassification.from_backbone("test_resnet", id2label=LABELS, **(fields | changes)).eval()
-
-
-def pipeline_of(model: CnnRnnForImageClassification) -> MultiLabelImageClassificationPipeline:
-    return MultiLabelImageClassificationPipeline(model, image_processor=CnnRnnImageProcessor.from_config(model.config))
+from .jobs import MODEL, job_folder, pipeline_of, small_model
 
 
 @pytest.fixture(scope="module")
@@ -56,20 +39,30 @@ def files(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[
     return [*photos[:4], str(broken), *photos[4:9], str(broken)]
 
 
-def job_of(files: list[str], part_size: int = 3, **changes: Any) -> Job:
-    return replace(Job("m", "w", len(files), digest_names(files), 0.0, part_size), **changes)
+@pytest.fixture
+def copies(files: list[str], tmp_path: Path) -> list[str]:
+    """Files of the same content that a test may change."""
+    (tmp_path / "photos").mkdir()
+    return [str(shutil.copy2(file, f"{tmp_path}/photos/{index:02d}.png")) for index, file in enumerate(files)]
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    """The rows of all files of a finished job."""
+    return [row for path in sorted(folder.glob("labels*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_rows_are_those_of_the_pipeline_in_order(
     classify: MultiLabelImageClassificationPipeline, files: list[str], tmp_path: Path
 ) -> None:
-    job = job_of(files)
-    assert [list(job.rows(part)) for part in range(job.parts)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10]]
-    job.claim(tmp_path)
-    predict_parts(classify, PreparedImages(files, files, classify.image_processor), tmp_path, job, batch_size=4)
-    rows = pq.read_table(join_parts(tmp_path, job)).to_pylist()
+    folder = job_folder(tmp_path, files)
+    assert folder.job.parts == 4
+    assert predict_all(classify, folder, batch_size=2) == "finished"
+    rows = rows_of(tmp_path)
     assert [row["image_id"] for row in rows] == files
-    assert len(unreadable_reasons(tmp_path / "labels.parquet")) == 2
     for file, row in zip(files, rows, strict=True):
         if "broken" in file:
             assert "broken.jpg: cannot be decoded" in row["error"]
@@ -81,34 +74,215 @@ def test_rows_are_those_of_the_pipeline_in_order(
         )
         assert [step["label"] for step in row["path"]] == [step["label"] for step in expected["path"]]
         assert row["path_score"] == pytest.approx(expected["path_score"], abs=1e-5)
-    assert [path.name for path in tmp_path.iterdir()] == ["labels.parquet"]
+    assert names(tmp_path) == ["labels.parquet"]
+    assert job_finished(folder)
 
 
-@pytest.mark.parametrize("processes", [1, 2, 3, 7])
+def job_finished(folder: JobFolder) -> bool:
+    return folder.is_finished()
+
+
+def test_many_parts_become_several_files_with_the_same_rows(
+    classify: MultiLabelImageClassificationPipeline, files: list[str], tmp_path: Path
+) -> None:
+    predict_all(classify, job_folder(tmp_path / "one", files, part_size=2), batch_size=2)
+    folder = job_folder(tmp_path / "many", files, part_size=2, parts_per_file=4)
+    predict_all(classify, folder, batch_size=2)
+    assert names(tmp_path / "many") == ["labels-00000-of-00002.parquet", "labels-00001-of-00002.parquet"]
+    assert rows_of(tmp_path / "many") == rows_of(tmp_path / "one")  # to the last digit
+    assert job_finished(folder)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 7])
 def test_processes_share_the_parts_and_leave_none(
     processes: int, classify: MultiLabelImageClassificationPipeline, files: list[str], tmp_path: Path
 ) -> None:
-    job = job_of(files, part_size=2)
-    job.claim(tmp_path)
-    part_path(tmp_path, 2).write_bytes(b"was there before")
-    written: list[set[str]] = []
-    images = PreparedImages(files, files, classify.image_processor)
-    for index in range(processes):
-        before = {path.name for path in (tmp_path / "parts").glob("*.parquet")}
-        predict_parts(classify, images, tmp_path, job, process_index=index, num_processes=processes)
-        written.append({path.name for path in (tmp_path / "parts").glob("*.parquet")} - before)
-    assert sum(map(len, written)) == job.parts - 1
-    assert len(set().union(*written)) == job.parts - 1
-    assert part_path(tmp_path, 2).read_bytes() == b"was there before"
-    assert not missing_parts(tmp_path, job)
+    folder = job_folder(tmp_path, files, part_size=2)
+    held = folder.lock(2)
+    assert held.try_acquire()  # another process is at work on that part
+    made = [
+        predict_parts(classify, job_folder(tmp_path, files, part_size=2), turn=index / processes)
+        for index in range(processes)
+    ]
+    assert sum(made) == folder.job.parts - 1
+    assert folder.missing()[0] == [2]
+    assert folder.finish() == "unfinished"
+    held.release()
+    assert predict_all(classify, folder) == "finished"
+    assert [row["image_id"] for row in rows_of(tmp_path)] == files
 
 
-def test_parts_of_two_jobs_are_never_mixed(files: list[str], tmp_path: Path) -> None:
-    job_of(files).claim(tmp_path)
-    job_of(files).claim(tmp_path)
-    for changes in ({"weights": "other"}, {"threshold": 0.5}, {"images": 4}, {"image_ids": digest_names(files[1:])}):
-        with pytest.raises(OtherJobError, match=next(iter(changes))):
-            job_of(files, **changes).claim(tmp_path)
+OTHER: dict[str, dict[str, Any]] = {
+    "weights": {"provenance": replace(MODEL, weights="other")},
+    "thresholds": {"provenance": replace(MODEL, config={**MODEL.config, "thresholds": [0.1, 0.5, 0.5]})},
+    "size": {"provenance": replace(MODEL, preprocessing={"size": 64})},
+    "code": {"provenance": replace(MODEL, code="other")},
+    "threshold": {"threshold": 0.5},
+    "parts_per_file": {"parts_per_file": 1},
+    "answers": {"answers": "other"},
+}
+
+
+@pytest.mark.parametrize("differs", OTHER)
+def test_parts_of_two_jobs_are_never_mixed(
+    differs: str, classify: MultiLabelImageClassificationPipeline, files: list[str], tmp_path: Path
+) -> None:
+    mine = job_folder(tmp_path, files)
+    job_folder(tmp_path, files)
+    with pytest.raises(OtherJobError, match=differs):
+        job_folder(tmp_path, files, **OTHER[differs])
+    predict_parts(classify, mine)
+    stray = mine.part_path(1).read_bytes()
+    mine.finish()
+    other = job_folder(tmp_path, files, **OTHER[differs])  # a finished job makes room for another one
+    assert other.missing()[0] == [0, 1, 2, 3]
+    other.part_path(1).write_bytes(stray)  # what a process that was late left there
+    assert other.missing()[0] == [0, 1, 2, 3]
+    assert other.finish() == "unfinished"
+
+
+def test_a_list_with_other_names_is_another_job(files: list[str], tmp_path: Path) -> None:
+    job_folder(tmp_path, files)
+    for other in (files[1:], files[::-1], [*files, files[0]]):
+        with pytest.raises(OtherJobError, match="inputs"):
+            job_folder(tmp_path, other)
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_an_image_that_changed_is_labelled_again(
+    stopped: bool, classify: MultiLabelImageClassificationPipeline, copies: list[str], tmp_path: Path
+) -> None:
+    folder = job_folder(tmp_path / "out", copies)
+    if stopped:
+        predict_parts(classify, folder)
+    else:
+        predict_all(classify, folder)
+    shutil.copy2(copies[0], copies[4])  # the broken one is mended
+    again = job_folder(tmp_path / "out", copies)
+    assert not again.is_finished()
+    assert again.missing()[0] == ([1] if stopped else [0, 1, 2, 3])
+    assert predict_all(classify, again) == "finished"
+    assert [index for index, row in enumerate(rows_of(tmp_path / "out")) if row["error"]] == [10]
+
+
+def test_by_content_a_touched_image_is_the_same_and_by_time_it_is_not(copies: list[str], tmp_path: Path) -> None:
+    inputs = job_folder(tmp_path / "out", copies).inputs
+    before = {by: inputs.identity(0, by) for by in ("name", "time", "content")}
+    os.utime(copies[0], (1, 1))
+    assert {by for by, identity in before.items() if inputs.identity(0, by) != identity} == {"time"}
+    Path(copies[0]).write_bytes(b"other")
+    assert {by for by, identity in before.items() if inputs.identity(0, by) != identity} == {"time", "content"}
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "zero bytes": lambda _: b"",
+    "cut off": lambda content: content[: len(content) // 2],
+    "flipped byte": lambda content: content[:40] + bytes([content[40] ^ 255]) + content[41:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_part_is_made_again(
+    damage: str, classify: MultiLabelImageClassificationPipeline, files: list[str], tmp_path: Path
+) -> None:
+    predict_all(classify, job_folder(tmp_path / "whole", files), batch_size=2)
+    folder = job_folder(tmp_path / "out", files)
+    predict_parts(classify, folder, batch_size=2)
+    path = folder.part_path(1)
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    assert predict_all(classify, folder, batch_size=2) == "finished"
+    assert any("part-000001.parquet is damaged" in told for told in folder.said)
+    assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("stage", ["before it is renamed", "between", "half removed"])
+def test_killed_while_it_clears_up_no_part_is_left_for_another_job(
+    stage: str,
+    classify: MultiLabelImageClassificationPipeline,
+    files: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = job_folder(tmp_path, files)
+    predict_parts(classify, folder)
+
+    def killed(path: Path, **_: Any) -> None:
+        if stage == "half removed":
+            next(path.glob("*.parquet")).unlink()
+        raise KeyboardInterrupt
+
+    if stage == "before it is renamed":
+        monkeypatch.setattr("cnn_rnn.prediction.job_folder.remove_whole", killed)
+    else:
+        monkeypatch.setattr("cnn_rnn.whole_files.shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        folder.finish()
+    monkeypatch.undo()
+    if stage == "before it is renamed":  # the job is still at work; the same command ends it
+        with pytest.raises(OtherJobError):
+            job_folder(tmp_path, files, threshold=0.5)
+        assert predict_all(classify, job_folder(tmp_path, files)) == "finished"
+        assert names(tmp_path) == ["labels.parquet"]
+    other = job_folder(tmp_path, files, threshold=0.5)
+    assert names(tmp_path) == ["labels.parquet", "parts"]
+    assert other.missing()[0] == [0, 1, 2, 3]
+
+
+def test_lost_images_are_tried_again_and_unreadable_ones_are_not(
+    classify: MultiLabelImageClassificationPipeline, copies: list[str], tmp_path: Path
+) -> None:
+    away = tmp_path / "away.png"
+    Path(copies[7]).rename(away)
+    folder = job_folder(tmp_path / "out", copies)
+    predict_all(classify, folder)
+    assert folder.lost() == 1
+    assert "07.png: cannot be read" in rows_of(tmp_path / "out")[7]["error"]
+    assert not folder.is_finished()
+    away.rename(copies[7])
+    again = job_folder(tmp_path / "out", copies)
+    assert again.missing()[0] == [2]  # the part with the unreadable images is done
+    assert predict_all(classify, again) == "finished"
+    assert [index for index, row in enumerate(rows_of(tmp_path / "out")) if row["error"]] == [4, 10]
+    assert again.is_finished()
+
+
+def test_lost_images_can_be_left_as_they_are(
+    classify: MultiLabelImageClassificationPipeline, copies: list[str], tmp_path: Path
+) -> None:
+    Path(copies[7]).unlink()
+    folder = job_folder(tmp_path / "out", copies, keep_lost=True)
+    predict_all(classify, folder)
+    assert folder.is_finished()
+    assert names(tmp_path / "out") == ["labels.parquet"]
+
+
+def test_a_disk_that_went_away_stops_the_job(
+    classify: MultiLabelImageClassificationPipeline, copies: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_prediction, "LOST_IN_A_ROW", 4)
+    folder = job_folder(tmp_path / "out", copies)
+    (tmp_path / "photos").rename(tmp_path / "away")
+    with pytest.raises(InputsLostError, match=r"4 images in a row could not be read.*the same command goes on"):
+        predict_all(classify, folder)
+    assert not list((tmp_path / "out").glob("labels*"))
+    (tmp_path / "away").rename(tmp_path / "photos")
+    assert predict_all(classify, job_folder(tmp_path / "out", copies)) == "finished"
+    assert [index for index, row in enumerate(rows_of(tmp_path / "out")) if row["error"]] == [4, 10]
+
+
+def test_no_memory_for_an_image_is_not_its_fault(
+    classify: MultiLabelImageClassificationPipeline, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    folder = job_folder(tmp_path, files[:3])
+    monkeypatch.setattr("cnn_rnn.data.images.to_rgb", full)
+    predict_all(classify, folder)
+    monkeypatch.undo()
+    assert folder.lost() == 3
+    assert predict_all(classify, job_folder(tmp_path, files[:3])) == "finished"
+    assert not any(row["error"] for row in rows_of(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -135,28 +309,41 @@ def test_the_command_says_in_one_line_what_is_wrong(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_part_is_no_end(files: list[str], tmp_path: Path) -> None:
-    job_of(files).claim(tmp_path)
-    with pytest.raises(FileNotFoundError, match="lacks 4 of 4 parts"):
-        join_parts(tmp_path, job_of(files))
+def test_thresholds_edited_in_the_config_make_another_job(
+    photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model"
+    pipeline_of(small_model()).save_pretrained(model)
+    command = ["--model", str(model), "--input", str(photo_folder / "test"), "--output", str(tmp_path / "out")]
+    assert main_of("predict")([*command, "--num_workers", "0"]) == 0
+    before = rows_of(tmp_path / "out")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"thresholds": [0.0, 0.0, 0.0]}))
+    assert main_of("predict")([*command, "--num_workers", "0"]) == 0
+    assert [len(row["labels"]) for row in rows_of(tmp_path / "out")] == [3] * len(before)
+    assert rows_of(tmp_path / "out") != before
+    capsys.readouterr()
 
 
-def test_digests_tell_models_and_lists_apart() -> None:
-    assert digest_weights(small_model()) == digest_weights(small_model())
-    changed = small_model()
-    with torch.no_grad():
-        next(changed.parameters()).view(-1)[0] += 1e-3
-    assert digest_weights(changed) != digest_weights(small_model())
-    assert digest_weights(small_model().bfloat16()) != digest_weights(small_model())
-    assert len({digest_names(names) for names in (["a", "b"], ["b", "a"], ["ab"], ["a"], [])}) == 5
+def test_a_lost_image_is_told_with_the_way_on(
+    photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline_of(small_model()).save_pretrained(tmp_path / "model")
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{photo_folder}/test/000.png\ngone.png\n{photo_folder}/test/001.png\n")
+    command = ["--model", str(tmp_path / "model"), "--input", str(listed), "--output", str(tmp_path / "out")]
+    assert main_of("predict")([*command, "--num_workers", "0"]) == 2
+    said = capsys.readouterr()
+    assert "2 images labelled, 1 unreadable" in said.out
+    assert "1 images could not be had" in said.err
+    assert len(rows_of(tmp_path / "out")) == 3
+    assert main_of("predict")([*command, "--num_workers", "0", "--keep_lost"]) == 0
 
 
 def test_a_model_without_path_decoder_has_labels_and_no_paths(files: list[str], tmp_path: Path) -> None:
-    job = job_of(files)
-    job.claim(tmp_path)
     plain = pipeline_of(small_model(path_loss="none", fusion="relevance"))
-    predict_parts(plain, PreparedImages(files, files, plain.image_processor), tmp_path, job)
-    rows = pq.read_table(join_parts(tmp_path, job)).to_pylist()
+    predict_all(plain, job_folder(tmp_path, files))
+    rows = rows_of(tmp_path)
     assert len(rows[0]["labels"]) == 3
     assert rows[0]["path"] is None
 
@@ -186,7 +373,9 @@ def start(folder: Path, *launcher: str) -> subprocess.Popen[str]:
             *(sys.executable, *launcher, str(ROOT / "scripts" / "predict.py"), *OPTIONS),
         ],
         cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT / "src")},
+        env=os.environ
+        | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT / "src")}
+        | {"ACCELERATE_USE_CPU": "true"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -226,9 +415,7 @@ def test_killed_and_run_again_nothing_is_lost_or_twice(
     for name in there:
         os.link(parts / name, kept / name)
 
-    again = start(
-        folder, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--mixed_precision", "no"
-    )
+    again = start(folder, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")
     printed, errors = again.communicate(timeout=300)
     assert again.returncode == 0, errors
     assert printed.count("196 images labelled, 4 unreadable") == 1

@@ -3,8 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
+from accelerate import Accelerator
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+
+from cnn_rnn.commands.launching import launch
+from cnn_rnn.training import RunConfigError
+from cnn_rnn.training.hardware import build_accelerator, check_launcher
+from cnn_rnn.training.run_config import RunConfig, TrainConfig
 
 FILES = sorted((Path(__file__).parents[2] / "hub_configs" / "accelerate").glob("*.yaml"))
 
@@ -25,3 +32,30 @@ def test_accelerate_knows_every_key_and_what_to_start(path: Path) -> None:
 
 def test_there_is_one_for_each_way_to_spread_a_run() -> None:
     assert {path.stem for path in FILES} == {"one_gpu", "gpus", "machines", "fsdp", "deepspeed"}
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine can do what is asked for")
+@pytest.mark.parametrize("settings", ["fsdp", "deepspeed"])
+def test_what_needs_gpus_is_refused_without_them(settings: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert launch("cnn_rnn.commands.train", settings, ["--launch", settings, "--config", "digits"]) == 2
+    assert f"--launch {settings}: {settings.upper()} needs GPUs" in capsys.readouterr().err
+
+
+FALLEN_BACK = {
+    "FSDP": {"ACCELERATE_USE_FSDP": "true"},
+    "several processes": {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1"},
+}
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine can do what is asked for")
+@pytest.mark.parametrize("asked", FALLEN_BACK)
+def test_one_plain_process_in_place_of_what_was_asked_for_is_noticed(
+    asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    config = RunConfig(train=TrainConfig(output_dir=str(tmp_path), trackers="none"))
+    build_accelerator(config)
+    for name, value in FALLEN_BACK[asked].items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RunConfigError, match=f"asked for {asked}"):
+        check_launcher(Accelerator())

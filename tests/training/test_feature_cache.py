@@ -1,7 +1,9 @@
 """Features on the disk: computed once, found again, and never taken for another model's or another image's."""
 
 import os
+import resource
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ import pytest
 import torch
 
 from cnn_rnn.training import RunConfigError, Trainer, load_run_config
-from cnn_rnn.training.feature_cache import write_features
+from cnn_rnn.training.faults import CheckpointError
+from cnn_rnn.training.feature_cache import DESCRIPTION, FEATURES, check_features, write_features
 
 Settings = Callable[..., list[str]]
 FROZEN = {"train__freeze_backbone": "true", "train__cache_features": "true"}
@@ -66,7 +69,7 @@ def test_another_seed_of_the_decoder_or_split_reuses_them(
     assert len(features) == 24
 
 
-@pytest.mark.parametrize("change", ["weights", "size", "photo"])
+@pytest.mark.parametrize("change", ["weights", "size", "photo", "backbone_args", "pooling"])
 def test_whatever_changes_the_features_makes_others(
     settings: Settings, photo_folder: Path, tmp_path: Path, change: str
 ) -> None:
@@ -83,6 +86,10 @@ def test_whatever_changes_the_features_makes_others(
         save_backbone(weights, seed=1)
     elif change == "size":
         changes["model__image_size"] = 40
+    elif change == "backbone_args":
+        changes["model__backbone_args"] = "{output_stride: 8}"
+    elif change == "pooling":
+        changes["model__pooling"] = "max"
     else:
         photo = root / "train" / "001.png"
         photo.write_bytes((root / "train" / "002.png").read_bytes())
@@ -120,6 +127,49 @@ def test_of_two_that_compute_the_same_features_one_stays(tmp_path: Path) -> None
     batches = [torch.ones(2, 4), 2 * torch.ones(1, 4)]
     for _ in range(2):
         write_features(iter(batches), 3, tmp_path / "key", {}, writes=True)
+        assert check_features(tmp_path / "key")
     write_features(iter(batches), 3, tmp_path / "other", {}, writes=False)
     assert folders(tmp_path) == {"key"}
     assert np.load(tmp_path / "key" / "features.npy").tolist() == torch.cat(batches).tolist()
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def with_zeros(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-8] + bytes(8))
+
+
+def without_description(path: Path) -> None:
+    path.with_name(DESCRIPTION).unlink()
+
+
+def description_of_something_else(path: Path) -> None:
+    path.with_name(DESCRIPTION).write_text("[]")
+
+
+@pytest.mark.parametrize("damage", [cut_off, with_zeros, without_description, description_of_something_else])
+def test_features_that_are_not_what_was_written_are_told_and_computed_again(
+    damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_features(iter([torch.ones(3, 4)]), 3, tmp_path / "key", {}, writes=True)
+    damage(tmp_path / "key" / FEATURES)
+    assert not check_features(tmp_path / "key")
+    assert str(tmp_path / "key" / FEATURES) in caplog.text
+    assert "computed again" in caplog.text
+    assert folders(tmp_path) == set()
+
+
+def test_a_full_disk_is_told_with_the_cache_and_the_way_on_and_leaves_nothing(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # as on a full disk, writing fails
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"could not write into .*cache: .*--train\.feature_cache"):
+            write_features(iter([torch.ones(30, 400)] * 10), 300, tmp_path / "cache" / "key", {}, writes=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert folders(tmp_path / "cache") == set()

@@ -50,6 +50,8 @@ def read_saved(folder: Path) -> SavedLabels:
             row = json.loads(line)
         except ValueError as error:
             raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+        except RecursionError as error:
+            raise ValueError(f"{path}, line {number} is nested too deep to be a row") from error
         labels = row.get("labels") if isinstance(row, dict) else None
         named = isinstance(row, dict) and isinstance(row.get("file_name"), str)
         if not named or not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):

@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     known = build_parser().parse_args(arguments)
 
     from cnn_rnn.prediction import SavedModel
-    from cnn_rnn.prediction.found_images import find_images
+    from cnn_rnn.prediction.input_kinds import find_images
     from cnn_rnn.shipped_files import bundled_model
 
     try:

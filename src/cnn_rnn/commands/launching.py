@@ -29,6 +29,10 @@ def launch(module: str, settings: str, arguments: Sequence[str]) -> int:
     options = parser.parse_args(["--config_file", str(path), *launcher, "--module", module, *own])
     # The command has told in its last line what went wrong; a traceback of the launcher would only hide it.
     try:
+        check_machine(path)
+    except ValueError as error:
+        return refuse(error)
+    try:
         launch_command(options)
     except CalledProcessError as error:
         return error.returncode
@@ -53,6 +57,20 @@ def find_launch_settings(name: str) -> Path:
         return shipped / f"{name}.yaml"
     names = ", ".join(sorted(path.stem for path in shipped.glob("*.yaml")))
     raise FileNotFoundError(f"--launch {name}: no such launch settings; give {names}, or the path of a YAML file")
+
+
+def check_machine(path: Path) -> None:
+    """Refuse launch settings that need GPUs where there is none: the launcher would start something else, unsaid.
+
+    Raises:
+        ValueError: The settings spread weights over GPUs, and this machine has none.
+    """
+    import torch
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    kind = str(load_config_from_file(str(path)).distributed_type).rpartition(".")[2]
+    if kind in {"FSDP", "DEEPSPEED"} and not torch.accelerator.is_available():
+        raise ValueError(f"--launch {path.stem}: {kind} needs GPUs, and this machine has none; train without --launch")
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,26 +1,22 @@
-"""Label images: cnn-rnn predict --model MODEL --input FILE|FOLDER|LIST --output DIR.
+"""Label images: cnn-rnn predict --model MODEL --input FILE|FOLDER|LIST|SHARDS --output DIR.
 
 Without --output the labels are printed, without --model they come from the model in the box.
-For very many: accelerate launch -m cnn_rnn.commands.predict ... shares them out to all processes; killed, the same
-command goes on where it was.
+For very many: accelerate launch -m cnn_rnn.commands.predict ... shares them out to all processes. Killed, the same
+command goes on where it was; started once more, it joins in. On a Ray cluster: --engine ray.
 """
 
 import argparse
-import itertools
 import sys
+import tempfile
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .console import REFUSED, refuse
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-    from cnn_rnn.prediction import SavedModel
-    from cnn_rnn.prediction.bulk_prediction import Job
-    from cnn_rnn.prediction.found_images import FoundImages
-    from cnn_rnn.prediction.onnx_engine import Engine
+    from cnn_rnn.prediction.job_folder import JobFolder, State
 
 PICTURED = 24  # images on the page
 BUNDLED_LABELS = ("person", "cat", "dog", "car", "17 more")
@@ -31,81 +27,70 @@ def main(arguments: list[str] | None = None) -> int:
     """Predict labels and paths, write labels.parquet and a page of pictures."""
     known = build_parser().parse_args(arguments)
     known.model = known.model or model_in_the_box()
-    if known.output is None:
-        return print_labels(known)
-
-    from accelerate import Accelerator, InitProcessGroupKwargs
-
-    from cnn_rnn import MultiLabelImageClassificationPipeline
-    from cnn_rnn.prediction import SavedModel
-    from cnn_rnn.prediction.answers import digest_answers, read_answers
-    from cnn_rnn.prediction.bulk_prediction import (
-        Job,
-        PreparedImages,
-        digest_names,
-        digest_weights,
-        join_parts,
-        predict_parts,
-    )
-    from cnn_rnn.prediction.found_images import find_inputs
-
-    # Only the end of the work is waited for, and that may be hours away.
-    accelerator = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))])
     try:
-        saved = SavedModel.load(known.model)
-        classify = MultiLabelImageClassificationPipeline(
-            model=saved.model,
-            image_processor=saved.processor,
-            device=accelerator.device,
-            threshold=known.threshold,  # a wrong one is refused here
-        )
-        inputs = find_inputs(known.input, known.root, known.limit)
-        labels = saved.model.config.label_names
-        answers = read_answers(known.known, inputs.names, labels) if known.known else {}
-        job = Job(
-            saved.name,
-            digest_weights(saved.model),
-            len(inputs.names),
-            digest_names(inputs.names),
-            known.threshold,
-            known.part_size,
-            digest_answers(answers),
-        )
-        done = job.is_done(known.output)
-        if not done:
-            begin(job, known.output, saved, known.engine, accelerator)
+        if known.output is None:
+            return print_labels(known)
+        return predict_with_ray(known) if known.engine == "ray" else predict_here(known)
+    except KeyboardInterrupt:
+        print(f"stopped: the same command goes on with what {known.output} lacks", file=sys.stderr)
+        return 130
     except (ValueError, OSError, ImportError) as error:
         return refuse(error)
-    accelerator.wait_for_everyone()
-    if not done:
-        try:
-            predict_parts(
-                classify,
-                PreparedImages(inputs.images, inputs.names, saved.processor),
-                known.output,
-                job,
-                answers=answers,
-                batch_size=known.batch_size,
-                num_workers=known.num_workers,
-                process_index=accelerator.process_index,
-                num_processes=accelerator.num_processes,
-            )
-            accelerator.wait_for_everyone()
-        except KeyboardInterrupt:
-            if accelerator.is_main_process:
-                print(f"stopped: the same command goes on with what {known.output} lacks", file=sys.stderr)
-            return 130
-    if accelerator.is_main_process:
-        if not done:
-            join_parts(known.output, job)
-            picture(inputs, known.output)
-        report(known.output, job)
-        try:
-            write_back(known, saved.model.config.label_names)
-        except (ValueError, OSError, ImportError) as error:
-            return refuse(error)
-    accelerator.end_training()
-    return 0
+
+
+def predict_here(known: argparse.Namespace) -> int:
+    """Take part in the job with this process, and with those that accelerate launched beside it."""
+    from accelerate import Accelerator, InitProcessGroupKwargs
+
+    from cnn_rnn.prediction.bulk_prediction import predict_all
+    from cnn_rnn.prediction.onnx_engine import set_engine
+    from cnn_rnn.prediction.worker import open_job
+
+    # Waited for once, after each has looked at all names, which may take hours.
+    state = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))])
+    try:
+        classify, folder = open_job(known, state.device)
+        finished = folder.is_finished()
+        state.wait_for_everyone()
+        if finished:
+            folder.leave()
+            return told(known, folder) if state.is_main_process else 0
+        folder.claim()
+        with state.main_process_first():  # it alone exports, the others find the file
+            engine = set_engine(classify.model, known.model, known.engine, state.device)
+        if state.is_main_process:
+            print(engine, file=sys.stderr)
+        done = predict_all(
+            classify,
+            folder,
+            batch_size=known.batch_size,
+            num_workers=known.num_workers,
+            turn=state.process_index / state.num_processes,
+            show=state.is_main_process,
+        )
+    finally:
+        state.end_training()
+    # Of processes that were launched together one speaks: the one that finished the job.
+    return told(known, folder, done) if done == "finished" or state.num_processes == 1 else 0
+
+
+def predict_with_ray(known: argparse.Namespace) -> int:
+    """Hand the job to Ray's actors."""
+    from cnn_rnn.prediction.ray_engine import label_with_ray
+
+    return told(known, *label_with_ray(known))
+
+
+def told(known: argparse.Namespace, folder: "JobFolder", done: "State | None" = None) -> int:
+    """Say how the job ended, or that it was finished before, and write labels back; returns what the shell is told."""
+    if done == "unfinished":
+        print(f"the last parts of {folder.folder} are in work in other processes; the last of them finishes the job")
+        return 0
+    if done == "finished":
+        picture(folder)
+    code = report(folder)
+    write_back(known)
+    return code
 
 
 def model_in_the_box() -> str:
@@ -122,7 +107,11 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--model", help="folder of a run, or name on the Hub (default: the model in the box)")
-    parser.add_argument("--input", required=True, help="image, folder, text file with a path a line, or NAME:SPLIT")
+    parser.add_argument(
+        "--input",
+        required=True,
+        help="image, folder, text file with a path a line, *.parquet, *.tar, an address (hf://, s3://), or NAME:SPLIT",
+    )
     parser.add_argument("--output", type=Path, help="folder for labels.parquet and paths.png (default: print labels)")
     parser.add_argument("--data.root", dest="root", help="folder of the data set that --input names")
     parser.add_argument("--threshold", type=float, help="least probability of a label (default: the model's own)")
@@ -136,13 +125,28 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, help="only the first images")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--num_workers", type=int, default=2, help="processes that read images, for each process")
+    parser.add_argument("--part_size", type=int, default=2000, help="images after which a killed run can go on")
+    parser.add_argument("--parts_per_file", type=int, default=500, help="parts that become one labels*.parquet")
+    parser.add_argument(
+        "--changes_by",
+        choices=("name", "time", "content"),
+        default="time",
+        help="an image counts as changed by its name, its size and time, or every byte (default: time)",
+    )
+    parser.add_argument(
+        "--keep_lost",
+        action="store_true",
+        help="images that cannot be had (absent, disk or net failing) are done, with the reason in their row; "
+        "without it the same command tries them again",
+    )
     parser.add_argument(
         "--engine",
-        choices=("auto", "torch", "onnx"),
+        choices=("auto", "torch", "onnx", "ray"),
         default="auto",
-        help="what runs the backbone: auto takes onnxruntime on a CPU where it is installed (extra 'export')",
+        help="what runs the backbone: auto takes onnxruntime on a CPU where it is installed (extra 'export'); ray "
+        "shares the work out on a Ray cluster, each actor as auto does it (extra 'ray')",
     )
-    parser.add_argument("--part_size", type=int, default=2000, help="images after which a killed run can go on")
+    parser.add_argument("--actors", type=int, help="processes that Ray starts (default: one a GPU, else one a core)")
     parser.add_argument(
         "--write", nargs="+", choices=("xmp", "csv", "txt"), default=[],
         help="labels back to the photos: xmp sidecars or txt files beside them, or one csv; photos stay as they are",
@@ -153,10 +157,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def write_back(known: argparse.Namespace, label_names: list[str]) -> None:
+def write_back(known: argparse.Namespace) -> None:
     """Write the labels to the photos in every form that was asked for, and say what came of it."""
+    if not known.write:
+        return
+    from cnn_rnn.prediction import checked_config
     from cnn_rnn.prediction.label_files import LabelChoice, write_labels
 
+    label_names = checked_config(known.model).label_names
     choice = LabelChoice(known.leave_out, known.always_add)
     for kind in known.write:
         done = write_labels(kind, known.output, label_names, choice, dry_run=known.dry_run)
@@ -168,82 +176,89 @@ def write_back(known: argparse.Namespace, label_names: list[str]) -> None:
 
 
 def print_labels(known: argparse.Namespace) -> int:
-    """Print labels and path of each image as it is read; returns `REFUSED` where none could be."""
-    if known.known is not None:
-        return refuse(ValueError("--known needs --output, the folder for labels.parquet"))
-    from cnn_rnn import MultiLabelImageClassificationPipeline
-    from cnn_rnn.data.images import UnreadableImageError, decode_image
-    from cnn_rnn.prediction import SavedModel
-    from cnn_rnn.prediction.found_images import find_inputs
+    """Print labels and path of each image as it is read; returns `REFUSED` where none could be.
 
-    try:
-        saved = SavedModel.load(known.model)
-        classify = MultiLabelImageClassificationPipeline(
-            model=saved.model, image_processor=saved.processor, threshold=known.threshold
-        )
-        inputs = find_inputs(known.input, known.root, known.limit)
-    except (ValueError, OSError) as error:
-        return refuse(error)
-    has_path = saved.model.config.has_path_decoder
+    Raises:
+        ValueError: A setting stands in the way.
+        OSError: A file does.
+    """
+    if known.known is not None:
+        raise ValueError("--known needs --output, the folder for labels.parquet")
+    from cnn_rnn.data.images import UnreadableImageError, decode_image
+    from cnn_rnn.prediction.input_kinds import open_inputs
+    from cnn_rnn.prediction.worker import open_pipeline
+
+    classify = open_pipeline(known.model, threshold=known.threshold)
+    inputs = open_inputs(known.input, known.root, known.limit, known.part_size, Path(tempfile.gettempdir()))
+    has_path = classify.model.config.has_path_decoder
     code = REFUSED
-    for name, image in zip(inputs.names, inputs.images, strict=True):
+    for image in chain.from_iterable(map(inputs.part, range(inputs.parts))):
         try:
-            found = classify(decode_image(image, name), return_path=has_path)
+            found = classify(decode_image(image.image, image.name), return_path=has_path)
         except UnreadableImageError as error:
             print(f"unreadable: {error}", file=sys.stderr)
             continue
         code = 0
         labels, path = (found["labels"], found["path"]) if has_path else (found, [])
-        told = "   ".join(f"{one['label']} {one['score']:.2f}" for one in labels) or "no label"
+        shown = "   ".join(f"{one['label']} {one['score']:.2f}" for one in labels) or "no label"
         walked = " ▸ ".join(f"{step['label']} {step['score']:.2f}" for step in path)
-        print(f"{name}: {told}" + (f"   (path: {walked})" if walked else ""))
+        print(f"{image.name}: {shown}" + (f"   (path: {walked})" if walked else ""))
+    for line in inputs.passed_over.lines():
+        print(line, file=sys.stderr)
     return code
 
 
-def begin(job: "Job", folder: Path, saved: "SavedModel", engine: "Engine", accelerator: "Accelerator") -> None:
-    """Claim the folder, let the engine that was asked for run the backbone, and say which it is."""
-    from cnn_rnn.prediction.onnx_engine import set_engine
-
-    if accelerator.is_main_process:
-        job.claim(folder)
-    with accelerator.main_process_first():  # it alone exports, the others find the file
-        told = set_engine(saved.model, saved.name, engine, accelerator.device)
-    if accelerator.is_main_process:
-        print(told, file=sys.stderr)
-
-
-def picture(inputs: "FoundImages", folder: Path) -> None:
-    """Draw the first images with their paths as paths.png."""
-    import pyarrow.parquet as pq
-
-    from cnn_rnn.data import decode_image
-    from cnn_rnn.prediction.bulk_prediction import LABELS
+def picture(folder: "JobFolder") -> None:
+    """Draw the first images with their paths as paths.png, as far as they can still be read."""
+    from cnn_rnn.data import UnreadableImageError, decode_image
+    from cnn_rnn.prediction.job_folder import PICTURE
     from cnn_rnn.prediction.pictures import Caption, draw_page
+    from cnn_rnn.whole_files import whole_file
 
-    pictured = []
+    pictured: list[Any] = []
     captions = []
-    batches = pq.ParquetFile(folder / LABELS).iter_batches(PICTURED)
-    rows = (row for batch in batches for row in batch.to_pylist())
-    readable = (entry for entry in enumerate(rows) if entry[1]["error"] is None)
-    for index, row in itertools.islice(readable, PICTURED):
-        path = row["path"] if row["path"] is not None else row["labels"]
-        pictured.append(decode_image(inputs.images[index], inputs.names[index]))
-        truth = inputs.truths[index] if inputs.truths else None
-        captions.append(Caption([(step["label"], step["score"]) for step in path], truth))
+    images = chain.from_iterable(map(folder.inputs.part, range(folder.inputs.parts)))
+    try:
+        for image, row in zip(images, folder.rows(), strict=False):
+            if len(pictured) == PICTURED:
+                break
+            if row["error"] is not None:
+                continue
+            pictured.append(decode_image(image.image, image.name))
+            path = row["path"] if row["path"] is not None else row["labels"]
+            captions.append(Caption([(step["label"], step["score"]) for step in path], image.truth))
+    except (UnreadableImageError, OSError) as error:
+        print(f"{PICTURE} is not complete: {error}", file=sys.stderr)
     if pictured:
-        draw_page(pictured, captions).save(folder / "paths.png")
+        with whole_file(folder.folder / PICTURE) as temporary:
+            draw_page(pictured, captions).save(temporary, format="png")
 
 
-def report(folder: Path, job: "Job") -> None:
-    """Say how many images were labelled, and name those that were not."""
-    from cnn_rnn.prediction.bulk_prediction import LABELS, unreadable_reasons
-
-    reasons = unreadable_reasons(folder / LABELS)
-    print(f"{job.images - len(reasons)} images labelled, {len(reasons)} unreadable, written to {folder}")
-    for reason in reasons[:NAMED]:
+def report(folder: "JobFolder") -> int:
+    """Say how many images were labelled, and name those that were not; returns what the shell is told."""
+    rows = unreadable = 0
+    reasons: list[str] = []
+    for errors in folder.error_columns():
+        rows += len(errors)
+        unreadable += len(errors) - errors.null_count
+        if len(reasons) < NAMED:
+            reasons += errors.drop_null().to_pylist()[: NAMED - len(reasons)]
+    for line in (*folder.inputs.passed_over.lines(), *folder.said):
+        print(line, file=sys.stderr)
+    print(f"{rows - unreadable} images labelled, {unreadable} unreadable, written to {folder.folder}")
+    for reason in reasons:
         print(f"unreadable: {reason}", file=sys.stderr)
-    if len(reasons) > NAMED:
-        print(f"... and {len(reasons) - NAMED} more: the column 'error' of {LABELS} has all", file=sys.stderr)
+    if unreadable > NAMED:
+        print(f"... and {unreadable - NAMED} more: the column 'error' has all", file=sys.stderr)
+    lost = 0 if folder.keep_lost else folder.lost()
+    if lost:
+        print(
+            f"error: {lost} images could not be had (absent, or their disk or the net failed): the same command tries "
+            "them again; with --keep_lost they stay as they are",
+            file=sys.stderr,
+        )
+        return REFUSED
+    return 0
 
 
 if __name__ == "__main__":

@@ -95,19 +95,21 @@ def rank_photos(known: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from cnn_rnn.prediction import SavedModel
-    from cnn_rnn.prediction.bulk_prediction import PreparedImages
-    from cnn_rnn.prediction.found_images import find_images
+    from cnn_rnn.prediction.bulk_prediction import Failure, PreparedImages, Task
+    from cnn_rnn.prediction.input_kinds import find_images
+    from cnn_rnn.prediction.inputs import Input
     from cnn_rnn.prediction.review import write_unlabelled
 
     saved = SavedModel.load(known.run)
     files = [str(file) for file in find_images(known.unlabelled)]
-    images = PreparedImages(files, files, saved.processor)
+    tasks = [Task(0, Input(file, file), last=False) for file in files]
+    loader = DataLoader(PreparedImages(saved.processor), known.batch_size, sampler=tasks, collate_fn=list)
     names: list[str] = []
     scores = []
-    for batch in tqdm(DataLoader(images, known.batch_size, collate_fn=list), desc="unlabelled", unit="batch"):
-        readable = [(name, pixels) for name, pixels in batch if not isinstance(pixels, str)]
-        for _, reason in (entry for entry in batch if isinstance(entry[1], str)):
-            print(f"unreadable: {reason}", file=sys.stderr)
+    for batch in tqdm(loader, desc="unlabelled", unit="batch"):
+        readable = [(task.image.name, pixels) for task, pixels in batch if not isinstance(pixels, Failure)]
+        for failure in (entry[1] for entry in batch if isinstance(entry[1], Failure)):
+            print(f"unreadable: {failure.reason}", file=sys.stderr)
         if readable:
             names += [name for name, _ in readable]
             with torch.inference_mode():

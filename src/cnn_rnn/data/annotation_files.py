@@ -33,6 +33,8 @@ def read_annotations(path: Path, reading: Reading) -> RawTable:
         first = text.strip().partition("\n")[0]
         lines = f"; JSON of a line a row is called {path.stem}.jsonl" if _is_json(first) else ""
         raise ValueError(f"{path} is not JSON: {error}{lines}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deep to be a label file") from error
     if isinstance(content, dict) and {"images", "categories"} <= set(content):
         return _coco(path)
     if isinstance(content, dict):
@@ -50,7 +52,7 @@ def read_annotations(path: Path, reading: Reading) -> RawTable:
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return False
     return True
 

@@ -46,3 +46,5 @@ def read_coco(path: Path) -> CocoDocument:
             return msgspec.json.decode(content, type=CocoDocument)
     except msgspec.DecodeError as error:
         raise ValueError(f"{path}: {error}; expected COCO's instances format, whole") from error
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deep; expected COCO's instances format") from error

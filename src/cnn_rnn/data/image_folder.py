@@ -71,6 +71,8 @@ def read_class_names(path: Path) -> list[str] | None:
         names = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deep to be a list of names") from error
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
         raise ValueError(f'{path}: expected a list of class names such as ["cat", "dog"]')
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -5,6 +5,8 @@ by name; nothing half grey ever reaches the network.
 """
 
 import io
+import os
+import stat
 import struct
 import zlib
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from cnn_rnn.hub_errors import HTTP_ERROR
 from cnn_rnn.image_processing_cnn_rnn import FORMATS, to_rgb
 
 try:
@@ -28,6 +31,10 @@ except ImportError:  # torchvision will part with its decoders; Pillow gives the
 
 JPEG_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive
 JPEG_EXIF = 0xE1
+LARGEST_FILE = 2**30  # bytes
+KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"} | dict.fromkeys(
+    (stat.S_IFCHR, stat.S_IFBLK), "a device"
+)
 # whatever Pillow's parsers throw at a hostile file
 DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, MemoryError, AttributeError,
@@ -37,6 +44,10 @@ DECODER_ERRORS = (
 
 class UnreadableImageError(ValueError):
     """An image that cannot be decoded; the message names the file and the reason."""
+
+
+class LostImageError(UnreadableImageError):
+    """An image that could not be had: absent, an error of the disk or the net, no memory. Later it may be there."""
 
 
 def decode_image(image: Any, name: str = "", *, least_size: int | None = None) -> Image.Image:
@@ -51,6 +62,7 @@ def decode_image(image: Any, name: str = "", *, least_size: int | None = None) -
     Raises:
         UnreadableImageError: The file is absent, empty, cut off, of an unknown format, or declares more pixels
             than Pillow's guard against image bombs admits (179 million).
+        LostImageError: It is absent, or the disk or the net fails; one kind of unreadable image.
     """
     content, name = _content(image, name)
     try:
@@ -60,6 +72,8 @@ def decode_image(image: Any, name: str = "", *, least_size: int | None = None) -
             if least_size:
                 opened.draft(None, (least_size, least_size))
             return to_rgb(opened)
+    except MemoryError as error:
+        raise LostImageError(f"{name}: there is no memory left to decode it") from error
     except DECODER_ERRORS as error:
         way_out = "replace the file or leave it out"
         if "HEIF" not in FORMATS and name.lower().endswith((".heic", ".heif")):
@@ -92,8 +106,8 @@ def _encoded(content: Any, name: str) -> npt.NDArray[np.uint8] | None:
         return None
     try:
         return np.fromfile(content, np.uint8)
-    except OSError as error:
-        raise UnreadableImageError(f"{name}: cannot be read ({error})") from error
+    except (OSError, MemoryError) as error:
+        raise LostImageError(f"{name}: cannot be read ({error})") from error
 
 
 def _content(image: Any, name: str) -> tuple[Any, str]:
@@ -103,14 +117,48 @@ def _content(image: Any, name: str) -> tuple[Any, str]:
         name = name or str(path or "")
         image = image.get("bytes") if image.get("bytes") is not None else path
     if isinstance(image, str) and "://" in image:  # a stream's path, such as hf:// or zip://
-        try:
-            with fsspec.open(image) as file:
-                return file.read(), name or image
-        except (OSError, ValueError, ImportError) as error:
-            raise UnreadableImageError(f"{name or image}: cannot be read ({error})") from error
+        return _remote(image, name or image), name or image
+    if isinstance(image, str | Path):
+        check_file(image, name or str(image))
     if image is None:
         raise UnreadableImageError(f"{name or 'image'}: there is no image, only labels (was it missing when loading?)")
     return image, name or (str(image) if isinstance(image, str | Path) else "image")
+
+
+def _remote(address: str, name: str) -> bytes:
+    """The encoded bytes that lie at an address, within bounds of size and, from the web, of time."""
+    from cnn_rnn.pipeline_cnn_rnn import LONGEST_WAIT, fetch
+
+    try:
+        if address.startswith(("http://", "https://")):
+            return fetch(address, LONGEST_WAIT)
+        with fsspec.open(address) as file:
+            content: bytes = file.read(LARGEST_FILE + 1)
+    except (OSError, ImportError, HTTP_ERROR) as error:
+        raise LostImageError(f"{name}: cannot be read ({error})") from error
+    except ValueError as error:
+        raise UnreadableImageError(f"{name}: cannot be read ({error})") from error
+    if len(content) > LARGEST_FILE:
+        raise UnreadableImageError(f"{name}: cannot be decoded (more than {LARGEST_FILE:,} bytes)")
+    return content
+
+
+def check_file(path: str | Path, name: str) -> None:
+    """Refuse what cannot be opened, waits for ever (a pipe) or has no end (a device), before it is opened.
+
+    Raises:
+        LostImageError: It is not there, or the disk does not answer.
+        UnreadableImageError: It is no regular file, empty, or far larger than a photo.
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a name may be any text
+    except (OSError, ValueError) as error:
+        raise LostImageError(f"{name}: cannot be read ({error})") from error
+    if not stat.S_ISREG(status.st_mode):
+        kind = KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+        raise UnreadableImageError(f"{name}: cannot be decoded (it is {kind}, no file)")
+    if status.st_size > LARGEST_FILE:
+        raise UnreadableImageError(f"{name}: cannot be decoded ({status.st_size:,} bytes; at most {LARGEST_FILE:,})")
 
 
 def _plain_jpeg(content: memoryview) -> tuple[int, bool]:

@@ -162,6 +162,8 @@ def _parsed(cell: str) -> Any:
         return cell
     try:
         found = json.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"{short(cell, 80)} is nested too deep to be labels") from error
     except json.JSONDecodeError:
         if BESIDE_EACH_OTHER.search(text):
             raise ValueError(

@@ -124,6 +124,8 @@ def _json_lines(path: Path, reading: Reading) -> Iterable[tuple[int, dict[str, A
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+        except RecursionError as error:
+            raise ValueError(f"{path}, line {number} is nested too deep to be a row") from error
         if not isinstance(row, dict):
             expected = '{"file_name": "a.jpg", "labels": ["cat"]}'
             raise ValueError(f"{path}, line {number}: expected an object such as {expected}")  # noqa: TRY004

@@ -19,7 +19,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 from transformers.image_utils import pil_torch_interpolation_mapping
 
-from .images import decode_image, decode_pixels, image_name
+from .images import UnreadableImageError, decode_image, decode_pixels, image_name
 from .schema import LEFT_OUT_COLUMNS, label_names
 
 CROP_DRAWS = 10  # how often a crop is drawn until one fits
@@ -205,7 +205,11 @@ class _ToExamples:
                 decoded = decode(image, image_name(image, image_id))
                 if self.seed_of is not None:
                     torch.default_generator.manual_seed(self.seed_of(image_id))  # of the CPU alone, far cheaper
-                pixel_values.append(self.transform(decoded))
+                try:
+                    pixel_values.append(self.transform(decoded))
+                except ValueError as error:  # of a shape that would cost too much
+                    named = image_name(image, image_id)
+                    raise UnreadableImageError(f"{named}: cannot be used ({error}); leave it out") from error
             return pixel_values
 
 

@@ -6,7 +6,7 @@ A line is `{"image_id": "1.jpg", "known": {"boat": true, "car": false}}`: an ima
 import difflib
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +14,33 @@ Answers = Mapping[str, Mapping[str, bool]]
 """By image id, what is known: labels that it shows (True) or does not show (False)."""
 
 
-def read_answers(path: Path, image_ids: Collection[str], label_names: Collection[str]) -> dict[str, dict[str, bool]]:
+def read_answers(path: Path, image_ids: Iterable[str], label_names: Collection[str]) -> dict[str, dict[str, bool]]:
     """What is known of each image that a line names.
 
     Args:
         path: JSON lines.
-        image_ids: The images there are.
+        image_ids: The images there are; gone through one by one, again to name the nearest one.
         label_names: The model's labels.
 
     Raises:
         ValueError: A line is none of these, or names an image or a label that there is not; the message says which.
         OSError: The file cannot be read.
     """
-    images, found = set(image_ids), {}
+    found: dict[str, dict[str, bool]] = {}
+    places: dict[str, str] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
         try:
             entry = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{where} is no JSON: {error}") from error
         if not isinstance(entry, dict) or set(entry) != {"image_id", "known"} or not isinstance(entry["known"], dict):
             raise ValueError(f'{where} must be {{"image_id": "...", "known": {{"label": true or false, ...}}}}')
         image_id, known = entry["image_id"], entry["known"]
-        if image_id not in images:
-            raise ValueError(f"{where}: there is no image {image_id!r}{_near(image_id, images)}")
+        if not isinstance(image_id, str):
+            raise ValueError(f"{where}: image_id must be an image's name, got {image_id!r}")  # noqa: TRY004
         if image_id in found:
             raise ValueError(f"{where}: image {image_id!r} was named before; write all that is known of it in one line")
         for label, present in known.items():
@@ -47,8 +48,21 @@ def read_answers(path: Path, image_ids: Collection[str], label_names: Collection
                 raise ValueError(f"{where}: the model has no label {label!r}{_near(label, label_names)}")
             if present is not True and present is not False:
                 raise ValueError(f"{where}: {label!r} must be true or false, got {present!r}")
-        found[image_id] = known
+        found[image_id], places[image_id] = known, where
+    _check_images(places, image_ids)
     return found
+
+
+def _check_images(places: Mapping[str, str], image_ids: Iterable[str]) -> None:
+    """Refuse what is said of images that there are not; `places` says where each is named."""
+    unseen = set(places)
+    for name in image_ids if unseen else ():
+        unseen.discard(name)
+        if not unseen:
+            return
+    if unseen:
+        image_id = next(name for name in places if name in unseen)
+        raise ValueError(f"{places[image_id]}: there is no image {image_id!r}{_near(image_id, image_ids)}")
 
 
 def digest_answers(answers: Answers) -> str | None:
@@ -63,6 +77,6 @@ def answer_rows(known: Mapping[str, bool]) -> list[dict[str, Any]]:
     return [{"label": label, "present": present} for label, present in known.items()]
 
 
-def _near(name: object, names: Collection[str]) -> str:
+def _near(name: object, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), names, n=1)
     return f"; is {near[0]!r} meant?" if near else ""

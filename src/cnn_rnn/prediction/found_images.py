@@ -1,58 +1,157 @@
-"""Which images a person means: a file, a folder, a list, or a split of a data set."""
+"""Which files a person means: a folder, searched through, or a list; found one by one, never all in memory.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+Nothing is passed over in silence: what looks like an image and is none, and what no installed plug-in reads, is counted
+and named.
+"""
+
+import codecs
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from datasets import Image as ImageFeature
 from PIL import Image
 
-from cnn_rnn.data import SOURCES, label_names, load_source
+from cnn_rnn.image_processing_cnn_rnn import FORMATS
 
-IMAGE_SUFFIXES = set(Image.registered_extensions())
+IMAGE_SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
+HEIF = "pip install 'cnn-rnn[heif]'"
+BY_PLUGIN = {".heic": HEIF, ".heif": HEIF, ".avif": "a newer Pillow"}
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+EXAMPLES = 3
 
 
 @dataclass
-class FoundImages:
-    """Images to label: names, undecoded images and, for a data set, true labels, each by position."""
+class PassedOver:
+    """What was found and is no image, by kind, with the first names of each."""
 
-    names: Sequence[str]
-    images: Sequence[Any]
-    truths: Sequence[list[str]] | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, kind: str, name: str) -> None:
+        """Count one."""
+        self.counts[kind] += 1
+        named = self.examples.setdefault(kind, [])
+        if len(named) < EXAMPLES:
+            named.append(printable(name))
+
+    def lines(self) -> list[str]:
+        """A line a kind, the most frequent first."""
+        return [
+            f"passed over: {count:,} {kind}: {', '.join(self.examples[kind])}{' ...' if count > EXAMPLES else ''}"
+            for kind, count in self.counts.most_common()
+        ]
 
 
-def find_images(source: str) -> list[Path]:
-    """Image files that a file, a folder (searched through) or a text file with a path a line names.
+def printable(name: str) -> str:
+    r"""A file's name as text: bytes that are no UTF-8 as `\xe9`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a name ends as those of images do."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - asked a hundred million times
+
+
+def walk_images(folder: str, passed_over: PassedOver) -> Iterator[str]:
+    """The image files below a folder, sorted; links to folders are followed, no folder is entered twice.
 
     Raises:
-        FileNotFoundError: There is no such file or folder, or it holds no image.
+        OSError: A folder cannot be listed.
     """
-    path = Path(source)
-    if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-        if not found:
-            raise FileNotFoundError(f"{path} holds no image file ({', '.join(sorted(IMAGE_SUFFIXES)[:8])}, ...)")
-        return found
-    if not path.is_file():
-        raise FileNotFoundError(f"no file or folder {source!r}; data sets are written NAME:SPLIT, such as digits:test")
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return [path]
-    lines = path.read_text(encoding="utf-8").splitlines()
-    found = [path.parent / line.strip() for line in lines if line.strip()]
-    if not found:
-        raise FileNotFoundError(f"{path} names no image; expected a path a line")
-    return found
+    seen: set[tuple[int, int]] = set()
+    ways = [_listed(folder, seen)]  # not a recursion: folders lie in one another as deep as they like
+    while ways:
+        entry = next(ways[-1], None)
+        if entry is None:
+            ways.pop()
+        elif _is(entry, os.DirEntry.is_dir):
+            status = entry.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                passed_over.add("folder reached a second time through a link", entry.path)
+            else:
+                ways.append(_listed(entry.path, seen))
+        elif not is_image_name(entry.name):
+            suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
+            way_on = f", not read here ({BY_PLUGIN[suffix]})" if suffix in BY_PLUGIN else ""
+            passed_over.add(f"file {suffix or 'without a suffix'}{way_on}", entry.path)
+        elif _is(entry, os.DirEntry.is_file):
+            yield entry.path
+        else:
+            passed_over.add(special_kind(entry), entry.path)
 
 
-def find_inputs(source: str, root: str | None, limit: int | None) -> FoundImages:
-    """The images that --input names, none of them opened yet."""
-    name, _, split = source.partition(":")
-    if name in SOURCES and split:
-        dataset = load_source(name, root, split=split).cast_column("image", ImageFeature(decode=False))
-        dataset = dataset.select(range(min(limit or len(dataset), len(dataset))))
-        names = label_names(dataset)
-        truths = [[names[label] for label in labels] for labels in dataset["labels"]]
-        return FoundImages(list(dataset["image_id"]), dataset["image"], truths)
-    files = [str(file) for file in find_images(source)[:limit]]
-    return FoundImages(files, files)
+def _listed(folder: str, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
+    status = os.stat(folder)  # noqa: PTH116
+    seen.add((status.st_dev, status.st_ino))
+    with os.scandir(folder) as entries:
+        return iter(sorted(entries, key=lambda entry: entry.name))
+
+
+def _is(entry: os.DirEntry[str], kind: Callable[[os.DirEntry[str]], bool]) -> bool:
+    try:
+        return kind(entry)
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def special_kind(entry: os.DirEntry[str]) -> str:
+    """What something called like an image is that is neither file nor folder."""
+    try:
+        mode = entry.stat().st_mode
+    except OSError:
+        return "link that leads nowhere"
+    return "pipe" if stat.S_ISFIFO(mode) else "device or socket"
+
+
+def read_list(path: Path) -> Iterator[str]:
+    r"""The files that a text file names, a path a line, relative to its folder; empty lines count for nothing.
+
+    UTF-8 and UTF-16 are told by their mark, else it is UTF-8; a line that is none counts as the very bytes of a file's
+    name. `photos\a.jpg` means `photos/a.jpg` where only that is there.
+
+    Raises:
+        ValueError: A line can be read in no such way; file and line are named.
+    """
+    folder = f"{path.parent}/"
+    with path.open("rb") as file:
+        head = file.read(2)
+        file.seek(0)
+        lines = _from_utf16(path) if head in UTF16 else iter(file)
+        for number, line in enumerate(lines, start=1):
+            raw = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).strip()
+            if not raw:
+                continue
+            where = f"{path}, line {number}"
+            if b"\0" in raw:
+                raise ValueError(f"{where} holds bytes of zero: expected UTF-8, or UTF-16 with its mark (BOM)")
+            name = os.fsdecode(raw)
+            name = name if name.startswith("/") or "://" in name else folder + name
+            if "\\" in name and not os.path.lexists(name):
+                turned = name.replace("\\", "/")
+                name = turned if os.path.lexists(turned) else name
+            if not raw.isascii() and not _is_utf8(raw) and not os.path.lexists(name):
+                raise ValueError(
+                    f"{where} is not UTF-8, and no file has these bytes for its name ({printable(name)}): save the "
+                    "list as UTF-8"
+                )
+            yield name
+
+
+def _from_utf16(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open(encoding="utf-16", newline=None) as lines:
+            for line in lines:
+                yield line.encode("utf-8")
+    except UnicodeError as error:
+        raise ValueError(f"{path} begins as UTF-16 and breaks off: {error}; save it again") from error
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,5 +1,6 @@
 """A saved model on one split of a data set."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
 from datasets import Dataset, IterableDataset
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
@@ -39,13 +41,19 @@ class SavedModel:
 
         Raises:
             OSError: There is no such folder or repository, or a file of it is missing.
-            ValueError: It holds another kind of model.
+            ValueError: It holds another kind of model, or weights that are not all there, or not finite.
         """
         checked_config(name)
         # In full precision also where it was saved in half: figures want no ties, and ONNX has no such convolutions.
-        model = AutoModelForImageClassification.from_pretrained(
-            name, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-        )
+        try:
+            model, found = AutoModelForImageClassification.from_pretrained(
+                name, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            )
+        except SafetensorError as error:
+            raise ValueError(f"{name}: the weights are no readable safetensors file: {error}") from error
+        except RuntimeError as error:  # shapes that differ
+            raise ValueError(f"{name}: the weights do not fit the config: {' '.join(str(error).split())}") from error
+        check_weights(str(name), model, found)
         processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
         return cls(str(name), model.eval(), processor)
 
@@ -68,6 +76,35 @@ class SavedModel:
         raise ValueError(
             f"{self.name} has {len(own)} labels, the data {len(theirs)}; {where}. "
             "Validate on the data set that the model was trained for, or train a model for this one"
+        )
+
+
+def check_weights(name: str, model: Any, found: Mapping[str, Any]) -> None:
+    """Refuse a model that is partly random or not of finite numbers; it would label all the same.
+
+    Args:
+        name: What a message calls it.
+        model: The model as it was loaded.
+        found: What `from_pretrained` says of loading it.
+
+    Raises:
+        ValueError: Weights are missing, of other names or shapes, or not finite; the message names some.
+    """
+    for key, told in (
+        ("missing_keys", "lacks weights of the model, which would be random"),
+        ("mismatched_keys", "holds weights of another shape"),
+        ("unexpected_keys", "holds weights that the model does not know"),
+        ("error_msgs", "does not load"),
+    ):
+        names = sorted(map(str, found.get(key) or ()))
+        if names:
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            raise ValueError(f"{name}: model.safetensors {told}: {shown}. Save the model again, or take another one")
+    broken = [key for key, weight in model.state_dict().items() if not weight.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"{name}: weights are not finite numbers ({', '.join(broken[:3])}), so every label would be a guess; "
+            "take an earlier checkpoint"
         )
 
 
@@ -96,6 +133,8 @@ def checked_config(name: str | Path) -> CnnRnnConfig:
     """
     try:
         fields, _ = CnnRnnConfig.get_config_dict(name)
+    except RecursionError as error:
+        raise ValueError(f"{name}: config.json is nested too deep to be a config") from error
     except OSError as error:
         if Path(name).exists():
             raise OSError(f"{name} is no folder of a saved model: it has no readable config.json") from error

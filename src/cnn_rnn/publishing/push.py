@@ -9,7 +9,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from transformers.dynamic_module_utils import get_relative_import_files
 
 from cnn_rnn.data import decode_image
 from cnn_rnn.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, reason_of
-from cnn_rnn.prediction.saved_model import checked_config
+from cnn_rnn.prediction.saved_model import SavedModel, checked_config
 
 from .model_card import EXAMPLE, CardError, Figures, make_card
 
@@ -69,6 +69,7 @@ def model_files(
     figures = Figures(metrics)
     example = {} if photo is None else {EXAMPLE: small_photo(photo)}
     card = make_card(repo, checked_config(folder), figures, run, data_note=data_note, has_example=photo is not None)
+    SavedModel.load(folder)  # weights that are all there, and finite
     published = {name: value for name, value in figures.content.items() if name != "unreadable_images"}
     return {
         **files,
@@ -140,12 +141,23 @@ def run_settings(path: Path) -> dict[str, Any]:
         run["data"]["root"] = None
         run["train"]["output_dir"] = Path(run["train"]["output_dir"]).name
         run["train"]["feature_cache"] = None
-        weights = run["model"].get("weights")
-        if weights and Path(weights).is_absolute():
-            run["model"]["weights"] = Path(weights).name
+        run = {block: _without_folders(values) for block, values in run.items()}
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise CardError(f"{path} does not hold the settings of a run ({error!r}); cnn-rnn train writes it") from error
     return run
+
+
+def _without_folders(value: Any) -> Any:
+    """The settings with the bare name in place of every path that only the machine of the run knows."""
+    if isinstance(value, dict):
+        return {key: _without_folders(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(entry) for entry in value]
+    if isinstance(value, str) and (
+        value.startswith(("~", "\\\\")) or PureWindowsPath(value).root or PureWindowsPath(value).drive
+    ):
+        return PureWindowsPath(value).name  # knows both slashes
+    return value
 
 
 def dataset_files(folder: Path) -> Files:

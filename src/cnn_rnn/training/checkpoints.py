@@ -1,24 +1,47 @@
-"""Checkpoints of a run: written whole or not at all, the last few kept."""
+"""Checkpoints of a run: written whole or not at all, checked before they are used, the last few kept."""
 
+import json
 import os
+import pickle
 import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cnn_rnn.provenance import digest, digest_file, digest_tensors
+from cnn_rnn.whole_files import flush_folder, remove_whole, whole_file, write_json
 
 from .faults import CheckpointError, disk_advice
 
+MANIFEST = "manifest.json"
+WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch's own switch, stronger than what a caller asks for
 
-def save_checkpoint(accelerator: Accelerator, output_dir: Path, name: str, keep: int) -> Path:
+
+def save_checkpoint(
+    accelerator: Accelerator, output_dir: Path, name: str, keep: int, settings: Mapping[str, Any] | None = None
+) -> Path:
     """Save all that resuming needs as `checkpoints/NAME`, drop all but the last `keep`, and return the folder.
 
     The same name holds the same state, so a checkpoint that is there already is left alone.
+
+    Args:
+        accelerator: Knows what the state is.
+        output_dir: The run's folder.
+        name: Of `checkpoint_name`.
+        keep: How many checkpoints stay.
+        settings: What the run is known by; `check_origin` asks for the same.
 
     Raises:
         CheckpointError: It could not be written, as on a full disk; nothing of it is left, those before are whole.
     """
     final = output_dir / "checkpoints" / name
-    temporary = final.with_suffix(".tmp")
+    temporary = final.with_suffix(".tmp")  # the same in every process; the run has its folder for itself
     if final.exists():
         return final
     if accelerator.is_main_process:
@@ -27,7 +50,10 @@ def save_checkpoint(accelerator: Accelerator, output_dir: Path, name: str, keep:
     try:
         with disk_advice(output_dir):
             accelerator.save_state(str(temporary))
-            flush(temporary)
+            accelerator.wait_for_everyone()
+            if accelerator.is_main_process:
+                write_manifest(temporary, settings or {})
+            flush_folder(temporary)
     except CheckpointError:
         shutil.rmtree(temporary, ignore_errors=True)  # half of it would fill the disk for nothing
         raise
@@ -40,40 +66,159 @@ def save_checkpoint(accelerator: Accelerator, output_dir: Path, name: str, keep:
     return final
 
 
+def write_manifest(checkpoint: Path, settings: Mapping[str, Any]) -> None:
+    """Write down a digest of every file of a checkpoint, and the settings of the run that it is of."""
+    digests = {name: digest_file(checkpoint / name) for name in sorted(files_of(checkpoint))}
+    content = {"settings": dict(settings), "files": digests}
+    write_json(checkpoint / MANIFEST, content | {"digest": digest(content)})
+
+
+def files_of(checkpoint: Path) -> set[str]:
+    """The files of a checkpoint but its manifest."""
+    return {path.relative_to(checkpoint).as_posix() for path in checkpoint.rglob("*") if path.is_file()} - {MANIFEST}
+
+
+def read_manifest(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself.
+
+    Raises:
+        CheckpointError: It says nothing, or nothing that can be read.
+    """
+    try:
+        manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+        content = {"settings": dict(manifest["settings"]), "files": dict(manifest["files"])}
+        whole = digest(content) == manifest["digest"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{checkpoint} has no readable {MANIFEST}, so it cannot be checked ({error})") from error
+    if not whole:
+        raise CheckpointError(f"{checkpoint / MANIFEST} is damaged: it is not what was written")
+    return content
+
+
+def check_whole(checkpoint: Path) -> None:
+    """Read every file of a checkpoint against its digest.
+
+    Raises:
+        CheckpointError: One is missing, cut off, changed, or was not there when the checkpoint was written.
+    """
+    digests = read_manifest(checkpoint)["files"]
+    there = files_of(checkpoint)
+    for name in sorted(there | set(digests)):
+        if name not in digests:
+            raise CheckpointError(f"{checkpoint / name} does not belong to this checkpoint")
+        if name not in there:
+            raise CheckpointError(f"{checkpoint / name} is missing")
+        if digest_file(checkpoint / name) != digests[name]:
+            raise CheckpointError(f"{checkpoint / name} is damaged: it is not what was written")
+
+
+def load_checkpoint(accelerator: Accelerator, checkpoint: Path) -> None:
+    """Bring everything that the accelerator knows to where it stood; nothing that a file holds is run.
+
+    Raises:
+        CheckpointError: A file holds more than tensors and plain values, or does not fit the run.
+    """
+    try:
+        with _tensors_only():
+            accelerator.load_state(str(checkpoint))
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{checkpoint} holds more than tensors and plain values and is not loaded, since that could run anything "
+            f"({reason}). Take a checkpoint of your own"
+        ) from error
+    except (RuntimeError, KeyError, OSError, SafetensorError) as error:
+        raise CheckpointError(f"{checkpoint} does not fit this run: {str(error).splitlines()[0]}") from error
+
+
+@contextmanager
+def _tensors_only() -> Iterator[None]:
+    """While entered `torch.load` builds tensors and plain values alone, whatever its caller asks for."""
+    before = os.environ.get(WEIGHTS_ONLY)
+    os.environ[WEIGHTS_ONLY] = "1"  # accelerate asks for everything where it loads registered objects
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[WEIGHTS_ONLY]
+        else:
+            os.environ[WEIGHTS_ONLY] = before
+
+
+def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors by name as safetensors with their digest, whole or not at all."""
+    whole = {name: tensor.contiguous() for name, tensor in weights.items()}
+    with whole_file(path) as temporary:
+        save_file(whole, temporary, metadata={"digest": digest_tensors(whole)})
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors that `save_weights` wrote.
+
+    Raises:
+        CheckpointError: The file is missing, or not what was written.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            expected = (file.metadata() or {}).get("digest")
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{path} is missing: the run's best weights so far. Put it back, or train anew in another "
+            "--train.output_dir"
+        ) from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}; train anew in another --train.output_dir") from error
+    if expected is not None and expected != digest_tensors(weights):
+        raise CheckpointError(
+            f"{path} is damaged: it is not what was written; train anew in another --train.output_dir"
+        )
+    return weights
+
+
 def checkpoint_name(step: int, epoch: int, batch: int) -> str:
     """A name by which checkpoints sort by age: the end of an epoch comes behind its last step."""
     return f"step-{step:08d}" if batch else f"step-{step:08d}-epoch-{epoch:04d}"
 
 
 def complete_checkpoints(output_dir: Path) -> list[Path]:
-    """The run's whole checkpoints, oldest first."""
+    """The run's checkpoints that were written to their end, oldest first."""
     return sorted(path for path in output_dir.glob("checkpoints/step-*") if not path.suffix)
 
 
 def latest_checkpoint(output_dir: Path) -> Path | None:
-    """The run's newest whole checkpoint, if there is one."""
+    """The run's newest checkpoint, if there is one; it may have been damaged since."""
     checkpoints = complete_checkpoints(output_dir)
     return checkpoints[-1] if checkpoints else None
 
 
-def remove_leftovers(output_dir: Path) -> list[Path]:
-    """Remove what a killed run left half written, and return its paths."""
+def latest_whole_checkpoint(output_dir: Path) -> tuple[Path | None, dict[Path, CheckpointError]]:
+    """The run's newest checkpoint whose files are what was written, and what is wrong with each newer one.
+
+    Raises:
+        CheckpointError: There are checkpoints, and all of them are damaged.
+    """
+    damaged: dict[Path, CheckpointError] = {}
+    for checkpoint in reversed(complete_checkpoints(output_dir)):
+        try:
+            check_whole(checkpoint)
+        except CheckpointError as error:
+            damaged[checkpoint] = error
+        else:
+            return checkpoint, damaged
+    if damaged:
+        raise CheckpointError(
+            f"{next(iter(damaged.values()))}; no other checkpoint in {output_dir / 'checkpoints'} is "
+            "whole. Train anew in another --train.output_dir"
+        )
+    return None, damaged
+
+
+def remove_leftovers(output_dir: Path, damaged: Iterable[Path] = ()) -> list[Path]:
+    """Remove what a killed run left half written, and damaged checkpoints; returns their paths."""
+    for checkpoint in damaged:
+        remove_whole(checkpoint)  # else it would stand in the way of the whole one that training comes to again
     leftovers = [*output_dir.glob("checkpoints/*.tmp"), *output_dir.glob("*.tmp"), *output_dir.glob(".saving")]
     for path in leftovers:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return leftovers
-
-
-def remove_whole(checkpoint: Path) -> None:
-    """Remove a checkpoint; killed in between, it leaves what counts as half written."""
-    doomed = checkpoint.with_suffix(".tmp")
-    checkpoint.replace(doomed)
-    shutil.rmtree(doomed)
-
-
-def flush(folder: Path) -> None:
-    """Wait until the folder's files are on the disk, so that a power cut after the renaming finds them there."""
-    for file in folder.rglob("*"):
-        if file.is_file():
-            with file.open("rb+") as opened:
-                os.fsync(opened.fileno())
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    return [*damaged, *leftovers]

@@ -48,14 +48,17 @@ def memory_advice(config: TrainConfig) -> Iterator[None]:
         raise OutOfMemoryError(f"out of memory ({reason}); try, in this order: {', '.join(knobs)}") from error
 
 
+GO_ON = (
+    "The checkpoints that are there are whole: free space on that disk (a lower --train.keep_checkpoints needs less), "
+    "then go on with --resume auto"
+)
+
+
 @contextmanager
-def disk_advice(output_dir: Path) -> Iterator[None]:
+def disk_advice(folder: Path, way_on: str = GO_ON) -> Iterator[None]:
     """Where a file cannot be written, an error that says what is still whole and how to go on."""
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:  # torch's writer raises RuntimeError
         reason = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"could not write into {output_dir}: {reason}. The checkpoints that are there are whole: free space on "
-            "that disk (a lower --train.keep_checkpoints needs less), then go on with --resume auto"
-        ) from error
+        raise CheckpointError(f"could not write into {folder}: {reason}. {way_on}") from error

@@ -1,19 +1,21 @@
 """Image features of a frozen backbone, computed once and kept on the disk for every run that needs the same.
 
 A folder of the cache holds one memory-mapped array; its name is a hash of all that the features depend on: the images
-(path, size and time of change, or the bytes themselves), the backbone's weights, the preprocessing and the precision.
-Labels and splits are not among it, so other seeds, losses and decoders reuse the same features.
+(path, size and time of change, or the bytes themselves), the backbone with its arguments and weights, the pooling, the
+preprocessing, the code and the precision. Labels and splits are not among it, so other seeds, losses and decoders reuse
+the same features. What is found is read against its digest once a run.
 """
 
 import hashlib
 import json
-import os
-import platform
+import logging
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from copy import copy
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -22,17 +24,23 @@ from accelerate import Accelerator
 from datasets import Dataset, Image, concatenate_datasets
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
+from tqdm.auto import tqdm
 
 from cnn_rnn.data.batches import AugmentationSeeds, eval_loader, leave_signals_alone
 from cnn_rnn.data.transforms import TrainTransform, collate, multi_hot, prepare_examples
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.prediction.predictions import extract_features
-from cnn_rnn.whole_files import write_json
+from cnn_rnn.provenance import Provenance, digest, file_identity
+from cnn_rnn.whole_files import flush_folder, remove_whole, temporary_name, write_json
 
+from .faults import disk_advice
 from .run_config import RunConfig
 
+logger = logging.getLogger(__name__)
 ROWS_A_BATCH = 1024
 AUGMENTATION = ("crop_scale", "horizontal_flip", "color_jitter", "rand_augment", "random_erasing")  # of block `data`
+FEATURES, DESCRIPTION = "features.npy", "description.json"
+WAY_ON = "free space on that disk, or name a folder on another one with --train.feature_cache; then start again"
 
 
 class CachedFeatures(TorchDataset):
@@ -131,7 +139,7 @@ class FeatureCache:
         folder = self.root / features_key(
             self.model, self.transform.processor, in_order, accelerator.mixed_precision, view=view, **augmentation
         )
-        present = torch.tensor([int((folder / "features.npy").exists())], device=accelerator.device)
+        present = torch.tensor([int(check_features(folder))], device=accelerator.device)
         if int(accelerator.reduce(present, reduction="sum")) < accelerator.num_processes:
             rows = concatenate_datasets([rows.select_columns(["image", "image_id", "labels"]) for rows in datasets])
             shown = "image features, computed once" + (f", view {view + 1}" if view else "")
@@ -153,7 +161,7 @@ class FeatureCache:
         places[order] = np.arange(len(order))
         ends = np.cumsum([len(dataset) for dataset in datasets])
         parts = [part.tolist() for part in np.split(places, ends[:-1])]
-        return np.load(folder / "features.npy", mmap_mode="r"), parts
+        return np.load(folder / FEATURES, mmap_mode="r"), parts
 
     def _loader(self, rows: Dataset, view: int) -> DataLoader:
         """Batches of one view of the rows, in order."""
@@ -177,28 +185,83 @@ def write_features(
     batches: Iterator[torch.Tensor], count: int, folder: Path, description: dict[str, Any], *, writes: bool
 ) -> None:
     """Write the batches as one array, whole or not at all; a process that does not write still takes its part."""
-    temporary = folder.with_name(f"{folder.name}.{platform.node()}-{os.getpid()}.tmp")
-    array: Any = None
-    start = 0
-    for batch in batches:
-        if not writes:
-            continue
-        if array is None:
-            temporary.mkdir(parents=True, exist_ok=True)
-            shape = (count, *batch.shape[1:])
-            array = np.lib.format.open_memmap(temporary / "features.npy", mode="w+", dtype=np.float32, shape=shape)
-        array[start : start + len(batch)] = batch.numpy()
-        start += len(batch)
-    if writes:
+    if not writes:
+        for _ in batches:
+            pass
+        return
+    temporary = temporary_name(folder)
+    found = hashlib.sha256()
+    start, shape = 0, (count,)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, temporary, ignore_errors=True)
+        with disk_advice(folder.parent, WAY_ON):
+            temporary.mkdir(parents=True)
+            # Written, not mapped: on a full disk a memory map ends the process without a word.
+            file = (temporary / FEATURES).open("wb")
+            stack.callback(close, file)
+        for batch in batches:
+            rows = np.ascontiguousarray(batch.numpy(), dtype=np.float32)
+            with disk_advice(folder.parent, WAY_ON):
+                if not start:
+                    shape = (count, *rows.shape[1:])
+                    write_header(file, shape)
+                file.write(rows.data)
+            found.update(rows.data)
+            start += len(rows)
         assert start == count
-        array.flush()
-        write_json(temporary / "description.json", description | {"shape": list(array.shape)})
+        with disk_advice(folder.parent, WAY_ON):
+            file.close()
+            size = (temporary / FEATURES).stat().st_size
+            whole = {"shape": list(shape), "bytes": size, "digest": found.hexdigest()}
+            write_json(temporary / DESCRIPTION, description | whole)
+            flush_folder(temporary)
         try:
             temporary.replace(folder)
-        except OSError:
-            if not (folder / "features.npy").exists():
+        except OSError:  # another run or machine was faster; its features are the same
+            if not (folder / FEATURES).exists():
                 raise
-            shutil.rmtree(temporary)  # another run or machine was faster; its features are the same
+
+
+def close(file: BinaryIO) -> None:
+    """Close a file that is given up or closed already."""
+    with suppress(OSError):
+        file.close()
+
+
+def write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """The head of an array's file whose values follow."""
+    fields = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, fields)
+
+
+def check_features(folder: Path) -> bool:
+    """Whether a folder of the cache holds features that are what was written; damaged ones are removed, and told."""
+    path = folder / FEATURES
+    if not path.exists():
+        return False
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        whole = path.stat().st_size == description["bytes"] and digest_values(path) == description["digest"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logger.warning("%s cannot be checked (%s): the features are computed again", path, error)
+    else:
+        if whole:
+            return True
+        logger.warning("%s is damaged, not what was written: the features are computed again", path)
+    remove_whole(folder)
+    return False
+
+
+def digest_values(path: Path) -> str:
+    """A digest of the values of an array's file."""
+    found, size = hashlib.sha256(), path.stat().st_size
+    with path.open("rb") as file, tqdm(total=size, desc="checking features", unit="B", unit_scale=True, delay=2) as bar:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        while block := file.read(1 << 22):
+            found.update(block)
+            bar.update(len(block))
+    return found.hexdigest()
 
 
 def image_identities(dataset: Dataset) -> list[str]:
@@ -210,8 +273,7 @@ def image_identities(dataset: Dataset) -> list[str]:
             if image["bytes"] is not None:
                 identities.append(hashlib.sha256(image["bytes"]).hexdigest())
             else:
-                status = Path(image["path"]).stat()
-                identities.append(f"{image['path']}:{status.st_size}:{status.st_mtime_ns}")
+                identities.append(file_identity(image["path"]))
     return identities
 
 
@@ -219,10 +281,5 @@ def features_key(
     model: CnnRnnForImageClassification, processor: Any, identities: Sequence[str], precision: str, **view: Any
 ) -> str:
     """A hash of all that the features depend on; `view` says which view of the images, and how it was made."""
-    settings = {name: value for name, value in processor.to_dict().items() if name != "auto_map"}
-    settings |= {"pooling": model.config.pooling, "precision": precision, "images": list(identities)} | view
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for name, tensor in model.backbone.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:32]
+    provenance = asdict(Provenance.of_features(model, processor))
+    return digest(provenance | {"precision": precision, "images": list(identities)} | view)[:32]

@@ -1,5 +1,6 @@
 """How a run uses its machine: processes, precision, and what trades memory for time."""
 
+import os
 from typing import Any
 
 import torch
@@ -38,6 +39,7 @@ def build_accelerator(config: RunConfig) -> Accelerator:
         log_with=tracker_names(train.trackers) or None,  # an empty list would warn
         project_config=project,
     )
+    check_launcher(accelerator)
     parts = train.accumulation_steps * accelerator.num_processes
     if train.batch_size % parts:
         raise RunConfigError(
@@ -50,6 +52,28 @@ def build_accelerator(config: RunConfig) -> Accelerator:
     if accelerator.distributed_type == DistributedType.FSDP and train.ema_decay:
         raise RunConfigError("train.ema_decay averages whole weights, which FSDP spreads over processes: set it to 0")
     return accelerator
+
+
+def check_launcher(accelerator: Accelerator) -> None:
+    """Refuse to train otherwise than the launcher was asked to; it falls back to one plain process without a word.
+
+    Raises:
+        RunConfigError: Weights were to be spread and are not, or several processes were asked for and one was started.
+    """
+    kind = accelerator.distributed_type
+    asked = {"ACCELERATE_USE_FSDP": DistributedType.FSDP, "ACCELERATE_USE_DEEPSPEED": DistributedType.DEEPSPEED}
+    for variable, wanted in asked.items():
+        if os.environ.get(variable, "").lower() == "true" and kind != wanted:
+            raise RunConfigError(
+                f"accelerate was asked for {wanted.value} and came up as {kind.value}, on {accelerator.device}: that "
+                "needs GPUs. Launch with other settings (cnn-rnn train --launch gpus), or none"
+            )
+    launched = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_ADDR" in os.environ
+    if launched and "WORLD_SIZE" not in os.environ:
+        raise RunConfigError(
+            "accelerate was asked for several processes and started a single one, as it does with --cpu. On CPUs: "
+            "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes N ...; or ask for one process"
+        )
 
 
 def tracker_names(setting: str) -> list[str]:
@@ -91,6 +115,17 @@ def apply_memory_settings(model: CnnRnnForImageClassification, config: TrainConf
             ) from error
     if config.compile:
         model.backbone.compile()  # in place: names of weights and what is saved stay as they are
+
+
+def share_buffers(model: nn.Module, accelerator: Accelerator) -> None:
+    """Give every process the main one's running statistics, which are what is saved.
+
+    After a step each process has those of its own share of the batch: figures would come from different models, and
+    from others than a run that goes on from the checkpoint measures.
+    """
+    if accelerator.distributed_type in {DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, src=0)
 
 
 def reach_sharded(model: nn.Module, accelerator: Accelerator) -> None:

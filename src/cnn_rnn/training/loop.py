@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from accelerate.utils import set_seed
-from safetensors.torch import load_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -23,20 +22,30 @@ from cnn_rnn.prediction import Predictions, measure, predict
 from cnn_rnn.publishing.push import push_checkpoint
 from cnn_rnn.whole_files import write_json
 
-from .checkpoints import checkpoint_name, latest_checkpoint, remove_leftovers, save_checkpoint
+from .checkpoints import (
+    check_whole,
+    checkpoint_name,
+    latest_checkpoint,
+    latest_whole_checkpoint,
+    load_checkpoint,
+    load_weights,
+    remove_leftovers,
+    save_checkpoint,
+    save_weights,
+)
 from .data_record import DataRecord, check_rows
-from .faults import NonFiniteLossError, disk_advice, memory_advice
-from .hardware import apply_memory_settings, build_accelerator, reach_sharded, to_memory_format
+from .faults import CheckpointError, NonFiniteLossError, disk_advice, memory_advice
+from .hardware import apply_memory_settings, build_accelerator, reach_sharded, share_buffers, to_memory_format
 from .held_out import fit_on_held_out
 from .interruption import Interrupted, SignalWatch
 from .loaders import build_loaders, epoch_batches
-from .model_files import build_model, save_model, save_weights
+from .model_files import build_model, save_model
 from .objective import Objective
 from .optimization import build_average, build_optimizer, build_schedule
 from .progress import Progress
 from .records import draw_curves, write_environment, write_history
 from .remembering import Remembering
-from .resuming import check_settings, flat_settings
+from .resuming import check_origin, check_settings, flat_settings, own_settings, take_folder
 from .run_config import RunConfig
 from .training_data import TrainingData, load_training_data, position_seed
 
@@ -59,11 +68,22 @@ class Trainer:
 
     def __init__(self, config: RunConfig, resume: str | None = None, data: TrainingData | None = None) -> None:
         self.watch = SignalWatch()
-        self.config, train = config, config.train
-        self.output_dir = Path(train.output_dir)
+        self.config = config
+        self.output_dir = Path(config.train.output_dir)
         self.best_weights = self.output_dir / "checkpoints" / "best.safetensors"
-        checkpoint = self._starting_point(resume)
         self.accelerator = build_accelerator(config)
+        self.damaged: dict[Path, CheckpointError] = {}
+        self.lock = take_folder(self.output_dir, self.accelerator)
+        try:
+            self._prepare(resume, data)
+        except BaseException:
+            self.lock.abandon()
+            raise
+
+    def _prepare(self, resume: str | None, data: TrainingData | None) -> None:
+        """Build everything of the run but its folder, and go to where it starts."""
+        config, train = self.config, self.config.train
+        checkpoint = self._starting_point(resume)
         set_seed(train.seed)
         self.data = load_training_data(config.data, train.seed) if data is None else data
         if checkpoint is not None:
@@ -112,9 +132,10 @@ class Trainer:
             HubError: A stream broke off.
         """
         train = self.config.train
-        with self.watch, memory_advice(train), loading_errors():
+        with self.watch, self.lock.held(), memory_advice(train), loading_errors():
             while not self.progress.is_over(train.epochs, train.early_stopping):
                 self._train_epoch()
+                share_buffers(self.measured_model, self.accelerator)
                 predictions = predict(
                     self.measured_model, self.validation_loader, self.accelerator, "validating", self._leave_if_asked
                 )
@@ -124,12 +145,20 @@ class Trainer:
 
     def _starting_point(self, resume: str | None) -> Path | None:
         """The checkpoint to go on from, before anything is loaded."""
-        checkpoint = latest_checkpoint(self.output_dir) if resume == "auto" else resume and Path(resume)
+        if resume == "auto":
+            checkpoint, self.damaged = latest_whole_checkpoint(self.output_dir)
+            for reason in self.damaged.values():
+                self.accelerator.print(f"{reason}; going back to {checkpoint}")
+        else:
+            checkpoint = Path(resume) if resume else None
         if checkpoint:
-            if not Path(checkpoint).is_dir():
+            if not checkpoint.is_dir():
                 raise FileNotFoundError(f"no checkpoint {checkpoint}; --resume auto takes the run's latest")
             check_settings(self.output_dir, self.config)
-            return Path(checkpoint)
+            if resume != "auto":
+                check_whole(checkpoint)
+            check_origin(checkpoint, self.config)
+            return checkpoint
         if resume is None and ((self.output_dir / "history.jsonl").exists() or latest_checkpoint(self.output_dir)):
             raise FileExistsError(
                 f"{self.output_dir} holds a run; continue it with --resume auto or choose another --train.output_dir"
@@ -141,8 +170,8 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self.output_dir.mkdir(parents=True, exist_ok=True)
-            for leftover in remove_leftovers(self.output_dir):
-                self.accelerator.print(f"removed {leftover}, half written")
+            for leftover in remove_leftovers(self.output_dir, self.damaged):
+                self.accelerator.print(f"removed {leftover}, half written or damaged")
             if checkpoint is None:
                 self.config.save(self.output_dir / "run_config.yaml")
             if DataRecord.read(self.output_dir) is None:
@@ -150,8 +179,10 @@ class Trainer:
             write_environment(self.output_dir, self.accelerator)
         self.accelerator.wait_for_everyone()
         if checkpoint is not None:
-            self.accelerator.load_state(str(checkpoint))
+            load_checkpoint(self.accelerator, checkpoint)
             progress = self.progress
+            if progress.best_epoch:
+                load_weights(self.best_weights)  # asked for at the very end, so that its absence is told now
             self.accelerator.print(f"resumed {checkpoint} at epoch {progress.epoch}, step {progress.batch} of it")
         if self.accelerator.log_with:
             settings = {
@@ -234,6 +265,12 @@ class Trainer:
             where = {"epoch": self.progress.epoch + 1, "step": self.progress.step + 1}
             write_json(path, where | {"loss": str(loss), "image_ids": everyone})
         self.accelerator.wait_for_everyone()
+        broken = [name for name, weight in self.plain_model.state_dict().items() if not weight.isfinite().all()]
+        if broken:
+            raise NonFiniteLossError(
+                f"the loss is {loss} at step {self.progress.step + 1} since weights are not finite numbers "
+                f"({', '.join(broken[:3])}); start from whole ones (--model.weights), or lower --train.lr"
+            )
         raise NonFiniteLossError(
             f"the loss is {loss} at step {self.progress.step + 1}; its {len(everyone)} images are named in {path}. "
             "Look at them, lower --train.lr, or train with --train.mixed_precision no"
@@ -243,7 +280,8 @@ class Trainer:
         """Save a checkpoint of where the run stands."""
         progress = self.progress
         name = checkpoint_name(progress.step, progress.epoch, progress.batch)
-        return save_checkpoint(self.accelerator, self.output_dir, name, self.config.train.keep_checkpoints)
+        keep = self.config.train.keep_checkpoints
+        return save_checkpoint(self.accelerator, self.output_dir, name, keep, own_settings(self.config))
 
     def _leave_if_asked(self) -> None:
         """Where any process is asked to leave: save, and leave."""
@@ -294,7 +332,7 @@ class Trainer:
         """Best weights, with fusion and thresholds fitted on the held-out part, saved for `from_pretrained`."""
         # A model of its own, whole in every process, however training spread the weights.
         model = CnnRnnForImageClassification(self.plain_model.config)
-        model.load_state_dict(load_file(self.best_weights))
+        model.load_state_dict(load_weights(self.best_weights))
         model.to(self.accelerator.device)
         remembering = Remembering(model.eval(), self.processor, self.accelerator, self.config.train)
         if model.neighbours is not None:

@@ -1,18 +1,15 @@
 """The model of a run: made new from its settings, and saved as a folder that `from_pretrained` takes."""
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
-from torch import Tensor
 
 from cnn_rnn.data import label_pair_counts
 from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
-from cnn_rnn.whole_files import whole_file
+from cnn_rnn.whole_files import flush_folder
 
 from .earlier_model import adopt_weights, is_model, settings_of
 from .run_config import RunConfig
@@ -69,12 +66,7 @@ def save_model(model: CnnRnnForImageClassification, processor: CnnRnnImageProces
     temporary = folder / ".saving"
     shutil.rmtree(temporary, ignore_errors=True)
     MultiLabelImageClassificationPipeline(model=model, image_processor=processor).save_pretrained(temporary)
+    flush_folder(temporary)
     for file in sorted(temporary.iterdir()):
         file.replace(folder / file.name)
     temporary.rmdir()
-
-
-def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors by name as safetensors, whole or not at all."""
-    with whole_file(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)

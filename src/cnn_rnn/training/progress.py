@@ -32,8 +32,8 @@ class Progress:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to where a checkpoint stood."""
-        for name, value in state.items():
-            setattr(self, name, value)
+        for name in asdict(self):
+            setattr(self, name, state[name])
 
     def finish_step(self, loss: float) -> None:
         """Count one more optimiser step and its loss."""

@@ -6,8 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cnn_rnn.data import label_names
+import torch
+from accelerate import Accelerator
 
+from cnn_rnn.data import label_names
+from cnn_rnn.folder_lock import LOCK, FolderInUseError, FolderLock
+from cnn_rnn.provenance import plain
+
+from .checkpoints import read_manifest
 from .data_record import DataRecord, refuse_others
 from .run_config import RunConfig, RunConfigError, load_run_config
 from .training_data import load_rows
@@ -21,6 +27,21 @@ FREE = {
 }
 
 
+def take_folder(output_dir: Path, accelerator: Accelerator) -> FolderLock:
+    """The run's folder for this run alone, over all its processes; the lock of the main one is what counts.
+
+    Raises:
+        FolderInUseError: Another run has it; every process raises.
+    """
+    lock = FolderLock(output_dir / LOCK, "training")
+    taken = torch.tensor([int(not accelerator.is_main_process or lock.try_acquire())], device=accelerator.device)
+    if int(accelerator.reduce(taken, reduction="sum")) < accelerator.num_processes:
+        if not accelerator.is_main_process:
+            raise FolderInUseError(f"{output_dir} is in use")
+        lock.acquire()
+    return lock
+
+
 def check_settings(output_dir: Path, config: RunConfig) -> None:
     """Refuse to go on with a run under settings that would have made it another run.
 
@@ -30,15 +51,38 @@ def check_settings(output_dir: Path, config: RunConfig) -> None:
     path = output_dir / "run_config.yaml"
     if not path.exists():
         return
-    before, now = flat_settings(load_run_config(path)), flat_settings(config)
-    free = FREE - {"train.num_workers"} if config.data.streaming else FREE  # workers share a stream out
-    changed = [key for key in sorted(before | now) if key not in free and before.get(key) != now.get(key)]
+    changed = changed_settings(own_settings(load_run_config(path)), own_settings(config))
     if changed:
-        shown = ", ".join(f"{key} (was {before.get(key)!r}, now {now.get(key)!r})" for key in changed)
         raise RunConfigError(
-            f"{output_dir} holds a run with other settings: {shown}. Resume it with its own (--config {path}), "
+            f"{output_dir} holds a run with other settings: {changed}. Resume it with its own (--config {path}), "
             "or choose another --train.output_dir"
         )
+
+
+def check_origin(checkpoint: Path, config: RunConfig) -> None:
+    """Refuse a checkpoint of a run with other settings.
+
+    Raises:
+        RunConfigError: Settings differ; the message names each key with both values.
+        CheckpointError: The checkpoint does not say what run it is of.
+    """
+    changed = changed_settings(read_manifest(checkpoint)["settings"], own_settings(config))
+    if changed:
+        raise RunConfigError(
+            f"{checkpoint} is of another run: {changed}. Resume that run with its own settings, in its own folder"
+        )
+
+
+def own_settings(config: RunConfig) -> dict[str, Any]:
+    """The settings that a run is known by, as they come back from JSON."""
+    free = FREE - {"train.num_workers"} if config.data.streaming else FREE  # workers share a stream out
+    return plain({key: value for key, value in flat_settings(config).items() if key not in free})
+
+
+def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """The settings that differ, each with both values; "" where none does."""
+    changed = [key for key in sorted(before | now) if before.get(key) != now.get(key)]
+    return ", ".join(f"{key} (was {before.get(key)!r}, now {now.get(key)!r})" for key in changed)
 
 
 def flat_settings(config: RunConfig) -> dict[str, Any]:

@@ -1,0 +1,135 @@
+"""From what --input says to images in parts."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+from datasets import Image as ImageFeature
+
+from cnn_rnn.data import SOURCES, label_names, load_source
+
+from .found_images import IMAGE_SUFFIXES, PassedOver, is_image_name, read_list, walk_images
+from .inputs import Inputs, NamedFiles, ParquetShards, SplitRows, TarShards
+
+logger = logging.getLogger(__name__)
+SHARDS: dict[str, type[ParquetShards | TarShards]] = {".parquet": ParquetShards, ".tar": TarShards}
+EXPECTED = "expected an image, a folder, a list with a path a line, *.parquet, *.tar, an address, or NAME:SPLIT"
+
+
+def open_inputs(source: str, root: str | None, limit: int | None, part_size: int, work: Path) -> Inputs:
+    """The images that --input names, none of them opened yet.
+
+    Args:
+        source: A file, a folder, a text file with a path a line, Parquet files or tars (a file, a folder of them or a
+            pattern such as `shards/*.tar`), each also as an address that fsspec knows; or a split, `NAME:SPLIT`.
+        root: Folder of the data set that `NAME:SPLIT` names.
+        limit: Only the first images.
+        part_size: Images in each part, where the input has no parts of its own.
+        work: A folder on whose disk the names that are found are kept.
+
+    Raises:
+        FileNotFoundError: There is no such file or folder, or it holds no image.
+        ValueError: It is of no such kind, or `limit` does not fit it.
+    """
+    name, _, split = source.partition(":")
+    if name in SOURCES and split and not split.startswith("//"):
+        dataset = load_source(name, root, split=split).cast_column("image", ImageFeature(decode=False))
+        dataset = dataset.select(range(min(limit or len(dataset), len(dataset))))
+        return SplitRows(dataset, label_names(dataset), part_size)
+    shards = find_shards(source)
+    if shards:
+        if limit is not None:
+            raise ValueError(f"--limit does not go with shards ({shards[0]} ...): name fewer of them")
+        return SHARDS[_suffix(shards[0])](shards)
+    passed_over = PassedOver()
+    found = NamedFiles(_names(source, passed_over), work, part_size, passed_over, limit)
+    if not found.images:
+        raise nothing_found(source, passed_over)
+    return found
+
+
+def find_images(source: str) -> list[Path]:
+    """The image files that a file, a folder (searched through) or a list names; what else is there is said in the log.
+
+    Raises:
+        FileNotFoundError: There is no such file or folder, or it holds no image.
+    """
+    passed_over = PassedOver()
+    found = [Path(name) for name in _names(source, passed_over)]
+    if not found:
+        raise nothing_found(source, passed_over)
+    for line in passed_over.lines():
+        logger.warning("%s: %s", source, line)
+    return found
+
+
+def nothing_found(source: str, passed_over: PassedOver) -> FileNotFoundError:
+    """What to raise where there is no image; it tells what there is."""
+    told = "; ".join(passed_over.lines())
+    kinds = ", ".join(sorted(IMAGE_SUFFIXES)[:8])
+    return FileNotFoundError(f"{source} holds or names no image ({kinds}, ...){told and f'; {told}'}")
+
+
+def find_shards(source: str) -> list[str]:
+    """The Parquet files or tars that a file, a pattern or a folder of nothing else names; none where it is no such.
+
+    Raises:
+        ValueError: There are files of both kinds.
+    """
+    remote = "://" in source
+    if not remote and Path(source).is_dir():
+        with_suffix = [str(path) for path in sorted(Path(source).iterdir()) if _suffix(path.name) in SHARDS]
+        others = any(is_image_name(path.name) for path in Path(source).iterdir())
+        found = [] if others else with_suffix
+    elif _suffix(source) not in SHARDS:
+        return []
+    else:
+        system, path = fsspec.core.url_to_fs(source)
+        found = sorted(system.glob(path)) if any(mark in path for mark in "*?[") else [path]
+        found = [system.unstrip_protocol(file) if remote else str(file) for file in found]
+        missing = [] if remote else [file for file in found if not Path(file).is_file()]
+        if missing or not found:
+            raise FileNotFoundError(f"no file {source!r}; {EXPECTED}")
+    if len({_suffix(file) for file in found}) > 1:
+        raise ValueError(f"{source} holds Parquet files and tars; name one kind, such as {source}/*.tar")
+    return found
+
+
+def _suffix(name: str) -> str:
+    return "." + name.rpartition(".")[2].lower()
+
+
+def _names(source: str, passed_over: PassedOver) -> Iterator[str]:
+    """The names of files, one by one."""
+    if "://" in source:
+        yield from _remote_names(source, passed_over)
+        return
+    path = Path(source)
+    if path.is_dir():
+        yield from walk_images(source, passed_over)
+    elif not path.is_file():
+        raise FileNotFoundError(f"no file or folder {source!r}; data sets are written NAME:SPLIT, such as digits:test")
+    elif is_image_name(path.name):
+        yield source
+    else:
+        yield from read_list(path)
+
+
+def _remote_names(source: str, passed_over: PassedOver) -> Iterator[str]:
+    system, path = fsspec.core.url_to_fs(source)
+    if is_image_name(path):
+        yield source
+    elif system.isfile(path):
+        with system.open(path, "rb") as lines:
+            for line in lines:
+                name = line.decode("utf-8-sig").strip()
+                if name:
+                    yield name if "://" in name else f"{source.rpartition('/')[0]}/{name}"
+    else:
+        for folder, _, names in system.walk(path):
+            for name in sorted(names):
+                if is_image_name(name):
+                    yield system.unstrip_protocol(f"{folder}/{name}")
+                else:
+                    passed_over.add(f"file {_suffix(name)}", f"{folder}/{name}")

@@ -1,0 +1,394 @@
+"""The folder of a bulk job: parts that are whole or not there, and the files that come of them in the end.
+
+    OUTPUT/parts/job.json                  what the job depends on, and whose folder this therefore is
+    OUTPUT/parts/part-000017.parquet       a part; it says which job it is of and from which inputs it came
+    OUTPUT/parts/joined/labels*.parquet    parts joined, a file for so many of them
+    OUTPUT/labels.parquet                  the end of it: one file, or labels-00000-of-00012.parquet and so on
+
+Any number of processes may work in it, come and go: a part in work is locked, and a lock ends with its process.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
+from tqdm.auto import tqdm
+
+from cnn_rnn.folder_lock import FolderLock
+from cnn_rnn.provenance import Identity, Provenance, digest
+from cnn_rnn.whole_files import remove_whole, whole_file, write_json
+
+from .answers import Answers
+from .inputs import Inputs
+
+PARTS, JOINED, PICTURE = "parts", "joined", "paths.png"
+
+SCORED = pa.list_(pa.struct([("label", pa.string()), ("score", pa.float32())]))
+SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("labels", SCORED),
+        ("path", SCORED),
+        ("path_score", pa.float32()),
+        ("known", pa.list_(pa.struct([("label", pa.string()), ("present", pa.bool_())]))),
+        ("error", pa.string()),
+    ]
+)
+OWN_NAME = re.compile(r"labels(-\d{5}-of-\d{5})?\.parquet")
+State = Literal["finished", "finished by another process", "unfinished"]
+UNREADABLE_FILE = (pa.ArrowException, OSError, ValueError, KeyError)
+
+
+class OtherJobError(ValueError):
+    """The folder holds parts of another job; the message says what differs."""
+
+
+class DamagedPartError(ValueError):
+    """A file of the job is not what was written; it is removed, and to be made again."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What predictions are made from; parts of two different jobs must never be mixed.
+
+    Attributes:
+        provenance: Weights, config, preprocessing and code.
+        inputs: A digest of the names of the images in their order.
+        parts: How many parts there are.
+        threshold: As the pipeline takes it.
+        part_size: Images in each part.
+        parts_per_file: Parts that are joined to one file.
+        answers: A digest of what is known of the images; None for nothing.
+    """
+
+    provenance: Provenance
+    inputs: str
+    parts: int
+    threshold: float | None = None
+    part_size: int = 2000
+    parts_per_file: int = 500
+    answers: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse sizes of nothing."""
+        for name in ("part_size", "parts_per_file"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def key(self) -> str:
+        """What the job is known by."""
+        return digest(asdict(self))
+
+    @property
+    def files(self) -> int:
+        """How many files come of it."""
+        return -(-self.parts // self.parts_per_file)
+
+    def parts_of(self, file: int) -> range:
+        """The parts of one file."""
+        return range(file * self.parts_per_file, min((file + 1) * self.parts_per_file, self.parts))
+
+    def file_name(self, file: int) -> str:
+        """What one file is called."""
+        return "labels.parquet" if self.files == 1 else f"labels-{file:05d}-of-{self.files:05d}.parquet"
+
+
+@dataclass(frozen=True)
+class PartRecord:
+    """What a part says of itself.
+
+    Attributes:
+        inputs: The identity of the inputs that it was made from.
+        rows: How many images.
+        lost: How many of them could not be had, and may be there later.
+    """
+
+    inputs: str
+    rows: int
+    lost: int
+
+
+class JobFolder:
+    """A job at work in its folder.
+
+    Args:
+        folder: The output folder.
+        job: What is to be done.
+        inputs: Its images.
+        by: How far to look for inputs that changed.
+        keep_lost: Whether a row that says that its image was lost counts as done.
+        answers: What is known of the images; the job has its digest.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        job: Job,
+        inputs: Inputs,
+        by: Identity = "time",
+        *,
+        keep_lost: bool = False,
+        answers: Answers | None = None,
+    ) -> None:
+        self.folder, self.job, self.inputs, self.by, self.keep_lost = folder, job, inputs, by, keep_lost
+        self.answers = answers or {}
+        self.parts = folder / PARTS
+        self.said: list[str] = []
+
+    def claim(self) -> None:
+        """Write down that the folder holds parts of this job, or see that it does.
+
+        Raises:
+            OtherJobError: It holds parts of another one, which was stopped before its end.
+        """
+        self.parts.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.parts / "job.lock"):
+            if self.is_claimed():
+                self.check_owner()
+            else:
+                write_json(self.parts / "job.json", {"key": self.job.key, **asdict(self.job)})
+        self.clear_up()
+
+    def clear_up(self) -> None:
+        """Remove what processes that were killed left half written or half removed."""
+        for leftover in self.folder.glob(f"{PARTS}.*.tmp"):
+            remove_whole(leftover)
+        for leftover in self.folder.glob(f"{PICTURE}.*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+    def is_claimed(self) -> bool:
+        """Whether a job is at work here."""
+        return (self.parts / "job.json").exists()
+
+    def leave(self) -> None:
+        """Remove what was put into the folder for a job that turned out to be finished, or not to be ours."""
+        self.clear_up()
+        if not self.is_claimed():
+            remove_whole(self.parts)
+
+    def check_owner(self) -> None:
+        """Refuse a folder that is another job's.
+
+        Raises:
+            OtherJobError: It is, or it does not say whose it is.
+        """
+        path = self.parts / "job.json"
+        try:
+            there = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise OtherJobError(f"{path}: {error}; remove {self.parts}, or give another --output") from error
+        if there.get("key") != self.job.key:
+            told = "; ".join(_differences(there, json.loads(json.dumps(asdict(self.job), default=str))))
+            raise OtherJobError(
+                f"{self.parts} holds parts of another job that was stopped ({told}): end that one with its own "
+                "command, give another --output, or remove that folder"
+            )
+
+    def part_path(self, part: int) -> Path:
+        """The file of one part."""
+        return self.parts / f"part-{part:06d}.parquet"
+
+    def lock(self, part: int) -> FolderLock:
+        """The right to make a part."""
+        return FolderLock(self.parts / f"part-{part:06d}.lock", "labelling")
+
+    def read_record(self, part: int) -> PartRecord | None:
+        """What a part of this job says of itself; None where it is not there, or not whole, or not of this job."""
+        path = self.part_path(part)
+        try:
+            with pq.ParquetFile(path) as file:
+                metadata, rows = file.schema_arrow.metadata or {}, file.metadata.num_rows
+            if metadata[b"job"].decode() == self.job.key and int(metadata[b"part"]) == part:
+                return PartRecord(metadata[b"inputs"].decode(), rows, int(metadata[b"lost"]))
+        except FileNotFoundError:
+            return None
+        except UNREADABLE_FILE as error:
+            self.said.append(f"{path} is damaged ({str(error).splitlines()[0]}): made again")
+        return None
+
+    def done(self, part: int) -> PartRecord | None:
+        """The record of a part that need not be made (again)."""
+        record = self.read_record(part)
+        return None if record is None or (record.lost and not self.keep_lost) else self.still_true(part, record)
+
+    def still_true(self, part: int, record: PartRecord | None) -> PartRecord | None:
+        """The record, if the part's inputs are what they were."""
+        return record if record is not None and record.inputs == self.inputs.identity(part, self.by) else None
+
+    def missing(self) -> tuple[list[int], int]:
+        """Numbers of the parts that are to be made, and how many images the others have."""
+        found, rows = [], 0
+        for file in tqdm(range(self.job.files), desc="looking for what is done", unit="file", delay=2, leave=False):
+            records = self.joined_records(file)
+            for part in self.job.parts_of(file):
+                record = records[part] if records else self.done(part)
+                if record is None:
+                    found.append(part)
+                else:
+                    rows += record.rows
+        return found, rows
+
+    def write_part(self, part: int, rows: list[dict[str, Any]], lost: int, inputs: str) -> None:
+        """Write one part, whole or not at all; `inputs` is their identity from before they were read."""
+        told = {"job": self.job.key, "part": str(part), "lost": str(lost), "inputs": inputs}
+        table = pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(told))
+        try:
+            with whole_file(self.part_path(part)) as temporary:
+                pq.write_table(table, temporary, write_page_checksum=True)
+        except OSError as error:
+            raise OSError(
+                f"could not write {self.part_path(part)}: {error}. The parts that are there are whole: free space on "
+                "that disk; the same command goes on"
+            ) from error
+
+    def joined_path(self, file: int) -> Path:
+        """Where a file is until all of them are there."""
+        return self.parts / JOINED / self.job.file_name(file)
+
+    def joined_records(self, file: int) -> dict[int, PartRecord] | None:
+        """The records of a joined file's parts, if that file is there and none of them is to be made again."""
+        for path in (self.joined_path(file), self.folder / self.job.file_name(file)):
+            records = self._file_records(path)
+            if records is None or set(records) != set(self.job.parts_of(file)):
+                continue
+            usable = (
+                self.still_true(part, record) if self.keep_lost or not record.lost else None
+                for part, record in records.items()
+            )
+            if all(usable):
+                return records
+        return None
+
+    def _file_records(self, path: Path) -> dict[int, PartRecord] | None:
+        try:
+            metadata = pq.read_schema(path).metadata or {}
+            if metadata.get(b"job", b"").decode() == self.job.key:
+                return {int(part): PartRecord(*record) for part, record in json.loads(metadata[b"parts"]).items()}
+        except FileNotFoundError:
+            return None
+        except (*UNREADABLE_FILE, TypeError) as error:
+            self.said.append(f"{path} is damaged ({str(error).splitlines()[0]}): made again")
+        return None
+
+    def is_finished(self) -> bool:
+        """Whether the folder holds all of this job's predictions, of the inputs as they are now."""
+        if self.is_claimed():
+            return False
+        return self.job.files > 0 and all(
+            (self.folder / self.job.file_name(file)).exists() and self.joined_records(file) is not None
+            for file in range(self.job.files)
+        )
+
+    def join(self, file: int) -> None:
+        """Join the parts of one file, every page of them read against its checksum.
+
+        Raises:
+            DamagedPartError: A part is not whole, or not there; the damaged one is removed.
+        """
+        records: dict[str, list[Any]] = {}
+        for part in self.job.parts_of(file):
+            record = self.read_record(part)
+            if record is None:
+                self.part_path(part).unlink(missing_ok=True)
+                raise DamagedPartError(f"{self.part_path(part)} is not whole")
+            records[str(part)] = [record.inputs, record.rows, record.lost]
+        schema = SCHEMA.with_metadata({"job": self.job.key, "parts": json.dumps(records)})
+        with (
+            whole_file(self.joined_path(file)) as temporary,
+            pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
+        ):
+            for part in self.job.parts_of(file):
+                writer.write_table(self._read_part(part).replace_schema_metadata(schema.metadata))
+
+    def _read_part(self, part: int) -> pa.Table:
+        path = self.part_path(part)
+        try:
+            return pq.read_table(path, page_checksum_verification=True).cast(SCHEMA)
+        except UNREADABLE_FILE as error:
+            path.unlink(missing_ok=True)
+            raise DamagedPartError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+
+    def finish(self) -> State:
+        """Join what is not joined yet and put the files in their place, unless parts are missing.
+
+        Raises:
+            DamagedPartError: A part turned out damaged and is removed: make it again.
+        """
+        with suppress(FileNotFoundError):  # the folder goes where another process finishes the job
+            return self._finish()
+        return "finished by another process"
+
+    def _finish(self) -> State:
+        if not self.is_claimed():
+            self.leave()
+            return "finished by another process"
+        with FileLock(self.parts / "finish.lock"):
+            if not self.is_claimed():
+                return "finished by another process"
+            self.check_owner()
+            to_join = [file for file in range(self.job.files) if self.joined_records(file) is None]
+            for file in to_join:
+                if any(self.still_true(part, self.read_record(part)) is None for part in self.job.parts_of(file)):
+                    return "unfinished"
+            for file in tqdm(to_join, desc="joining parts", unit="file", delay=2, leave=False):
+                self.join(file)
+            self._publish()
+        return "finished"
+
+    def _publish(self) -> None:
+        """Put the joined files in the output folder; killed in between, the next run goes on with it."""
+        own = {self.job.file_name(file) for file in range(self.job.files)}
+        for path in self.folder.glob("labels*.parquet"):
+            if path.name not in own and OWN_NAME.fullmatch(path.name):
+                path.unlink()  # of a job before this one
+        for file in range(self.job.files):
+            if self.joined_path(file).exists():
+                self.joined_path(file).replace(self.folder / self.job.file_name(file))
+        if self.keep_lost or not self.lost():
+            remove_whole(self.parts)
+
+    def files(self) -> list[Path]:
+        """The files of the finished job, in order."""
+        return [self.folder / self.job.file_name(file) for file in range(self.job.files)]
+
+    def lost(self) -> int:
+        """How many images could not be had."""
+        return sum(record.lost for file in self.files() for record in (self._file_records(file) or {}).values())
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows of the finished job, in order."""
+        for path in self.files():
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(64):
+                    yield from batch.to_pylist()
+
+    def error_columns(self) -> Iterator[pa.Array]:
+        """The column `error` of the finished job, piece by piece."""
+        for path in self.files():
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                for batch in file.iter_batches(65_536, columns=["error"]):
+                    yield batch.column(0)
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The fields that differ, each with both values, the inner ones of a dictionary by name."""
+    for name in sorted((set(before) | set(now)) - {"key"}):
+        old: Any = before.get(name)
+        new: Any = now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{prefix}{name}.")
+        elif old != new:
+            yield f"{prefix}{name} {_short(old)}, now {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    told = repr(value)
+    return told if len(told) <= 40 else f"{told[:36]} ..."

@@ -1,0 +1,115 @@
+"""A bulk job shared out by Ray Data: the same parts in the same folder, made by actors in place of launched processes.
+
+An actor takes a part as any process does, so rows, resuming and joining in are those of the other engine. An actor that
+dies loses the lock of its part, and Ray gives that part to another one. On a cluster all machines need the model, the
+images and the output folder under the same names.
+"""
+
+from argparse import Namespace
+from typing import Any
+
+import torch
+
+from .bulk_prediction import predict_parts
+from .job_folder import DamagedPartError, JobFolder, State
+from .onnx_engine import set_engine
+from .worker import open_job
+
+ROUNDS = 3  # after damaged parts
+BLOCKS = 1000  # that Ray is to keep track of
+
+
+class ActorFailedError(OSError):
+    """Ray's actors stopped; the message has the reason of the one that was the first."""
+
+
+class PartMaker:
+    """An actor that makes the parts whose numbers it is given.
+
+    Args:
+        settings: The arguments of `cnn-rnn predict`.
+    """
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.known = Namespace(**settings)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.classify, self.folder = open_job(self.known, device)
+        set_engine(self.classify.model, self.known.model, "auto", device)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """How many of the parts were made."""
+        parts = [int(part) for part in batch["part"]]
+        made = predict_parts(
+            self.classify,
+            self.folder,
+            batch_size=self.known.batch_size,
+            num_workers=self.known.num_workers,
+            parts=parts,
+            show=False,
+        )
+        return {"part": parts[:1], "made": [made]}
+
+
+def label_with_ray(known: Namespace) -> tuple[JobFolder, State | None]:
+    """The job's folder, and how it ended; None where it was finished before.
+
+    Raises:
+        ImportError: Ray is not installed.
+        ActorFailedError: An actor stopped for a reason that the message tells.
+        ValueError: A setting stands in the way.
+        OSError: A file does.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ImportError("--engine ray needs Ray: pip install 'cnn-rnn[ray]'") from error
+    classify, folder = open_job(known, "cpu")
+    if folder.is_finished():
+        folder.leave()
+        return folder, None
+    folder.claim()
+    ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False)
+    if not ray.cluster_resources().get("GPU"):  # once, here: the actors find the graph
+        folder.said.append(set_engine(classify.model, known.model, "auto", torch.device("cpu")))
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    for _ in range(ROUNDS):
+        made = _make_missing(ray, known, folder)
+        try:
+            state = folder.finish()
+        except DamagedPartError as error:
+            folder.said.append(f"{error}: made again")
+            continue
+        if state != "unfinished" or not made:
+            return folder, state
+    return folder, "unfinished"
+
+
+def _make_missing(ray: Any, known: Namespace, folder: JobFolder) -> int:
+    """How many parts the actors made."""
+    from tqdm.auto import tqdm
+
+    missing, _ = folder.missing()
+    if not missing:
+        return 0
+    resources = ray.cluster_resources()
+    gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+    actors = min(known.actors or gpus or cores, len(missing))
+    made = 0
+    labelled = ray.data.from_items(
+        [{"part": part} for part in missing], override_num_blocks=min(len(missing), BLOCKS)
+    ).map_batches(
+        PartMaker,
+        fn_constructor_args=(vars(known),),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=actors),
+        num_gpus=1 if gpus else 0,
+        num_cpus=0 if gpus else min(1.0, cores / (actors + 1)),  # a core's share stays for Ray's own tasks
+    )
+    try:
+        with tqdm(total=len(missing), desc=f"predicting ({actors} actors)", unit="part") as bar:
+            for row in labelled.iter_rows():
+                made += int(row["made"])
+                bar.update()
+    except ray.exceptions.RayError as error:
+        raise ActorFailedError(str(getattr(error, "cause", None) or error).strip().splitlines()[-1]) from error
+    return made

@@ -1,0 +1,190 @@
+"""What --input may name: every file is found or named, and parts are read one at a time."""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from cnn_rnn.prediction import found_images
+from cnn_rnn.prediction.found_images import PassedOver, printable, read_list, walk_images
+from cnn_rnn.prediction.input_kinds import open_inputs
+from cnn_rnn.prediction.inputs import Inputs, NamedFiles
+
+
+def photo(path: Path, side: int = 8) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (side, side), "red").save(path, "PNG")
+    return path
+
+
+def all_names(inputs: Inputs) -> list[str]:
+    return [image.name for part in range(inputs.parts) for image in inputs.part(part)]
+
+
+def test_a_folder_is_searched_through_and_nothing_is_passed_over_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(found_images, "IMAGE_SUFFIXES", found_images.IMAGE_SUFFIXES - {".heic"})  # no plug-in
+    root = tmp_path / "photos"
+    for name in ("b.png", "a/2.jpg", "a/1.PNG", "called.png/inside.png"):
+        photo(root / name)
+    elsewhere = photo(tmp_path / "elsewhere" / "linked.png").parent
+    (root / "link").symlink_to(elsewhere)
+    (root / "again").symlink_to(elsewhere)
+    (root / "round").symlink_to(root)
+    (root / "c.png").symlink_to(elsewhere / "linked.png")
+    (root / "nowhere.png").symlink_to(tmp_path / "gone.png")
+    (root / "itself.png").symlink_to(root / "itself.png")
+    os.mkfifo(root / "pipe.png")
+    (root / "phone.HEIC").write_bytes(b"x")
+    (root / "notes.txt").write_text("x")
+    passed_over = PassedOver()
+    found = [Path(path).relative_to(root).as_posix() for path in walk_images(str(root), passed_over)]
+    assert found == ["a/1.PNG", "a/2.jpg", "again/linked.png", "b.png", "c.png", "called.png/inside.png"]
+    told = "\n".join(passed_over.lines())
+    for expected in (
+        "2 link that leads nowhere",
+        "1 pipe: ",
+        "file .heic, not read here (pip install 'cnn-rnn[heif]')",
+        "file .txt",
+        "2 folder reached a second time through a link",
+    ):
+        assert expected in told
+    assert sum(passed_over.counts.values()) == 7
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a.png\nb.png\n",
+        b"\xef\xbb\xbfa.png\r\n\r\n  b.png  \r\n",
+        "a.png\nb.png\n".encode("utf-16"),
+        b"\xfe\xff" + "a.png\r\nb.png".encode("utf-16-be"),
+    ],
+    ids=["plain", "mark and Windows lines", "UTF-16", "UTF-16, big end first"],
+)
+def test_a_list_is_read_however_an_editor_saved_it(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(content)
+    assert list(read_list(path)) == [f"{tmp_path}/a.png", f"{tmp_path}/b.png"]
+
+
+def test_back_slashes_mean_folders_where_no_file_is_called_so(tmp_path: Path) -> None:
+    photo(tmp_path / "day" / "a.png")
+    photo(tmp_path / "day\\b.png")
+    path = tmp_path / "list.txt"
+    path.write_text("day\\a.png\nday\\b.png\nday\\gone.png\ns3://bucket/c.png\n/d.png\n")
+    assert list(read_list(path)) == [
+        *(f"{tmp_path}/day/a.png", f"{tmp_path}/day\\b.png", f"{tmp_path}/day\\gone.png"),
+        *("s3://bucket/c.png", "/d.png"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a.png\nk\xe4se.png\n", r"line 2 is not UTF-8.*k\\xe4se\.png.*save the list as UTF-8"),
+        ("a.png\n".encode("utf-16-le"), "line 1 holds bytes of zero"),
+        (b"\xff\xfea\x00\n", "begins as UTF-16 and breaks off"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_refused_with_its_line(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        list(read_list(path))
+
+
+def test_any_name_that_the_system_allows_is_an_input(tmp_path: Path) -> None:
+    raw = [b"caf\xe9.png", b"new\nline.png", b" blank .png", "käse.png".encode(), b"quote\"'.png"]
+    for name in raw:
+        photo(Path(os.fsdecode(os.fsencode(tmp_path / "photos") + b"/" + name)))
+    inputs = open_inputs(str(tmp_path / "photos"), None, None, 2, tmp_path / "out")
+    assert sorted(all_names(inputs)) == sorted(printable(f"{tmp_path}/photos/{os.fsdecode(name)}") for name in raw)
+    for part in range(inputs.parts):
+        for image in inputs.part(part):
+            image.name.encode("utf-8")
+            assert Path(image.image).is_file()
+    listed = tmp_path / "list.txt"
+    listed.write_bytes(b"photos/caf\xe9.png\n")
+    assert all_names(open_inputs(str(listed), None, None, 2, tmp_path / "out")) == [f"{tmp_path}/photos/caf\\xe9.png"]
+
+
+@pytest.mark.parametrize("limit", [None, 0, 1, 4, 5, 9])
+def test_parts_cut_the_names_and_lose_none(limit: int | None, tmp_path: Path) -> None:
+    names = [f"{index}.png" for index in range(7)]
+    inputs = NamedFiles(names, tmp_path / "work", 2, limit=limit)
+    expected = names[:limit]
+    assert inputs.images == len(expected)
+    assert inputs.parts == -(-len(expected) // 2)
+    assert all_names(inputs) == expected
+    assert list(inputs) == expected
+    assert len({NamedFiles(other, tmp_path, 2).names for other in (names, names[::-1], names[1:])}) == 3
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_no_image_at_all_is_refused_and_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.txt").write_bytes(b"x")
+    with pytest.raises(FileNotFoundError, match=r"holds or names no image.*1 file \.txt"):
+        open_inputs(str(tmp_path / "photos"), None, None, 2, tmp_path / "new" / "out")
+    assert not (tmp_path / "new").exists()
+
+
+def test_shards_are_parts_and_their_images_are_read_from_them(tmp_path: Path) -> None:
+    content = photo(tmp_path / "one.png").read_bytes()
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for shard in range(2):
+        with tarfile.open(shards / f"{shard}.tar", "w") as tar:
+            for name, data in ((f"{shard}a.png", content), (f"{shard}a.json", b"{}"), (f"{shard}b.png", content)):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    inputs = open_inputs(str(shards), None, None, 99, tmp_path / "out")
+    assert inputs.parts == 2
+    assert [Path(name).name for name in all_names(inputs)] == ["0a.png", "0b.png", "1a.png", "1b.png"]
+    assert next(iter(inputs.part(1))).image == content
+    before = [inputs.identity(part, "time") for part in range(2)]
+    os.utime(shards / "1.tar", (1, 1))
+    assert [inputs.identity(part, "time") == before[part] for part in range(2)] == [True, False]
+    assert open_inputs(f"file://{shards}/*.tar", None, None, 99, tmp_path / "out").parts == 2
+
+
+def test_parquet_holds_images_or_their_names(tmp_path: Path) -> None:
+    content = photo(tmp_path / "one.png").read_bytes()
+    images = [{"bytes": content, "path": None}] * 5
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"image": images, "image_id": [*"abcde"], "x": [0] * 5}), path, row_group_size=2)
+    inputs = open_inputs(str(path), None, None, 99, tmp_path / "out")
+    assert (inputs.parts, inputs.images) == (3, 5)
+    assert all_names(inputs) == [*"abcde"]
+    pq.write_table(pa.table({"image": images}), path, row_group_size=2)
+    assert all_names(open_inputs(str(path), None, None, 99, tmp_path / "out")) == [f"{path}:{row}" for row in range(5)]
+    pq.write_table(pa.table({"url": ["one.png", "s3://b/c.png"]}), path)
+    found = list(open_inputs(str(path), None, None, 99, tmp_path / "out").part(0))
+    assert [image.image for image in found] == [f"{tmp_path}/one.png", "s3://b/c.png"]
+    pq.write_table(pa.table({"x": [1]}), path)
+    with pytest.raises(ValueError, match="has no column image"):
+        open_inputs(str(path), None, None, 99, tmp_path / "out")
+
+
+def test_files_elsewhere_are_found_through_fsspec(tmp_path: Path) -> None:
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    content = photo(tmp_path / "one.png").read_bytes()
+    for name in ("/p/b.png", "/p/sub/a.png", "/p/notes.txt"):
+        system.pipe(name, content)
+    system.pipe("/p/list.txt", b"b.png\nmemory://p/sub/a.png\n")
+    folder = open_inputs("memory://p", None, None, 2, tmp_path / "out")
+    assert all_names(folder) == ["memory:///p/b.png", "memory:///p/sub/a.png"]
+    assert folder.passed_over.counts["file .txt"] == 2
+    assert all_names(open_inputs("memory://p/list.txt", None, None, 2, tmp_path / "out")) == [
+        *("memory://p/b.png", "memory://p/sub/a.png"),
+    ]

@@ -1,0 +1,119 @@
+"""A saved model is whole, of finite numbers and of a size that can be built, or it is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tests.commands_by_name import main_of
+from tests.finished_runs import write_metrics, write_run
+
+from cnn_rnn.prediction.saved_model import SavedModel
+
+Weights = dict[str, torch.Tensor]
+
+
+def renamed(weights: Weights) -> Weights:
+    return {f"model.{name}": weight for name, weight in weights.items()}
+
+
+def without_one(weights: Weights) -> Weights:
+    return {name: weight for name, weight in weights.items() if name != max(weights)}
+
+
+def with_one_more(weights: Weights) -> Weights:
+    return weights | {"stranger": torch.ones(1)}
+
+
+def of_another_shape(weights: Weights) -> Weights:
+    return weights | {max(weights): torch.ones(3, 3, 3)}
+
+
+def with_nan(weights: Weights) -> Weights:
+    weight = weights[max(weights)].clone()
+    weight.view(-1)[0] = torch.nan
+    return weights | {max(weights): weight}
+
+
+BROKEN: dict[Callable[[Weights], Weights], str] = {
+    renamed: "lacks weights of the model, which would be random",
+    without_one: "lacks weights of the model, which would be random",
+    with_one_more: "holds weights that the model does not know: stranger",
+    of_another_shape: "shape|do not fit",
+    with_nan: "weights are not finite numbers",
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("change", BROKEN, ids=lambda change: change.__name__)
+def test_weights_that_are_not_the_models_are_refused(change: Callable[[Weights], Weights], run: Path) -> None:
+    SavedModel.load(run)
+    path = run / "model.safetensors"
+    save_file(change(load_file(path)), path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=BROKEN[change]):
+        SavedModel.load(run)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "gone"])
+def test_every_command_refuses_a_file_that_is_not_whole(
+    damage: str, run: Path, photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run / "model.safetensors"
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1000])
+    metrics = write_metrics(tmp_path / "metrics.json")
+    commands: dict[str, list[str]] = {
+        "predict": ["--model", str(run), "--input", str(photo_folder), "--output", str(tmp_path / "out")],
+        "validate": [str(run), "--data.name", "digits", "--data.root", "none", "--output", str(tmp_path / "out")],
+        "push_to_hub": [str(run), "--repo", "org/cnn-rnn-x", "--metrics", str(metrics), "--dry_run"],
+    }
+    for name, arguments in commands.items():
+        assert main_of(name)(arguments) == 2, name
+        said = capsys.readouterr().err
+        assert "error: " in said, name
+        assert "Traceback" not in said, name
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_refuses_what_is_not_finite(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run / "model.safetensors"
+    save_file(with_nan(load_file(path)), path, metadata={"format": "pt"})
+    metrics = write_metrics(tmp_path / "metrics.json")
+    assert main_of("push_to_hub")([str(run), "--repo", "org/cnn-rnn-x", "--metrics", str(metrics), "--dry_run"]) == 2
+    assert "weights are not finite numbers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone": "resnet10t", "backbone_args": {"layers": [1, 1, 1, 1_000_000]}}, "backbone_args holds 1000000"),
+        ({"backbone_args": {"layers": [400] * 900}}, "backbone_args holds 400"),
+        ({"backbone_args": {"a": [[1] * 200] * 20}}, "more than 1000 values"),
+        ({"backbone_args": {"width": float("nan")}}, "backbone_args holds nan"),
+        ({"hidden_size": 10**9}, "hidden_size must lie in 1..65536"),
+        ({"image_size": 10**6}, "image_size must lie in 1..65536"),
+    ],
+    ids=str,
+)
+def test_a_config_that_would_not_end_is_refused_before_anything_is_built(
+    changes: dict[str, Any], message: str, run: Path
+) -> None:
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(ValueError, match=message):
+        SavedModel.load(run)
+
+
+def test_a_config_nested_without_end_is_no_config(run: Path) -> None:
+    (run / "config.json").write_text('{"a": ' + "[" * 200_000 + "]" * 200_000 + "}")
+    with pytest.raises(ValueError, match="nested too deep"):
+        SavedModel.load(run)

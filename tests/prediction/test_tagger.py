@@ -1,0 +1,108 @@
+"""The model as a class for people's own pipelines, and a job that Ray shares out."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from tests.commands_by_name import ROOT
+
+from cnn_rnn.prediction import CnnRnnTagger
+from cnn_rnn.prediction.bulk_prediction import predict_all
+
+from .jobs import job_folder, pipeline_of, small_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model."""
+    folder = tmp_path_factory.mktemp("tagger") / "model"
+    pipeline_of(small_model()).save_pretrained(folder)
+    return folder
+
+
+def test_a_batch_comes_back_with_its_labels_and_failures_in_their_rows(
+    model: Path, photo_folder: Path, tmp_path: Path
+) -> None:
+    files = [str(path) for path in sorted((photo_folder / "train").glob("*.png"))[:4]]
+    batch: dict[str, Any] = {
+        "id": np.arange(6),
+        "image": [*files[:3], Path(files[3]).read_bytes(), "gone.png", b"no photo"],
+    }
+    rows = CnnRnnTagger(str(model), threshold=0.0, device="cpu")(batch).to_pylist()
+    assert [row["id"] for row in rows] == list(range(6))
+    assert [row["error"] is None for row in rows] == [True] * 4 + [False] * 2
+    assert "gone.png: cannot be read" in rows[4]["error"]
+    predict_all(pipeline_of(small_model()), job_folder(tmp_path, files, part_size=4), batch_size=4)
+    for row, bulk in zip(rows[:4], pq.read_table(tmp_path / "labels.parquet").to_pylist(), strict=True):
+        assert row["path_score"] == pytest.approx(bulk["path_score"])
+        assert [entry["label"] for entry in row["labels"]] == [entry["label"] for entry in bulk["labels"]]
+
+
+def test_a_column_that_is_not_there_is_named(model: Path) -> None:
+    with pytest.raises(KeyError, match="no column 'image'; it has photo"):
+        CnnRnnTagger(str(model), device="cpu")({"photo": []})
+
+
+def command(model: Path, photos: Path, output: Path, *options: str) -> subprocess.Popen[str]:
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(ROOT / "src"),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    return subprocess.Popen(
+        [
+            *(sys.executable, str(ROOT / "scripts" / "predict.py"), "--model", str(model), "--input", str(photos)),
+            *("--output", str(output), "--part_size", "5", "--batch_size", "2", "--num_workers", "0", *options),
+        ],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_rows_though_an_actor_is_killed(model: Path, photo_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in range(600):
+        source = photo_folder / "train" / f"{index % 24:03d}.png"
+        (photos / f"{index:03d}.png").write_bytes(source.read_bytes() if index % 50 else b"broken")
+    plain = command(model, photos, tmp_path / "plain")
+    assert plain.wait(300) == 0, plain.communicate()
+    rayed = command(model, photos, tmp_path / "ray", "--engine", "ray", "--actors", "2")
+    parts = tmp_path / "ray" / "parts"
+    killed = 0
+    while rayed.poll() is None and not killed:
+        if len(list(parts.glob("*.parquet"))) >= 5:
+            killed = kill_an_actor(rayed.pid)
+        time.sleep(0.01)
+    said, _ = rayed.communicate(timeout=500)
+    assert rayed.returncode == 0, said
+    assert killed, said
+    expected, got = (pq.read_table(tmp_path / name / "labels.parquet") for name in ("plain", "ray"))
+    assert got.equals(expected)
+
+
+def kill_an_actor(session: int) -> int:
+    """Kill one of the processes that make parts; returns its id, 0 where there was none."""
+    for process in Path("/proc").iterdir():
+        try:
+            title = (process / "cmdline").read_bytes() if process.name.isdigit() else b""
+            if b"PartMaker" in title and os.getsid(int(process.name)) != os.getsid(0):
+                os.kill(int(process.name), signal.SIGKILL)
+                return int(process.name)
+        except OSError:
+            continue
+    assert session
+    return 0

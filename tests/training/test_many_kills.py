@@ -1,0 +1,66 @@
+"""Many random kills of a training run on two processes: it ends as the one that nobody killed, to the last bit."""
+
+import os
+import random
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+KILLS = 20
+
+
+def start_two(runs: Any, arguments: list[str], log: Path) -> list[int]:
+    """The ids of two processes at one run."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared |= {"ACCELERATE_USE_CPU": "true"}
+    return [
+        runs.start(arguments, log.with_suffix(f".{rank}"), RANK=str(rank), LOCAL_RANK=str(rank), **shared)
+        for rank in range(2)
+    ]
+
+
+@pytest.mark.slow
+def test_twenty_kills_change_nothing(forked_runs: Any, settings: Callable[..., list[str]], tmp_path: Path) -> None:
+    changes = {"train__epochs": 6, "train__save_steps": 1}
+    began = time.monotonic()
+    whole = start_two(forked_runs, settings(tmp_path / "whole", **changes), tmp_path / "whole")
+    assert [forked_runs.wait(process) for process in whole] == [0, 0]
+    took = time.monotonic() - began
+
+    chance = random.Random(0)  # noqa: S311 - moments to kill at
+    resume = [*settings(tmp_path / "run", **changes), "--resume", "auto"]
+    kills = rounds = 0
+    while kills < KILLS:
+        rounds += 1
+        processes = start_two(forked_runs, resume, tmp_path / "run-log")
+        time.sleep(took * chance.uniform(0.1, 0.9))
+        for process in processes:  # the machine goes, not one process
+            if not forked_runs.ended(process):
+                os.kill(process, signal.SIGKILL)
+        codes = [forked_runs.wait(process) for process in processes]
+        assert all(code in {0, -signal.SIGKILL} for code in codes), (tmp_path / "run-log.0").read_text()
+        kills += -signal.SIGKILL in codes
+        if codes == [0, 0]:  # done: the next kills are another run's
+            same(tmp_path)
+            (tmp_path / "run").rename(tmp_path / f"done-{rounds}")
+    last = start_two(forked_runs, resume, tmp_path / "run-log")
+    assert [forked_runs.wait(process) for process in last] == [0, 0], (tmp_path / "run-log.0").read_text()
+    same(tmp_path)
+
+
+def same(folder: Path) -> None:
+    """The weights are those of the run that nobody killed."""
+    expected, got = (load_file(folder / name / "model.safetensors") for name in ("whole", "run"))
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+    lines = [(folder / name / "history.jsonl").read_text() for name in ("whole", "run")]
+    assert lines[0] == lines[1]
