@@ -16,7 +16,6 @@ from cnn_rnn import (
     CnnRnnImageProcessor,
     CnnRnnOnnx,
     MultiLabelImageClassificationPipeline,
-    bundled_model,
 )
 from cnn_rnn.prediction import SavedModel, onnx_engine
 from cnn_rnn.prediction.onnx_engine import FOLDER, UnfitGraphError, choose_engine, digest_of, set_engine
@@ -155,8 +154,10 @@ def test_a_folder_that_cannot_be_written_keeps_no_graph(
     assert len(list((tmp_path / "home").rglob("*.onnx"))) == 1
 
 
-def test_nothing_is_written_among_installed_files(tmp_path: Path) -> None:
-    shipped = bundled_model()
+def test_nothing_is_written_among_installed_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = tmp_path / "bundled_model"
+    shipped.mkdir()
+    monkeypatch.setattr(onnx_engine, "PLACES", (tmp_path,))
     assert [place.is_relative_to(shipped) for place in onnx_engine.places_for(str(shipped))] == [False]
     assert onnx_engine.places_for(str(tmp_path))[0] == tmp_path / FOLDER
 

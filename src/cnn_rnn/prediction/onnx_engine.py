@@ -22,7 +22,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from cnn_rnn.image_backbone import ImageBackbone
 from cnn_rnn.pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
-from cnn_rnn.shipped_files import bundled_model
+from cnn_rnn.shipped_files import PLACES
 from cnn_rnn.whole_files import whole_file
 
 from .saved_model import SavedModel
@@ -174,7 +174,7 @@ def places_for(name: str) -> list[Path]:
 
     The model that comes with the package has its graph in the cache: nothing is written among installed files.
     """
-    shipped = Path(name).resolve() == bundled_model().resolve()
+    shipped = Path(name).resolve() in [(place / "bundled_model").resolve() for place in PLACES]
     beside = [Path(name) / FOLDER] if Path(name).is_dir() and not shipped else []
     return [*beside, Path(constants.HF_HOME) / "cnn_rnn" / FOLDER]
 
