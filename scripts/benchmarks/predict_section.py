@@ -72,7 +72,7 @@ def _measure_batch(
         ways | {name: partial(each.generate, pixels) for name, each in compared_models.items()}, TURNS[batch]
     )
     alone = min((times["timm"], times["timm, channels last"]), key=lambda each: each.least)
-    own, *_ = (times[name] for name in models)
+    own = times[next(iter(models))]
     what, unit = f"{backbone}, batch {batch}", "s; timm's forward alone"
     floor = f"{unit}; floor {1 + _share(model, plain, pixels):.4f} by arithmetic"
     short = "lite0" if backbone == LITE else backbone

@@ -18,8 +18,10 @@ def measure() -> list[Row]:
     """All figures of this section."""
     rows = []
     for photos, labels, each, limit in SIZES:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            seconds, held, given = pool.apply(_timed, (photos, labels, each))
+        offsets, drawn = draw_labels(photos, labels, each)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:  # whose peak is that of the split alone
+            seconds, held = pool.apply(_timed, (offsets, drawn, labels, round(photos * FRACTION)))
+        given = (drawn.nbytes + offsets.nbytes) / (1 << 20)
         name = f"hold out a tenth of {photos:,} photos by {labels:,} labels, {each} a photo"
         rows.append(Row(name, seconds, "s", wanted=limit))
         rows.append(Row(f"peak memory of it, {photos:,} photos", held, "MB; the labels given", given))
@@ -36,15 +38,13 @@ def draw_labels(photos: int, labels: int, each: int) -> tuple[npt.NDArray[np.int
     return offsets, (pairs % labels).astype(np.int32)
 
 
-def _timed(photos: int, labels: int, each: int) -> tuple[float, float, float]:
-    offsets, drawn = draw_labels(photos, labels, each)
-    # what is freed goes back to the system, so that the peak is that of the split
+def _timed(offsets: npt.NDArray[np.int64], drawn: npt.NDArray[np.int32], labels: int, size: int) -> tuple[float, float]:
+    """Seconds, and megabytes at the peak beyond what is held before."""
     before = _memory_now()
     start = time.perf_counter()
-    choose_rows(offsets, drawn, labels, round(photos * FRACTION))
+    choose_rows(offsets, drawn, labels, size)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return seconds, peak - before, (drawn.nbytes + offsets.nbytes) / (1 << 20)
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
 
 
 def _memory_now() -> float:

@@ -15,6 +15,7 @@ IMAGES, WALKS, STEPS, BATCH, LEARNING_RATE = 64, 1024, 240, 32, 3e-3
 NEVER = -30.0  # added to what END scores in a decoder that never ends by itself
 
 
+@torch.inference_mode(mode=False)  # what is made in that mode cannot be trained
 def walking_model(
     backbone: str, num_labels: int, *, ends: bool = True, weights: str | Path | None = None, **fields: Any
 ) -> CnnRnnForImageClassification:

@@ -16,6 +16,7 @@ from cnn_rnn import (
     CnnRnnImageProcessor,
     CnnRnnOnnx,
     MultiLabelImageClassificationPipeline,
+    bundled_model,
 )
 from cnn_rnn.prediction import SavedModel, onnx_engine
 from cnn_rnn.prediction.onnx_engine import FOLDER, UnfitGraphError, choose_engine, digest_of, set_engine
@@ -87,18 +88,28 @@ def test_attention_over_places_runs_there_too(tmp_path: Path, photos: list[str])
     assert_same_rows(found, by_torch(folder)(photos, return_path=True, top_k=4))
 
 
+def stand_in_for_the_export(monkeypatch: pytest.MonkeyPatch, saved: Path) -> list[Path]:
+    """Another model's graph in place of an export, which takes seconds; returns the files that were asked for."""
+    CnnRnnOnnx.from_pretrained(saved)
+    graph = onnx.load(next((saved / FOLDER).iterdir()))
+    made: list[Path] = []
+
+    def write(_model: Any, path: Path, digest: str) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        onnx.helper.set_model_props(graph, {"digest": digest})
+        onnx.save(graph, path)
+        made.append(path)
+        return path
+
+    monkeypatch.setattr(onnx_engine, "export_backbone", write)
+    return made
+
+
 def test_the_graph_is_made_once_and_kept_beside_the_weights_it_belongs_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = save_model(tmp_path / "model")
-    made: list[Path] = []
-    export = onnx_engine.export_backbone
-
-    def counted(model: Any, path: Path, digest: str) -> Path:
-        made.append(path)
-        return export(model, path, digest)
-
-    monkeypatch.setattr(onnx_engine, "export_backbone", counted)
+    made = stand_in_for_the_export(monkeypatch, saved)
     CnnRnnOnnx.from_pretrained(folder)
     CnnRnnOnnx.from_pretrained(folder)
     (path,) = (folder / FOLDER).iterdir()
@@ -119,8 +130,11 @@ def test_the_graph_is_made_once_and_kept_beside_the_weights_it_belongs_to(
     assert made[2] != path
 
 
-def test_a_graph_of_other_weights_under_the_right_name_is_not_taken(tmp_path: Path) -> None:
+def test_a_graph_of_other_weights_under_the_right_name_is_not_taken(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = save_model(tmp_path / "model")
+    stand_in_for_the_export(monkeypatch, saved)
     CnnRnnOnnx.from_pretrained(folder)
     (path,) = (folder / FOLDER).iterdir()
     graph = onnx.load(path)
@@ -131,13 +145,20 @@ def test_a_graph_of_other_weights_under_the_right_name_is_not_taken(tmp_path: Pa
 
 
 def test_a_folder_that_cannot_be_written_keeps_no_graph(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: list[str]
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: list[str]
 ) -> None:
-    folder = save_model(tmp_path / "model")
+    folder = save_model(tmp_path / "model")  # the same weights
+    stand_in_for_the_export(monkeypatch, saved)
     (folder / FOLDER).write_text("a file stands in the way")
     monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
     assert_same_rows(CnnRnnOnnx.from_pretrained(folder)(photos), by_torch(folder)(photos))
     assert len(list((tmp_path / "home").rglob("*.onnx"))) == 1
+
+
+def test_nothing_is_written_among_installed_files(tmp_path: Path) -> None:
+    shipped = bundled_model()
+    assert [place.is_relative_to(shipped) for place in onnx_engine.places_for(str(shipped))] == [False]
+    assert onnx_engine.places_for(str(tmp_path))[0] == tmp_path / FOLDER
 
 
 def test_the_engine_is_chosen_by_device_and_by_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,11 @@ def test_each_data_set_is_named_and_its_bias_told_once(joined_run: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("data", "split"), [("voc2007", "trainval"), ("voc2012", "train"), ("voc2007+voc2012", "test+train")]
+    ("data", "split"),
+    [
+        *(("voc2007", "trainval"), ("voc2007", "val"), ("voc2012", "train"), ("voc2012", "trainval")),
+        ("voc2007+voc2012", "test+train"),
+    ],
 )
 def test_figures_of_any_part_of_the_training_data_are_refused(
     data: str, split: str, joined_run: Path, tmp_path: Path
@@ -45,7 +49,7 @@ def test_figures_of_any_part_of_the_training_data_are_refused(
 
 
 def test_a_split_of_the_same_name_of_the_other_data_set_was_not_seen(joined_run: Path, tmp_path: Path) -> None:
-    for data, split in (("voc2007", "train"), ("voc2012", "trainval")):
+    for data, split in (("voc2007", "test"), ("voc2012", "val")):
         assert model_files(joined_run, NAME, write_metrics(tmp_path / "metrics.json", data=data, split=split))
 
 

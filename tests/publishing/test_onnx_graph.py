@@ -12,7 +12,7 @@ from tests.commands_by_name import main_of
 from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
 from cnn_rnn.data import load_image_folder
 from cnn_rnn.prediction import SavedModel, measure, predict_dataset
-from cnn_rnn.publishing.onnx_graph import OnnxModel, export_onnx
+from cnn_rnn.publishing.onnx_graph import OnnxModel, export_onnx, quantize_onnx
 
 LABELS = ["blue", "green", "red"]
 
@@ -77,6 +77,25 @@ def test_attention_over_places_and_the_papers_cell_are_exported_too(tmp_path: Pa
     for batch in (1, 5):
         assert_same(graph, model, batch, tolerance=1e-4)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["f.onnx"]
+
+
+def test_bytes_are_normalised_in_the_graph_and_a_calibrated_copy_is_small_and_close(tmp_path: Path) -> None:
+    model = small_model(beam_width=2, max_path_length=1)
+    octets = torch.randint(256, (24, 3, 1, 1), generator=torch.Generator().manual_seed(0))
+    octets = (octets + torch.randint(-40, 40, (24, 3, 32, 32))).clamp(0, 255).to(torch.uint8)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (model.config.image_mean, model.config.image_std))
+    expected = model.generate((octets / 255 - mean) / std)
+    graph = OnnxModel(export_onnx(model, tmp_path / "f.onnx", uint8=True))
+    found = graph(octets)
+    assert torch.equal(found["paths"], expected.paths)
+    torch.testing.assert_close(found["logits"], expected.logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(graph((octets / 255 - mean) / std)["logits"], found["logits"])
+    small = quantize_onnx(tmp_path / "f.onnx", tmp_path / "g.onnx", octets)
+    assert {node.op_type for node in onnx.load(small).graph.node} >= {"QuantizeLinear", "DequantizeLinear"}
+    quantized = OnnxModel(small)(octets)
+    difference = (quantized["logits"].sigmoid() - expected.logits.sigmoid()).abs().mean()
+    assert 1e-6 < difference < 0.05
+    assert small.stat().st_size < (tmp_path / "f.onnx").stat().st_size
 
 
 def test_a_model_without_path_decoder_has_logits_alone(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ WEAKEST = 5
 CROSS_VALIDATION = "cross-validation"  # the split of figures that `cnn-rnn review` predicts fold by fold
 EXAMPLE = "example.jpg"  # a photo to try the model with, as a repository holds it
 FEWEST = 20  # images with a label below which its figures say little
+TWO_IN_ONE = {"trainval": ("train", "val")}
 HELD_OUT = "held-out"  # the split on which training chooses epoch, fusion and thresholds
 
 DATA_NOTES = {
@@ -99,14 +100,20 @@ class Figures:
         """
         data, split = run["data"], self["split"]
         chosen_on = filter(None, (data["train_split"], data["validation_split"]))
-        seen = {part for used in chosen_on for part in joined_parts(data["name"], used)}
-        if split == HELD_OUT or not seen.isdisjoint(joined_parts(self["data"], split)):
+        seen = {part for used in chosen_on for part in smallest_parts(data["name"], used)}
+        if split == HELD_OUT or not seen.isdisjoint(smallest_parts(self["data"], split)):
             raise CardError(
                 f"{self.path} was measured on the split {split!r}, on which this model was trained or chosen; give "
                 "--metrics the metrics.json that cnn-rnn validate writes for a test split"
             )
         if list(self["per_class"]) != config.label_names:
             raise CardError(f"{self.path} has figures of other labels than the model's; give --metrics its own")
+
+
+def smallest_parts(kind: str, split: str) -> list[tuple[str, str]]:
+    """As `joined_parts`, with VOC's trainval as the two splits that it is."""
+    parts = joined_parts(kind, split)
+    return [(name, one) for name, part in parts for one in TWO_IN_ONE.get(part, (part,))]
 
 
 def make_card(

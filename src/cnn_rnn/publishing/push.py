@@ -139,6 +139,7 @@ def run_settings(path: Path) -> dict[str, Any]:
         run: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
         run["data"]["root"] = None
         run["train"]["output_dir"] = Path(run["train"]["output_dir"]).name
+        run["train"]["feature_cache"] = None
         weights = run["model"].get("weights")
         if weights and Path(weights).is_absolute():
             run["model"]["weights"] = Path(weights).name

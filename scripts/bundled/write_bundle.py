@@ -1,0 +1,37 @@
+"""The model in the box from a finished run: python scripts/bundled/write_bundle.py RUN --metrics CV/metrics.json.
+
+cnn-rnn train --config bundled --data.root DATA                              makes RUN
+cnn-rnn review bundled --data.root DATA --output CV                          predicts every photo out of fold
+cnn-rnn validate CV/predictions.parquet --output CV                          measures that
+"""
+
+import argparse
+from pathlib import Path
+
+from cnn_rnn.publishing.bundle import write_bundle
+
+FOLDER = Path(__file__).parents[2] / "bundled_model"
+DATA_NOTE = (
+    "The photos were collected from Flickr with queries for twenty classes. These are a part of VOC's, picked around a "
+    "few classes (2007: car, bus, cat, train; 2012: cat, cow, dog, horse, sheep) and 240 pixels on the shorter side: "
+    "cats, dogs and cars are by far the most frequent, several classes are on a handful of photos, and no figure here "
+    "can be compared with published ones of VOC. What is on none of these photos, it may well take for a dog."
+)
+
+
+def main() -> None:
+    """Write the folder, and say how large it is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the finished run")
+    parser.add_argument("--metrics", type=Path, required=True, help="figures of photos that no model of theirs saw")
+    parser.add_argument("--photo", type=Path, help="a photo to try it with")
+    parser.add_argument("--output", type=Path, default=FOLDER, help="the bundle (default: the one in this checkout)")
+    known = parser.parse_args()
+    size = write_bundle(
+        known.run, "cnn-rnn/bundled", known.metrics, known.output, photo=known.photo, data_note=DATA_NOTE
+    )
+    print(f"{size:,} bytes in {known.output}")
+
+
+if __name__ == "__main__":
+    main()
