@@ -28,11 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     known, overrides = build_parser().parse_known_args(arguments)
 
     from cnn_rnn.data.data_config import load_validation_data
+    from cnn_rnn.foundation.whole_files import write_json
     from cnn_rnn.metrics.tables import figures_table
     from cnn_rnn.prediction import SavedModel
     from cnn_rnn.publishing.onnx_graph import OnnxModel, export_onnx, quantize_onnx
     from cnn_rnn.training.run_config import load_data_config
-    from cnn_rnn.whole_files import write_json
 
     try:
         saved = SavedModel.load(known.model)

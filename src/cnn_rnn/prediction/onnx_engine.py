@@ -20,10 +20,10 @@ from huggingface_hub import constants
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from cnn_rnn.foundation.shipped_files import PLACES
+from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.image_backbone import ImageBackbone
 from cnn_rnn.pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
-from cnn_rnn.shipped_files import PLACES
-from cnn_rnn.whole_files import whole_file
 
 from .saved_model import SavedModel
 

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from cnn_rnn.data import decode_image
-from cnn_rnn.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, reason_of
+from cnn_rnn.foundation.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, reason_of
 from cnn_rnn.prediction.saved_model import SavedModel, checked_config
 
 from .model_card import EXAMPLE, CardError, Figures, make_card
