@@ -8,7 +8,7 @@ from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 from tests.commands_by_name import ROOT
 
 PACKAGE = ROOT / "src" / "cnn_rnn"
-GROUND_FLOOR = {"hub_errors", "shipped_files", "whole_files"}
+GROUND_FLOOR = {"folder_lock", "hub_errors", "provenance", "shipped_files", "whole_files"}
 
 
 def test_nobody_imports_upward_and_the_hub_copy_stands_alone() -> None:
