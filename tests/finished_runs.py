@@ -17,7 +17,7 @@ PUBLISHED = {
     *("beam_search.py", "configuration_cnn_rnn.py", "image_backbone.py", "image_processing_cnn_rnn.py"),
     *("label_paths.py", "losses.py", "model_outputs.py", "modeling_cnn_rnn.py", "path_decoder.py"),
     *("instance_methods.py", "pipeline_cnn_rnn.py", "relevance_head.py"),
-    *("cooccurrence.py", "decisions.py", "known_labels.py", "neighbours.py"),
+    *("cooccurrence.py", "decisions.py", "known_labels.py", "neighbours.py", "walk_states.py"),
 }
 
 

@@ -91,8 +91,9 @@ def test_every_other_mode_becomes_rgb(mode: str) -> None:
     image = (
         Image.new("RGB", (8, 8), "white").convert(mode) if mode != "LAB" else Image.new("LAB", (8, 8), (255, 128, 128))
     )
-    kind = "TIFF" if mode in {"YCbCr", "LAB"} else "PNG"
-    decoded = decode_image(encode(image, kind))
+    # Pillow 12.3 cannot read its own YCbCr where it is not compressed
+    stored = encode(image, "TIFF", compression="tiff_lzw") if mode in {"YCbCr", "LAB"} else encode(image, "PNG")
+    decoded = decode_image(stored)
     assert decoded.mode == "RGB"
     np.testing.assert_allclose(np.asarray(decoded), 255, atol=2)
 
