@@ -8,10 +8,6 @@ from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 from tests.commands_by_name import ROOT
 
 PACKAGE = ROOT / "src" / "cnn_rnn"
-<<<<<<< HEAD
-=======
-GROUND_FLOOR = {"folder_lock", "hub_errors", "provenance", "shipped_files", "whole_files"}
->>>>>>> t15
 
 
 def test_nobody_imports_upward_and_the_hub_copy_stands_alone() -> None:
