@@ -59,6 +59,10 @@ def test_columns_of_zero_and_one_become_lists() -> None:
     assert label_names(adapted) == ["cat", "dog"]
     assert adapted["labels"][:] == [[0, 1], [1]]
     assert adapted["image_id"][:] == ["a", "b"]
+    one = to_schema(data, Columns(image="photo"), reading=Reading(columns={"classes": "cat"}))
+    assert label_names(one) == ["cat"]
+    with pytest.raises(ValueError, match=r"labels is \['cat', 'dog'\], but .* in one column"):
+        to_schema(data, Columns(image="photo"), reading=Reading(columns={"labels": ["cat", "dog"]}))
     data = data.add_column("width", [640, 480])
     with pytest.raises(ValueError, match="row 0: column 'width' holds 640, expected 0 or 1"):
         to_schema(data, Columns(image="photo"))

@@ -13,7 +13,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Im
 from .disk_layout import abbreviate
 from .label_cells import is_multi_hot, read_label_cells
 from .label_columns import LABEL_NAME, SPLIT_FLAGS, SPLIT_NAMES, plain
-from .reading import Reading
+from .reading import Reading, listed
 from .schema import LEFT_OUT_COLUMNS, label_features, label_lists, label_lists_from_matrix, row_of_each_label
 
 WHOLE_NUMBERS = frozenset({"bool", "int8", "int16", "int32", "int64", "uint8", "uint16"})
@@ -56,6 +56,11 @@ def to_schema(
         ValueError: A column is missing, holds something else or could mean two things; column and row are named.
     """
     reading = reading or Reading()
+    if isinstance(reading.columns.get("labels"), list):
+        raise ValueError(  # noqa: TRY004
+            f"data.columns: labels is {reading.columns['labels']!r}, but a data set with images inside has its labels "
+            "in one column; join them, or name one"
+        )
     named = {role: str(name) for role, name in reading.columns.items() if role in {"labels", "image_id"}}
     columns = replace(columns or Columns(), **named)
     class_names = class_names or reading.names
@@ -186,7 +191,7 @@ def _told(data: Dataset, labelled: Dataset, columns: Columns) -> str:
 
 def _class_names(data: Dataset, columns: Columns, reading: Reading) -> list[str]:
     if columns.labels not in data.column_names:
-        names = list(reading.columns.get("classes") or _whole_numbers(data, columns))
+        names = listed(reading.columns.get("classes")) or list(_whole_numbers(data, columns))
         if not names:
             raise ValueError(
                 f"no label column {columns.labels!r} and no columns of 0 and 1; the columns are "
