@@ -92,7 +92,7 @@ def calibration_images(saved: "SavedModel", folder: str, uint8: bool) -> "Tensor
     import torch
 
     from cnn_rnn.data.images import decode_image
-    from cnn_rnn.prediction.found_images import find_images
+    from cnn_rnn.prediction.input_kinds import find_images
 
     pictures = [decode_image(str(path)) for path in find_images(folder)[:CALIBRATION]]
     pixels: Tensor = saved.processor(
