@@ -8,20 +8,19 @@ from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 from tests.commands_by_name import ROOT
 
 PACKAGE = ROOT / "src" / "cnn_rnn"
-GROUND_FLOOR = {"hub_errors", "shipped_files", "whole_files"}
 
 
 def test_nobody_imports_upward_and_the_hub_copy_stands_alone() -> None:
     assert lint_imports(str(ROOT / "pyproject.toml"), no_cache=True) == EXIT_STATUS_SUCCESS
 
 
-def test_the_top_holds_the_hub_copy_registration_and_the_ground_floor() -> None:
+def test_the_top_holds_the_hub_copy_and_registration() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
         "contracts"
     ]
     (hub_copy,) = (set(each["source_modules"]) for each in contracts if each["name"].startswith("The Hub copy"))
     own = {name.removeprefix("cnn_rnn.") for name in hub_copy}
-    assert {path.stem for path in PACKAGE.glob("*.py")} == own | GROUND_FLOOR | {"__init__", "registration"}
+    assert {path.stem for path in PACKAGE.glob("*.py")} == own | {"__init__", "registration"}
 
 
 def test_siblings_import_each_other_by_short_names() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.commands_by_name import ROOT
 
-from cnn_rnn.shipped_files import PLACES
+from cnn_rnn.foundation.shipped_files import PLACES
 
 SMALL = [
     *("--model.backbone", "test_resnet", "--model.weights", "null", "--model.image_size", "32"),

@@ -1,6 +1,7 @@
 """One's own photos: three kinds of metadata, one result; every broken row is named."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,8 @@ def test_a_row_nested_without_end_is_refused_with_its_line(row: str, tmp_path: P
 
 @pytest.mark.parametrize("name", ["labels.json", "metadata.json"])
 def test_a_file_nested_without_end_is_refused(name: str, tmp_path: Path) -> None:
-    read: Callable[[Path], Any] = read_class_names if name == "labels.json" else read_metadata
+    readers: dict[str, Callable[[Path], object]] = {"labels.json": read_class_names, "metadata.json": read_metadata}
+    read = readers[name]
     for content in ("[" * 100_000 + "]" * 100_000, '{"a":' * 100_000 + "1" + "}" * 100_000):
         (tmp_path / name).write_text(content)
         with pytest.raises(ValueError, match=f"{name} is nested too deep"):

@@ -376,6 +376,129 @@ def test_excel(tmp_path: Path) -> None:
         read(tmp_path / "broken.xlsx")
 
 
+def test_excel_cells_without_a_column_are_asked_about(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["Our photos"], [], ["Photo", "labels"], ["0.jpg", "cat"]):
+        book.active.append(row)
+    write(tmp_path, "x", "")
+    book.save(tmp_path / "a.xlsx")
+    with pytest.raises(ValueError, match=r"a\.xlsx, row 3: 'labels' stands in a column without a name: .*remove what"):
+        read(tmp_path / "a.xlsx")
+    book.active.delete_rows(1, 2)
+    book.save(tmp_path / "a.xlsx")
+    assert read(tmp_path / "a.xlsx") == {"0.jpg": ["cat"]}
+
+
+def test_lists_of_photos_by_label_are_turned(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.json", '{"dog": ["1.jpg"], "cat": ["0.jpg", "1.jpg"], "elk": []}')
+    assert read(path) == {"0.jpg": ["cat"], "1.jpg": ["dog", "cat"]}
+    assert label_names(load_source("table", path, split="train")) == ["dog", "cat", "elk"]
+
+
+def test_several_columns_of_labels_are_joined(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", table("dog,,", "cat,a|b,NA", header="file,label1,label2,label3"))
+    with pytest.raises(ValueError, match=r"'\{labels: \[A, B\]\}' where some of label1, label2, label3 hold labels"):
+        read(path)
+    columns = {"labels": ["label1", "label2", "label3"]}
+    found = read(path, columns=columns, no_label="NA")
+    assert found["0.jpg"] == ["dog"]
+    assert set(found["1.jpg"]) == {"a", "b", "cat"}
+    differ = write(tmp_path, "b.csv", table("dog,", "cat,Dog", header="file,label1,label2"))
+    with pytest.raises(ValueError, match=r"data.case"):
+        read(differ, columns={"labels": ["label1", "label2"]})
+    with pytest.raises(ValueError, match=r"file is .*expected one column"):
+        read(path, columns={"file": ["file", "label1"]})
+
+
+def test_a_photo_is_unknown_where_none_of_its_columns_says_anything(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", table("dog,", ",", header="file,label1,label2"))
+    rows = load_source(
+        "table", path, split="train", reading=Reading(columns={"labels": ["label1", "label2"]}, empty="unknown")
+    )
+    assert [row["unknown"] for row in rows][:2] == [[], [0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("# by a tool\nfile,labels\n0.jpg,cat\n", "line 1: .*a title or a comment, remove what stands above"),
+        (
+            "# by a tool, of Ann\nfile,labels,more\n",
+            "line 2: expected 2 cells.*a title or a comment, remove what stands",
+        ),
+        ("0.jpg 3\n1.jpg 3 17\n", "line 1: '0.jpg 3' begins with a photo.*put file_name,labels above it, and a comma"),
+        ("0.jpg\tcat\n1.jpg\tdog\n", "line 1: '0.jpg' is a photo.*file_name\tlabels .parted by tab"),
+        ("file,labels\n0.jpg,a|b\nfile,labels\n1.jpg,a\n", "line 3: the names of the columns come again"),
+        ("file, labels\n0.jpg, a\nfile, labels\n1.jpg, a\n", "line 3: the names of the columns come again"),
+        ("'file','labels'\n'0.jpg','cat,sofa'\n", "line 2: .*into double quotes"),
+        ("file,cat,dog\n0.jpg,0,1\n1.jpg,1,1\nsum,1,2\n", "line 4: column 'dog' holds '2'.*leave out the row"),
+        ("file,cat,dog\n0.jpg,0.8,0.1\n", "line 2: column 'cat' holds '0.8'.*write 0 or 1 in place of scores"),
+        ("id_code,age,sex,finding\n0,30,m,cat\n", "where some of age, sex, finding hold labels"),
+        ("file;labels\nC:\\Ann\\img\\0.jpg;cat\n", r"line 2: .*leaves the folder; .*take 'C:\\\\Ann\\\\img' away"),
+        ("file;labels\n/home/ann/0.jpg;cat\n", r"line 2: .*leaves the folder; .*take '/home/ann' away"),
+        ("file;labels\n../0.jpg;cat\n", r"line 2: .*leaves the folder; .*without '\.\.'"),
+    ],
+)
+def test_what_is_no_table_yet_is_told_with_the_way_out(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        read(write(tmp_path, "a.csv", text))
+
+
+def test_marks_at_the_end_of_lines_and_cells_part_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", "file;labels;\n0.jpg;cat,;\n1.jpg;,cat,dog,;\n")
+    assert read(path) == {"0.jpg": ["cat"], "1.jpg": ["cat", "dog"]}
+    with pytest.raises(ValueError, match="line 2: labels are"):
+        read(write(tmp_path, "b.csv", "file;labels\n0.jpg;cat,,dog\n"))
+
+
+def test_lines_of_a_cell_are_labels(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", table('"brown dog\ncat"', "brown dog"))
+    assert read(path)["0.jpg"] == ["brown dog", "cat"]
+    assert read(path)["1.jpg"] == ["brown dog"]
+    with pytest.raises(ValueError, match=r"data.separator comma .*data.separator newline"):
+        read(write(tmp_path, "b.csv", table('"a\nb"', '"a,b"')))
+
+
+@pytest.mark.parametrize(
+    ("cell", "mark"), [("#cat#dog", "#"), ("cat / dog", "/"), ("cat > dog", ">"), ("cat & dog", "&")]
+)
+def test_other_marks_between_labels_are_asked_about(tmp_path: Path, cell: str, mark: str) -> None:
+    path = write(tmp_path, "a.csv", table(cell, cell.partition(mark)[0] or "#cat"))
+    with pytest.raises(ValueError, match=rf"'{cell}' could be the labels \['cat', 'dog'\] \(data.separator '{mark}'"):
+        read(path)
+    assert read(path, separator=mark)["0.jpg"] == ["cat", "dog"]
+    assert read(path, separator="none")["0.jpg"] == [cell]
+
+
+def test_columns_may_be_parted_by_several_blanks(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.txt", "file cat dog\n0.jpg  -1   1\n1.jpg   1  -1\n")
+    assert read(path, delimiter="space", no=-1) == {"0.jpg": ["dog"], "1.jpg": ["cat"]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (
+            ("0.jpg,cat;sofa", "0.jpg,cat"),
+            "line 2: 'cat;sofa' could be .*data.separator semicolon.*data.separator none",
+        ),
+        (('0.jpg,"cat,sofa"', "0.jpg,cat"), "line 2: 'cat,sofa' could be .*data.separator comma.*data.separator none"),
+        (('0.jpg,"{""class"": ""cat""}"', "0.jpg,cat"), "line 2: .*is a list or an object, expected one label"),
+    ],
+)
+def test_a_row_of_one_label_that_may_be_several_is_asked_about(
+    tmp_path: Path, rows: tuple[str, ...], told: str
+) -> None:
+    path = write(tmp_path, "a.csv", "\n".join(["file,labels", *rows]))
+    with pytest.raises(ValueError, match=told):
+        read(path, rows="label")
+    assert len(read(path, rows="label", separator="none")["0.jpg"]) == 2
+    if "sofa" in rows[0]:
+        mark = "semicolon" if ";" in rows[0] else "comma"
+        assert set(read(path, rows="label", separator=mark)["0.jpg"]) == {"cat", "sofa"}
+
+
 def test_json_of_other_shapes(tmp_path: Path) -> None:
     assert read(write(tmp_path, "a.json", '{"0.jpg": ["cat"], "1.jpg": []}')) == {"0.jpg": ["cat"], "1.jpg": []}
     assert read(write(tmp_path, "b.json", '[{"file_name": "0.jpg", "labels": ["cat"]}]')) == {"0.jpg": ["cat"]}

@@ -214,7 +214,7 @@ def test_killed_while_it_clears_up_no_part_is_left_for_another_job(
     if stage == "before it is renamed":
         monkeypatch.setattr("cnn_rnn.prediction.job_folder.remove_whole", killed)
     else:
-        monkeypatch.setattr("cnn_rnn.whole_files.shutil.rmtree", killed)
+        monkeypatch.setattr("cnn_rnn.foundation.whole_files.shutil.rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
         folder.finish()
     monkeypatch.undo()

@@ -154,6 +154,14 @@ def test_a_folder_that_cannot_be_written_keeps_no_graph(
     assert len(list((tmp_path / "home").rglob("*.onnx"))) == 1
 
 
+def test_nothing_is_written_among_installed_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = tmp_path / "bundled_model"
+    shipped.mkdir()
+    monkeypatch.setattr(onnx_engine, "PLACES", (tmp_path,))
+    assert [place.is_relative_to(shipped) for place in onnx_engine.places_for(str(shipped))] == [False]
+    assert onnx_engine.places_for(str(tmp_path))[0] == tmp_path / FOLDER
+
+
 def test_the_engine_is_chosen_by_device_and_by_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cuda", 0)
     assert [choose_engine(engine, CPU) for engine in onnx_engine.ENGINES] == ["onnx", "torch", "onnx"]

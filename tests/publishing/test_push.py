@@ -23,8 +23,8 @@ from transformers import pipeline
 
 from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor
 from cnn_rnn.data import load_digits, write_parquet
+from cnn_rnn.foundation.shipped_files import shipped_file
 from cnn_rnn.publishing.push import dataset_files, model_files, push, push_checkpoint
-from cnn_rnn.shipped_files import shipped_file
 
 # Runs before everything else in a process that must do without the package.
 WITHOUT_PACKAGE = """

@@ -14,7 +14,7 @@ from tests.commands_by_name import main_of
 from tests.loopback_hub import CUT, LoopbackHub
 
 from cnn_rnn.data import load_hub, load_image_folder, load_stream, stream_labels, write_parquet
-from cnn_rnn.hub_errors import HubError
+from cnn_rnn.foundation.hub_errors import HubError
 from cnn_rnn.publishing.push import dataset_files, push
 
 NAME = "org/photos"

@@ -10,7 +10,7 @@ from tests.commands_by_name import main_of
 from tests.finished_runs import NAME, PUBLISHED, write_metrics, write_run
 from tests.loopback_hub import CUT, LoopbackHub
 
-from cnn_rnn.hub_errors import HubError
+from cnn_rnn.foundation.hub_errors import HubError
 from cnn_rnn.publishing.model_card import CardError
 from cnn_rnn.publishing.push import model_files, push, saved_files
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cnn_rnn.folder_lock import LOCK, FolderInUseError, FolderLock
+from cnn_rnn.foundation.folder_lock import LOCK, FolderInUseError, FolderLock
 from cnn_rnn.training import RunConfigError, Trainer, TrainingError, load_run_config
 from cnn_rnn.training.checkpoints import (
     MANIFEST,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cnn_rnn.foundation.whole_files import write_json
 from cnn_rnn.training import RunConfigError, Trainer, finished_figures, load_run_config
 from cnn_rnn.training.checkpoints import (
     checkpoint_name,
@@ -15,7 +16,6 @@ from cnn_rnn.training.checkpoints import (
     remove_leftovers,
 )
 from cnn_rnn.training.progress import Progress
-from cnn_rnn.whole_files import write_json
 
 Settings = Callable[..., list[str]]
 

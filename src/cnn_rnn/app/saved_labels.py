@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_rnn.data.image_folder import METADATA_NAMES
-from cnn_rnn.whole_files import write_text
+from cnn_rnn.foundation.whole_files import write_text
 
 METADATA = METADATA_NAMES[0]
 WRITING = threading.Lock()  # persons who label the same folder save one after the other

@@ -37,9 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Train what is missing, write one table and one JSON."""
     known, others = build_parser().parse_known_args(arguments)
 
+    from cnn_rnn.foundation.whole_files import write_json
     from cnn_rnn.metrics.tables import Row, Table
     from cnn_rnn.training import TrainingError
-    from cnn_rnn.whole_files import write_json
 
     try:
         config, runs = read_list(known.list)

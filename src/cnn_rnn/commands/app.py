@@ -14,9 +14,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve the page until Ctrl-C."""
     known = build_parser().parse_args(arguments)
 
+    from cnn_rnn.foundation.shipped_files import bundled_model
     from cnn_rnn.prediction import SavedModel
     from cnn_rnn.prediction.input_kinds import find_images
-    from cnn_rnn.shipped_files import bundled_model
 
     try:
         try:

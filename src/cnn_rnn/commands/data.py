@@ -112,7 +112,7 @@ def convert(options: argparse.Namespace) -> None:
 
 def _push(folder: Path, repo: str, *, private: bool) -> None:
     """Publish a folder of shards."""
-    from cnn_rnn.hub_errors import HubError
+    from cnn_rnn.foundation.hub_errors import HubError
     from cnn_rnn.publishing.push import dataset_files, push
 
     message = f"Publish {repo.rpartition('/')[2]}"

@@ -7,6 +7,7 @@ With --data.name (and --data.root) both are measured on a split, so that what th
 
 import argparse
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     known, overrides = build_parser().parse_known_args(arguments)
 
     from cnn_rnn.data.data_config import load_validation_data
+    from cnn_rnn.foundation.whole_files import write_json
     from cnn_rnn.metrics.tables import figures_table
     from cnn_rnn.prediction import SavedModel
     from cnn_rnn.publishing.onnx_graph import OnnxModel, export_onnx, quantize_onnx
     from cnn_rnn.training.run_config import load_data_config
-    from cnn_rnn.whole_files import write_json
 
     try:
         saved = SavedModel.load(known.model)
@@ -92,9 +93,11 @@ def calibration_images(saved: "SavedModel", folder: str, uint8: bool) -> "Tensor
     import torch
 
     from cnn_rnn.data.images import decode_image
-    from cnn_rnn.prediction.input_kinds import find_images
+    from cnn_rnn.prediction.found_images import PassedOver, walk_images
 
-    pictures = [decode_image(str(path)) for path in find_images(folder)[:CALIBRATION]]
+    pictures = [decode_image(path) for path in islice(walk_images(folder, PassedOver()), CALIBRATION)]
+    if not pictures:
+        raise ValueError(f"--calibrate {folder}: no image to calibrate on; give a folder of photos")
     pixels: Tensor = saved.processor(
         images=pictures, return_tensors="pt", **({"do_rescale": False, "do_normalize": False} if uint8 else {})
     )["pixel_values"]

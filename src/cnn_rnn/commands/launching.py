@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from subprocess import CalledProcessError
 
-from cnn_rnn.shipped_files import shipped_file
+from cnn_rnn.foundation.shipped_files import shipped_file
 
 from .console import refuse
 

@@ -95,7 +95,7 @@ def told(known: argparse.Namespace, folder: "JobFolder", done: "State | None" = 
 
 def model_in_the_box() -> str:
     """The folder of the bundled model, and a word on what it is."""
-    from cnn_rnn.shipped_files import bundled_model
+    from cnn_rnn.foundation.shipped_files import bundled_model
 
     print(f"labels of the model in the box ({', '.join(BUNDLED_LABELS)}); --model takes another", file=sys.stderr)
     return str(bundled_model())
@@ -211,9 +211,9 @@ def print_labels(known: argparse.Namespace) -> int:
 def picture(folder: "JobFolder") -> None:
     """Draw the first images with their paths as paths.png, as far as they can still be read."""
     from cnn_rnn.data import UnreadableImageError, decode_image
+    from cnn_rnn.foundation.whole_files import whole_file
     from cnn_rnn.prediction.job_folder import PICTURE
     from cnn_rnn.prediction.pictures import Caption, draw_page
-    from cnn_rnn.whole_files import whole_file
 
     pictured: list[Any] = []
     captions = []

@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     known, overrides = build_parser().parse_known_args(arguments)
 
     from cnn_rnn.data import UnreadableImageError
-    from cnn_rnn.hub_errors import HubError
+    from cnn_rnn.foundation.hub_errors import HubError
     from cnn_rnn.training import Interrupted, TrainingError
 
     try:
@@ -41,12 +41,12 @@ def review(known: argparse.Namespace, overrides: list[str]) -> None:
         UnreadableImageError: An image cannot be decoded.
     """
     from cnn_rnn.data import drop_unreadable, label_names, load_source
+    from cnn_rnn.foundation.whole_files import write_json
     from cnn_rnn.metrics.stored_predictions import write_predictions
     from cnn_rnn.prediction.review import found_mistakes, photo_doubts, rank_doubts, write_doubts
     from cnn_rnn.report.review_page import write_review
     from cnn_rnn.training import load_run_config
     from cnn_rnn.training.out_of_fold import predict_out_of_fold
-    from cnn_rnn.whole_files import write_json
 
     settings = Path(known.run) / "run_config.yaml"
     config = load_run_config(settings if settings.is_file() else known.run, overrides)

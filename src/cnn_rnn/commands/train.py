@@ -7,7 +7,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from cnn_rnn.shipped_files import shipped_file
+from cnn_rnn.foundation.shipped_files import shipped_file
 
 from .console import refuse
 
@@ -46,7 +46,7 @@ def train(config: "RunConfig", resume: str | None) -> int:
         TrainingError: The run cannot go on.
         ValueError: A setting stands in the way; OSError: a file does.
     """
-    from cnn_rnn.hub_errors import HubError
+    from cnn_rnn.foundation.hub_errors import HubError
     from cnn_rnn.training import Interrupted, Trainer, finished_figures
 
     try:

@@ -18,11 +18,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Predict a whole split, print the table, and write figures, tables and predictions."""
     known, overrides = build_parser().parse_known_args(arguments)
 
+    from cnn_rnn.foundation.whole_files import write_json
     from cnn_rnn.metrics.protocols import get_protocol
     from cnn_rnn.metrics.resampling import bootstrap_intervals, compare_paired
     from cnn_rnn.metrics.stored_predictions import write_predictions
     from cnn_rnn.metrics.tables import comparison_table, figures_table, interval_table, known_table, protocol_table
-    from cnn_rnn.whole_files import write_json
 
     try:
         protocol = get_protocol(known.protocol) if known.protocol else None

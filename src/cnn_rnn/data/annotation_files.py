@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
-from .raw_table import RawTable, decode, read_raw, short
-from .reading import Reading
+from .raw_table import RawTable, decode, is_file, read_raw, short
+from .reading import Reading, listed
 
 BOOKKEEPING = frozenset(
     {"id", "annotation_id", "annotator", "lead_time", "created_at", "updated_at"}
@@ -58,12 +58,25 @@ def _is_json(text: str) -> bool:
 
 
 def _by_file(path: Path, content: dict[str, Any]) -> RawTable:
-    """An object of label lists by file name."""
+    """An object of label lists by file name, or of lists of file names by label."""
     wrong = next(((key, value) for key, value in content.items() if not isinstance(value, list | str)), None)
     if wrong is not None or not content:
         raise ValueError(f"{path}: {short(wrong[0]) if wrong else 'an empty object'} holds no labels; {EXPECTED}")
+    note, classes = "an object of labels by file name", None
+    named = [one for value in content.values() for one in listed(value)]
+    if named and all(map(is_file, named)) and not any(map(is_file, content)):
+        note, classes, content = "an object of file names by label", list(content), _turned(content)
     rows = [(number, {"file_name": name, "labels": value}) for number, (name, value) in enumerate(content.items(), 1)]
-    return RawTable(path, "entry", rows, ["file_name", "labels"], ["an object of labels by file name"])
+    return RawTable(path, "entry", rows, ["file_name", "labels"], [note], classes)
+
+
+def _turned(files: dict[str, list[str] | str]) -> dict[str, list[str]]:
+    """Labels by file name, from file names by label."""
+    labels: dict[str, list[str]] = {}
+    for label, names in files.items():
+        for name in listed(names):
+            labels.setdefault(name, []).append(label)
+    return labels
 
 
 def _coco(path: Path) -> RawTable:

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import IterableDataset as TorchIterableDataset
 
-from cnn_rnn.hub_errors import HubError
+from cnn_rnn.foundation.hub_errors import HubError
 
 from .hub_datasets import reading_errors
 from .images import UnreadableImageError

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from .reading import Reading
 
 SCORED = re.compile(r".*\S\s*[:=(]\s*(0?\.\d+|[01](\.\d+)?)\)?")  # cat:0.9, cat (0.9)
-JOINING = "+/&:_-"  # what may stand between labels, and within one
+JOINING = "+/&:_-#"  # what may stand between labels, and within one
 A_CLASS = "name it in labels.json or data.class_names for a class"
 
 
@@ -64,7 +64,9 @@ def _refuse_joined(first: Mapping[str, int], where: Callable[[int], str], known:
             continue
         for mark in JOINING:
             pieces = [piece.strip() for piece in label.split(mark)]
-            labels = [piece in first or piece in known for piece in pieces]
+            if mark == "#" and label.startswith("#"):  # hash tags without a blank between them
+                pieces = pieces[1:]
+            labels = [f"#{piece}" in first if mark == "#" else piece in first or piece in known for piece in pieces]
             if len(pieces) > 1 and (all(labels) if mark in "_-" else any(labels)):
                 raise ValueError(
                     f"{where(number)}: {label!r} could be the labels {pieces} (data.separator {mark!r}) or one label "

@@ -23,7 +23,7 @@ from datasets.table import InMemoryTable
 from huggingface_hub import HfApi
 from tqdm.auto import tqdm
 
-from cnn_rnn.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, first_line, reason_of
+from cnn_rnn.foundation.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, first_line, reason_of
 
 from .adapt import Columns, to_schema
 from .reading import Reading

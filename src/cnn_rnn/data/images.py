@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from cnn_rnn.hub_errors import HTTP_ERROR
+from cnn_rnn.foundation.hub_errors import HTTP_ERROR
 from cnn_rnn.image_processing_cnn_rnn import FORMATS, to_rgb
 
 try:

@@ -6,13 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from string import punctuation
 from typing import Any
 
 from .confusable_labels import tell_apart
 from .raw_table import short
 from .reading import NO, WHOLE, YES, Reading, mark_of, told_mark, words
 
-HARD_MARKS = "|;,\t"  # a label's own name hardly holds the first two
+HARD_MARKS = "|;,\t\n"  # a label's own name hardly holds the first two
 BESIDE_EACH_OTHER = re.compile(r"(['\"])\s+\1")  # ['cat' 'dog'], as numpy prints an array
 NUMBERS = re.compile(r"^[\s\[(]*[01](\.0)?([\s,;|]+[01](\.0)?)*[\s\])]*$|^[01]{2,}$")
 DIGITS = re.compile(r"\s*\d+(\.0)?([\s,;|]+\d+(\.0)?)*\s*")
@@ -237,8 +238,8 @@ def _splitter(
         assert mark is not None
         if mark == WHOLE:
             return (lambda cell: [cell.strip()]), "a cell is one label (data.separator)"
-        return _by(mark), f"labels parted by {told_mark(mark)} (data.separator)"
-    used = {mark: next(((n, c) for n, c in plain if mark in c), None) for mark in HARD_MARKS}
+        return parted_by(mark), f"labels parted by {told_mark(mark)} (data.separator)"
+    used = {mark: next(((n, c) for n, c in plain if mark in c.strip()), None) for mark in HARD_MARKS}
     found = {mark: at for mark, at in used.items() if at is not None}
     if structured:
         if found:
@@ -251,7 +252,7 @@ def _splitter(
     if len(found) > 1:
         (first, (number, cell)), (second, (other, example)) = list(found.items())[:2]
         ways = "; ".join(
-            f"data.separator {told_mark(mark)} reads line {n} as {_by(mark)(c)}" for mark, (n, c) in found.items()
+            f"data.separator {told_mark(mark)} reads line {n} as {parted_by(mark)(c)}" for mark, (n, c) in found.items()
         )
         raise ValueError(
             f"{where(number)}: {cell!r} holds {told_mark(first)}, and line {other} {example!r} {told_mark(second)}: "
@@ -261,7 +262,7 @@ def _splitter(
         mark, (number, cell) = next(iter(found.items()))
         if mark == ",":
             _check_commas(plain, where)
-        return _by(mark), f"labels parted by {told_mark(mark)} (first in line {number}: {cell!r})"
+        return parted_by(mark), f"labels parted by {told_mark(mark)} (first in line {number}: {cell!r})"
     return _of_words(plain, where, class_names)
 
 
@@ -293,9 +294,12 @@ def _of_numbers(class_names: Sequence[str], multi_hot: bool) -> Callable[[str], 
     return split
 
 
-def _by(mark: str) -> Callable[[str], list[str]]:
+def parted_by(mark: str) -> Callable[[str], list[str]]:
+    """What parts a cell at a mark; one before the first label or behind the last parts nothing."""
+
     def split(cell: str) -> list[str]:
-        return [name.strip() for name in (cell.split() if mark == " " else cell.split(mark))]
+        names = [name.strip() for name in (cell.split() if mark == " " else cell.split(mark))]
+        return names[not names[0] : len(names) - (not names[-1])] if any(names) else names
 
     return split
 
@@ -327,8 +331,14 @@ def _of_words(plain: Cells, where: Where, class_names: Sequence[str] | None) -> 
         parted = all(set(cell.split()) <= names for _, cell in plain)
         if whole != parted:
             told = "a cell is one label, as the given classes are" if whole else "labels parted by space"
-            return ((lambda cell: [cell.strip()]) if whole else _by(" ")), f"{told}, by the names of the classes"
+            return ((lambda cell: [cell.strip()]) if whole else parted_by(" ")), f"{told}, by the names of the classes"
     number, cell = spaced[0]
+    mark = next((word for word in cell.split()[1:-1] if set(word) <= set(punctuation)), None)
+    if mark is not None:
+        raise ValueError(
+            f"{where(number)}: {cell!r} could be the labels {parted_by(mark)(cell)} (data.separator {mark!r}) or one "
+            "label (data.separator none)"
+        )
     raise ValueError(
         f"{where(number)}: {cell!r} could be {len(cell.split())} labels {cell.split()} (data.separator space) or one "
         "label (data.separator none)"

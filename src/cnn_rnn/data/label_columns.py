@@ -3,11 +3,10 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
-from .raw_table import IMAGE_SUFFIXES, RawTable, short
-from .reading import Reading
+from .raw_table import RawTable, is_file, short
+from .reading import Reading, listed
 
 FILE_NAMES = frozenset(
     {"filename", "file", "image", "imagename", "imagepath", "filepath", "path", "img", "imageid", "imageindex",
@@ -30,6 +29,7 @@ class Roles:
     Attributes:
         file: The photo's file.
         labels: Names of labels; None where `classes` hold them.
+        more_labels: Further columns of them.
         classes: Columns of yes and no, one a class.
         image_id: Unique names of the photos.
         split: The split, or a flag such as is_valid.
@@ -42,6 +42,7 @@ class Roles:
 
     file: str
     labels: str | None = None
+    more_labels: list[str] = field(default_factory=list)
     classes: list[str] | None = None
     image_id: str | None = None
     split: str | None = None
@@ -68,14 +69,18 @@ def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | N
     own = {roles.file, roles.image_id, roles.split, roles.confidence, roles.not_labels, roles.unknown} - {None}
     others = [name for name in table.columns if name not in own]
     if named.get("classes"):
-        roles.classes = named["classes"]
+        roles.classes = listed(named["classes"])
     elif named.get("labels"):
-        roles.labels = named["labels"]
+        roles.labels, *roles.more_labels = listed(named["labels"])
     else:
         _find_labels(table, roles, others, reading, class_names)
-    used = own | {roles.labels} | set(roles.classes or ())
+    used = own | {roles.labels, *roles.more_labels} | set(roles.classes or ())
     roles.unread = [name for name in table.columns if name not in used]
-    told = f"labels by column {roles.labels!r}" if roles.labels else f"{len(roles.classes or ())} columns of yes and no"
+    told = (
+        f"labels by column {', '.join(map(repr, [roles.labels, *roles.more_labels]))}"
+        if roles.labels
+        else f"{len(roles.classes or ())} columns of yes and no"
+    )
     roles.notes = [f"photos by column {roles.file!r}, {told}"]
     roles.notes += [f"split by column {roles.split!r}"] if roles.split else []
     if roles.unread:
@@ -104,11 +109,6 @@ def _optional(
 def plain(name: str) -> str:
     """A column's name without case and marks."""
     return re.sub(r"[\W_]", "", name).casefold()
-
-
-def is_file(cell: Any) -> bool:
-    """Whether a cell names an image file."""
-    return isinstance(cell, str) and PurePosixPath(cell.strip().replace("\\", "/")).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _file_column(table: RawTable) -> str:

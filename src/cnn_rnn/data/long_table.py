@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from .label_cells import HARD_MARKS, parted_by
 from .label_columns import Roles
 from .raw_table import RawTable
-from .reading import Reading
+from .reading import WHOLE, Reading, mark_of, told_mark
 
 
 def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> tuple[RawTable, str]:
@@ -13,13 +14,14 @@ def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> tuple[Ra
     Raises:
         ValueError: A confidence is neither 0 nor 1 and nothing says from where on it counts, or two rows disagree.
     """
-    if roles.labels is None:
+    if roles.labels is None or roles.more_labels:
         raise ValueError(
-            f"{table.path}: rows of one label each need a column of labels; the columns are {table.shown()}"
+            f"{table.path}: rows of one label each need one column of labels; the columns are {table.shown()}"
         )
     joined: dict[Any, dict[str, Any]] = {}
     first: dict[Any, int] = {}
     said: dict[tuple[Any, str], tuple[str, int]] = {}
+    alone = {str(cell).strip() for _, cell in table.cells(roles.labels)}
     for number, row in table.rows:
         file, label = row.get(roles.file), row.get(roles.labels)
         kind = _kind(table, roles, reading, number, row)
@@ -29,15 +31,16 @@ def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> tuple[Ra
             joined[file] = {roles.file: file, **own, roles.labels: [], "not_labels": [], "unknown": []}
         if label is None or not str(label).strip():
             continue
-        before = said.setdefault((file, str(label)), (kind, number))
-        if before[0] != kind:
-            raise ValueError(
-                f"{table.where(number)}: {label!r} of {file!r} is {_TOLD[kind]}, but {_TOLD[before[0]]} in "
-                f"{table.unit} {before[1]}; keep one of them"
-            )
-        listed = joined[file][roles.labels if kind == "labels" else kind]
-        if str(label).strip() not in listed:
-            listed.append(str(label).strip())
+        for name in _parted(str(label), table.where(number), alone, reading):
+            before = said.setdefault((file, name), (kind, number))
+            if before[0] != kind:
+                raise ValueError(
+                    f"{table.where(number)}: {name!r} of {file!r} is {_TOLD[kind]}, but {_TOLD[before[0]]} in "
+                    f"{table.unit} {before[1]}; keep one of them"
+                )
+            listed = joined[file][roles.labels if kind == "labels" else kind]
+            if name not in listed:
+                listed.append(name)
     roles.not_labels, roles.unknown = "not_labels", "unknown"
     told = f"{len(table.rows):,} rows of one label each, of {len(joined):,} photos"
     if roles.confidence:
@@ -45,6 +48,26 @@ def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> tuple[Ra
         told += f"; confidence {least}: present, 0: absent"
     rows = [(first[file], row) for file, row in joined.items()]
     return RawTable(table.path, table.unit, rows, list(rows[0][1]), table.notes, table.class_names), told
+
+
+def _parted(cell: str, where: str, alone: set[str], reading: Reading) -> list[str]:
+    """The label of a row, or several where `data.separator` says so; ValueError where it looks like several."""
+    mark, label = mark_of(reading.separator), cell.strip()
+    if mark is not None:
+        return [label] if mark == WHOLE else parted_by(mark)(label)
+    if label.startswith(("{", "[")):
+        raise ValueError(
+            f"{where}: {label!r} is a list or an object, expected one label of the photo; write its name alone, or "
+            "data.separator none for a label of that name"
+        )
+    for mark in HARD_MARKS:
+        names = parted_by(mark)(label)
+        if names != [label] and (mark != "," or alone.intersection(names)):
+            raise ValueError(
+                f"{where}: {label!r} could be the labels {names} (data.separator {told_mark(mark)}) or one label "
+                "(data.separator none)"
+            )
+    return [label]
 
 
 _TOLD = {"labels": "present", "not_labels": "absent", "unknown": "unknown"}

@@ -20,6 +20,7 @@ IMAGE_SUFFIXES = frozenset(
 DELIMITERS = ",;\t|"
 BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 OLD_ENCODINGS = ("cp1252", "latin2")
+COMMENT = "; where it is a title or a comment, remove what stands above the names of the columns"
 
 
 @dataclass
@@ -64,6 +65,11 @@ def short(value: Any, most: int = 40) -> str:
     """A value as a message shows it."""
     text = repr(value)
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def is_file(cell: Any) -> bool:
+    """Whether a cell names an image file."""
+    return isinstance(cell, str) and PurePosixPath(cell.strip().replace("\\", "/")).suffix.lower() in IMAGE_SUFFIXES
 
 
 def read_raw(path: Path, reading: Reading) -> RawTable:
@@ -146,9 +152,9 @@ def _read_text(path: Path, reading: Reading) -> RawTable:
         delimiter = _found_delimiter(path, text, header)
     elif delimiter not in header:
         raise ValueError(f"{path}, line {skipped + 1}: {header[:80]!r} holds no {told_mark(delimiter)!r} (delimiter)")
-    names, rows = _parse(path, text, delimiter, skipped)
+    names, rows = _without_bare_columns(*_parse(path, text, delimiter, skipped))
     written = [name.strip() for name in names]
-    _check_header(path, skipped + 1, written)
+    _check_header(path, skipped + 1, written, delimiter)
     notes = [f"{encoding}, cells parted by {told_mark(delimiter)}"]
     if written != names:
         notes.append("blanks around column names left out")
@@ -160,7 +166,9 @@ def _read_text(path: Path, reading: Reading) -> RawTable:
 
 def _parse(path: Path, text: str, delimiter: str, skipped: int) -> tuple[list[str], list[tuple[int, list[str]]]]:
     header = text.lstrip("\r\n").partition("\n")[0]
-    loose = f"{delimiter} " in header and delimiter != "\t"  # blanks behind the marks, also before a quoted cell
+    loose = delimiter == " " or (
+        f"{delimiter} " in header and delimiter != "\t"
+    )  # blanks behind the marks, also before a quoted cell
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=loose)
     names: list[str] = []
     rows: list[tuple[int, list[str]]] = []
@@ -175,21 +183,40 @@ def _parse(path: Path, text: str, delimiter: str, skipped: int) -> tuple[list[st
             if len(row) != len(names):
                 raise ValueError(
                     f"{path}, line {number}: expected {len(names)} cells, as the first line has, got {len(row)}: "
-                    f"{short(delimiter.join(row), 80)}; put a cell that holds {told_mark(delimiter)} into quotes"
+                    f"{short(delimiter.join(row), 80)}; put a cell that holds {told_mark(delimiter)} into "
+                    f"double quotes{COMMENT if header.startswith('#') else ''}"
                 )
+            if row[0] == names[0] and [*map(str.strip, row)] == [*map(str.strip, names)]:
+                raise ValueError(f"{path}, line {number}: the names of the columns come again; remove this line")
             rows.append((number, row))
     except csv.Error as error:
         raise ValueError(f"{path}, line {reader.line_num + skipped}: {error}") from error
     return names, rows
 
 
+def _without_bare_columns(
+    names: list[str], rows: list[tuple[int, list[str]]]
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The table without columns that have neither a name nor a cell, as a mark at the end of each line makes them."""
+    bare = [i for i, name in enumerate(names) if not name.strip() and not any(row[i].strip() for _, row in rows)]
+    if not bare:
+        return names, rows
+    kept = [index for index in range(len(names)) if index not in bare]
+    return [names[index] for index in kept], [(number, [row[index] for index in kept]) for number, row in rows]
+
+
 def _found_delimiter(path: Path, text: str, header: str) -> str:
     """The one mark that parts the header and every row alike."""
     marks = [mark for mark in DELIMITERS if mark in header]
+    if not marks and is_file((header.split() or [""])[0]):
+        raise ValueError(
+            f"{path}, line 1: {header[:80]!r} begins with a photo, not with the name of a column; put file_name,labels "
+            "above it, and a comma in place of the blank behind each photo"
+        )
     if not marks:
         raise ValueError(
             f"{path}, line 1: {header[:80]!r} is one column; expected columns such as file_name,labels parted by "
-            f"{', '.join(map(told_mark, DELIMITERS))}, or name the mark: data.delimiter"
+            f"{', '.join(map(told_mark, DELIMITERS))}, or name the mark: data.delimiter{COMMENT}"
         )
     if len(marks) == 1:
         return marks[0]
@@ -206,12 +233,13 @@ def _found_delimiter(path: Path, text: str, header: str) -> str:
     return fitting[0]
 
 
-def _check_header(path: Path, line: int, names: Sequence[str]) -> None:
-    like_a_row = next((name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES), None)
+def _check_header(path: Path, line: int, names: Sequence[str], delimiter: str = ",") -> None:
+    like_a_row = next((name for name in names if is_file(name)), None)
     if like_a_row is not None:
+        parted = "" if delimiter == "," else f" (parted by {told_mark(delimiter)}, as the rows are)"
         raise ValueError(
             f"{path}, line {line}: {like_a_row!r} is a photo, not the name of a column; put a first line above it, "
-            "such as file_name,labels"
+            f"such as {delimiter.join(['file_name', 'labels'])}{parted}, a name for each of the {len(names)} columns"
         )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -241,6 +269,13 @@ def _read_excel(path: Path) -> RawTable:
     while names and not names[-1]:
         names.pop()
     _check_header(path, line, names)
+    for number, row in rows:
+        beyond = next((cell for cell in row[len(names) :] if cell is not None), None)
+        if beyond is not None:
+            raise ValueError(
+                f"{path}, row {number}: {short(beyond)} stands in a column without a name: row {line} names "
+                f"{', '.join(map(repr, names))}; name each column{COMMENT}"
+            )
     cells = [(number, dict(zip(names, map(_excel_text, row), strict=False))) for number, row in rows]
     return RawTable(path, "row", cells, names, [f"sheet {sheets[0].title!r}"], is_text=True)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-MARKS = {"comma": ",", "semicolon": ";", "pipe": "|", "space": " ", "tab": "\t"}
+MARKS = {"comma": ",", "semicolon": ";", "pipe": "|", "space": " ", "tab": "\t", "newline": "\n"}
 MARK_NAMES = {mark: name for name, mark in MARKS.items()}
 WHOLE = "none"  # as a separator: a cell is one label
 ROLES = ("file", "labels", "not_labels", "unknown", "classes", "image_id", "split", "confidence")
@@ -18,9 +18,10 @@ class Reading:
 
     Attributes:
         columns: Column by role: file, labels, not_labels (verified absent), unknown (nobody looked), image_id, split,
-            confidence; `classes` is a list of columns of yes and no. "none" for a role that no column has.
-        separator: What parts the labels of a cell: comma, semicolon, pipe, space, tab, another mark, or "none" where a
-            cell is one label.
+            confidence; `classes` is a list of columns of yes and no, and `labels` may be a list of columns too. "none"
+            for a role that no column has.
+        separator: What parts the labels of a cell: comma, semicolon, pipe, space, tab, newline, another mark, or "none"
+            where a cell is one label.
         delimiter: What parts the cells of a text table, likewise.
         encoding: Of a text table, such as cp1252.
         yes: Words that say that a label is there.
@@ -60,6 +61,9 @@ class Reading:
         wrong = [role for role in self.columns if role not in ROLES]
         if wrong:
             raise ValueError(f"data.columns names the role {wrong[0]!r}; expected {', '.join(ROLES)}")
+        several = [r for r, name in self.columns.items() if isinstance(name, list) and r not in {"labels", "classes"}]
+        if several:
+            raise ValueError(f"data.columns: {several[0]} is {self.columns[several[0]]!r}, expected one column")
 
     def given(self) -> list[str]:
         """The settings that differ from the default."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from datasets import Dataset, DatasetDict, load_dataset
 
 from .adapt import to_schema
 from .annotation_files import read_annotations
+from .class_cells import read_class_cells, told_words
 from .disk_layout import leaves_folder, pick_split
 from .file_matching import match_files
 from .joining import with_same_columns
@@ -159,13 +160,13 @@ def read_metadata(
         notes.append(told)
     names = list(class_names) if class_names else raw.class_names
     if roles.labels:
-        rows, told_cells = read_label_cells(raw.cells(roles.labels), raw.where, reading, names)
+        rows, told_cells = _label_cells(raw, [roles.labels, *roles.more_labels], reading, names)
         notes += told_cells
         columns = names
     else:
         columns = roles.classes
-        rows = {number: _class_cells(row, roles.classes or [], raw.where(number), reading) for number, row in raw.rows}
-        notes.append(_told_words(raw, roles.classes or [], reading))
+        rows = {number: read_class_cells(raw, number, row, roles.classes or [], reading) for number, row in raw.rows}
+        notes.append(told_words(raw, roles.classes or [], reading))
     _add_lists(raw, roles, rows)
     says_absent = any(row.absent for row in rows.values()) and bool(roles.labels)
     if says_absent and reading.unlisted is None:
@@ -212,47 +213,29 @@ def _file_name(row: dict[str, Any], column: str) -> str:
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"{column} is {name!r}, expected an image's path below this folder")
     if leaves_folder(name):
+        front = str(PureWindowsPath(name).parent).rstrip("\\/") if "\\" in name else str(PurePosixPath(name).parent)
+        whole = PureWindowsPath(name).anchor and ".." not in PureWindowsPath(name).parts
+        way = f"take {front!r} away from the names" if whole else "without '..'"
         raise ValueError(
-            f"{column} {name!r} leaves the folder; expected a path below it, without '..' (data.image_root names the "
-            "folder that paths are relative to)"
+            f"{column} {name!r} leaves the folder; expected a path below it: {way} (data.image_root names the folder "
+            "that paths are relative to)"
         )
     return str(PurePosixPath(name))
 
 
-def _class_cells(row: dict[str, Any], columns: Sequence[str], where: str, reading: Reading) -> RowLabels:
-    found = RowLabels()
-    for name in columns:
-        cell = row.get(name)
-        meaning = reading.word_meaning(cell)
-        if meaning is None:
-            raise ValueError(f"{where}: column {name!r} holds {cell!r}, {_way_out(name, cell)}")
-        {"yes": found.present, "no": found.absent, "unknown": found.unknown}[meaning].append(name)
-    return found
-
-
-def _way_out(name: str, cell: Any) -> str:
-    word = str(cell).strip() if cell is not None else ""
-    if not word or word.casefold() == "nan":
-        return "expected 0 or 1: it may mean absent (data.empty absent) or that nobody looked (data.empty unknown)"
-    if word in {"-1", "-1.0"}:
-        return (
-            f"expected 0 or 1: it may mean absent (data.no '[0, {word}]', or {word} where there is no 0) or unsure "
-            f"(data.unknown '{word}')"
-        )
-    return (
-        "expected 0 or 1; name the class columns in labels.json or data.columns '{classes: [...]}' where other columns "
-        f"stand beside them; data.columns '{{labels: {name}}}' where it holds labels; or say what {word!r} means: "
-        "data.yes, data.no or data.unknown"
-    )
-
-
-def _told_words(raw: RawTable, columns: Sequence[str], reading: Reading) -> str:
-    used: dict[str, set[str]] = {"yes": set(), "no": set(), "unknown": set()}
-    for _, row in raw.rows:
-        for name in columns:
-            cell = row.get(name)
-            used[reading.word_meaning(cell) or "unknown"].add("empty" if cell in {None, ""} else str(cell).strip())
-    return "; ".join(f"{meaning}: {', '.join(sorted(found))}" for meaning, found in used.items() if found)
+def _label_cells(
+    raw: RawTable, columns: Sequence[str], reading: Reading, names: Sequence[str] | None
+) -> tuple[dict[int, RowLabels], list[str]]:
+    """What the rows say in one column of labels or, together, in several."""
+    read = [read_label_cells(raw.cells(column), raw.where, reading, names) for column in columns]
+    if len(read) == 1:
+        return read[0]
+    cells = [(number, [name for rows, _ in read for name in rows[number].present]) for number, _ in raw.rows]
+    joined, _ = read_label_cells(cells, raw.where, reading, names)
+    for number, row in joined.items():
+        row.nobody_looked = all(rows[number].nobody_looked for rows, _ in read)
+    notes = [f"{column}: {note}" for column, (_, told) in zip(columns, read, strict=True) for note in told]
+    return joined, notes
 
 
 def _add_lists(raw: RawTable, roles: Roles, rows: dict[int, RowLabels]) -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from cnn_rnn.whole_files import whole_file
+from cnn_rnn.foundation.whole_files import whole_file
 
 from .checked_arrays import Array, as_array, check_scores
 from .multi_label import MultiLabelMetrics

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from cnn_rnn.data.batches import leave_signals_alone
 from cnn_rnn.data.images import LostImageError, UnreadableImageError, decode_image
 from cnn_rnn.data.transforms import EvalTransform
-from cnn_rnn.folder_lock import FolderLock
+from cnn_rnn.foundation.folder_lock import FolderLock
 from cnn_rnn.pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
 
 from .answers import Answers, answer_rows

@@ -21,7 +21,7 @@ import fsspec
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
-from cnn_rnn.provenance import Identity, digest_texts, file_identity
+from cnn_rnn.foundation.provenance import Identity, digest_texts, file_identity
 
 from .found_images import PassedOver, is_image_name, printable
 

@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from cnn_rnn.folder_lock import FolderLock
-from cnn_rnn.provenance import Identity, Provenance, digest
-from cnn_rnn.whole_files import remove_whole, whole_file, write_json
+from cnn_rnn.foundation.folder_lock import FolderLock
+from cnn_rnn.foundation.provenance import Identity, Provenance, digest
+from cnn_rnn.foundation.whole_files import remove_whole, whole_file, write_json
 
 from .answers import Answers
 from .inputs import Inputs

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
-from cnn_rnn.whole_files import whole_file, write_text
+from cnn_rnn.foundation.whole_files import whole_file, write_text
 
 from .xmp_sidecars import SidecarError, missing_keywords, sidecar_path, write_sidecar
 

@@ -20,9 +20,10 @@ from huggingface_hub import constants
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from cnn_rnn.foundation.shipped_files import PLACES
+from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.image_backbone import ImageBackbone
 from cnn_rnn.pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
-from cnn_rnn.whole_files import whole_file
 
 from .saved_model import SavedModel
 
@@ -169,8 +170,12 @@ def use_onnxruntime(model: Any, name: str) -> Path:
 
 
 def places_for(name: str) -> list[Path]:
-    """Folders in which the graph may be kept: beside the weights, else with what else the Hub's cache holds."""
-    beside = [Path(name) / FOLDER] if Path(name).is_dir() else []
+    """Folders in which the graph may be kept: beside the weights, else with what else the Hub's cache holds.
+
+    The model that comes with the package has its graph in the cache: nothing is written among installed files.
+    """
+    shipped = Path(name).resolve() in [(place / "bundled_model").resolve() for place in PLACES]
+    beside = [Path(name) / FOLDER] if Path(name).is_dir() and not shipped else []
     return [*beside, Path(constants.HF_HOME) / "cnn_rnn" / FOLDER]
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.metrics.checked_arrays import Array
 from cnn_rnn.metrics.stored_predictions import StoredPredictions
-from cnn_rnn.whole_files import whole_file
 
 LIKELY = 0.5  # probability at which a label that is not given counts as missing
 NAMED = 5  # labels of each kind that are named for a photo

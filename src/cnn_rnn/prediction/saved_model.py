@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.data import label_names
 from cnn_rnn.data.batches import eval_batches, loading_errors
-from cnn_rnn.hub_errors import first_line
+from cnn_rnn.foundation.hub_errors import first_line
 
 from .predictions import Predictions, predict
 

@@ -3,8 +3,8 @@
 from argparse import Namespace
 from typing import Any
 
+from cnn_rnn.foundation.provenance import Provenance, digest
 from cnn_rnn.pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
-from cnn_rnn.provenance import Provenance, digest
 
 from .answers import digest_answers, read_answers
 from .input_kinds import open_inputs

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cnn_rnn.whole_files import whole_file
+from cnn_rnn.foundation.whole_files import whole_file
 
 KEYWORDS = "Xmp.dc.subject"  # of every program
 TAGS = "Xmp.digiKam.TagsList"

@@ -6,14 +6,17 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from cnn_rnn.whole_files import whole_file
+from cnn_rnn.foundation.whole_files import whole_file
 
-from .push import WEIGHTS, model_files
+from .model_card import EXAMPLE
+from .push import WEIGHTS, model_files, small_photo
 
 LARGEST = 16_000_000  # bytes of the whole folder
 
 
-def write_bundle(run: Path, name: str, metrics: Path, folder: Path, photo: Path | None = None) -> int:
+def write_bundle(
+    run: Path, name: str, metrics: Path, folder: Path, *, photo: Path | None = None, data_note: str | None = None
+) -> int:
     """Write the folder; returns its size in bytes. `from_pretrained` takes it and computes in single precision.
 
     Args:
@@ -22,13 +25,17 @@ def write_bundle(run: Path, name: str, metrics: Path, folder: Path, photo: Path 
         metrics: Figures of photos that the model, or a twin of it, never saw.
         folder: Where to; what is there of an earlier bundle is replaced.
         photo: A photo to try it with.
+        data_note: Where the training images come from and how that biases the model, see `make_card`.
 
     Raises:
         CardError: Something that the card must say is not known.
         ValueError: The folder would be larger than 16 MB, or weights do not fit half precision.
     """
-    published = model_files(run, name, metrics, photo=photo)
+    published = model_files(run, name, metrics, data_note=data_note)
     files = {file: content for file, content in published.items() if not file.endswith(".py")}
+    files["README.md"] = usable_at_home(bytes(files["README.md"]).decode(), name).encode()
+    if photo is not None:
+        files[EXAMPLE] = small_photo(photo)
     weights = halve(load_file(run / WEIGHTS))
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():
@@ -37,6 +44,7 @@ def write_bundle(run: Path, name: str, metrics: Path, folder: Path, photo: Path 
                 save_file(weights, temporary, metadata={"format": "pt"})
             else:
                 temporary.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+    (folder / WEIGHTS).chmod(0o644)  # safetensors leaves them to their owner alone
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     for key in ("auto_map", "custom_pipelines"):
         config.pop(key, None)  # its code is the package's own
@@ -46,6 +54,18 @@ def write_bundle(run: Path, name: str, metrics: Path, folder: Path, photo: Path 
     if size > LARGEST:
         raise ValueError(f"{folder} has {size:,} bytes, more than {LARGEST:,}: train a smaller model")
     return size
+
+
+def usable_at_home(card: str, name: str) -> str:
+    """The card with an example that needs no Hub.
+
+    Raises:
+        ValueError: Its template has another example by now.
+    """
+    import_line, call = "from transformers import pipeline\n", f'model="{name}", trust_remote_code=True'
+    if import_line not in card or call not in card:
+        raise ValueError(f"the card's example does not load {name!r} as expected: mend `usable_at_home`")
+    return card.replace(import_line, f"import cnn_rnn\n{import_line}").replace(call, "model=cnn_rnn.bundled_model()")
 
 
 def halve(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -14,7 +14,7 @@ from timm.models import get_pretrained_cfg
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.data.joining import joined_parts
-from cnn_rnn.shipped_files import shipped_file
+from cnn_rnn.foundation.shipped_files import shipped_file
 
 SETS = {"path": "by path", "threshold": "by threshold", "expected_f1": "by expected F1", "top_k": "top {k}"}
 FIGURES = ("CP", "CR", "CF1", "OP", "OR", "OF1")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnn_rnn.whole_files import whole_file
+from cnn_rnn.foundation.whole_files import whole_file
 
 OPSET = 20
 OUTPUTS = ("logits", "paths", "path_scores")
@@ -148,7 +148,7 @@ def quantize_onnx(source: str | Path, path: str | Path, calibration: Tensor | No
             quantize_static(
                 str(prepared),
                 str(temporary),
-                _Calibration(calibration),
+                _Calibration(prepared, calibration),
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
@@ -158,15 +158,29 @@ def quantize_onnx(source: str | Path, path: str | Path, calibration: Tensor | No
 
 
 class _Calibration:
-    """Images for onnxruntime's calibration, some at a time."""
+    """Images for onnxruntime's calibration, some at a time, of which nothing is known.
 
-    def __init__(self, images: Tensor) -> None:
+    Args:
+        graph: The file that is calibrated.
+        images: As `quantize_onnx` takes them.
+    """
+
+    def __init__(self, graph: Path, images: Tensor) -> None:
+        import onnx
+
         self.batches = iter(images.split(8))
+        self.known = [entry for entry in onnx.load(graph).graph.input if entry.name == "known_labels"]
 
     def get_next(self) -> dict[str, Any] | None:
         """The next inputs; None behind the last."""
         batch = next(self.batches, None)
-        return None if batch is None else {"pixel_values": batch.numpy()}
+        if batch is None:
+            return None
+        nothing = {
+            entry.name: torch.zeros(len(batch), entry.type.tensor_type.shape.dim[1].dim_value, dtype=torch.long).numpy()
+            for entry in self.known
+        }
+        return {"pixel_values": batch.numpy(), **nothing}
 
 
 class OnnxModel:
@@ -188,7 +202,12 @@ class OnnxModel:
         )
 
     def __call__(self, pixel_values: Tensor, known_labels: Tensor | None = None) -> dict[str, Tensor]:
-        """The outputs by name for images (B, 3, h, w), given what is known (B, C) where the graph takes that in."""
+        """The outputs by name for images (B, 3, h, w), given what is known (B, C) where the graph takes that in.
+
+        Images are bytes, resized and cropped, or normalised, too: a graph that takes bytes is given them again.
+        """
+        if self.takes_bytes and pixel_values.is_floating_point():
+            pixel_values = (pixel_values * self.std + self.mean).round().clamp(0, 255).to(torch.uint8)
         names = [output.name for output in self.session.get_outputs()]
         inputs = {"pixel_values": pixel_values.numpy()}
         if len(self.session.get_inputs()) > 1:

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from cnn_rnn.data import decode_image
-from cnn_rnn.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, reason_of
+from cnn_rnn.foundation.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, reason_of
 from cnn_rnn.prediction.saved_model import SavedModel, checked_config
 
 from .model_card import EXAMPLE, CardError, Figures, make_card
@@ -140,6 +140,7 @@ def run_settings(path: Path) -> dict[str, Any]:
         run: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
         run["data"]["root"] = None
         run["train"]["output_dir"] = Path(run["train"]["output_dir"]).name
+        run["train"]["feature_cache"] = None
         run = {block: _without_folders(values) for block, values in run.items()}
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise CardError(f"{path} does not hold the settings of a run ({error!r}); cnn-rnn train writes it") from error

@@ -7,7 +7,7 @@ from huggingface_hub import SpaceCard, SpaceCardData
 from packaging.requirements import Requirement
 
 import cnn_rnn
-from cnn_rnn.shipped_files import shipped_file
+from cnn_rnn.foundation.shipped_files import shipped_file
 
 from .push import Files, saved_files
 

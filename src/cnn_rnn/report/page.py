@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cnn_rnn.foundation.whole_files import write_text
 from cnn_rnn.metrics.checked_arrays import Array
 from cnn_rnn.metrics.label_sets import Figures, pick_by_threshold
 from cnn_rnn.metrics.stored_predictions import StoredPredictions
 from cnn_rnn.metrics.tables import Table, class_table, figures_table
-from cnn_rnn.whole_files import write_text
 
 from .embedded_images import image_address, overlay, plot_address, thumbnail
 from .plots import (

@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cnn_rnn.provenance import digest, digest_file, digest_tensors
-from cnn_rnn.whole_files import flush_folder, remove_whole, whole_file, write_json
+from cnn_rnn.foundation.provenance import digest, digest_file, digest_tensors
+from cnn_rnn.foundation.whole_files import flush_folder, remove_whole, whole_file, write_json
 
 from .faults import CheckpointError, disk_advice
 

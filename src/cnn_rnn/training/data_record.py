@@ -15,7 +15,7 @@ from datasets import Dataset
 
 from cnn_rnn.data.disk_layout import abbreviate
 from cnn_rnn.data.row_digest import row_digests
-from cnn_rnn.whole_files import whole_file
+from cnn_rnn.foundation.whole_files import whole_file
 
 logger = logging.getLogger(__name__)
 RECORD = "data_rows.parquet"

@@ -28,10 +28,10 @@ from tqdm.auto import tqdm
 
 from cnn_rnn.data.batches import AugmentationSeeds, eval_loader, leave_signals_alone
 from cnn_rnn.data.transforms import TrainTransform, collate, multi_hot, prepare_examples
+from cnn_rnn.foundation.provenance import Provenance, digest, file_identity
+from cnn_rnn.foundation.whole_files import flush_folder, remove_whole, temporary_name, write_json
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.prediction.predictions import extract_features
-from cnn_rnn.provenance import Provenance, digest, file_identity
-from cnn_rnn.whole_files import flush_folder, remove_whole, temporary_name, write_json
 
 from .faults import disk_advice
 from .run_config import RunConfig

@@ -14,13 +14,13 @@ from tqdm.auto import tqdm
 
 from cnn_rnn.data.batches import SIGNALS, loading_errors
 from cnn_rnn.data.data_config import train_transform
-from cnn_rnn.hub_errors import HubError
+from cnn_rnn.foundation.hub_errors import HubError
+from cnn_rnn.foundation.whole_files import write_json
 from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.losses import relevance_loss
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.prediction import Predictions, measure, predict
 from cnn_rnn.publishing.push import push_checkpoint
-from cnn_rnn.whole_files import write_json
 
 from .checkpoints import (
     check_whole,

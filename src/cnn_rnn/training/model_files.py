@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from cnn_rnn.data import label_pair_counts
+from cnn_rnn.foundation.whole_files import flush_folder
 from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
-from cnn_rnn.whole_files import flush_folder
 
 from .earlier_model import adopt_weights, is_model, settings_of
 from .run_config import RunConfig

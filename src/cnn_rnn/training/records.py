@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from cnn_rnn.whole_files import whole_file, write_json, write_text
+from cnn_rnn.foundation.whole_files import whole_file, write_json, write_text
 
 LIBRARIES = ("cnn-rnn", "torch", "torchvision", "timm", "transformers", "datasets", "accelerate", "numpy")
 

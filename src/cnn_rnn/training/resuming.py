@@ -10,8 +10,8 @@ import torch
 from accelerate import Accelerator
 
 from cnn_rnn.data import label_names
-from cnn_rnn.folder_lock import LOCK, FolderInUseError, FolderLock
-from cnn_rnn.provenance import plain
+from cnn_rnn.foundation.folder_lock import LOCK, FolderInUseError, FolderLock
+from cnn_rnn.foundation.provenance import plain
 
 from .checkpoints import read_manifest
 from .data_record import DataRecord, refuse_others

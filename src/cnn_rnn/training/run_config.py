@@ -18,8 +18,8 @@ from transformers import PreTrainedConfig
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.data.data_config import DataConfig
-from cnn_rnn.shipped_files import shipped_file
-from cnn_rnn.whole_files import write_text
+from cnn_rnn.foundation.shipped_files import shipped_file
+from cnn_rnn.foundation.whole_files import write_text
 
 MARK = re.compile(r"[\s,;|/+&:#]+")  # a value that YAML would take for its own mark, such as a separator
 # What a model's config gets from the data, not from the run's file.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-PLACES = (Path(__file__).parent, Path(__file__).parents[2])  # of an installed package, of a checkout
+PLACES = (Path(__file__).parents[1], Path(__file__).parents[3])  # of an installed package, of a checkout
 
 
 def shipped_file(name: str) -> Path:

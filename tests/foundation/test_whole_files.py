@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn_rnn.whole_files import remove_whole, whole_file, write_json, write_text
+from cnn_rnn.foundation.whole_files import remove_whole, whole_file, write_json, write_text
 
 
 def test_a_file_has_its_new_content_only_when_all_is_written(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_folder_goes_at_once_and_what_is_left_of_it_counts_as_half_done(
         raise KeyboardInterrupt
 
     folder.mkdir()
-    monkeypatch.setattr("cnn_rnn.whole_files.shutil.rmtree", killed)
+    monkeypatch.setattr("cnn_rnn.foundation.whole_files.shutil.rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
         remove_whole(folder)
     (left,) = tmp_path.iterdir()
@@ -60,7 +60,7 @@ def test_a_folder_goes_at_once_and_what_is_left_of_it_counts_as_half_done(
 def test_what_is_renamed_is_on_the_disk_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[tuple[Path, bool]] = []
     path = tmp_path / "a.txt"
-    monkeypatch.setattr("cnn_rnn.whole_files.flush", lambda each: flushed.append((each, path.exists())))
+    monkeypatch.setattr("cnn_rnn.foundation.whole_files.flush", lambda each: flushed.append((each, path.exists())))
     write_text(path, "content")
     (file, before), (folder, after) = flushed
     assert (file.suffix, before) == (".tmp", False)

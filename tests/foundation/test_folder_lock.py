@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from tests.commands_by_name import ROOT
 
-from cnn_rnn.folder_lock import LOCK, FolderInUseError, FolderLock
+from cnn_rnn.foundation.folder_lock import LOCK, FolderInUseError, FolderLock
 
 HOLD = """
 import sys, time, os
 from pathlib import Path
-from cnn_rnn.folder_lock import FolderLock
+from cnn_rnn.foundation.folder_lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]), "training").acquire()
 print("held", flush=True)
 if not os.fork():

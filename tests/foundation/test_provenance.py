@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor
-from cnn_rnn.provenance import Identity, Provenance, digest, digest_tensors, digest_texts, file_identity
+from cnn_rnn.foundation.provenance import (
+    Identity,
+    Provenance,
+    code_version,
+    digest,
+    digest_tensors,
+    digest_texts,
+    file_identity,
+)
 
 
 def model_of(seed: int = 0, **changes: Any) -> CnnRnnForImageClassification:
@@ -94,3 +102,12 @@ def test_a_file_is_known_by_name_time_or_content(tmp_path: Path) -> None:
     assert {by for by in known if file_identity(str(path), by) != known[by]} == {"content", "time"}
     path.unlink()
     assert "absent" in file_identity(str(path))
+
+
+def test_the_code_that_makes_results_is_part_of_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    whole = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path.name), whole(path))[1])
+    code_version.cache_clear()
+    code_version()
+    assert {"modeling_cnn_rnn.py", "path_decoder.py", "beam_search.py", "images.py", "transforms.py"} <= set(read)

@@ -1,0 +1,1 @@
+"""The ground floor: small files that several rooms need, and that need no other."""
