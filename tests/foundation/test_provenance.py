@@ -107,7 +107,12 @@ def test_a_file_is_known_by_name_time_or_content(tmp_path: Path) -> None:
 def test_the_code_that_makes_results_is_part_of_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     whole = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path.name), whole(path))[1])
+
+    def note(path: Path) -> bytes:
+        read.append(path.name)
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", note)
     code_version.cache_clear()
     code_version()
     assert {"modeling_cnn_rnn.py", "path_decoder.py", "beam_search.py", "images.py", "transforms.py"} <= set(read)
