@@ -106,13 +106,13 @@ def test_a_file_is_known_by_name_time_or_content(tmp_path: Path) -> None:
 
 def test_the_code_that_makes_results_is_part_of_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    whole = Path.read_bytes
+    read_bytes = Path.read_bytes
 
-    def note(path: Path) -> bytes:
+    def noted(path: Path) -> bytes:
         read.append(path.name)
-        return whole(path)
+        return read_bytes(path)
 
-    monkeypatch.setattr(Path, "read_bytes", note)
+    monkeypatch.setattr(Path, "read_bytes", noted)
     code_version.cache_clear()
     code_version()
     assert {"modeling_cnn_rnn.py", "path_decoder.py", "beam_search.py", "images.py", "transforms.py"} <= set(read)
