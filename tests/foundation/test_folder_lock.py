@@ -16,8 +16,9 @@ import sys, time, os
 from pathlib import Path
 from cnn_rnn.foundation.folder_lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]), "training").acquire()
-print("held", flush=True)
-if not os.fork():
+if os.fork():
+    print("held", flush=True)  # once the child is there, so that it outlives a kill
+else:
     sys.stdout.close()
 time.sleep(60)
 """
