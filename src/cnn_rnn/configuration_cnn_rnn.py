@@ -210,6 +210,7 @@ class CnnRnnConfig(PreTrainedConfig):
             self._forget_old_labels()
 
     def _forget_old_labels(self) -> None:
+        """Set what belonged to the old labels back to its initial value, and say so."""
         initial = OF_THE_LABELS | {"fusion_weights": list(UNFITTED_WEIGHTS[self.fusion])}
         old = [name for name, value in initial.items() if getattr(self, name) not in (None, value)]
         for name in old:

@@ -305,6 +305,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         return features
 
     def _check_labels(self, labels: Tensor | None, batch: int) -> None:
+        """Refuse labels of another shape than (B, C)."""
         if labels is not None and labels.shape != (batch, self.num_labels):
             raise ValueError(
                 f"labels must be multi-hot of shape ({batch}, {self.num_labels}), a row an image and a column a label, "
@@ -387,6 +388,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         return paths
 
     def _constraints(self, max_path_length: int | None = None, min_path_length: int = 0) -> Constraints:
+        """What holds of a path: its least and greatest length, neither beyond the number of labels."""
         longest = self.config.max_path_length if max_path_length is None else max_path_length
         # No path is longer than the labels there are.
         longest = min(longest, self.num_labels)

@@ -342,6 +342,7 @@ class PathDecoder(nn.Module):
         return step, (() if prior is None else (nothing,))
 
     def _start(self, features: Tensor) -> Tensor:
+        """The id of START for each image (B,)."""
         return torch.full((features.shape[0],), self.num_labels + 1, device=features.device)
 
     def _walked_by(self) -> list[nn.Module]:

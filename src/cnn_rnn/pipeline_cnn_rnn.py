@@ -132,6 +132,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         return_path: bool = False,
         known_labels: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
+        """The logits and, where `return_path` asks for them, the paths with their scores."""
         if known_labels is not None:
             pixel_values = inputs["pixel_values"]
             known_labels = known_labels.to(pixel_values.device).expand(len(pixel_values), -1)
@@ -205,6 +206,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         return state
 
     def _own_thresholds(self) -> list[float]:
+        """The threshold of each label: the model's own, or else 0.5."""
         config = self.model.config
         return list(config.thresholds or [0.5] * config.num_labels)
 

@@ -95,6 +95,7 @@ def show_labels(rows: list[LabelRow], tree: list[Branch]) -> str:
 
 @cache
 def _template(name: str) -> Any:
+    """A template of the page in which every value is escaped and a missing one is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

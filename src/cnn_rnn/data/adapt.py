@@ -115,12 +115,14 @@ def _label_column(data: Dataset, columns: Columns, reading: Reading) -> str | No
 
 
 def _label_like(data: Dataset, columns: Columns) -> list[str]:
+    """The columns that may hold labels: no image, id, split or left-out labels."""
     others = {columns.image, columns.image_id, *LEFT_OUT_COLUMNS}
     tells_split = SPLIT_NAMES | SPLIT_FLAGS.keys()
     return [name for name in data.column_names if name not in others and plain(name) not in tells_split]
 
 
 def _whole_numbers(data: Dataset, columns: Columns) -> list[str]:
+    """The columns that may hold labels and have a whole number in each row."""
     features = {name: data.features[name] for name in _label_like(data, columns)}
     return [
         name
@@ -156,6 +158,7 @@ def _texts_to_lists(data: Dataset, columns: Columns, reading: Reading, class_nam
 
 
 def _rows_to_schema(data: Dataset, labelled: Dataset, columns: Columns, names: list[str], reading: Reading) -> Dataset:
+    """The rows with the schema's columns alone; the data themselves where they have its features already."""
     if columns.labels in labelled.column_names:
         present = _presence_of_lists(labelled, columns, names, reading)
     else:
@@ -190,6 +193,7 @@ def _told(data: Dataset, labelled: Dataset, columns: Columns) -> str:
 
 
 def _class_names(data: Dataset, columns: Columns, reading: Reading) -> list[str]:
+    """The classes, as the columns or their features name them; of labels as text those that occur, sorted."""
     if columns.labels not in data.column_names:
         names = listed(reading.columns.get("classes")) or list(_whole_numbers(data, columns))
         if not names:
@@ -212,6 +216,7 @@ def _class_names(data: Dataset, columns: Columns, reading: Reading) -> list[str]
 
 
 def _item(data: Dataset, column: str) -> ClassLabel:
+    """What the lists of a column hold; ValueError where it has no lists of class labels, names or numbers."""
     feature = data.features[column]
     item = getattr(feature, "feature", None)
     if not isinstance(feature, List) or getattr(item, "dtype", None) not in {*WHOLE_NUMBERS, *FRACTIONS, "string"}:
@@ -289,6 +294,7 @@ def _presence_of_columns(data: Dataset, names: list[str]) -> npt.NDArray[np.bool
 
 
 def _image_ids(data: Dataset, column: str) -> list[str]:
+    """The ids of all rows, made of split and place where no column holds them; ValueError where one repeats."""
     if column not in data.column_names:
         return [f"{data.split or 'row'}-{row:06d}" for row in range(len(data))]
     ids = [str(value) for value in data[column]]

@@ -50,6 +50,7 @@ def read_annotations(path: Path, reading: Reading) -> RawTable:
 
 
 def _is_json(text: str) -> bool:
+    """Whether a text is JSON."""
     try:
         json.loads(text)
     except (json.JSONDecodeError, RecursionError):
@@ -150,6 +151,7 @@ def _label_studio(path: Path, tasks: list[dict[str, Any]], reading: Reading) -> 
 
 
 def _choices(path: Path, number: int, annotation: dict[str, Any]) -> set[str]:
+    """The labels of all results of an annotation; ValueError where a result is of a kind without labels."""
     labels: set[str] = set()
     for result in annotation.get("result") or []:
         value = result.get("value") or {}
@@ -173,6 +175,7 @@ def _upload(image: str) -> str:
 
 
 def _without_uploads(table: RawTable) -> RawTable:
+    """The table without Label Studio's own columns, each photo by its name in place of its address."""
     table.columns = [name for name in table.columns if name not in BOOKKEEPING]
     for _, row in table.rows:
         if isinstance(row.get("image"), str):

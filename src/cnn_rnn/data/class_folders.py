@@ -46,6 +46,7 @@ def load_class_folders(
 
 
 def _class_names(folder: Path) -> list[str]:
+    """The folders with images, sorted, a class each; an error where there is none, or images beside them."""
     beside = _images(folder, deep=False)
     names = sorted(place.name for place in folder.iterdir() if place.is_dir() and _images(place, deep=True))
     if beside:
@@ -59,11 +60,13 @@ def _class_names(folder: Path) -> list[str]:
 
 
 def _images(folder: Path, *, deep: bool) -> list[Path]:
+    """The images of a folder, sorted; `deep` takes those of the folders below it too."""
     files = folder.rglob("*") if deep else folder.iterdir()
     return sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 
 def _rows(folder: Path, names: list[str], split: str) -> Dataset:
+    """The photos of one split, each with its folder as its one label."""
     files = [(path, index) for index, name in enumerate(names) for path in _images(folder / name, deep=True)]
     present = np.zeros((len(files), len(names)), dtype=bool)
     present[np.arange(len(files)), [index for _, index in files]] = True

@@ -93,10 +93,12 @@ def load_coco_file(path: Path, image_folder: str, require_images: bool = True, s
 
 
 def _column(items: Sequence[object], key: str) -> npt.NDArray[np.int64]:
+    """One number of each item (N,)."""
     return np.fromiter(map(attrgetter(key), items), np.int64, len(items))
 
 
 def _refuse_escapes(path: Path, names: list[str]) -> None:
+    """Refuse file names that leave the image folder."""
     with_folder = [name for name in names if "/" in name or "\\" in name or ":" in name or name == ".."]
     escaping = [name for name in with_folder if leaves_folder(name)]
     if escaping:
@@ -104,6 +106,7 @@ def _refuse_escapes(path: Path, names: list[str]) -> None:
 
 
 def _refuse_repeats(path: Path, key: str, values: npt.NDArray) -> None:
+    """Refuse values that occur more than once."""
     unique, counts = np.unique(values, return_counts=True)
     repeated = unique[counts > 1].tolist()
     if repeated:
@@ -125,6 +128,7 @@ def _positions(
 
 
 def _read(path: Path) -> "CocoDocument":
+    """The content of an annotation file; ImportError that says how to get msgspec."""
     try:
         from .coco_json import read_coco
     except ImportError as error:

@@ -59,6 +59,7 @@ def tell_apart(
 
 
 def _refuse_joined(first: Mapping[str, int], where: Callable[[int], str], known: frozenset[str]) -> None:
+    """Refuse labels that could be several joined by a mark, unless they are known classes."""
     for label, number in first.items():
         if label in known:
             continue
@@ -75,6 +76,7 @@ def _refuse_joined(first: Mapping[str, int], where: Callable[[int], str], known:
 
 
 def _refuse_marked(first: Mapping[str, int], where: Callable[[int], str], known: frozenset[str]) -> None:
+    """Refuse labels that could be another one under a mark, or hold a score, unless they are known classes."""
     for label, number in first.items():
         if label in known:
             continue

@@ -89,6 +89,7 @@ def split_scans() -> dict[str, Scans]:
 
 
 def _draw_split(split: str, scans: Scans, count: int, *, size: int, seed: int, hard: float) -> Dataset:
+    """The scenes of one split, drawn anew from the seed, with their digits as labels."""
     random = np.random.default_rng([seed, list(SOURCE_SHARES).index(split)])
     present = np.zeros((count, len(DIGIT_NAMES)), dtype=bool)
     scenes = []
@@ -122,6 +123,7 @@ def _draw_scene(
 
 
 def _encode(scene: npt.NDArray[np.float32]) -> bytes:
+    """A scene as an 8-bit PNG."""
     buffer = io.BytesIO()
     Image.fromarray((scene.clip(0, 1) * 255).astype(np.uint8)).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

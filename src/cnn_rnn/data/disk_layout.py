@@ -75,6 +75,7 @@ def existing_paths(folder: Path, names: Sequence[str]) -> list[str | None]:
 
 
 def _file_names(folder: Path) -> set[str]:
+    """The names of the files in a folder; none where there is no folder."""
     if not folder.is_dir():
         return set()
     with os.scandir(folder) as entries:
@@ -82,6 +83,7 @@ def _file_names(folder: Path) -> set[str]:
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a file; a link that leads to itself is none."""
     try:
         return entry.is_file()
     except OSError:  # a link that leads to itself

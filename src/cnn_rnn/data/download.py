@@ -122,6 +122,7 @@ def _receive(archive: Archive, part: Path, have: int) -> int:
 
 
 def _verify(archive: Archive, path: Path, total: int) -> None:
+    """Refuse a download of wrong length or checksum; warn where no checksum is published."""
     size = path.stat().st_size
     expected_size = archive.size if archive.size is not None else total
     if size != expected_size:
@@ -139,6 +140,7 @@ def _verify(archive: Archive, path: Path, total: int) -> None:
 
 
 def _digest(path: Path, kind: str) -> str:
+    """The file's checksum of this kind, in hexadecimal digits."""
     digest = hashlib.new(kind, usedforsecurity=kind != "md5")  # VOC publishes nothing stronger than MD5
     with (
         path.open("rb") as file,

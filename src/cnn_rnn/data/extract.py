@@ -47,6 +47,7 @@ def unpacking_marker(path: Path, folder: Path) -> Path:
 
 
 def _extract_zip(path: Path, folder: Path, into: str | None) -> None:
+    """Unpack a ZIP archive once all members are checked; files already there in full stay."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         for member in members:
@@ -61,6 +62,7 @@ def _extract_zip(path: Path, folder: Path, into: str | None) -> None:
 
 
 def _extract_tar(path: Path, folder: Path, into: str | None) -> None:
+    """Unpack a tar archive once all members are checked; files already there in full stay."""
     with tarfile.open(path) as archive:
         members = archive.getmembers()
         for member in members:
@@ -78,6 +80,7 @@ def _extract_tar(path: Path, folder: Path, into: str | None) -> None:
 
 
 def _check_member(path: Path, name: str, *, plain: bool) -> None:
+    """Refuse a member that leaves the folder, or that is a link or a device."""
     if leaves_folder(name) or "\0" in name:
         raise UnsafeArchiveError(f"{path}: member {name!r} leaves the folder; do not trust this archive")
     if not plain:
@@ -85,6 +88,7 @@ def _check_member(path: Path, name: str, *, plain: bool) -> None:
 
 
 def _target(folder: Path, into: str | None, names: list[str]) -> Path:
+    """The folder to unpack into, made if need be: `folder`, or `into` below it where the members do not bring that."""
     brings_it = into is None or all(name.removeprefix("./").split("/")[0] == into for name in names)
     target = folder if brings_it else folder / str(into)
     target.mkdir(parents=True, exist_ok=True)
@@ -92,10 +96,12 @@ def _target(folder: Path, into: str | None, names: list[str]) -> Path:
 
 
 def _check_space(path: Path, target: Path, needed: int) -> None:
+    """Refuse an archive that needs more bytes than the disk has free."""
     free = shutil.disk_usage(target).free
     if needed > free:
         raise UnsafeArchiveError(f"{path} declares {needed:,} bytes, the disk has {free:,} free; make room")
 
 
 def _is_there(path: Path, size: int) -> bool:
+    """Whether a file of this size is there."""
     return path.is_file() and path.stat().st_size == size

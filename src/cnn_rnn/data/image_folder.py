@@ -82,6 +82,7 @@ def read_class_names(path: Path) -> list[str] | None:
 
 
 def _metadata_file(folder: Path) -> Path:
+    """The folder's one metadata file; an error where there is none, or more than one."""
     found = _found_files(folder, METADATA_NAMES) or _found_files(folder, ROBOFLOW_NAMES)
     if len(found) == 1:
         return found[0]
@@ -95,6 +96,7 @@ def _metadata_file(folder: Path) -> Path:
 
 
 def _found_files(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Those of the named files that the folder has."""
     return [folder / name for name in names if (folder / name).is_file()]
 
 
@@ -110,6 +112,7 @@ def _check_splits(tables: dict[str, Metadata]) -> None:
 
 
 def _refuse_other_splits(root: Path) -> None:
+    """Refuse folders with metadata whose name is no split."""
     others = [
         path.name
         for path in sorted(root.iterdir())
@@ -120,6 +123,7 @@ def _refuse_other_splits(root: Path) -> None:
 
 
 def _to_dataset(table: Metadata, class_names: list[str], split: str, reading: Reading, require_images: bool) -> Dataset:
+    """The rows of a metadata file with their images; images that it leaves out are reported."""
     folder = table.path.parent / (reading.image_root or "")
     rows = table.to_dataset(folder, class_names, split, require_images=require_images)
     column = rows.with_format("arrow")[:]["image"].combine_chunks()
@@ -128,6 +132,7 @@ def _to_dataset(table: Metadata, class_names: list[str], split: str, reading: Re
 
 
 def _report_unlisted(folder: Path, listed: set[str]) -> None:
+    """Warn of images in the folder that the metadata do not list."""
     unlisted = [
         name
         for place, _, names in os.walk(folder)  # follows no link, so a loop of links is harmless

@@ -66,6 +66,7 @@ def with_same_columns(splits: Mapping[str, Dataset]) -> DatasetDict:
 
 
 def _with_columns(rows: Dataset, names: list[str], columns: list[str]) -> Dataset:
+    """The rows with these columns of left-out labels last, empty ones where they had none."""
     for column in columns:
         if column not in rows.column_names:
             features = label_features(names, *(column == name for name in LEFT_OUT_COLUMNS))

@@ -122,6 +122,7 @@ def _without_words(labels: list[str], cell: Any, reading: Reading, class_names: 
 def _as_list(
     cell: Any, split: Callable[[str], list[str]], class_names: Sequence[str] | None, multi_hot: bool
 ) -> list[str]:
+    """The labels of one cell, a text split or a list as it is; ValueError where they are no names of classes."""
     if isinstance(cell, str):
         cell = split(cell)
     if isinstance(cell, dict) and set(cell) == {"choices"}:  # Label Studio's
@@ -138,6 +139,7 @@ def _as_list(
 
 
 def _is_numbers(cell: Any) -> bool:
+    """Whether a cell is a list of numbers, at least one."""
     return isinstance(cell, list) and bool(cell) and all(isinstance(one, int | float) for one in cell)
 
 
@@ -286,6 +288,8 @@ def _refuse_vectors(plain: Cells, where: Where, class_names: Sequence[str] | Non
 
 
 def _of_numbers(class_names: Sequence[str], multi_hot: bool) -> Callable[[str], list[str]]:
+    """What makes labels of a cell that is a text of numbers."""
+
     def split(cell: str) -> list[str]:
         found = re.findall(r"[\d.]+", cell)
         digits = list(cell.strip()) if multi_hot and len(found) == 1 and len(class_names) > 1 else found

@@ -91,6 +91,7 @@ def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | N
 
 
 def _named(table: RawTable, reading: Reading) -> dict[str, Any]:
+    """The columns by role as the settings name them; ValueError where the table lacks one."""
     for role, name in reading.columns.items():
         for one in name if isinstance(name, list) else [name]:
             if one is not None and one != NOBODY and one not in table.columns:
@@ -101,6 +102,7 @@ def _named(table: RawTable, reading: Reading) -> dict[str, Any]:
 def _optional(
     table: RawTable, named: dict[str, Any], role: str, usual: Sequence[str], but: Any = frozenset()
 ) -> str | None:
+    """The column of a role as the settings name it, or by one of its usual names; None where there is none."""
     if role in named:
         return None if named[role] in {None, NOBODY} else str(named[role])
     return next((name for name in usual if name in table.columns and name not in but), None)
@@ -112,6 +114,7 @@ def plain(name: str) -> str:
 
 
 def _file_column(table: RawTable) -> str:
+    """The column that names the photos, by its own name or its cells; ValueError where none or several could."""
     if "file_name" in table.columns:
         return "file_name"
     by_cell = [name for name in table.columns if all(is_file(cell) for _, cell in table.cells(name))]
@@ -135,6 +138,7 @@ def _file_column(table: RawTable) -> str:
 
 
 def _split_column(table: RawTable, named: dict[str, Any], class_names: Sequence[str] | None) -> str | None:
+    """The column whose name tells of splits; None without one, or where the settings decide."""
     if "split" in named:
         return None
     found = [
@@ -153,6 +157,7 @@ def _split_column(table: RawTable, named: dict[str, Any], class_names: Sequence[
 def _find_labels(
     table: RawTable, roles: Roles, others: list[str], reading: Reading, class_names: Sequence[str] | None
 ) -> None:
+    """Enter in `roles` the column of labels, or the columns that are a class each; else ValueError."""
     if "labels" in others:
         roles.labels = "labels"
         return
@@ -183,6 +188,7 @@ def _find_labels(
 
 
 def _is_flags(table: RawTable, name: str, reading: Reading) -> bool:
+    """Whether each cell of a column is blank or says yes, no or unknown."""
     cells = [cell for _, cell in table.cells(name)]
     meant = [reading.word_meaning(cell) for cell in cells]
     known = [meaning for meaning in meant if meaning is not None]

@@ -74,6 +74,7 @@ _TOLD = {"labels": "present", "not_labels": "absent", "unknown": "unknown"}
 
 
 def _kind(table: RawTable, roles: Roles, reading: Reading, number: int, row: dict[str, Any]) -> str:
+    """What a row says of its label by its confidence: `labels`, `not_labels` or `unknown`."""
     if roles.confidence is None:
         return "labels"
     cell = row.get(roles.confidence)

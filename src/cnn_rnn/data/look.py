@@ -88,6 +88,7 @@ class Look:
         return positive, [pair for pair in ranked[half:] if pair.correlation < 0]
 
     def _pair(self, split: SplitLook, i: int, j: int, phi: npt.NDArray[np.float64]) -> Pair:
+        """Two labels, the rarer first: how many images show both, that as a share of the rarer one's, and phi."""
         first, second = (i, j) if split.counts[i] <= split.counts[j] else (j, i)
         both = int(split.together[i, j])
         share = both / int(split.counts[first])

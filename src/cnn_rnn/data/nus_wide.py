@@ -119,5 +119,6 @@ def _index_photos(root: Path) -> dict[str, str]:
 
 
 def _count_missing(files: list[str], missing: npt.NDArray[np.bool_]) -> str:
+    """How many images are missing, and the names of some, for a message."""
     named = abbreviate([files[i] for i in np.flatnonzero(missing)])
     return f"{missing.sum():,} of {len(files):,} images are missing" + (f": {named}" if named else "")

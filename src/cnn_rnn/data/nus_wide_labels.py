@@ -39,6 +39,7 @@ def read_tags(root: Path, part: str, num_images: int) -> Labels:
 
 
 def _concept_names(root: Path, folder: Path, part: str) -> list[str]:
+    """The concepts in the official order, from their list or, without it, from the names of the label files."""
     for place in ("Concepts81.txt", "ConceptsList/Concepts81.txt", "Concepts/Concepts81.txt"):
         if (root / place).is_file():
             return (root / place).read_text(encoding="utf-8").split()
@@ -65,6 +66,7 @@ def _read_rows(path: Path, num_columns: int, num_images: int) -> npt.NDArray[np.
 
 
 def _parse_block(path: Path, block: npt.NDArray[np.uint8], num_columns: int, first_row: int) -> npt.NDArray[np.bool_]:
+    """Whole lines of 0 and 1 as a matrix (lines, columns); ValueError that names the first wrong line."""
     digits = (block == ONE) | (block == ZERO)
     ends = np.flatnonzero(block == NEWLINE)
     seen = np.cumsum(digits, dtype=np.int64)[ends]  # 0s and 1s up to each line's end

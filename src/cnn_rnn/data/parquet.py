@@ -55,6 +55,7 @@ def write_parquet(
 
 
 def _write_split(rows: Dataset, folder: Path, name: str, shard_bytes: int) -> None:
+    """Write a split in shards of about `shard_bytes`, which get their names when all are whole."""
     schema = rows.features.arrow_schema
     parts: list[Path] = []
     writer: pq.ParquetWriter | None = None
@@ -84,6 +85,7 @@ def _embedded_groups(rows: Dataset) -> Iterator[pa.Table]:
 
 
 def _card(splits: Mapping[str, Dataset], title: str, source: str, license_name: str) -> DatasetCard:
+    """The data set's card, with what the Hub asks of licence, features and files."""
     first = next(iter(splits.values()))
     info = DatasetInfo(
         features=first.features,
@@ -106,6 +108,7 @@ def _card(splits: Mapping[str, Dataset], title: str, source: str, license_name: 
 
 
 def _card_text(splits: Mapping[str, Dataset], source: str) -> str:
+    """What the card tells people: source, columns, and counts by split and by label."""
     names = label_names(next(iter(splits.values())))
     counts = {split: label_counts(rows) for split, rows in splits.items()}
     head = ["| split | images | without label | labels an image |", "|---|---|---|---|"]

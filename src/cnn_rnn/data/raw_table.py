@@ -116,12 +116,14 @@ def decode(path: Path, reading: Reading) -> tuple[str, str]:
 
 
 def _of_rows(path: Path, unit: str, rows: Iterable[tuple[int, dict[str, Any]]]) -> RawTable:
+    """The rows as a table; its columns in the order in which rows first name them."""
     kept = list(rows)
     columns = list(dict.fromkeys(name for _, row in kept for name in row))
     return RawTable(path, unit, kept, columns)
 
 
 def _json_lines(path: Path, reading: Reading) -> Iterable[tuple[int, dict[str, Any]]]:
+    """The object of each line but blank ones, with its number; ValueError that names a line of anything else."""
     text, _ = decode(path, reading)
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         if not line.strip():
@@ -139,6 +141,7 @@ def _json_lines(path: Path, reading: Reading) -> Iterable[tuple[int, dict[str, A
 
 
 def _read_text(path: Path, reading: Reading) -> RawTable:
+    """A text table; its delimiter as the file or a setting tells it, else as found."""
     text, encoding = decode(path, reading)
     text = text.removeprefix("\ufeff")
     skipped, delimiter = 0, mark_of(reading.delimiter)
@@ -165,6 +168,7 @@ def _read_text(path: Path, reading: Reading) -> RawTable:
 
 
 def _parse(path: Path, text: str, delimiter: str, skipped: int) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header's names, and each row's cells with its line number; ValueError where their numbers differ."""
     header = text.lstrip("\r\n").partition("\n")[0]
     loose = delimiter == " " or (
         f"{delimiter} " in header and delimiter != "\t"
@@ -234,6 +238,7 @@ def _found_delimiter(path: Path, text: str, header: str) -> str:
 
 
 def _check_header(path: Path, line: int, names: Sequence[str], delimiter: str = ",") -> None:
+    """Refuse a header that is a row of photos, or that names a column twice."""
     like_a_row = next((name for name in names if is_file(name)), None)
     if like_a_row is not None:
         parted = "" if delimiter == "," else f" (parted by {told_mark(delimiter)}, as the rows are)"
@@ -247,6 +252,7 @@ def _check_header(path: Path, line: int, names: Sequence[str], delimiter: str = 
 
 
 def _read_excel(path: Path) -> RawTable:
+    """The one sheet with cells, its first filled row the header; ValueError where cells have no named column."""
     try:
         from openpyxl import load_workbook
         from openpyxl.utils.exceptions import InvalidFileException

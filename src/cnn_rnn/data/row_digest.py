@@ -50,6 +50,7 @@ def identical_photos(splits: Mapping[str, Dataset]) -> list[tuple[str, str]]:
 
 
 def _pairs(group: Sequence[tuple[str, str, Any]]) -> list[tuple[str, str]]:
+    """Of photos of one size, the pairs with the same bytes in two splits; files that cannot be read stay out."""
     first: dict[bytes, tuple[str, str]] = {}
     pairs = []
     for split, image_id, content in group:
@@ -64,6 +65,7 @@ def _pairs(group: Sequence[tuple[str, str, Any]]) -> list[tuple[str, str]]:
 
 
 def _size(path: str | None) -> int:
+    """The size of a file in bytes; 0 of addresses and of what cannot be read."""
     try:
         return Path(path).stat().st_size if path and "://" not in path else 0
     except OSError:
@@ -71,6 +73,7 @@ def _size(path: str | None) -> int:
 
 
 def _content(path: str) -> bytes | None:
+    """The bytes of a file; None where it cannot be read."""
     try:
         return Path(path).read_bytes()
     except OSError:

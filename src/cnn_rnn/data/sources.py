@@ -52,6 +52,7 @@ def load_source(kind: str, root: str | Path | None = None, *, split: str | None 
 
 
 def _load_one(kind: str, root: str | Path | None, split: str | None, options: dict[str, Any]) -> Any:
+    """The data of one source by its name; ValueError where name, root or settings do not go together."""
     options = dict(options)
     if kind not in SOURCES:
         near = get_close_matches(kind, SOURCES, n=1)

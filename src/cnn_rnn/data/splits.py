@@ -112,6 +112,7 @@ class _Stratifier:
         self.keeps[num_labels] = False  # no label is no class that training needs
 
     def choose(self) -> Flags:
+        """The rows of the second part (N,)."""
         self._deal_out()
         self._fit_size()
         self._exchange()
@@ -161,6 +162,7 @@ class _Stratifier:
             step //= 2
 
     def _distance(self) -> float:
+        """How far the classes are from their shares; one left without rows in the first part counts far more."""
         bare = (self.counts - self.held == 0) & self.keeps
         return float((self.weights * (self.held - self.targets) ** 2).sum() + LAST * bare.sum())
 
@@ -186,6 +188,7 @@ class _Stratifier:
         return self.labels[places], lengths
 
     def _move(self, rows: Ints, into: bool) -> None:
+        """Move rows into the second part or out of it, and keep the counts of its classes right."""
         self.chosen[rows] = into
         moved = np.bincount(self._labels_of(rows)[0], minlength=len(self.held))
         self.held += moved if into else -moved

@@ -90,6 +90,7 @@ class Metadata:
         return unknown
 
     def _matrix(self, lists: Sequence[Sequence[str]], class_names: Sequence[str]) -> Matrix:
+        """Lists of labels as a 0/1 matrix (N, C); ValueError that names a row with a label that is no class."""
         ids = {name: index for index, name in enumerate(class_names)}
         marked = np.zeros((len(lists), len(ids)), dtype=bool)
         for row, names in enumerate(lists):
@@ -186,6 +187,7 @@ def read_metadata(
 
 
 def _names(raw: RawTable, roles: Roles) -> tuple[list[int], list[str], list[str]]:
+    """Line, file name and image id of each row; ValueError that names a row without a name or with a known one."""
     lines, files, ids = [], [], []
     seen: dict[str, int] = {}
     for line, row in raw.rows:
@@ -208,6 +210,7 @@ def _names(raw: RawTable, roles: Roles) -> tuple[list[int], list[str], list[str]
 
 
 def _file_name(row: dict[str, Any], column: str) -> str:
+    """The image's path below the folder; ValueError where the cell is no such path."""
     name = row.get(column)
     name = str(name) if isinstance(name, int) and not isinstance(name, bool) else name  # an id of Kaggle's
     if not isinstance(name, str) or not name.strip():
@@ -253,6 +256,7 @@ def _add_lists(raw: RawTable, roles: Roles, rows: dict[int, RowLabels]) -> None:
 
 
 def _split_of(raw: RawTable, roles: Roles, number: int, row: dict[str, Any]) -> str | None:
+    """The split that a row's cell tells; None where no column does."""
     if roles.split is None:
         return None
     cell = str(row.get(roles.split)).strip().casefold()

@@ -37,6 +37,7 @@ def drop_unreadable(dataset: Dataset, workers: int = 2) -> tuple[Dataset, dict[s
 
 
 def _reason(image: Mapping[str, Any] | None, image_id: str) -> str | None:
+    """Why an image cannot be decoded; None where it can."""
     try:
         decode_image(image, image_name(image, image_id), least_size=1)
     except UnreadableImageError as error:

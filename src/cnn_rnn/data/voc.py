@@ -63,6 +63,7 @@ def load_voc(
 
 
 def _unpack_archives(root: Path, name: str) -> None:
+    """Unpack the archives in `root` whose files are not there, or not all of them."""
     lists = root / "VOCdevkit" / name.upper() / "ImageSets" / "Main"
     for archive in ARCHIVES[name]:
         path = root / archive.name
@@ -72,6 +73,7 @@ def _unpack_archives(root: Path, name: str) -> None:
 
 
 def _load_split(folder: Path, split: str, require_images: bool) -> Dataset:
+    """One split, with plain objects as labels and difficult ones beside them."""
     lists = folder / "ImageSets" / "Main"
     ids = _read_ids(lists / f"{split}.txt")
     states = np.stack([_read_states(lists / f"{name}_{split}.txt", ids) for name in VOC_CLASSES], axis=1)  # (N, C)
@@ -89,6 +91,7 @@ def _load_split(folder: Path, split: str, require_images: bool) -> Dataset:
 
 
 def _read_ids(path: Path) -> list[str]:
+    """The image ids of a list; ValueError that names a line with none or with a known one."""
     ids = path.read_text(encoding="utf-8").split()
     seen: set[str] = set()
     for number, image_id in enumerate(ids, start=1):
@@ -111,6 +114,7 @@ def _read_states(path: Path, ids: Sequence[str]) -> npt.NDArray[np.int8]:
 
 
 def _first_fault(path: Path, ids: Sequence[str]) -> str:
+    """What is wrong with a class's list, and in which line, for a message."""
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, (line, image_id) in enumerate(zip(lines, ids, strict=False), start=1):
         fields = line.split()
@@ -122,6 +126,7 @@ def _first_fault(path: Path, ids: Sequence[str]) -> str:
 
 
 def _check_against_xml(annotations: Path, split: str, ids: Sequence[str], states: npt.NDArray[np.int8]) -> None:
+    """Refuse lists that say other than the XML; warn of images without any."""
     if not annotations.is_dir():
         return
     class_ids = {name: index for index, name in enumerate(VOC_CLASSES)}

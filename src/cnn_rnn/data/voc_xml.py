@@ -42,6 +42,7 @@ def load_voc_xml(root: str | Path, split: str | None = None, require_images: boo
 
 
 def _files(folder: Path) -> list[Path]:
+    """The XML files in a folder and below it, sorted; FileNotFoundError where there is none."""
     found = sorted(folder.rglob("*.xml"))
     if not found:
         raise FileNotFoundError(f"{folder} has no XML files")
@@ -71,6 +72,7 @@ def _read(path: Path) -> tuple[str, dict[str, bool]]:
 def _rows(
     folder: Path, read: list[tuple[str, dict[str, bool]]], names: list[str], split: str, require_images: bool
 ) -> Dataset:
+    """The photos of one split with their labels; objects that are not seen plainly are difficult."""
     ids = {name: index for index, name in enumerate(names)}
     present, difficult = np.zeros((2, len(read), len(names)), dtype=bool)
     for row, (_, states) in enumerate(read):

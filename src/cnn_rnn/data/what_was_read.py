@@ -38,11 +38,13 @@ def what_was_read(splits: Mapping[str, Dataset | IterableDataset]) -> str:
 
 
 def _named(names: list[str]) -> str:
+    """The first names, long ones cut off, and how many more there are."""
     shown = ", ".join(name[:LONGEST] for name in names[:SHOWN])
     return shown + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
 
 
 def _split_line(name: str, split: Dataset) -> str:
+    """A split in one line: photos, labels a photo, and labels left out."""
     sizes = np.bincount(label_sizes(split), minlength=1)
     mean = float((sizes * np.arange(len(sizes))).sum() / max(len(split), 1))
     line = f"{name}: {len(split):,} photos, {mean:.2f} labels a photo (0: {sizes[0]:,}, most: {len(sizes) - 1})"
@@ -58,6 +60,7 @@ def label_sizes(split: Dataset, column: str = "labels") -> Any:
 
 
 def _row_lines(split: Dataset, names: list[str]) -> list[str]:
+    """The first rows of a split, a line each, with their labels."""
     some = split.select(range(min(3, len(split)))).cast_column("image", Image(decode=False))
     lines = []
     for row in some:

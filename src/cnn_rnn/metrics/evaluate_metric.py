@@ -35,6 +35,7 @@ class MultiLabelMetric(evaluate.Metric):
     """An `evaluate` face for `MultiLabelMetrics`."""
 
     def _info(self) -> evaluate.MetricInfo:
+        """What the metric says of itself and expects, as evaluate asks for it."""
         return evaluate.MetricInfo(
             description=DESCRIPTION,
             inputs_description=INPUTS,

@@ -78,5 +78,6 @@ def answer_rows(known: Mapping[str, bool]) -> list[dict[str, Any]]:
 
 
 def _near(name: object, names: Iterable[str]) -> str:
+    """The end of a message that asks whether the nearest name is meant; empty where none is near."""
     near = difflib.get_close_matches(str(name), names, n=1)
     return f"; is {near[0]!r} meant?" if near else ""

@@ -146,6 +146,7 @@ def predict_parts(
 
 
 def _release(held: Held) -> None:
+    """Release the locks of the parts still held."""
     for lock, _ in held.values():
         lock.release()
 

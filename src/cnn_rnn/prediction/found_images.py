@@ -84,6 +84,7 @@ def walk_images(folder: str, passed_over: PassedOver) -> Iterator[str]:
 
 
 def _listed(folder: str, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
+    """The entries of a folder by name; `seen` notes the folder, whatever path leads to it."""
     status = os.stat(folder)  # noqa: PTH116
     seen.add((status.st_dev, status.st_ino))
     with os.scandir(folder) as entries:
@@ -91,6 +92,7 @@ def _listed(folder: str, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[str
 
 
 def _is(entry: os.DirEntry[str], kind: Callable[[os.DirEntry[str]], bool]) -> bool:
+    """Whether an entry is of a kind; a link that leads to itself is of none."""
     try:
         return kind(entry)
     except OSError:  # a link that leads to itself
@@ -141,6 +143,7 @@ def read_list(path: Path) -> Iterator[str]:
 
 
 def _from_utf16(path: Path) -> Iterator[bytes]:
+    """The lines of a file of UTF-16, as UTF-8; ValueError where it breaks off."""
     try:
         with path.open(encoding="utf-16", newline=None) as lines:
             for line in lines:
@@ -150,6 +153,7 @@ def _from_utf16(path: Path) -> Iterator[bytes]:
 
 
 def _is_utf8(raw: bytes) -> bool:
+    """Whether bytes are UTF-8."""
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError:

@@ -97,6 +97,7 @@ def find_shards(source: str) -> list[str]:
 
 
 def _suffix(name: str) -> str:
+    """What stands behind a name's last dot, with the dot, in small letters."""
     return "." + name.rpartition(".")[2].lower()
 
 
@@ -117,6 +118,7 @@ def _names(source: str, passed_over: PassedOver) -> Iterator[str]:
 
 
 def _remote_names(source: str, passed_over: PassedOver) -> Iterator[str]:
+    """The addresses of images: the source itself, those it lists, or those in the folder and below it."""
     system, path = fsspec.core.url_to_fs(source)
     if is_image_name(path):
         yield source

@@ -123,12 +123,14 @@ class NamedFiles(Inputs):
         return digest_texts(file_identity(name, by) for name in self._names(number))
 
     def _names(self, number: int) -> list[str]:
+        """The names of one part's images, in order."""
         start, end = self.starts[number : number + 2]
         entries = os.pread(self._index.fileno(), end - start, start)
         return [os.fsdecode(entry) for entry in entries.split(b"\0")[:-1]]
 
 
 def _remove_if_empty(*folders: Path) -> None:
+    """Remove folders, one after the other, up to the first that cannot be removed."""
     with suppress(OSError):
         for folder in folders:
             folder.rmdir()
@@ -164,11 +166,13 @@ class SplitRows(Inputs):
         yield from self.dataset["image_id"]
 
     def _rows(self, number: int) -> Iterator[dict[str, Any]]:
+        """The rows of one part, in order."""
         for index in range(number * self.part_size, min((number + 1) * self.part_size, len(self.dataset))):
             yield self.dataset[index]
 
 
 def _look(image: dict[str, Any] | None, by: Identity) -> str:
+    """What tells whether an image changed: a digest of its bytes or its file's identity; empty by name alone."""
     if image is None or by == "name":
         return ""
     if image["bytes"] is not None:
@@ -189,6 +193,7 @@ class ShardFiles(Inputs):
         self.images = None
 
     def _file_identity(self, file: str, by: Identity) -> str:
+        """A file's identity as far as `by` looks; of an address, what its server tells."""
         if "://" not in file:
             return file_identity(file, by)
         system, path = fsspec.core.url_to_fs(file)

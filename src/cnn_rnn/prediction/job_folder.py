@@ -268,6 +268,7 @@ class JobFolder:
         return None
 
     def _file_records(self, path: Path) -> dict[int, PartRecord] | None:
+        """The records of a file's parts; None where it is missing, damaged or of another job."""
         try:
             metadata = pq.read_schema(path).metadata or {}
             if metadata.get(b"job", b"").decode() == self.job.key:
@@ -309,6 +310,7 @@ class JobFolder:
                 writer.write_table(self._read_part(part).replace_schema_metadata(schema.metadata))
 
     def _read_part(self, part: int) -> pa.Table:
+        """The rows of one part, every page checked; DamagedPartError where it is damaged, which removes it."""
         path = self.part_path(part)
         try:
             return pq.read_table(path, page_checksum_verification=True).cast(SCHEMA)
@@ -327,6 +329,7 @@ class JobFolder:
         return "finished by another process"
 
     def _finish(self) -> State:
+        """As `finish`; FileNotFoundError where the folder goes meanwhile."""
         if not self.is_claimed():
             self.leave()
             return "finished by another process"
@@ -390,5 +393,6 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str 
 
 
 def _short(value: Any) -> str:
+    """A value as code writes it, cut off after 40 characters."""
     told = repr(value)
     return told if len(told) <= 40 else f"{told[:36]} ..."

@@ -58,6 +58,7 @@ class KnownLabelScores:
         return torch.cat(parts).numpy()
 
     def _logits(self, model: Any, features: Tensor, known: Tensor) -> Tensor:
+        """One model's logits (B, C) given known labels, by the model itself or by the statistics."""
         features, known = features.to(model.device), known.to(model.device)
         if self.statistics is None:
             given = known if known.any() else None

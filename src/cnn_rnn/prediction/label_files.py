@@ -111,6 +111,7 @@ def write_labels(
 
 
 def _beside(kind: str, photo: Path) -> Path:
+    """The file beside a photo that takes its labels."""
     return sidecar_path(photo) if kind == "xmp" else photo.with_name(f"{photo.name}.txt")
 
 
@@ -127,6 +128,7 @@ def _is_new(kind: str, photo: Path, labels: Sequence[str]) -> bool:
 
 
 def _write_beside(kind: str, photo: Path, labels: Sequence[str]) -> None:
+    """Write a photo's labels into the file beside it."""
     if kind == "xmp":
         write_sidecar(photo, labels)
     else:
@@ -134,6 +136,7 @@ def _write_beside(kind: str, photo: Path, labels: Sequence[str]) -> None:
 
 
 def _write_table(folder: Path, label_names: Sequence[str], choice: LabelChoice, dry_run: bool) -> Written:
+    """Write one 0/1 column a label and one row an image; a dry run counts the rows alone."""
     columns = choice.of(label_names)
     result = Written()
     rows = (

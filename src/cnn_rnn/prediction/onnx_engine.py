@@ -105,6 +105,7 @@ class _Features(nn.Module):
         self.backbone = backbone
 
     def forward(self, pixel_values: Tensor) -> Tensor:
+        """Pooled features (B, D), or those of places (B, P, D)."""
         seen = self.backbone(pixel_values)
         features: Tensor = seen.pooler_output if self.backbone.pooled else seen.last_hidden_state
         return features

@@ -57,6 +57,7 @@ class CnnRnnTagger:
         return labelled
 
     def _prepare(self, image: Any) -> torch.Tensor | Failure:
+        """The image ready for the model, or why it is of no use."""
         try:
             return self.images.prepare(Input("" if not isinstance(image, str) else image, image))
         except DECODER_ERRORS as error:  # of a kind that nobody foresaw: it must not end the job

@@ -71,6 +71,7 @@ def write_sidecar(photo: Path, labels: Sequence[str]) -> bool:
 
 
 def _library() -> Any:
+    """The exiv2 module, silent and with all namespaces; ImportError that says how to get it."""
     try:
         import exiv2
     except ImportError as error:
@@ -85,6 +86,7 @@ def _library() -> Any:
 
 
 def _open(path: Path) -> tuple[Any, Any]:
+    """A sidecar and its XMP data; SidecarError where it cannot be read as XMP."""
     exiv2 = _library()
     try:
         image = exiv2.ImageFactory.open(str(path))

@@ -93,6 +93,7 @@ class DataRecord:
 
 
 def _other_names(before: list[str], now: list[str]) -> list[str]:
+    """How the labels differ from those before, for a message; empty where they do not."""
     if before == now:
         return []
     gone, new = ([name for name in one if name not in other] for one, other in ((before, now), (now, before)))

@@ -105,6 +105,7 @@ def adopt_weights(model: CnnRnnForImageClassification, source: str) -> Adoption:
 
 
 def _config_of(source: str) -> CnnRnnConfig:
+    """The configuration of the earlier model; FileNotFoundError where its folder holds no finished one."""
     path = Path(source)
     if path.is_dir() and not (path / "config.json").is_file():
         stopped = (
@@ -115,6 +116,7 @@ def _config_of(source: str) -> CnnRnnConfig:
 
 
 def _same_names(before: Sequence[str], now: Sequence[str]) -> list[tuple[int, int]]:
+    """The places of labels that are there before and now, as pairs."""
     places = {name: index for index, name in enumerate(now)}
     return [(index, places[name]) for index, name in enumerate(before) if name in places]
 

@@ -45,6 +45,7 @@ class SignalWatch:
             signal.signal(number, handler)
 
     def _receive(self, number: int, _: FrameType | None) -> None:
+        """Note the first signal; leave at once on the second."""
         if self.received:
             os._exit(128 + number)
         self.received = number
