@@ -27,13 +27,6 @@ def halved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def data_of(photo_folder: Path) -> list[str]:
-    names = photo_folder / "labels.json"
-    if not names.exists():
-        names.write_text(json.dumps(["red", "green", "blue"]), encoding="utf-8")
-    return ["--data.name", "image_folder", "--data.root", str(photo_folder), "--data.split", "test"]
-
-
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six photos, a colour and a label each, as a split to measure on and to train on."""
@@ -45,6 +38,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.new("RGB", (40, 40), colour).save(root / split / f"{number}.png")
             lines.append(json.dumps({"file_name": f"{number}.png", "labels": [colour]}))
         (root / split / "metadata.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (root / "labels.json").write_text(json.dumps(["red", "green", "blue"]), encoding="utf-8")
     return root
 
 
@@ -60,7 +54,7 @@ def test_it_is_loaded_as_it_was_saved_and_the_snippet_of_the_readme_runs(halved:
 
 
 def test_it_is_validated_reported_and_exported(halved: Path, photos: Path, tmp_path: Path) -> None:
-    data = data_of(photos)
+    data = ["--data.name", "image_folder", "--data.root", str(photos), "--data.split", "test"]
     quick = ["--num_workers", "0"]
     assert main_of("validate")([str(halved), *data, *quick, "--samples", "0", "--output", str(tmp_path / "v")]) == 0
     assert json.loads((tmp_path / "v" / "metrics.json").read_text())["counts"]["images"] == 6
