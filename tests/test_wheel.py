@@ -17,6 +17,7 @@ from tests.commands_by_name import ROOT
 
 from cnn_rnn.foundation.shipped_files import PLACES
 
+OUTSIDE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # which would hide the wheel
 SMALL = [
     *("--model.backbone", "test_resnet", "--model.weights", "null", "--model.image_size", "32"),
     *("--train.epochs", "1", "--train.num_workers", "0", "--train.trackers", "none"),
@@ -52,20 +53,21 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_trains_validates_and_predicts_where_no_checkout_is(installed: Path, tmp_path: Path) -> None:
     def run(*arguments: str) -> str:
-        outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         done = subprocess.run(
             [str(installed / "cnn-rnn"), *arguments],
             cwd=tmp_path,
             capture_output=True,
             text=True,
             check=False,
-            env=outside | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
+            env=OUTSIDE | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     code = "import cnn_rnn; print(cnn_rnn.__file__)"
-    where = subprocess.run([installed / "python", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    where = subprocess.run(
+        [installed / "python", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, env=OUTSIDE
+    )
     assert Path(where.stdout.strip()).is_relative_to(installed.parent)
     images = json.loads(run("data", "look", "digits", "--output", "look") and (tmp_path / "look/look.json").read_text())
     half = images["splits"]["train"]["images"] // 2

@@ -46,8 +46,8 @@ def labels_to_paths(labels: Tensor, ranks: Tensor, longest: int | None = None) -
         longest = int(lengths.max()) if len(labels) else 0
     lengths = lengths.clamp(max=longest)
     steps = torch.arange(longest + 1, device=labels.device)
-    padded = torch.cat([order, order.new_full((len(order), 1), num_labels)], dim=-1)
-    return torch.where(steps < lengths, padded[:, : len(steps)], num_labels)
+    padded = torch.nn.functional.pad(order, (0, 1), value=num_labels)[:, : longest + 1]
+    return torch.where(steps < lengths, padded, num_labels)
 
 
 def paths_to_labels(paths: Tensor, num_labels: int) -> Tensor:

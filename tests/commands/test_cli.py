@@ -62,6 +62,7 @@ def test_what_is_refused_is_one_line_and_leaves_with_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["cnn-rnn"])
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # else it is asked five times
     assert cli.main(arguments) == console.REFUSED == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("error: ")

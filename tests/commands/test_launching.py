@@ -28,34 +28,23 @@ def test_a_bare_name_is_what_ships_and_a_path_is_a_file(tmp_path: Path) -> None:
         find_launch_settings("gpu")
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_launched_run_trains_and_a_refused_one_ends_with_its_line(
-    processes: int, settings: Callable[..., list[str]], tmp_path: Path
+@pytest.mark.parametrize(("processes", "told"), [(1, "nowhere"), (2, "started a single one")])
+def test_a_refused_run_ends_with_its_line(
+    processes: int, told: str, settings: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     file = tmp_path / "cpu.yaml"
-    kind = "NO" if processes == 1 else "MULTI_CPU"
+    kind = "NO" if processes == 1 else "MULTI_CPU"  # which accelerate starts as one, without a word
     launch = {"compute_environment": "LOCAL_MACHINE", "distributed_type": kind, "num_processes": processes}
     file.write_text(yaml.safe_dump(launch | {"use_cpu": True, "num_machines": 1, "main_process_port": 0}))
-
-    def run(*changes: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "cnn_rnn.commands.cli", "train", "--launch", str(file)]
-        return subprocess.run(
-            [*command, *settings(tmp_path / "run", train__epochs=1), *changes],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        )
-
-    refused = run("--data.root", str(tmp_path / "nowhere"))
+    command = [sys.executable, "-m", "cnn_rnn.commands.cli", "train", "--launch", str(file)]
+    refused = subprocess.run(
+        [*command, *settings(tmp_path / "run", train__epochs=1), "--data.root", str(tmp_path / "nowhere")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+    )
     assert refused.returncode == 2, refused.stderr
     last = refused.stderr.strip().splitlines()[-1]
     assert last.startswith("error: ")
-    assert "nowhere" in refused.stderr
-    assert "Traceback" not in refused.stderr.rpartition("error: ")[2]
-    if processes == 1:
-        return  # trained so in another test
-    done = run()
-    assert done.returncode == 0, done.stderr
-    assert "held-out part, by path" in done.stdout
-    assert (tmp_path / "run" / "model.safetensors").exists()
+    assert told in last

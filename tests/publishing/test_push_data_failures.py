@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from datasets import ClassLabel, Dataset, Features, Image, List, Value
+from datasets import Dataset, Features, Image, List, Value
 from safetensors.torch import load_file
 from tests.commands_by_name import main_of
 from tests.loopback_hub import CUT, HALF, LoopbackHub
@@ -96,7 +96,6 @@ CASES: dict[str, tuple[Spoil, str]] = {
         only("train.jsonl", b'{"text": "a"}'),
         "(columns are text: rename|without image, image_id, labels)",
     ),
-    "one label": (table(0, ClassLabel(names=["x"])), r"labels' is ClassLabel.*cast it with datasets\.List"),
     "nameless": (table([0], List(Value("int64"))), r"labels'.*cast it with datasets\.List\(datasets\.ClassLabel"),
     "no such split": (nothing, "dev.*train"),
 }
