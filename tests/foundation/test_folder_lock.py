@@ -16,9 +16,8 @@ import sys, time, os
 from pathlib import Path
 from cnn_rnn.foundation.folder_lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]), "training").acquire()
-if os.fork():
-    print("held", flush=True)  # once the child is there, so that it outlives a kill
-else:
+if not os.fork():
+    print("held", flush=True)  # by the child, which has let go of the lock by now, so that it outlives a kill
     sys.stdout.close()
 time.sleep(60)
 """
