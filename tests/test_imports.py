@@ -39,3 +39,8 @@ def imports_sibling_by_long_name(path: Path) -> bool:
     return (
         re.search(rf"^\s*(from|import) {re.escape(room)}\.", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
     )
+
+
+def test_no_file_name_stands_twice() -> None:
+    names = [path.name for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []

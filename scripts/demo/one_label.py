@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from cnn_rnn import bundled_model
-from cnn_rnn.app.tagger import Tagger
+from cnn_rnn.app.photo_tagger import Tagger
 from cnn_rnn.prediction import SavedModel
 from cnn_rnn.prediction.input_kinds import find_images
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from tests.finished_runs import write_run
 
-from cnn_rnn.app.tagger import Tagger
+from cnn_rnn.app.photo_tagger import Tagger
 from cnn_rnn.prediction import SavedModel
 
 

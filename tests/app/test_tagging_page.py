@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from tests.finished_runs import write_run
 
-from cnn_rnn.app.tagger import Tagger
+from cnn_rnn.app.photo_tagger import Tagger
 from cnn_rnn.data import label_names, load_image_folder
 from cnn_rnn.prediction import SavedModel
 from cnn_rnn.prediction.input_kinds import find_images

@@ -9,7 +9,7 @@ from tests.finished_runs import LABELS
 
 from cnn_rnn.app.beam_tree import Branch
 from cnn_rnn.app.photo_session import Photo, PhotoSession
-from cnn_rnn.app.tagger import Expectation, Tagger
+from cnn_rnn.app.photo_tagger import Expectation, Tagger
 from cnn_rnn.app.views import LabelRow, label_rows, show_labels, show_photo
 
 HOSTILE = "<script>alert(1)</script> ${alert(2)} {{alert(3)}} \"' onload=alert(4)"

@@ -14,8 +14,8 @@ import gradio as gr
 from cnn_rnn.data import UnreadableImageError
 
 from .photo_session import PhotoSession
+from .photo_tagger import Sight, Tagger
 from .saved_labels import METADATA
-from .tagger import Sight, Tagger
 from .views import FOLDER, label_rows, show_labels, show_photo
 
 MOST_DROPPED = "64mb"  # the largest file that a browser may send

@@ -11,7 +11,7 @@ from cnn_rnn.report.embedded_images import image_address
 
 from .beam_tree import Branch
 from .photo_session import PhotoSession
-from .tagger import Expectation, Tagger
+from .photo_tagger import Expectation, Tagger
 
 FOLDER = Path(__file__).parent
 SHOWN_LABELS = 9  # as many as there are digits to confirm them with; more where more are expected

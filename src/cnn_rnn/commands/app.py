@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         except ImportError as error:
             raise ValueError(f"the page needs {error.name}: pip install 'cnn-rnn[app]'") from error
         from cnn_rnn.app.photo_session import PhotoSession
-        from cnn_rnn.app.tagger import Tagger
+        from cnn_rnn.app.photo_tagger import Tagger
 
         if known.model is None:
             print("labels come from the model in the box (VOC's 20 labels); --model takes one of your own")

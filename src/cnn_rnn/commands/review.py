@@ -43,7 +43,7 @@ def review(known: argparse.Namespace, overrides: list[str]) -> None:
     from cnn_rnn.data import drop_unreadable, label_names, load_source
     from cnn_rnn.foundation.whole_files import write_json
     from cnn_rnn.metrics.stored_predictions import write_predictions
-    from cnn_rnn.prediction.review import found_mistakes, photo_doubts, rank_doubts, write_doubts
+    from cnn_rnn.prediction.doubtful_labels import found_mistakes, photo_doubts, rank_doubts, write_doubts
     from cnn_rnn.report.review_page import write_review
     from cnn_rnn.training import load_run_config
     from cnn_rnn.training.out_of_fold import predict_out_of_fold
@@ -80,7 +80,7 @@ def with_mistakes(rows: Any, share: float, seed: int) -> tuple[Any, Any]:
     """The rows with planted mistakes, and which rows those are."""
     from cnn_rnn.data import label_features, label_matrix, label_names
     from cnn_rnn.data.schema import label_lists_from_matrix
-    from cnn_rnn.prediction.review import plant_mistakes
+    from cnn_rnn.prediction.doubtful_labels import plant_mistakes
 
     changed, planted = plant_mistakes(label_matrix(rows), share, seed)
     features = label_features(label_names(rows))
@@ -96,9 +96,9 @@ def rank_photos(known: argparse.Namespace) -> None:
 
     from cnn_rnn.prediction import SavedModel
     from cnn_rnn.prediction.bulk_prediction import Failure, PreparedImages, Task
+    from cnn_rnn.prediction.doubtful_labels import write_unlabelled
     from cnn_rnn.prediction.input_kinds import find_images
     from cnn_rnn.prediction.inputs import Input
-    from cnn_rnn.prediction.review import write_unlabelled
 
     saved = SavedModel.load(known.run)
     files = [str(file) for file in find_images(known.unlabelled)]

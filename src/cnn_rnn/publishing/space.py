@@ -15,7 +15,7 @@ MODEL, PACKAGE = "model", "cnn_rnn"
 SUFFIXES = frozenset({".py", ".pyi", ".typed", ".jinja", ".js", ".css"})
 APP = '''"""The page on which photos are labelled: drop photos, confirm labels, take the labels away."""
 
-from cnn_rnn.app.tagger import Tagger
+from cnn_rnn.app.photo_tagger import Tagger
 from cnn_rnn.app.tagging_page import Desk, serve
 from cnn_rnn.prediction import SavedModel
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from cnn_rnn.data import decode_image
-from cnn_rnn.prediction.review import Doubt
+from cnn_rnn.prediction.doubtful_labels import Doubt
 
 from .embedded_images import image_address, thumbnail
 from .page import Section, render_page

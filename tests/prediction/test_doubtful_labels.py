@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cnn_rnn.metrics.stored_predictions import collect_predictions
-from cnn_rnn.prediction.review import (
+from cnn_rnn.prediction.doubtful_labels import (
     expected_mistakes,
     found_mistakes,
     label_doubts,

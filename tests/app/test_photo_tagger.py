@@ -10,7 +10,7 @@ from PIL import Image
 from tests.finished_runs import LABELS
 
 from cnn_rnn import MultiLabelImageClassificationPipeline
-from cnn_rnn.app.tagger import KEPT, Tagger, read_photo
+from cnn_rnn.app.photo_tagger import KEPT, Tagger, read_photo
 from cnn_rnn.data import UnreadableImageError
 
 
