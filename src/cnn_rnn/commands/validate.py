@@ -151,7 +151,7 @@ def measure_known_labels(known: argparse.Namespace, overrides: list[str]) -> dic
     from cnn_rnn.data.data_config import load_validation_data
     from cnn_rnn.data.schema import LEFT_OUT_COLUMNS
     from cnn_rnn.prediction import SavedModel
-    from cnn_rnn.prediction.conditioning import measure_known
+    from cnn_rnn.prediction.known_measure import measure_known
     from cnn_rnn.training.run_config import load_data_config
 
     stored = [source for source in (known.model, *known.baseline) if source.endswith(".parquet")]
