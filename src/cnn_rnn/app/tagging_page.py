@@ -3,6 +3,7 @@
 Everything that comes from a browser is checked again here: what was clicked, which label, which files.
 """
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -209,6 +210,8 @@ def serve(desk: Desk, *, host: str = "127.0.0.1", port: int | None = None, wait:
         port: Port to listen at; the first free one from 7860 where None.
         wait: Whether to stay until Ctrl-C.
     """
+    # Gradio clears the folder of dropped photos when a page ends: another page's must not lie there.
+    os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="cnn-rnn-app-")
     plain = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # none fetched
     return build_page(desk).launch(
         server_name=host,
