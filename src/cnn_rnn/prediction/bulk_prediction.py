@@ -5,9 +5,10 @@ so the same command goes on where a killed one stopped, and another process star
 """
 
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import pyarrow as pa
@@ -244,8 +245,19 @@ def predict_all(classify: Any, folder: JobFolder, **options: Any) -> State:
         InputsLostError: As `predict_parts`.
         OtherJobError: As `predict_parts`.
     """
-    while True:
-        made = predict_parts(classify, folder, **options)
+    return make_until_finished(folder, lambda: predict_parts(classify, folder, **options))
+
+
+def make_until_finished(folder: JobFolder, make: Callable[[], int], rounds: int | None = None) -> State:
+    """Make parts and join them; a part that turns out damaged is made again.
+
+    Args:
+        folder: As `predict_parts` takes it.
+        make: Makes what is missing; returns how many parts it made.
+        rounds: After how many rounds to give up with "unfinished"; None for no limit.
+    """
+    for _ in count() if rounds is None else range(rounds):
+        made = make()
         try:
             state = folder.finish()
         except DamagedPartError as error:
@@ -253,3 +265,4 @@ def predict_all(classify: Any, folder: JobFolder, **options: Any) -> State:
             continue
         if state != "unfinished" or not made:
             return state
+    return "unfinished"

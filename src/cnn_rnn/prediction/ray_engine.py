@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from .bulk_prediction import predict_parts
-from .job_folder import DamagedPartError, JobFolder, State
+from .bulk_prediction import make_until_finished, predict_parts
+from .job_folder import JobFolder, State
 from .onnx_engine import set_engine
 from .worker import open_job
 
@@ -72,16 +72,7 @@ def label_with_ray(known: Namespace) -> tuple[JobFolder, State | None]:
     if not ray.cluster_resources().get("GPU"):  # once, here: the actors find the graph
         folder.said.append(set_engine(classify.model, known.model, "auto", torch.device("cpu")))
     ray.data.DataContext.get_current().enable_progress_bars = False
-    for _ in range(ROUNDS):
-        made = _make_missing(ray, known, folder)
-        try:
-            state = folder.finish()
-        except DamagedPartError as error:
-            folder.said.append(f"{error}: made again")
-            continue
-        if state != "unfinished" or not made:
-            return folder, state
-    return folder, "unfinished"
+    return folder, make_until_finished(folder, lambda: _make_missing(ray, known, folder), ROUNDS)
 
 
 def _make_missing(ray: Any, known: Namespace, folder: JobFolder) -> int:
