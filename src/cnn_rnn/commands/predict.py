@@ -53,10 +53,11 @@ def reading_of(settings: list[str]) -> "Reading":
     from cnn_rnn.data import Reading
     from cnn_rnn.training.run_config import load_run_config, parse_overrides
 
+    config = load_run_config(None, settings)
     for block, key, _ in parse_overrides(settings):
         if (block, hasattr(Reading(), key)) != ("data", True):
             raise ValueError(f"--{block}.{key} decides nothing here; of data.* predict takes how a label file is read")
-    return load_run_config(None, settings).data.reading()
+    return config.data.reading()
 
 
 def predict_here(known: argparse.Namespace) -> int:
