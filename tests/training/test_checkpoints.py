@@ -12,6 +12,7 @@ import pytest
 import torch
 from accelerate.utils import DistributedType
 from safetensors.torch import load_file, save_file
+from torch.distributed.checkpoint.state_dict_saver import save as save_spread
 
 from cnn_rnn.foundation.folder_lock import LOCK, FolderInUseError, FolderLock
 from cnn_rnn.training import RunConfigError, Trainer, TrainingError, load_run_config
@@ -116,7 +117,7 @@ class Crafted:
 
 def test_the_index_of_spread_tensors_is_read_and_nothing_else_in_its_place(tmp_path: Path) -> None:
     weights = {"weight": torch.ones(2, 3), "statistics": torch.zeros(3, dtype=torch.int64), "name": "a"}
-    torch.distributed.checkpoint.save(weights, checkpoint_id=tmp_path, no_dist=True)
+    save_spread(weights, checkpoint_id=tmp_path, no_dist=True)
     accelerator: Any = SimpleNamespace(distributed_type=DistributedType.FSDP, load_state=lambda _: None)
     load_checkpoint(accelerator, tmp_path)
     proof = tmp_path / "executed"
