@@ -12,7 +12,22 @@ from .validate import obtain_predictions, thresholds_of
 def main(arguments: list[str] | None = None) -> int:
     """Predict a split, or read its predictions, and write the report."""
     known, overrides = build_parser().parse_known_args(arguments)
+    try:
+        report(known, overrides)
+    except (ValueError, OSError, ImportError) as error:
+        return refuse(error)
+    print(f"written to {known.output}")
+    return 0
 
+
+def report(known: argparse.Namespace, overrides: list[str]) -> None:
+    """Everything that this command measures and writes.
+
+    Raises:
+        ValueError: A setting or an input stands in the way.
+        OSError: A file does.
+        ImportError: A library that draws is not installed.
+    """
     import numpy as np
     from tqdm.auto import tqdm
 
@@ -26,26 +41,23 @@ def main(arguments: list[str] | None = None) -> int:
     from cnn_rnn.report.saliency import walk_example
     from cnn_rnn.training.run_config import load_data_config
 
-    try:
-        protocol = get_protocol(known.protocol) if known.protocol else None
-        data = load_data_config(known.model, overrides)
-        data = replace(data, streaming=False)  # a report looks images up
-        saved = SavedModel.load(known.model)
-        dataset, _ = load_validation_data(data, known.split)
-        saved.check_labels(dataset)
-        stored = read_predictions(known.predictions) if known.predictions else None
-        other = obtain_predictions(known.baseline, known, overrides) if known.baseline else None
-        config = saved.model.config
-    except (ValueError, OSError) as error:
-        return refuse(error)
+    protocol = get_protocol(known.protocol) if known.protocol else None
+    data = load_data_config(known.model, overrides)
+    data = replace(data, streaming=False)  # a report looks images up
+    saved = SavedModel.load(known.model)
+    dataset, _ = load_validation_data(data, known.split)
+    saved.check_labels(dataset)
+    stored = read_predictions(known.predictions) if known.predictions else None
+    other = obtain_predictions(known.baseline, known, overrides) if known.baseline else None
+    config = saved.model.config
     if stored is not None and stored.label_names != list(config.label_names):
-        return refuse(ValueError(f"{known.predictions}: its labels are not those of {known.model}"))
+        raise ValueError(f"{known.predictions}: its labels are not those of {known.model}")
     if stored is None:
         predictions = predict_dataset(saved, dataset, known.batch_size, known.num_workers)
         stored = stored_predictions(predictions, config.label_names, model=saved.name)
     for told, one in ((known.predictions, stored), (known.baseline, other)):
         if one is not None and (one.image_ids, one.label_names) != (list(dataset["image_id"]), stored.label_names):
-            return refuse(ValueError(f"{told}: its images or labels are not those of {known.split} of {data.name}"))
+            raise ValueError(f"{told}: its images or labels are not those of {known.split} of {data.name}")
     thresholds = 0.5 if config.thresholds is None else config.thresholds
     settings = protocol.settings if protocol else {}
     measured = {} if other is None else {"baseline": other.measure(thresholds=thresholds_of(other), **settings)}
@@ -78,8 +90,6 @@ def main(arguments: list[str] | None = None) -> int:
         how_looked=" or ".join(sorted(methods - {"no step"})),
         baseline=next(iter(measured.values()), None),
     )
-    print(f"written to {known.output}")
-    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:
