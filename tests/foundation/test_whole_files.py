@@ -52,9 +52,7 @@ def test_a_disk_that_takes_no_more_is_told_with_the_file_and_a_way_on(
         raise OSError(number, os.strerror(number))  # the system names no file
 
     monkeypatch.setattr("cnn_rnn.foundation.whole_files.os.fsync", fail)
-    with pytest.raises(
-        UnwrittenFileError, match=rf"a\.json: {os.strerror(number)}; .* whole\. To go on, {way_on}"
-    ):
+    with pytest.raises(UnwrittenFileError, match=rf"a\.json: {os.strerror(number)}; .* whole\. To go on, {way_on}"):
         write_text(path, "more")
     assert json.loads(path.read_text()) == {"whole": True}
     assert list(tmp_path.iterdir()) == [path]

@@ -1,12 +1,21 @@
 """Show how a model does in one HTML file: cnn-rnn report MODEL --data.root FOLDER --data.split val --output F."""
 
 import argparse
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .console import PROTOCOL_NAMES, refuse
 from .validate import obtain_predictions, thresholds_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from cnn_rnn.metrics.stored_predictions import StoredPredictions
+    from cnn_rnn.prediction import SavedModel
+    from cnn_rnn.report.page import Example, Section
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,17 +37,12 @@ def report(known: argparse.Namespace, overrides: list[str]) -> None:
         OSError: A file does.
         ImportError: A library that draws is not installed.
     """
-    import numpy as np
-    from tqdm.auto import tqdm
-
-    from cnn_rnn.data import EvalTransform, prepare_examples
     from cnn_rnn.data.data_config import load_validation_data
     from cnn_rnn.metrics.protocols import get_protocol
     from cnn_rnn.metrics.stored_predictions import read_predictions
     from cnn_rnn.metrics.tables import figures_table, protocol_table
     from cnn_rnn.prediction import SavedModel, predict_dataset, stored_predictions
-    from cnn_rnn.report.page import photo_losses, write_report
-    from cnn_rnn.report.saliency import walk_example
+    from cnn_rnn.report.page import write_report
     from cnn_rnn.training.run_config import load_data_config
 
     protocol = get_protocol(known.protocol) if known.protocol else None
@@ -65,18 +69,7 @@ def report(known: argparse.Namespace, overrides: list[str]) -> None:
     rows = {"this model": figures, **measured}
     table = protocol_table(protocol, rows) if protocol else figures_table(rows)
     has_paths = saved.model.path_decoder is not None
-    shown, methods = [], set()
-    if has_paths:
-        losses = photo_losses(stored.scores, stored.truth)
-        if known.worst:
-            chosen = np.argsort(-losses, kind="stable")[: known.examples]
-        else:
-            chosen = np.unique(np.linspace(0, len(dataset) - 1, min(known.examples, len(dataset))).astype(int))
-        examples = prepare_examples(dataset.select(chosen), EvalTransform(saved.processor))
-        for index, row in zip(chosen, tqdm(examples, desc="looking at images", unit="image", leave=False), strict=True):
-            example, method = walk_example(saved.model, saved.processor, row)
-            shown.append(replace(example, loss=float(losses[index])) if known.worst else example)
-            methods.add(method)
+    shown, how_looked = walk_photos(saved, dataset, stored, known)
     weights = saved.model.path_decoder.label_embedding.weight if has_paths else None
     write_report(
         known.output,
@@ -87,9 +80,60 @@ def report(known: argparse.Namespace, overrides: list[str]) -> None:
         label_counts=config.label_counts,
         embedding=None if weights is None else weights.detach().cpu().numpy()[: config.num_labels],
         examples=shown,
-        how_looked=" or ".join(sorted(methods - {"no step"})),
+        how_looked=how_looked,
         baseline=next(iter(measured.values()), None),
+        further=ask_about_photos(saved, dataset, stored, known),
     )
+
+
+def walk_photos(
+    saved: "SavedModel", dataset: "Dataset", stored: "StoredPredictions", known: argparse.Namespace
+) -> tuple[list["Example"], str]:
+    """Photos with their paths, and how what the network looked at was found; none where the model walks no path."""
+    import numpy as np
+    from tqdm.auto import tqdm
+
+    from cnn_rnn.data import EvalTransform, prepare_examples
+    from cnn_rnn.report.page import photo_losses
+    from cnn_rnn.report.saliency import walk_example
+
+    if saved.model.path_decoder is None:
+        return [], ""
+    losses = photo_losses(stored.scores, stored.truth)
+    if known.worst:
+        chosen = np.argsort(-losses, kind="stable")[: known.examples]
+    else:
+        chosen = np.unique(np.linspace(0, len(dataset) - 1, min(known.examples, len(dataset))).astype(int))
+    shown, methods = [], set()
+    examples = prepare_examples(dataset.select(chosen), EvalTransform(saved.processor))
+    for index, row in zip(chosen, tqdm(examples, desc="looking at images", unit="image", leave=False), strict=True):
+        example, method = walk_example(saved.model, saved.processor, row)
+        shown.append(replace(example, loss=float(losses[index])) if known.worst else example)
+        methods.add(method)
+    return shown, " or ".join(sorted(methods - {"no step"}))
+
+
+def ask_about_photos(
+    saved: "SavedModel", dataset: "Dataset", stored: "StoredPredictions", known: argparse.Namespace
+) -> list["Section"]:
+    """The part that shows what one answer changes; none where an answer changes nothing, or nothing is asked."""
+    from cnn_rnn.report.one_answer import answer_questions, answer_section, choose_questions, hears
+
+    questions = choose_questions(stored.scores, stored.truth, known.answers) if hears(saved.model) else []
+    if not questions:
+        return []
+    trained = saved.model.config.known_labels == "state" or saved.model.path_decoder is None
+    answered = answer_questions(saved, dataset, questions)
+    return [answer_section(answered, trained=trained, known=known_figures(known.predictions))]
+
+
+def known_figures(predictions: Path | None) -> dict[str, Any] | None:
+    """What `validate --known` measured beside its predictions; None where it did not."""
+    figures = None if predictions is None else predictions.with_name("metrics.json")
+    if figures is None or not figures.is_file():
+        return None
+    found = json.loads(figures.read_text(encoding="utf-8")).get("known")
+    return None if found is None else dict(found)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -106,6 +150,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--protocol", help=f"whose table to show: {PROTOCOL_NAMES}")
     parser.add_argument("--baseline", metavar="MODEL", help="second model, or its predictions, to stand beside")
     parser.add_argument("--examples", type=int, default=24, help="images to show, the worst first (default: 24)")
+    parser.add_argument("--answers", type=int, default=12, help="images to show what one answer changes (default: 12)")
     parser.add_argument("--spread", dest="worst", action="store_false", help="show images evenly spread, not the worst")
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--num_workers", type=int, default=2)

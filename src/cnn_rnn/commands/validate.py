@@ -43,12 +43,13 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
         name: obtain_predictions(source, known, overrides)
         for name, source in zip(("model", "baseline"), (known.model, *known.baseline[:1]), strict=False)
     }
-    worth = measure_known_labels(known, overrides) if known.known is not None else None
     settings: dict[str, Any] = protocol.settings if protocol else {}
     settings |= {"min_positives": known.min_positives} | ({"top_k": known.top_k} if known.top_k else {})
+    worth = measure_known_labels(known, overrides, settings) if known.known is not None else None
     figures: dict[str, dict[str, Any]] = {}
     for name, stored in predictions.items():
-        figures[name] = stored.measure(thresholds=thresholds_of(stored), **settings)
+        counts = stored.info.get("label_counts")
+        figures[name] = stored.measure(thresholds=thresholds_of(stored), label_counts=counts, **settings)
         suffix = "" if name == "model" else f"_{name}"
         write_predictions(known.output / f"predictions{suffix}.parquet", stored)
         content = figures[name] | stored.info
@@ -132,7 +133,8 @@ def obtain_predictions(source: str, known: argparse.Namespace, overrides: list[s
     predicted = predict_dataset(saved, dataset, known.batch_size, known.num_workers)
     info = {"model": saved.name, "data": config.name, "split": known.split, "unreadable_images": dropped}
     model_config = saved.model.config
-    return stored_predictions(predicted, model_config.label_names, thresholds=model_config.thresholds, **info)
+    info |= {"thresholds": model_config.thresholds, "label_counts": model_config.label_counts}
+    return stored_predictions(predicted, model_config.label_names, **info)
 
 
 def label_counts(text: str) -> list[int]:
@@ -150,8 +152,8 @@ def label_counts(text: str) -> list[int]:
     return counts
 
 
-def measure_known_labels(known: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
-    """What revealed labels are worth to the model and to its rivals.
+def measure_known_labels(known: argparse.Namespace, overrides: list[str], settings: dict[str, Any]) -> dict[str, Any]:
+    """What revealed labels are worth to the model and to its rivals, under the settings of the metrics.
 
     Raises:
         ValueError: Predictions are given in place of a model, or the data are streamed.
@@ -174,9 +176,8 @@ def measure_known_labels(known: argparse.Namespace, overrides: list[str]) -> dic
     for column in set(LEFT_OUT_COLUMNS) & set(dataset.column_names):
         truth[(truth == 0) & label_matrix(dataset, column)] = -1
     saved, *rivals = (SavedModel.load(source) for source in (known.model, *known.baseline))
-    return measure_known(
-        saved, rivals, dataset, truth, known.known, batch_size=known.batch_size, num_workers=known.num_workers
-    )
+    loading = {"batch_size": known.batch_size, "num_workers": known.num_workers}
+    return measure_known(saved, rivals, dataset, truth, known.known, **loading, **settings)
 
 
 def thresholds_of(stored: "StoredPredictions") -> Any:

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -119,7 +121,7 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path) -> None:
         CheckpointError: A file holds more than tensors and plain values, or does not fit the run.
     """
     try:
-        with _tensors_only():
+        with _tensors_only(), torch.serialization.safe_globals(_records(accelerator)):
             accelerator.load_state(str(checkpoint))
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
@@ -129,6 +131,17 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path) -> None:
         ) from error
     except (RuntimeError, KeyError, OSError, SafetensorError) as error:
         raise CheckpointError(f"{checkpoint} does not fit this run: {str(error).splitlines()[0]}") from error
+
+
+def _records(accelerator: Accelerator) -> list[Any]:
+    """The plain records that DeepSpeed writes among the tensors of its optimiser; nothing of them is run."""
+    if accelerator.distributed_type != DistributedType.DEEPSPEED:
+        return []
+    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    return [DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address]
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from cnn_rnn.foundation.whole_files import write_text
 
 MARK = re.compile(r"[\s,;|/+&:#]+")  # a value that YAML would take for its own mark, such as a separator
 # What a model's config gets from the data, not from the run's file.
-FROM_THE_DATA = {"auto_map", "label_counts", "thresholds"}
+FROM_THE_DATA = {"auto_map", "counted_images", "label_counts", "thresholds"}
 OF_ALL_MODELS = {entry.name for entry in fields(PreTrainedConfig)}
 MODEL_KEYS = sorted({entry.name for entry in fields(CnnRnnConfig)} - OF_ALL_MODELS - FROM_THE_DATA | {"weights"})
 
