@@ -21,7 +21,22 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Predict a split, or read its predictions, and write the report."""
     known, overrides = build_parser().parse_known_args(arguments)
+    try:
+        report(known, overrides)
+    except (ValueError, OSError, ImportError) as error:
+        return refuse(error)
+    print(f"written to {known.output}")
+    return 0
 
+
+def report(known: argparse.Namespace, overrides: list[str]) -> None:
+    """Everything that this command measures and writes.
+
+    Raises:
+        ValueError: A setting or an input stands in the way.
+        OSError: A file does.
+        ImportError: A library that draws is not installed.
+    """
     from cnn_rnn.data.data_config import load_validation_data
     from cnn_rnn.metrics.protocols import get_protocol
     from cnn_rnn.metrics.stored_predictions import read_predictions
@@ -30,26 +45,23 @@ def main(arguments: list[str] | None = None) -> int:
     from cnn_rnn.report.page import write_report
     from cnn_rnn.training.run_config import load_data_config
 
-    try:
-        protocol = get_protocol(known.protocol) if known.protocol else None
-        data = load_data_config(known.model, overrides)
-        data = replace(data, streaming=False)  # a report looks images up
-        saved = SavedModel.load(known.model)
-        dataset, _ = load_validation_data(data, known.split)
-        saved.check_labels(dataset)
-        stored = read_predictions(known.predictions) if known.predictions else None
-        other = obtain_predictions(known.baseline, known, overrides) if known.baseline else None
-        config = saved.model.config
-    except (ValueError, OSError) as error:
-        return refuse(error)
+    protocol = get_protocol(known.protocol) if known.protocol else None
+    data = load_data_config(known.model, overrides)
+    data = replace(data, streaming=False)  # a report looks images up
+    saved = SavedModel.load(known.model)
+    dataset, _ = load_validation_data(data, known.split)
+    saved.check_labels(dataset)
+    stored = read_predictions(known.predictions) if known.predictions else None
+    other = obtain_predictions(known.baseline, known, overrides) if known.baseline else None
+    config = saved.model.config
     if stored is not None and stored.label_names != list(config.label_names):
-        return refuse(ValueError(f"{known.predictions}: its labels are not those of {known.model}"))
+        raise ValueError(f"{known.predictions}: its labels are not those of {known.model}")
     if stored is None:
         predictions = predict_dataset(saved, dataset, known.batch_size, known.num_workers)
         stored = stored_predictions(predictions, config.label_names, model=saved.name)
     for told, one in ((known.predictions, stored), (known.baseline, other)):
         if one is not None and (one.image_ids, one.label_names) != (list(dataset["image_id"]), stored.label_names):
-            return refuse(ValueError(f"{told}: its images or labels are not those of {known.split} of {data.name}"))
+            raise ValueError(f"{told}: its images or labels are not those of {known.split} of {data.name}")
     thresholds = 0.5 if config.thresholds is None else config.thresholds
     settings = protocol.settings if protocol else {}
     measured = {} if other is None else {"baseline": other.measure(thresholds=thresholds_of(other), **settings)}
@@ -72,8 +84,6 @@ def main(arguments: list[str] | None = None) -> int:
         baseline=next(iter(measured.values()), None),
         further=ask_about_photos(saved, dataset, stored, known),
     )
-    print(f"written to {known.output}")
-    return 0
 
 
 def walk_photos(
