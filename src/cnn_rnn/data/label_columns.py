@@ -66,7 +66,7 @@ def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | N
     named = _named(table, reading)
     roles = Roles(file=named.get("file") or _file_column(table))
     roles.image_id = _optional(table, named, "image_id", ("image_id",), {roles.file})
-    roles.split = named.get("split") or _split_column(table, named, class_names, roles.file)
+    roles.split = _optional(table, named, "split", ()) or _split_column(table, named, class_names, roles.file)
     roles.confidence = _optional(table, named, "confidence", [n for n in table.columns if n.lower() in CONFIDENCE])
     roles.not_labels = _optional(table, named, "not_labels", NOT_LABELS)
     roles.unknown = _optional(table, named, "unknown", UNKNOWN if not table.is_text else UNKNOWN[1:])
