@@ -54,6 +54,7 @@ def look(options: argparse.Namespace) -> None:
     """Print, and where asked for write, what is in a data set."""
     from cnn_rnn.data.look import describe, look_at, plot
     from cnn_rnn.data.what_was_read import what_was_read
+    from cnn_rnn.foundation.whole_files import write_text
 
     data = _load(options, require_images=False)
     print(f"{what_was_read(data)}\n")
@@ -81,7 +82,7 @@ def look(options: argparse.Namespace) -> None:
             "company": [asdict(pair) for pair in positive],
             "avoidance": [asdict(pair) for pair in negative],
         }
-        (options.output / "look.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
+        write_text(options.output / "look.json", json.dumps(summary, indent=1, ensure_ascii=False))
         plot(seen, options.output / "look.png")
         print(f"\nwritten: {options.output / 'look.json'}, {options.output / 'look.png'}")
 

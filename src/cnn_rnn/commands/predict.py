@@ -207,11 +207,17 @@ def print_labels(known: argparse.Namespace) -> int:
     """
     if known.known is not None:
         raise ValueError("--known needs --output, the folder for labels.parquet")
+    if known.engine == "ray":
+        raise ValueError("--engine ray needs --output, the folder for labels.parquet")
     from cnn_rnn.data.images import UnreadableImageError, decode_image
     from cnn_rnn.prediction.input_kinds import open_inputs
     from cnn_rnn.prediction.worker import open_pipeline
 
     classify = open_pipeline(known.model, threshold=known.threshold)
+    if known.engine == "onnx":  # auto stays with torch here: exporting takes longer than a few photos that are printed
+        from cnn_rnn.prediction.onnx_engine import set_engine
+
+        print(set_engine(classify.model, known.model, known.engine, classify.device), file=sys.stderr)
     inputs = open_inputs(
         known.input, known.root, known.limit, known.part_size, Path(tempfile.gettempdir()), reading=known.reading
     )

@@ -80,6 +80,7 @@ class Section:
     neighbours: Sequence[tuple[str, list[tuple[str, float]]]] = ()
     cards: Sequence[dict[str, Any]] = ()
     suspects: Sequence[dict[str, Any]] = ()
+    answers: Sequence[dict[str, Any]] = ()
     pairs: Sequence[dict[str, Any]] = ()
 
 
@@ -95,7 +96,7 @@ def write_report(
     examples: Sequence[Example] = (),
     how_looked: str = "",
     baseline: Figures | None = None,
-    more: Sequence[Section] = (),
+    further: Sequence[Section] = (),
 ) -> None:
     """Write the report, whole or not at all.
 
@@ -110,7 +111,7 @@ def write_report(
         examples: Images with their paths.
         how_looked: How what the network looked at was found, such as "Grad-CAM".
         baseline: Figures of a second model on the same images, to stand beside.
-        more: Further sections, to stand at the end.
+        further: Parts that others made, to stand before the images.
 
     Raises:
         ImportError: matplotlib or jinja2 is not installed.
@@ -127,8 +128,8 @@ def write_report(
         _co_occurrence_section(predictions, figures),
         _reliability_section(predictions),
         None if embedding is None else _neighbour_section(np.asarray(embedding), predictions.label_names, frequencies),
+        *further,
         _image_section(examples, how_looked) if examples else None,
-        *more,
     ]
     counts = figures["counts"]
     subtitle = (
