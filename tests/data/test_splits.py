@@ -72,6 +72,17 @@ def test_a_label_keeps_a_photo_in_training_where_it_can(caplog: pytest.LogCaptur
     assert "2 labels have no photo left in train, all are held out: " in caplog.text
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_the_size_is_exact_where_most_is_held_out_and_labels_share_their_last_photos(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    images = int(random.integers(5, 300))
+    present = random.random((images, int(random.integers(1, 60)))) < random.uniform(0.01, 0.4)
+    offsets = np.concatenate([[0], np.cumsum(present.sum(axis=1))])
+    for size in (1, images // 2, images - 2, images - 1):
+        chosen = choose_rows(offsets, np.nonzero(present)[1].astype(np.int32), present.shape[1], size, seed)
+        assert chosen.sum() == size
+
+
 def test_training_keeps_the_labels_that_any_choice_could_keep() -> None:
     more_than_needed = 0
     for seed in range(60):
