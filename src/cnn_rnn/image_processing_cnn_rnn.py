@@ -72,9 +72,10 @@ class CnnRnnImageProcessor(TorchvisionBackend):
         """The preprocessing of a saved folder or Hub name.
 
         Raises:
-            ValueError: The stock feature-extraction pipeline asks, which would take the label logits for features.
+            ValueError: The stock feature-extraction pipeline asks where the package is not installed, which teaches it
+                to ask the model for features: it would take the label logits for them.
         """
-        if kwargs.get("_from_pipeline") == "image-feature-extraction":
+        if kwargs.get("_from_pipeline") == "image-feature-extraction" and not CnnRnnConfig.pipeline_registered:
             raise ValueError(
                 "this pipeline takes a model's first output for its features, and here those are label logits; use "
                 "model.get_image_features(pixel_values), whose pooler_output and last_hidden_state are the features"

@@ -4,14 +4,12 @@ import base64
 import difflib
 import io
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from huggingface_hub import get_session
 from PIL import Image
 from transformers import AutoModelForImageClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -19,12 +17,11 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from .decisions import pick_by_expected_f1
 from .image_processing_cnn_rnn import FORMATS, to_rgb
 from .label_paths import paths_to_labels
+from .photos_from_the_web import LONGEST_WAIT, fetch
 
 TASK = "multi-label-image-classification"
 CALIBRATED = "calibrated"
 AT_ONCE = 16  # images of a list that the model sees at once
-LONGEST_WAIT = 60.0  # seconds for an image from the web
-LARGEST_FILE = 2**28  # bytes of an image from the web
 
 Threshold = float | str | Mapping[str, float] | Sequence[float]
 Decision = Literal["threshold", "expected_f1", "path"]
@@ -341,30 +338,6 @@ def to_array(pixels: torch.Tensor) -> np.ndarray:
         )
     array: np.ndarray = (pixels.movedim(0, -1).squeeze(-1) if pixels.dim() == 3 else pixels).cpu().numpy()
     return array
-
-
-def fetch(url: str, timeout: float) -> bytes:
-    """What the web answers, of bounded size and within bounded time.
-
-    Raises:
-        ValueError: It is too large, or compressed once more, so that its size is not known before it is paid for.
-        TimeoutError: It takes longer.
-    """
-    end = time.monotonic() + timeout
-    content = bytearray()
-    plain = {"Accept-Encoding": "identity"}
-    with get_session().stream("GET", url, timeout=timeout, follow_redirects=True, headers=plain) as response:
-        response.raise_for_status()
-        packed = response.headers.get("content-encoding", "identity")
-        if packed != "identity":
-            raise ValueError(f"it comes as {packed}, which was not asked for")
-        for chunk in response.iter_raw():
-            content += chunk
-            if len(content) > LARGEST_FILE:
-                raise ValueError(f"it has more than {LARGEST_FILE:,} bytes")
-            if time.monotonic() > end:
-                raise TimeoutError(f"it takes longer than {timeout:g} seconds")
-    return bytes(content)
 
 
 def from_base64(text: str) -> bytes:

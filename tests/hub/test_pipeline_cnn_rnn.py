@@ -16,7 +16,7 @@ from datasets import Dataset, concatenate_datasets
 from datasets import Image as ImageColumn
 from PIL import Image
 from tests.data.loopback import serve
-from transformers import AutoModelForImageClassification, pipeline
+from transformers import AutoModelForImageClassification, ResNetConfig, ResNetModel, pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
 from cnn_rnn import (
@@ -429,9 +429,28 @@ def test_straight_after_training_the_pipeline_gives_what_a_saved_model_gives(
     assert all(torch.equal(tensor, statistics[name]) for name, tensor in model.named_buffers())
 
 
-def test_the_feature_pipeline_is_told_where_the_features_are(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"model\.get_image_features"):
-        pipeline("image-feature-extraction", model=str(folder))
+@pytest.mark.parametrize("given", ["name", "objects"])
+def test_the_feature_pipeline_gives_features(given: str, folder: Path, own: Any) -> None:
+    model = AutoModelForImageClassification.from_pretrained(folder).train()  # as a Trainer leaves it
+    parts = {"name": {"model": str(folder)}, "objects": {"model": model, "image_processor": own.image_processor}}
+    extract = pipeline("image-feature-extraction", **parts[given])
+    statistics = {name: tensor.clone() for name, tensor in model.named_buffers()}
+    with torch.no_grad():
+        image = own.model.get_image_features(own.preprocess(photo(0))["pixel_values"])
+    for batch in (None, 2):
+        features = extract([photo(0)] * 2, return_tensors=True, batch_size=batch)
+        torch.testing.assert_close(features[0], image.last_hidden_state)
+        pooled = extract([photo(0)] * 2, return_tensors=True, pool=True, batch_size=batch)
+        torch.testing.assert_close(pooled[1], image.pooler_output)
+    assert all(torch.equal(tensor, statistics[name]) for name, tensor in model.named_buffers())
+
+
+def test_the_feature_pipeline_of_other_models_is_as_it_was(own: Any) -> None:
+    other = ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])).eval()
+    features = pipeline("image-feature-extraction", model=other, image_processor=own.image_processor)(photo(0))
+    with torch.no_grad():
+        expected = other(own.preprocess(photo(0))["pixel_values"]).last_hidden_state
+    torch.testing.assert_close(torch.tensor(features), expected)
 
 
 def test_a_picture_without_pixels_or_far_too_long_is_refused(own: Any) -> None:

@@ -199,6 +199,7 @@ def test_a_folder_holds_the_code_and_nothing_else(folder: Path) -> None:
         "modeling_cnn_rnn.py",
         "neighbours.py",
         "path_decoder.py",
+        "photos_from_the_web.py",
         "pipeline_cnn_rnn.py",
         "relevance_head.py",
         "walk_states.py",

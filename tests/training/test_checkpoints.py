@@ -1,14 +1,18 @@
 """A checkpoint is used as it was written, by its own run, or not at all."""
 
+import os
 import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from safetensors.torch import load_file, save_file
+from torch.distributed.checkpoint.state_dict_saver import save as save_spread
 
 from cnn_rnn.foundation.folder_lock import LOCK, FolderInUseError, FolderLock
 from cnn_rnn.training import RunConfigError, Trainer, TrainingError, load_run_config
@@ -17,6 +21,7 @@ from cnn_rnn.training.checkpoints import (
     check_whole,
     complete_checkpoints,
     latest_whole_checkpoint,
+    load_checkpoint,
     load_weights,
     save_weights,
     write_manifest,
@@ -108,6 +113,19 @@ class Crafted:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (self.proof,)
+
+
+def test_the_index_of_spread_tensors_is_read_and_nothing_else_in_its_place(tmp_path: Path) -> None:
+    weights = {"weight": torch.ones(2, 3), "statistics": torch.zeros(3, dtype=torch.int64), "name": "a"}
+    save_spread(weights, checkpoint_id=tmp_path, no_dist=True)
+    accelerator: Any = SimpleNamespace(distributed_type=DistributedType.FSDP, load_state=lambda _: None)
+    load_checkpoint(accelerator, tmp_path)
+    proof = tmp_path / "executed"
+    for index in (Crafted(proof), torch.load, os.system):
+        (tmp_path / ".metadata").write_bytes(pickle.dumps(index))
+        with pytest.raises(CheckpointError, match="holds more than tensors and plain values and is not loaded"):
+            load_checkpoint(accelerator, tmp_path)
+    assert not proof.exists()
 
 
 @pytest.mark.parametrize(

@@ -17,24 +17,35 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Predict a whole split, print the table, and write figures, tables and predictions."""
     known, overrides = build_parser().parse_known_args(arguments)
+    try:
+        validate(known, overrides)
+    except (ValueError, OSError) as error:
+        return refuse(error)
+    print(f"\nwritten to {known.output}")
+    return 0
 
+
+def validate(known: argparse.Namespace, overrides: list[str]) -> None:
+    """Everything that this command measures, prints and writes.
+
+    Raises:
+        ValueError: A setting or an input stands in the way.
+        OSError: A file does.
+    """
     from cnn_rnn.foundation.whole_files import write_json
     from cnn_rnn.metrics.protocols import get_protocol
     from cnn_rnn.metrics.resampling import bootstrap_intervals, compare_paired
     from cnn_rnn.metrics.stored_predictions import write_predictions
     from cnn_rnn.metrics.tables import comparison_table, figures_table, interval_table, known_table, protocol_table
 
-    try:
-        protocol = get_protocol(known.protocol) if known.protocol else None
-        predictions = {
-            name: obtain_predictions(source, known, overrides)
-            for name, source in zip(("model", "baseline"), (known.model, *known.baseline[:1]), strict=False)
-        }
-        settings: dict[str, Any] = protocol.settings if protocol else {}
-        settings |= {"min_positives": known.min_positives} | ({"top_k": known.top_k} if known.top_k else {})
-        worth = measure_known_labels(known, overrides, settings) if known.known is not None else None
-    except (ValueError, OSError) as error:
-        return refuse(error)
+    protocol = get_protocol(known.protocol) if known.protocol else None
+    predictions = {
+        name: obtain_predictions(source, known, overrides)
+        for name, source in zip(("model", "baseline"), (known.model, *known.baseline[:1]), strict=False)
+    }
+    settings: dict[str, Any] = protocol.settings if protocol else {}
+    settings |= {"min_positives": known.min_positives} | ({"top_k": known.top_k} if known.top_k else {})
+    worth = measure_known_labels(known, overrides, settings) if known.known is not None else None
     figures: dict[str, dict[str, Any]] = {}
     for name, stored in predictions.items():
         counts = stored.info.get("label_counts")
@@ -70,8 +81,6 @@ def main(arguments: list[str] | None = None) -> int:
         table = known_table(worth)
         table.write(known.output, "known")
         print(f"\n{table.text()}")
-    print(f"\nwritten to {known.output}")
-    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:

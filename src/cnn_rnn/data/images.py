@@ -23,6 +23,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from cnn_rnn.foundation.hub_errors import HTTP_ERROR
 from cnn_rnn.image_processing_cnn_rnn import FORMATS, to_rgb
+from cnn_rnn.photos_from_the_web import LONGEST_WAIT, fetch
 
 try:
     from torchvision.io import decode_image as decode_encoded
@@ -127,8 +128,6 @@ def _content(image: Any, name: str) -> tuple[Any, str]:
 
 def _remote(address: str, name: str) -> bytes:
     """The encoded bytes that lie at an address, within bounds of size and, from the web, of time."""
-    from cnn_rnn.pipeline_cnn_rnn import LONGEST_WAIT, fetch
-
     try:
         if address.startswith(("http://", "https://")):
             return fetch(address, LONGEST_WAIT)

@@ -1,5 +1,6 @@
 """Files and folders that are there whole or not at all, also after a kill or a power cut."""
 
+import errno
 import json
 import os
 import secrets
@@ -9,20 +10,51 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+NOT_TAKEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)  # by the disk; the system names no file
+
+
+class UnwrittenFileError(OSError):
+    """The disk did not take a file; the message names it, and what was there before is whole."""
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Where to write what becomes `path` in the end; an error leaves `path` as it was. Its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
+    """Where to write what becomes `path` in the end; an error leaves `path` as it was. Its folder is made.
+
+    Raises:
+        UnwrittenFileError: The disk is full, broken or not to be written.
+    """
+    with named_on_failure(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_name(path)
+        try:
+            yield temporary
+            flush(temporary)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        temporary.replace(path)
+        flush(path.parent)
+
+
+@contextmanager
+def named_on_failure(path: Path) -> Iterator[None]:
+    """Name the file that the disk did not take.
+
+    Raises:
+        UnwrittenFileError: It did not.
+    """
     try:
-        yield temporary
-        flush(temporary)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        yield
+    except UnwrittenFileError:
         raise
-    temporary.replace(path)
-    flush(path.parent)
+    except OSError as error:
+        if error.errno not in NOT_TAKEN:
+            raise
+        way_on = "free space on that disk" if error.errno in NOT_TAKEN[:2] else "look at that disk, or choose another"
+        raise UnwrittenFileError(
+            f"could not write {path}: {os.strerror(error.errno)}; what was there before is whole. To go on, {way_on}"
+        ) from error
 
 
 def write_text(path: Path, content: str) -> None:

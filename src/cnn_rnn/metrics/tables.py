@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cnn_rnn.foundation.whole_files import write_text
+
 from .label_sets import Figures
 from .protocols import MAP_AT_K, MEAN_AVERAGE_PRECISION, Column, Protocol, set_columns
 
@@ -81,7 +83,6 @@ class Table:
     def write(self, folder: str | Path, name: str = "table") -> list[Path]:
         """The paths of the JSON, Markdown and CSV files that are written into the folder."""
         target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
         contents = {
             "json": json.dumps(self.json(), indent=2, ensure_ascii=False) + "\n",
             "md": self.markdown(),
@@ -89,7 +90,7 @@ class Table:
         }
         paths = [target / f"{name}.{suffix}" for suffix in contents]
         for path, content in zip(paths, contents.values(), strict=True):
-            path.write_text(content, encoding="utf-8")
+            write_text(path, content)
         return paths
 
     def cells(self) -> list[list[str]]:

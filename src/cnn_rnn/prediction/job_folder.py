@@ -18,10 +18,9 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
 from tqdm.auto import tqdm
 
-from cnn_rnn.foundation.folder_lock import FolderLock
+from cnn_rnn.foundation.folder_lock import FolderLock, one_at_a_time
 from cnn_rnn.foundation.provenance import Identity, Provenance, digest
 from cnn_rnn.foundation.whole_files import remove_whole, whole_file, write_json
 
@@ -150,7 +149,7 @@ class JobFolder:
             OtherJobError: It holds parts of another one, which was stopped before its end.
         """
         self.parts.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.parts / "job.lock"):
+        with one_at_a_time(self.parts / "job.lock"):
             if self.is_claimed():
                 self.check_owner()
             else:
@@ -240,14 +239,8 @@ class JobFolder:
         """Write one part, whole or not at all; `inputs` is their identity from before they were read."""
         told = {"job": self.job.key, "part": str(part), "lost": str(lost), "inputs": inputs}
         table = pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(told))
-        try:
-            with whole_file(self.part_path(part)) as temporary:
-                pq.write_table(table, temporary, write_page_checksum=True)
-        except OSError as error:
-            raise OSError(
-                f"could not write {self.part_path(part)}: {error}. The parts that are there are whole: free space on "
-                "that disk; the same command goes on"
-            ) from error
+        with whole_file(self.part_path(part)) as temporary:
+            pq.write_table(table, temporary, write_page_checksum=True)
 
     def joined_path(self, file: int) -> Path:
         """Where a file is until all of them are there."""
@@ -333,7 +326,7 @@ class JobFolder:
         if not self.is_claimed():
             self.leave()
             return "finished by another process"
-        with FileLock(self.parts / "finish.lock"):
+        with one_at_a_time(self.parts / "finish.lock"):
             if not self.is_claimed():
                 return "finished by another process"
             self.check_owner()
