@@ -3,9 +3,11 @@
 import os
 import pickle
 import shutil
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -125,6 +127,41 @@ def test_the_index_of_spread_tensors_is_read_and_nothing_else_in_its_place(tmp_p
         (tmp_path / ".metadata").write_bytes(pickle.dumps(index))
         with pytest.raises(CheckpointError, match="holds more than tensors and plain values and is not loaded"):
             load_checkpoint(accelerator, tmp_path)
+    assert not proof.exists()
+
+
+RECORDS = {  # as DeepSpeed itself has them, but for the last
+    "deepspeed.runtime.fp16.loss_scaler": ("DynamicLossScaler", "LossScaler"),
+    "deepspeed.runtime.zero.config": ("ZeroStageEnum",),
+    "deepspeed.utils.tensor_fragment": ("fragment_address", "Another"),
+}
+
+
+def test_the_records_of_deepspeed_are_read_in_its_runs_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "deepspeed", ModuleType("deepspeed"))
+    for path, names in RECORDS.items():
+        module = ModuleType(path)
+        for name in names:
+            setattr(module, name, type(name, (), {"__module__": path}))
+        monkeypatch.setitem(sys.modules, path, module)
+    file = tmp_path / "optimizer.pt"
+
+    def run(kind: DistributedType) -> Any:
+        return SimpleNamespace(distributed_type=kind, load_state=lambda _: torch.load(file, weights_only=False))
+
+    for path, names in RECORDS.items():
+        for name in names:
+            torch.save({"weight": torch.ones(2), "record": getattr(sys.modules[path], name)()}, file)
+            known = name != "Another"
+            for kind in (DistributedType.DEEPSPEED, DistributedType.NO):
+                with nullcontext() if known and kind == DistributedType.DEEPSPEED else pytest.raises(CheckpointError):
+                    load_checkpoint(run(kind), tmp_path)
+    proof = tmp_path / "executed"
+    torch.save(Crafted(proof), file)
+    with pytest.raises(CheckpointError, match="holds more than tensors and plain values"):
+        load_checkpoint(run(DistributedType.DEEPSPEED), tmp_path)
     assert not proof.exists()
 
 
