@@ -116,6 +116,7 @@ class _Stratifier:
         self._deal_out()
         self._fit_size()
         self._exchange()
+        self._give_back()
         return self.chosen
 
     def _deal_out(self) -> None:
@@ -160,6 +161,32 @@ class _Stratifier:
             if step == 1:
                 return
             step //= 2
+
+    def _give_back(self) -> None:
+        """Exchange single rows where more labels then have a row in the first part, whatever the shares."""
+        tries = LOOKS // max(len(self.labels), 1) + 1
+        for label in np.flatnonzero(self.keeps & (self.held == self.counts)):
+            rows = np.searchsorted(self.offsets, np.flatnonzero(self.labels == label), side="right") - 1
+            for row in rows[: max(tries, 0)]:
+                tries -= 1
+                if self._swap_out(row):
+                    break
+
+    def _swap_out(self, row: int) -> bool:
+        """Exchange a row of the second part for one of the first, if more labels then have a row there."""
+        own = self.labels[self.offsets[row] : self.offsets[row + 1]]
+        gained = int((self.keeps & (self.held == self.counts))[own].sum())
+        last = self.keeps & (self.counts - self.held == 1)
+        last[own] = False
+        others = np.flatnonzero(~self.chosen)
+        labels, lengths = self._labels_of(others)
+        lost = np.add.reduceat(last[labels].astype(np.int64), np.cumsum(lengths) - lengths)
+        best = int(lost.argmin())
+        if lost[best] >= gained:
+            return False
+        self._move(np.array([row]), into=False)
+        self._move(others[best : best + 1], into=True)
+        return True
 
     def _distance(self) -> float:
         """How far the classes are from their shares; one left without rows in the first part counts far more."""
