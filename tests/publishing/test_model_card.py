@@ -117,9 +117,9 @@ def test_a_plain_head_stands_beside_where_it_was_measured_on_the_same_images(joi
     head, rule, *rows = table[: 2 + len(rival["per_class"])]
     assert head.endswith("| AP of a plain head |")
     assert {line.replace("\\|", "").count("|") for line in (head, rule, *rows)} == {7}
-    assert [row for row in rows if row.startswith("| one |")][0].endswith("|  |")
+    assert next(row for row in rows if row.startswith("| one |")).endswith("|  |")
     rival["counts"]["images"] += 1
     (tmp_path / "rival.json").write_text(json.dumps(rival))
-    with pytest.raises(CardError, match="rival.json: counts.images is 41"):
+    with pytest.raises(CardError, match=r"rival\.json: counts\.images is 41"):
         model_files(joined_run, NAME, figures, rival=tmp_path / "rival.json")
     assert "plain head" not in bytes(model_files(joined_run, NAME, figures)["README.md"]).decode()

@@ -25,7 +25,8 @@ LONGEST_LABEL = 100  # signs
 KEYS = (
     '<p class="keys"><kbd>1</kbd> to <kbd>9</kbd> confirm, with <kbd>shift</kbd> rule out, once more to take back · '
     "<kbd>←</kbd> <kbd>→</kbd> photos · <kbd>enter</kbd> accept what is green or blue, and on to the next · "
-    "<kbd>s</kbd> save · <kbd>/</kbd> another label, <kbd>esc</kbd> back to the keys · a label's name shows where the network looked</p>"
+    "<kbd>s</kbd> save · <kbd>/</kbd> another label, <kbd>esc</kbd> back to the keys · "
+    "a label's name shows where the network looked</p>"
 )
 DAY = 24 * 60 * 60  # seconds
 STEPS = {"previous": -1, "next": 1}

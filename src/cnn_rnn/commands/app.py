@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
                 raise ValueError(f"{known.input} is no folder; expected one that holds photos")  # noqa: TRY301
             files = find_images(str(known.input))
             PhotoSession.of_folder(known.input, files)  # labels of another kind are refused before the page opens
+        print("loading; the first time with onnxruntime the model is exported to it, which takes half a minute")
         tagger = Tagger.load(known.model or bundled_model(), known.engine)
         print(tagger.engine)
         serve(Desk(tagger, known.input, files), host=known.host, port=known.port)
