@@ -67,7 +67,7 @@ def test_a_common_threshold_has_the_best_overall_f1_of_all_and_own_ones_the_best
     predictions = Predictions([str(index) for index in range(400)], truth.float(), logits, relevance_logits=logits)
 
     def figures(thresholds: list[float] | None) -> dict[str, float]:
-        metrics = MultiLabelMetrics(thresholds=thresholds)
+        metrics = MultiLabelMetrics(thresholds=thresholds or [])
         metrics.update(fitted.logits.sigmoid(), truth)
         found: dict[str, float] = metrics.compute()["threshold"]
         return found
