@@ -294,7 +294,10 @@ class CnnRnnConfig(PreTrainedConfig):
                 raise ValueError(f"{name} must have 3 entries, got {list(getattr(self, name))}")
 
     def validate_shares(self) -> None:
-        """Check that dropouts are shares, and that no negative number of images is to be remembered."""
+        """Check that dropouts and thresholds are shares, and that no negative number of images is to be remembered."""
+        for value in self.thresholds or ():
+            if not 0 <= value <= 1:  # so that NaN fails too
+                raise ValueError(f"thresholds are probabilities in 0..1, got {value}")
         for name in ("projection_dropout", "relevance_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")

@@ -35,6 +35,7 @@ NO_PROGRAM = (
 )  # none of them runs a program
 FORMATS = tuple(name for name in NO_PROGRAM if name in Image.OPEN)  # in which an image may come
 LONGEST_SIDE = 1000  # times the shorter one; a strip of a screenshot has 100
+BAND = 256  # rows that are laid on white at once
 RESIZED_PIXELS = 2**26  # that an image may have after resizing: 192 MiB
 
 
@@ -162,9 +163,17 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in {"I", "F"}:
         raise ValueError("32-bit pixels of unknown range; save it with 8 or 16 bits a channel")
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+        return _on_white(image)
     return image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """The image, laid on white where it lets light through; band by band, for whole it would be there four times."""
+    whole = Image.new("RGB", image.size)
+    for top in range(0, image.height, BAND):
+        layer = image.crop((0, top, image.width, min(top + BAND, image.height))).convert("RGBA")
+        whole.paste(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"), (0, top))
+    return whole
 
 
 CnnRnnImageProcessor.register_for_auto_class()

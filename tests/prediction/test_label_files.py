@@ -16,7 +16,7 @@ from PIL import Image
 from tests.commands_by_name import main_of
 
 from cnn_rnn.data import Reading, load_source
-from cnn_rnn.prediction.job_folder import SCHEMA
+from cnn_rnn.prediction.job import SCHEMA
 from cnn_rnn.prediction.label_files import LabelChoice, write_labels
 from cnn_rnn.prediction.xmp_sidecars import SidecarError, sidecar_path, write_sidecar
 

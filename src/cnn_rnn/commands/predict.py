@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import REFUSED, refuse
+from .console import REFUSED, refuse, visible
 
 if TYPE_CHECKING:
     from cnn_rnn.data import Reading
@@ -195,7 +195,7 @@ def write_back(known: argparse.Namespace) -> None:
         rows = "rows of labels.csv" if kind == "csv" else f"{kind} files"
         print(f"{done.written} {rows} {would}, {done.unchanged} say it already, {len(done.left)} photos left alone")
         for reason in done.left[:NAMED]:
-            print(f"left alone: {reason}", file=sys.stderr)
+            print(f"left alone: {visible(reason)}", file=sys.stderr)
 
 
 def print_labels(known: argparse.Namespace) -> int:
@@ -227,15 +227,15 @@ def print_labels(known: argparse.Namespace) -> int:
         try:
             found = classify(decode_image(image.image, image.name), return_path=has_path)
         except UnreadableImageError as error:
-            print(f"unreadable: {error}", file=sys.stderr)
+            print(f"unreadable: {visible(str(error))}", file=sys.stderr)
             continue
         code = 0
         labels, path = (found["labels"], found["path"]) if has_path else (found, [])
         shown = "   ".join(f"{one['label']} {one['score']:.2f}" for one in labels) or "no label"
         walked = " ▸ ".join(f"{step['label']} {step['score']:.2f}" for step in path)
-        print(f"{image.name}: {shown}" + (f"   (path: {walked})" if walked else ""))
+        print(visible(f"{image.name}: {shown}" + (f"   (path: {walked})" if walked else "")))
     for line in inputs.passed_over.lines():
-        print(line, file=sys.stderr)
+        print(visible(line), file=sys.stderr)
     return code
 
 
@@ -275,10 +275,10 @@ def report(folder: "JobFolder") -> int:
         if len(reasons) < NAMED:
             reasons += errors.drop_null().to_pylist()[: NAMED - len(reasons)]
     for line in (*folder.inputs.passed_over.lines(), *folder.said):
-        print(line, file=sys.stderr)
+        print(visible(line), file=sys.stderr)
     print(f"{rows - unreadable} images labelled, {unreadable} unreadable, written to {folder.folder}")
     for reason in reasons:
-        print(f"unreadable: {reason}", file=sys.stderr)
+        print(f"unreadable: {visible(reason)}", file=sys.stderr)
     if unreadable > NAMED:
         print(f"... and {unreadable - NAMED} more: the column 'error' has all", file=sys.stderr)
     lost = 0 if folder.keep_lost else folder.lost()

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+HALF_DONE = re.compile(r".+\.[0-9a-f]{12}\.tmp")  # as `temporary_name` makes them
 NOT_TAKEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)  # by the disk; the system names no file
 
 
@@ -71,6 +73,11 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def temporary_name(path: Path) -> Path:
     """A name beside `path` that no other process or machine takes and that ends in `.tmp`, as all that is half done."""
     return path.with_name(f"{path.name}.{secrets.token_hex(6)}.tmp")
+
+
+def half_done(folder: Path, pattern: str = "*") -> list[Path]:
+    """What a killed process left of `whole_file` and `remove_whole` in a folder; nobody else names files so."""
+    return [path for path in sorted(folder.glob(pattern)) if HALF_DONE.fullmatch(path.name)]
 
 
 def flush(path: Path) -> None:

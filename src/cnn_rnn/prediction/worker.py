@@ -8,7 +8,8 @@ from cnn_rnn.pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
 
 from .answers import digest_answers, read_answers
 from .input_kinds import open_inputs
-from .job_folder import Job, JobFolder
+from .job import Job
+from .job_folder import JobFolder
 from .saved_model import SavedModel
 
 Pipeline = MultiLabelImageClassificationPipeline

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cnn_rnn.foundation.provenance import digest, digest_file, digest_tensors
-from cnn_rnn.foundation.whole_files import flush_folder, remove_whole, whole_file, write_json
+from cnn_rnn.foundation.whole_files import flush_folder, half_done, remove_whole, whole_file, write_json
 
 from .faults import CheckpointError, disk_advice
 
@@ -264,7 +264,9 @@ def remove_leftovers(output_dir: Path, damaged: Iterable[Path] = ()) -> list[Pat
     """Remove what a killed run left half written, and damaged checkpoints; returns their paths."""
     for checkpoint in damaged:
         remove_whole(checkpoint)  # else it would stand in the way of the whole one that training comes to again
-    leftovers = [*output_dir.glob("checkpoints/*.tmp"), *output_dir.glob("*.tmp"), *output_dir.glob(".saving")]
+    checkpoints = output_dir / "checkpoints"
+    begun = [path for path in checkpoints.glob("step-*.tmp") if path.is_dir()]
+    leftovers = {*begun, *half_done(checkpoints), *half_done(output_dir), *output_dir.glob(".saving")}
     for path in leftovers:
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-    return [*damaged, *leftovers]
+    return [*damaged, *sorted(leftovers)]
