@@ -25,14 +25,14 @@ PHONE, DESKTOP = {"width": 375, "height": 740}, {"width": 1280, "height": 900}
 SECOND = 1000  # milliseconds
 
 if os.environ.get("CI"):
-    from playwright.sync_api import Browser, Page, expect, sync_playwright
+    from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
     CHROMIUM = shutil.which("chromium")
     assert CHROMIUM, "CI drives the page: apt-get install chromium"
 else:
     pytest.importorskip("gradio", reason="the page needs gradio: pip install 'cnn-rnn[app]'")
     pytest.importorskip("playwright", reason="driving the page needs playwright: pip install playwright")
-    from playwright.sync_api import Browser, Page, expect, sync_playwright
+    from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
     CHROMIUM = shutil.which("chromium")
     if CHROMIUM is None:
@@ -223,7 +223,12 @@ def test_who_opens_the_page_again_goes_on_where_they_were(browser: Browser, serv
     page.keyboard.press("Enter")
     expect(page.locator(".place")).to_contain_text("1.jpg · photo 2 of 3 · 1 accepted · 1 not saved")
     asked: list[str] = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.accept()
+
+    page.on("dialog", answer)
     page.context.set_offline(True)
     page.keyboard.press("Digit1")  # lost with the net
     page.context.set_offline(False)
