@@ -4,6 +4,7 @@ import difflib
 import logging
 from collections.abc import Mapping
 from dataclasses import fields
+from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -363,8 +364,8 @@ class CnnRnnConfig(PreTrainedConfig):
 
 
 def _whole(index: Any) -> Any:
-    """The whole number that a text such as "3" stands for, since the keys of JSON are texts; all else as it is."""
-    return int(index) if isinstance(index, str) and index.isdecimal() else index
+    """Python's own number for one of numpy or a text such as "3", since the keys of JSON are texts; else as it is."""
+    return int(index) if isinstance(index, Integral) or (isinstance(index, str) and index.isdecimal()) else index
 
 
 CnnRnnConfig.register_for_auto_class()

@@ -90,6 +90,19 @@ class CnnRnnImageProcessor(TorchvisionBackend):
         pixels: Tensor = super().process_image(image, do_convert_rgb, **kwargs)
         return pixels
 
+    def _preprocess(self, images: list[Tensor], do_rescale: bool, **kwargs: Any) -> Any:
+        """The batch of the pixels of images (3, H, W).
+
+        Raises:
+            ValueError: They are fractions already; scaled once more they would be of a nearly black image.
+        """
+        for pixels in images if do_rescale else ():
+            if pixels.is_floating_point() and 0 < pixels.max() <= 1:
+                raise ValueError(
+                    "the pixels are fractions of 0..1, not of 0..255: give do_rescale=False, or (255 * pixels).round()"
+                )
+        return super()._preprocess(images, do_rescale=do_rescale, **kwargs)
+
     def resize(self, image: Tensor, size: Any, **kwargs: Any) -> Tensor:
         """Images (..., h, w) resized.
 

@@ -36,9 +36,7 @@ def known_labels_of(conditions: Conditions) -> Tensor | None:
     if others:
         raise TypeError(f"forward() got an unexpected argument {others[0]!r}")
     if conditions.get("output_attentions"):
-        raise ValueError(
-            "there are no layers of attention whose weights could be returned: leave output_attentions out"
-        )
+        raise ValueError("no layer here has attention weights to return: leave output_attentions out")
     return conditions.get("known_labels")
 
 

@@ -111,12 +111,12 @@ def path_loss(path_logits: Tensor, paths: Tensor, labels: Tensor, kind: str = "c
     log_probabilities = path_logits.float().masked_fill(impossible, -torch.inf).log_softmax(dim=-1)
     at_end = paths == num_labels
     if kind == "cross_entropy":
-        right = F.one_hot(paths, num_labels + 1).bool()
+        log_likelihood = log_probabilities.gather(-1, paths[..., None])[..., 0]
     elif kind == "remaining_labels":
         right = torch.cat([(labels > 0)[:, None] & ~walked, at_end[..., None]], dim=-1)
+        log_likelihood = log_probabilities.masked_fill(~right, -torch.inf).logsumexp(dim=-1)
     else:
         raise ValueError(f"unknown path loss {kind!r}, expected 'cross_entropy' or 'remaining_labels'")
-    log_likelihood = log_probabilities.masked_fill(~right, -torch.inf).logsumexp(dim=-1)
     counts = at_end.cumsum(dim=1) <= 1
     return -log_likelihood.masked_fill(~counts, 0.0).sum(dim=1).mean()
 

@@ -98,7 +98,7 @@ class Transfer:
     def _look_at_connection(self, event: str, info: dict[str, Any]) -> None:
         """Keep the connections at hand; refuse to be sent from the public net into a private one."""
         stream = info.get("return_value")
-        if not event.endswith(("connect_tcp.complete", "start_tls.complete")) or not hasattr(stream, "get_extra_info"):
+        if not event.endswith(("connect_tcp.complete", "start_tls.complete")) or stream is None:
             return
         self._sockets.append(stream.get_extra_info("socket"))
         if event.endswith("connect_tcp.complete"):

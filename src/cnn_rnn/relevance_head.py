@@ -1,7 +1,5 @@
 """Heads that score every label by itself, from the image alone."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from timm.layers.ml_decoder import MLDecoder
@@ -32,16 +30,26 @@ class MlpHead(nn.Module):
         return logits
 
 
-class CalledAttention(nn.MultiheadAttention):
-    """torch's attention, but its output projection is called, not read: so offloaded and adapted weights count too."""
+class CalledAttention(nn.Module):
+    """torch's attention, but its output projection is called, not read: so offloaded and adapted weights count too.
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, **unused: Any) -> tuple[Tensor, None]:
+    Args:
+        attention: Where the weights come from; their names stay.
+    """
+
+    def __init__(self, attention: nn.MultiheadAttention) -> None:
+        super().__init__()
+        self.num_heads, self.dropout = attention.num_heads, attention.dropout
+        self.in_proj_weight, self.in_proj_bias = attention.in_proj_weight, attention.in_proj_bias
+        self.out_proj = attention.out_proj
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, None]:
         """Queries (Q, B, E) after they attended over keys and values (P, B, E)."""
-        del unused
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
         parts = map(F.linear, (query, key, value), weights, biases)
-        heads = [part.unflatten(-1, (self.num_heads, self.head_dim)).permute(1, 2, 0, 3) for part in parts]
-        attended = F.scaled_dot_product_attention(*heads, dropout_p=self.dropout if self.training else 0.0)
+        queries, keys, values = (part.unflatten(-1, (self.num_heads, -1)).permute(1, 2, 0, 3) for part in parts)
+        dropout = self.dropout if self.training else 0.0
+        attended = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
         return self.out_proj(attended.permute(2, 0, 1, 3).flatten(-2)), None
 
 
@@ -51,9 +59,7 @@ class LabelQueries(MLDecoder):
     def __init__(self, num_labels: int, query_size: int, feature_size: int) -> None:
         super().__init__(num_labels, decoder_embedding=query_size, initial_num_features=feature_size)
         (layer,) = self.decoder.layers
-        given = layer.multihead_attn
-        layer.multihead_attn = CalledAttention(given.embed_dim, given.num_heads, dropout=given.dropout)
-        layer.multihead_attn.load_state_dict(given.state_dict())
+        layer.multihead_attn = CalledAttention(layer.multihead_attn)
 
     def forward(self, places: Tensor) -> Tensor:
         """Logits (B, C) of the places (B, P, D) of a feature map."""

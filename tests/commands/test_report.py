@@ -119,3 +119,21 @@ def test_an_unreadable_photo_or_a_full_disk_is_said_in_one_line(
     (tmp_path / "photos" / "test" / "1.png").write_bytes(b"no image")
     assert main(command) == 2
     assert "1.png: cannot be decoded" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_near_duplicates_of_another_split_are_shown(
+    main: Callable[[list[str]], int], command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command) == 0
+    assert "near-duplicates were not looked for" in capsys.readouterr().err
+    photos = Path(command[command.index("--data.root") + 1])
+    assert main([*command, "--compare_with", "train"]) == 0
+    assert "6 of 6 photos of test (100.0 %) have a near-duplicate among the 6 of train" in capsys.readouterr().out
+    html = Path(command[-1]).read_text(encoding="utf-8")
+    assert 'id="near-duplicates"' in html
+    assert html.count('class="pair"') == 6
+    assert (photos / "train" / "0.png").is_file()
+    for wrong, told in ((["--compare_with", "test"], "the split that is shown"), (["--compare_with", "x"], "no split")):
+        assert main([*command, *wrong]) == 2
+        assert told in capsys.readouterr().err
+    assert main([*command, "--compare_with", "train", "--duplicate_cosine", "2"]) == 2

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForImageClassification
@@ -202,6 +203,11 @@ WAYS: dict[str, dict[str, Any]] = {
     },
     "both maps": {"id2label": dict(enumerate(NEW)), "label2id": {name: index for index, name in enumerate(NEW)}},
     "names by id": {"id2label": dict(enumerate(NEW))},
+    "names by texts": {"id2label": {str(index): name for index, name in enumerate(NEW)}},
+    "numpy's numbers": {
+        "id2label": dict(zip(np.arange(3), NEW, strict=True)),
+        "label2id": dict(zip(NEW, np.arange(3), strict=True)),
+    },
     "ids by name": {"label2id": {name: str(index) for index, name in enumerate(NEW)}},
     "other names, as many": {"id2label": {str(index): name for index, name in enumerate("abcde")}},
 }

@@ -61,6 +61,7 @@ def look(options: argparse.Namespace) -> None:
     seen = look_at(data)
     print(describe(seen, options.top))
     _tell_missing(data)
+    _tell_identical(data)
     if options.found:
         print(f"\nThis looks like {options.found.what}; to go on:\n{options.found.commands(options.settings)}")
     if options.output:
@@ -156,6 +157,17 @@ def _tell_missing(data: "DatasetDict") -> None:
         missing = rows.with_format("arrow")[:]["image"].null_count
         if missing:
             print(f"\n{name}: {missing:,} of {len(rows):,} images are missing, as the log above says")
+
+
+def _tell_identical(data: "DatasetDict") -> None:
+    """Say which photos are in two splits, byte for byte."""
+    from cnn_rnn.data.disk_layout import abbreviate
+    from cnn_rnn.data.row_digest import identical_photos
+
+    pairs = identical_photos(data) if len(data) > 1 else []
+    if pairs:
+        named = abbreviate([" and ".join(pair) for pair in pairs])
+        print(f"\n{len(pairs):,} photos are in two splits, byte for byte: {named}")
 
 
 def _checksum(text: str) -> tuple[str, str]:

@@ -53,6 +53,7 @@ def report(known: argparse.Namespace, overrides: list[str]) -> None:
     saved.check_labels(dataset)
     stored = read_predictions(known.predictions) if known.predictions else None
     other = obtain_predictions(known.baseline, known, overrides) if known.baseline else None
+    duplicates = near_duplicates(known, saved, dataset, overrides)
     config = saved.model.config
     if stored is not None and stored.label_names != list(config.label_names):
         raise ValueError(f"{known.predictions}: its labels are not those of {known.model}")
@@ -82,7 +83,7 @@ def report(known: argparse.Namespace, overrides: list[str]) -> None:
         examples=shown,
         how_looked=how_looked,
         baseline=next(iter(measured.values()), None),
-        further=ask_about_photos(saved, dataset, stored, known),
+        further=[*ask_about_photos(saved, dataset, stored, known), *duplicates],
     )
 
 
@@ -136,6 +137,35 @@ def known_figures(predictions: Path | None) -> dict[str, Any] | None:
     return None if found is None else dict(found)
 
 
+def near_duplicates(
+    known: argparse.Namespace, saved: "SavedModel", dataset: "Dataset", overrides: list[str]
+) -> list["Section"]:
+    """The section of photos that the model learnt from, or nearly; none where nobody asks and no features are kept.
+
+    Raises:
+        ValueError: There is no such split as --compare_with names, or the threshold is no cosine.
+    """
+    from cnn_rnn.report.near_duplicates import near_duplicate_section
+    from cnn_rnn.training.compared_features import compare_features
+    from cnn_rnn.training.run_config import load_run_config
+
+    if not -1 < known.duplicate_cosine <= 1:
+        raise ValueError(f"--duplicate_cosine {known.duplicate_cosine} is no cosine: expected above -1, up to 1")
+    settings = Path(known.model) / "run_config.yaml"
+    config = load_run_config(settings if settings.is_file() else None, overrides)
+    compared = compare_features(saved, known.model, config, rows=dataset, split=known.split, beside=known.compare_with)
+    if compared is None:
+        print(
+            "near-duplicates were not looked for: no features of other rows are kept (train.cache_features keeps "
+            "those of training); --compare_with SPLIT computes them",
+            file=sys.stderr,
+        )
+        return []
+    section = near_duplicate_section(*compared, known.duplicate_cosine)
+    print(section.text.partition(": ")[0])
+    return [section]
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
     parser = argparse.ArgumentParser(
@@ -152,6 +182,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--examples", type=int, default=24, help="images to show, the worst first (default: 24)")
     parser.add_argument("--answers", type=int, default=12, help="images to show what one answer changes (default: 12)")
     parser.add_argument("--spread", dest="worst", action="store_false", help="show images evenly spread, not the worst")
+    parser.add_argument(
+        "--compare_with",
+        metavar="SPLIT",
+        help="look for near-duplicates among this split's photos (default: among those that the run learnt from, where "
+        "its features are cached)",
+    )
+    parser.add_argument(
+        "--duplicate_cosine",
+        type=float,
+        default=0.95,
+        help="cosine of features, or correlation of small pictures, from which on photos are that (default: 0.95)",
+    )
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--num_workers", type=int, default=2)
     return parser

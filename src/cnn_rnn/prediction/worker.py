@@ -36,7 +36,7 @@ def open_job(known: Namespace, device: Any = None) -> tuple[Pipeline, JobFolder]
     classify = open_pipeline(known.model, device, known.threshold)
     provenance = Provenance.of_model(classify.model, classify.image_processor)
     Job(provenance, "", 0, known.threshold, known.part_size, known.parts_per_file)  # refuses wrong sizes
-    inputs = open_inputs(known.input, known.root, known.limit, known.part_size, known.output)
+    inputs = open_inputs(known.input, known.root, known.limit, known.part_size, known.output, reading=known.reading)
     if not inputs.parts:
         raise FileNotFoundError(f"{known.input} holds no image")
     names = digest({"kind": type(inputs).__name__, "names": inputs.names})

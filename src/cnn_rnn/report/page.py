@@ -81,6 +81,7 @@ class Section:
     cards: Sequence[dict[str, Any]] = ()
     suspects: Sequence[dict[str, Any]] = ()
     answers: Sequence[dict[str, Any]] = ()
+    pairs: Sequence[dict[str, Any]] = ()
 
 
 def write_report(

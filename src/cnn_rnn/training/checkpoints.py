@@ -24,6 +24,21 @@ from .faults import CheckpointError, disk_advice
 MANIFEST = "manifest.json"
 WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch's own switch, stronger than what a caller asks for
 
+# What torch's index of spread tensors is made of, beside the types of their numbers.
+INDEXED = {
+    ("torch", "Size"),
+    ("torch.serialization", "_get_layout"),
+    ("torch.distributed.checkpoint.filesystem", "_StorageInfo"),
+    *(("pathlib", name) for name in ("PosixPath", "WindowsPath")),
+    *(
+        ("torch.distributed.checkpoint.metadata", name)
+        for name in (
+            *("BytesStorageMetadata", "ChunkStorageMetadata", "Metadata", "MetadataIndex", "StorageMeta"),
+            *("TensorProperties", "TensorStorageMetadata", "_MEM_FORMAT_ENCODING"),
+        )
+    ),
+}
+
 
 def save_checkpoint(
     accelerator: Accelerator, output_dir: Path, name: str, keep: int, settings: Mapping[str, Any] | None = None
@@ -121,6 +136,9 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path) -> None:
         CheckpointError: A file holds more than tensors and plain values, or does not fit the run.
     """
     try:
+        for index in checkpoint.rglob("*.metadata"):
+            with index.open("rb") as file:
+                IndexReader(file).load()
         with _tensors_only(), torch.serialization.safe_globals(_records(accelerator)):
             accelerator.load_state(str(checkpoint))
     except pickle.UnpicklingError as error:
@@ -131,6 +149,21 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path) -> None:
         ) from error
     except (RuntimeError, KeyError, OSError, SafetensorError) as error:
         raise CheckpointError(f"{checkpoint} does not fit this run: {str(error).splitlines()[0]}") from error
+
+
+class IndexReader(pickle.Unpickler):
+    """Reads the index that torch writes beside tensors which FSDP spreads: it is a pickle, and torch runs all in it."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """One of the names that an index consists of.
+
+        Raises:
+            UnpicklingError: Another name.
+        """
+        kind = getattr(torch, name, None) if module == "torch" and "." not in name else None
+        if isinstance(kind, torch.dtype) or (module, name) in INDEXED:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} has no place in the index of spread tensors")
 
 
 def _records(accelerator: Accelerator) -> list[Any]:

@@ -130,8 +130,8 @@ def test_an_adapter_merged_gives_what_it_gave_beside_the_weights(where: str, dec
 
 
 def test_quantised_on_loading_the_model_still_knows_its_labels(tmp_path: Path) -> None:
-    # Not in the development environment: where it is installed, every import of transformers imports it.
-    quantization = pytest.importorskip("torchao.quantization", reason="pip install torchao")
+    # Not in dev: transformers loads it wherever it is installed, and it warns at every start. .ci/run installs it.
+    quantization = pytest.importorskip("torchao.quantization", reason="needs torchao: pip install torchao")
     from transformers import TorchAoConfig
 
     model = model_of(hidden_size=32)
@@ -150,7 +150,7 @@ def test_activations_are_computed_again_where_asked_for(fields: dict[str, Any]) 
         model = model_of(**fields, projection_dropout=0.0).train()
         if checkpointing:
             model.gradient_checkpointing_enable()
-            assert model.is_gradient_checkpointing or model.backbone.timm_model.grad_checkpointing
+        assert model.is_activation_checkpointing == checkpointing
         model(PIXELS, labels=torch.ones(len(PIXELS), NUM_LABELS)).loss.backward()
         return {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
 
@@ -196,6 +196,19 @@ def test_the_logits_carry_a_gradient_to_every_pixel(fields: dict[str, Any]) -> N
     saliency = attr.Saliency(lambda pixels: model(pixels).logits).attribute(PIXELS, target=2)
     assert saliency.isfinite().all()
     assert (saliency.flatten(1).amax(dim=1) > 0).all()
+
+
+@every_variant
+def test_integrated_gradients_add_up_to_what_the_image_changes(fields: dict[str, Any]) -> None:
+    attr = required("captum.attr")
+    model = model_of(**fields | {"beam_width": 400})  # keeps every walk: where other walks are kept the scores jump
+    blank = torch.zeros_like(PIXELS)
+    explainer = attr.IntegratedGradients(lambda pixels: model(pixels).logits)
+    shares = explainer.attribute(PIXELS, blank, target=2, n_steps=48)
+    with torch.no_grad():
+        change = (model(PIXELS).logits - model(blank).logits)[:, 2]
+    assert change.abs().min() > 1e-4
+    torch.testing.assert_close(shares.flatten(1).sum(dim=1).float(), change, rtol=1e-3, atol=1e-4)
 
 
 @with_walks
