@@ -81,6 +81,7 @@ def sorted_classes(scores: Array, truth: NDArray[np.int8]) -> Iterator[tuple[Arr
 
 
 def _column_blocks(labels: int) -> list[slice]:
+    """The columns in blocks, as slices: a block of the sorted copy is held at a time."""
     return [slice(first, first + COLUMNS_AT_ONCE) for first in range(0, labels, COLUMNS_AT_ONCE)]
 
 
