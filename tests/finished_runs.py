@@ -16,7 +16,7 @@ PUBLISHED = {
     *("README.md", "config.json", "metrics.json", "model.safetensors", "preprocessor_config.json", "run_config.yaml"),
     *("beam_search.py", "configuration_cnn_rnn.py", "image_backbone.py", "image_processing_cnn_rnn.py"),
     *("label_paths.py", "losses.py", "model_outputs.py", "modeling_cnn_rnn.py", "path_decoder.py"),
-    *("instance_methods.py", "pipeline_cnn_rnn.py", "relevance_head.py"),
+    *("instance_methods.py", "photos_from_the_web.py", "pipeline_cnn_rnn.py", "relevance_head.py"),
     *("cooccurrence.py", "decisions.py", "known_labels.py", "neighbours.py", "walk_states.py"),
 }
 

@@ -1,88 +1,128 @@
 """How time and memory of each stage grow from a tenth of a data set to all of it: nothing faster than its input.
 
-Every stage runs in a process of its own. The photos are small files of one content; the model of bulk prediction is
-mocked, so that what is measured is what grows with the number of photos.
+The stages are the commands that people type, each in a process of its own, over generated sets of the real ones' counts
+whose photos are small files of one content. A list of very many names is labelled with the model mocked.
+
+    python scripts/benchmarks/scale_section.py coco2014 nus-wide      these sets alone
 """
 
 import json
-import multiprocessing
 import os
-import resource
-import time
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
+from costs import Cost, Stage, cost_of
+from many_names import name_costs
 from PIL import Image
 from row import Row
 from tqdm.auto import tqdm
 
-from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
-from cnn_rnn.commands import predict
+from cnn_rnn import CnnRnnImageProcessor
+from cnn_rnn.commands import push_to_hub, report, train, validate
+from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.data import load_image_folder, stratified_split
 from cnn_rnn.data.batches import eval_loader
-from cnn_rnn.metrics.resampling import bootstrap_intervals
-from cnn_rnn.prediction import bulk_prediction
 
-PHOTOS = 82_783 + 40_504  # COCO 2014
-NAMES = 1_000_000  # in the list of bulk prediction; 10_000_000 takes an hour
-LABELS, LABELS_A_PHOTO, SAMPLES = 80, 3, 100
+NAMES = 1_000_000  # of the list that is labelled
+LABELS_A_PHOTO, SAMPLES, SIDE = 3, 100, 32
+MOST_LINKS = 30_000  # names that one file has at most, on some disks
 GROWTH = "<= 13"  # ten times the photos, and what noise there is
-MEMORY_GROWTH = "<= 1.1"  # of bulk prediction: the same
+MEMORY_GROWTH = "<= 10"
+SAME_MEMORY = "<= 1.1"  # of bulk prediction, however long its list
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Seconds, and megabytes at the highest."""
+class Size:
+    """How many photos and labels a set has.
 
-    seconds: float
-    megabytes: float
+    Attributes:
+        train: Photos to train on.
+        test: Photos to measure on; none where the set is too large to be trained on here.
+        labels: How many labels there are.
+    """
+
+    train: int
+    test: int
+    labels: int
+
+    def tenth(self) -> "Size":
+        """The same labels on a tenth of the photos."""
+        return Size(self.train // 10, self.test // 10, self.labels)
 
 
-def measure(workspace: Path) -> list[Row]:
-    """All figures of this section."""
+SIZES = {
+    "coco2014": Size(82_783, 40_504, 80),
+    "nus-wide": Size(161_789, 107_859, 81),
+    "a million of 10,000 labels": Size(1_000_000, 0, 10_000),
+}
+
+
+def measure(workspace: Path, names: list[str] | None = None) -> list[Row]:
+    """All figures of this section; those of some sets alone where they are named."""
     rows = []
-    for count in (PHOTOS // 10, PHOTOS):
-        write_photos(workspace / str(count), count)
-    for name, stage in STAGES.items():
-        tenth, full = (cost_of(stage, workspace / str(count), count) for count in (PHOTOS // 10, PHOTOS))
-        what = f"{name}, {PHOTOS:,} photos"
-        rows.append(Row(what, full.seconds, "s; a tenth of them", tenth.seconds, GROWTH))
-        rows.append(Row(f"{what}, peak memory", full.megabytes, "MB; a tenth of them", tenth.megabytes, "<= 10"))
-    write_model(workspace / "model")
-    tenth, full = (cost_of(label_list, workspace, count) for count in (NAMES // 10, NAMES))
-    what = f"bulk prediction, {NAMES:,} names"
-    rows.append(Row(what, full.seconds, "s; a tenth of them", tenth.seconds, GROWTH))
-    rows.append(Row(f"{what}, peak memory", full.megabytes, "MB; a tenth of them", tenth.megabytes, MEMORY_GROWTH))
+    for name in names or SIZES:
+        size = SIZES[name]
+        tenth, full = (dict(stage_costs(workspace / name / str(each.train), each)) for each in (size.tenth(), size))
+        for stage in full:
+            rows += growth(f"{stage}, {name}", tenth[stage], full[stage], MEMORY_GROWTH)
+    if not names:
+        (workspace / "names").mkdir()
+        tenth_names, all_names = name_costs(workspace / "names", [NAMES // 10, NAMES])
+        rows += growth(f"bulk prediction, {NAMES:,} names", tenth_names, all_names, SAME_MEMORY)
     return rows
 
 
-def write_photos(root: Path, count: int) -> None:
-    """An image folder whose photos are one file under many names."""
-    folder = root / "train"
+def growth(what: str, tenth: Cost, full: Cost, memory_growth: str) -> list[Row]:
+    """What all of a set costs beside a tenth of it."""
+    return [
+        Row(what, full.seconds, "s of processor time; a tenth", tenth.seconds, GROWTH),
+        Row(f"{what}, peak memory", full.megabytes, "MB; a tenth", tenth.megabytes, memory_growth),
+    ]
+
+
+def stage_costs(root: Path, size: Size) -> Iterator[tuple[str, Cost]]:
+    """What each stage costs over a generated set."""
+    write_photos(root / "train", size.train, size.labels)
+    if size.test:
+        write_photos(root / "test", size.test, size.labels)
+    for name, stage in stages(size):
+        yield name, cost_of(stage, root, size.train)
+
+
+def stages(size: Size) -> Iterator[tuple[str, Stage]]:
+    """The stages by name, in their order; those behind the first batch for sets that are measured on."""
+    yield "index", index
+    yield "index and split", split
+    yield "index and first batch", first_batch
+    if size.test:
+        yield "training: features, one epoch", partial(trained, name="run")
+        yield "training: cached features, one epoch", partial(trained, name="again")
+        yield f"validation with {SAMPLES} resamples", validated
+        yield "report", reported
+        yield "card", carded
+
+
+def write_photos(folder: Path, count: int, labels: int) -> None:
+    """A split of an image folder whose photos are one file under many names."""
     folder.mkdir(parents=True)
-    Image.new("RGB", (8, 8), "red").save(root / "one.png")
-    chosen = np.random.default_rng(0).integers(0, LABELS, (count, LABELS_A_PHOTO))
-    source = root / "one.png"
+    content = folder.parent / "one.png"
+    Image.new("RGB", (8, 8), "red").save(content)
+    chosen = np.random.default_rng(0).integers(0, labels, (count, LABELS_A_PHOTO))
+    source = content
     with (folder / "metadata.jsonl").open("w", encoding="utf-8") as lines:
-        for index in tqdm(range(count), desc="writing photos", unit="photo", leave=False):
-            name = f"{index:07d}.png"
-            if index and not index % 30_000:  # a file has so many names at most, on some disks
-                source = root / f"{index}.png"
-                source.write_bytes((root / "one.png").read_bytes())
-            os.link(source, folder / name)
-            labels = sorted({f"label {label}" for label in chosen[index]})
-            lines.write(json.dumps({"file_name": name, "labels": labels}) + "\n")
-
-
-def write_model(folder: Path) -> None:
-    """A small model."""
-    model = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=["a", "b"], image_size=32)
-    processor = CnnRnnImageProcessor.from_config(model.config)
-    MultiLabelImageClassificationPipeline(model, image_processor=processor).save_pretrained(folder)
+        for number in tqdm(range(count), desc="writing photos", unit="photo", leave=False):
+            if number and not number % MOST_LINKS:
+                source = folder.parent / f"{folder.name}-{number}.png"
+                source.write_bytes(content.read_bytes())
+            os.link(source, folder / f"{number:07d}.png")
+            named = sorted({f"label {label:05d}" for label in chosen[number]})
+            lines.write(json.dumps({"file_name": f"{number:07d}.png", "labels": named}) + "\n")
+    (folder.parent / "labels.json").write_text(json.dumps([f"label {label:05d}" for label in range(labels)]))
 
 
 def index(root: Path, _: int) -> None:
@@ -97,69 +137,54 @@ def split(root: Path, _: int) -> None:
 
 def first_batch(root: Path, _: int) -> None:
     """The loader's first batch."""
-    model = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=["a"], image_size=32)
-    rows = load_image_folder(root, split="train")
-    next(iter(eval_loader(rows, CnnRnnImageProcessor.from_config(model.config), 32, 0)))
+    processor = CnnRnnImageProcessor.from_config(CnnRnnConfig(image_size=SIDE))
+    next(iter(eval_loader(load_image_folder(root, split="train"), processor, 32, 0)))
 
 
-def intervals(_: Path, count: int) -> None:
-    """Figures of a validation with bootstrap intervals."""
-    generator = np.random.default_rng(0)
-    truth = generator.random((count, LABELS)) < LABELS_A_PHOTO / LABELS
-    scores = generator.random((count, LABELS)).astype(np.float32)
-    bootstrap_intervals(scores, truth, None, samples=SAMPLES)
-
-
-def label_list(workspace: Path, count: int) -> None:
-    """Bulk prediction of a list of one photo's name, the model left out."""
-    photo = workspace / "photo.png"
-    Image.new("RGB", (8, 8), "red").save(photo)
-    listed = workspace / f"{count}.txt"
-    with listed.open("w", encoding="utf-8") as lines:
-        lines.writelines("photo.png\n" for _ in range(count))
-    answer: dict[str, Any] = {"labels": [{"label": "a", "score": 0.5}], "path": [], "path_score": 0.5}
-    mocks: dict[tuple[Any, str], Callable[..., Any]] = {
-        (bulk_prediction.PreparedImages, "prepare"): lambda *_: torch.zeros(1),
-        (bulk_prediction, "label_rows"): lambda _, prepared, *__: [dict(answer) for _ in prepared],
+def trained(root: Path, _: int, name: str) -> None:
+    """One epoch on the features of a frozen backbone, which the first run computes and every other one finds."""
+    settings = {
+        "model.backbone": "test_resnet",
+        "model.weights": "null",
+        "model.image_size": SIDE,
+        "data.name": "image_folder",
+        "data.root": root,
+        "train.freeze_backbone": "true",
+        "train.cache_features": "true",
+        "train.feature_cache": root / "features",
+        "train.output_dir": root / name,
+        "train.epochs": 1,
+        "train.num_workers": 0,
+        "train.trackers": "none",
     }
-    for (owner, name), mock in mocks.items():
-        setattr(owner, name, mock)
-    arguments = ["--model", str(workspace / "model"), "--input", str(listed), "--output", str(workspace / f"o{count}")]
-    if predict.main([*arguments, "--num_workers", "0", "--batch_size", "256"]):
-        raise RuntimeError("prediction failed, see above")
+    succeed(train.main([part for key, value in settings.items() for part in (f"--{key}", str(value))]))
 
 
-STAGES: dict[str, Callable[[Path, int], None]] = {
-    "index": index,
-    "index and split": split,
-    "index and first batch": first_batch,
-    f"validation with {SAMPLES} resamples": intervals,
-}
+def validated(root: Path, _: int) -> None:
+    """Figures with intervals on the test split."""
+    options = ["--output", str(root / "test-figures"), "--samples", str(SAMPLES), "--num_workers", "0"]
+    succeed(validate.main([str(root / "run"), *options]))
 
 
-def cost_of(stage: Callable[[Path, int], None], root: Path, count: int) -> Cost:
-    """What a stage costs in a process of its own, which starts with everything imported.
-
-    Raises:
-        RuntimeError: The stage failed.
-    """
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(stage, root, count, sender))
-    process.start()
-    sender.close()
-    try:
-        found: Cost = receiver.recv()
-    except EOFError:
-        raise RuntimeError(f"{stage.__name__}: the process failed, see above") from None
-    finally:
-        process.join()
-    return found
+def reported(root: Path, _: int) -> None:
+    """The page of the test split, from the predictions of the validation."""
+    options = ["--predictions", str(root / "test-figures" / "predictions.parquet"), "--num_workers", "0"]
+    succeed(report.main([str(root / "run"), *options, "--output", str(root / "page.html")]))
 
 
-def _run(stage: Callable[[Path, int], None], root: Path, count: int, sender: Any) -> None:
-    torch.set_num_threads(1)
-    begin = time.process_time()
-    stage(root, count)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sender.send(Cost(time.process_time() - begin, peak))
+def carded(root: Path, _: int) -> None:
+    """The model card."""
+    options = ["--repo", "org/model", "--metrics", str(root / "test-figures" / "metrics.json"), "--dry_run"]
+    succeed(push_to_hub.main([str(root / "run"), *options, "--data_note", "Generated."]))
+
+
+def succeed(code: int) -> None:
+    """Refuse to go on from a command that failed."""
+    if code:
+        raise RuntimeError(f"the command ended with {code}, see above")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        for row in measure(Path(place), sys.argv[1:]):
+            print(f"{row.what:<60} {row.ours:>10,.1f} {row.reference:>10,.1f} {row.ratio or 0:>6.2f} {row.unit}")

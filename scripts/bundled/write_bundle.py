@@ -1,8 +1,9 @@
 """The model in the box from a finished run: python scripts/bundled/write_bundle.py RUN --metrics CV/metrics.json.
 
-cnn-rnn train --config bundled --data.root DATA                              makes RUN
-cnn-rnn review bundled --data.root DATA --output CV                          predicts every photo out of fold
-cnn-rnn validate CV/predictions.parquet --output CV                          measures that
+cnn-rnn train --config bundled --data.root DATA                                      makes RUN
+cnn-rnn review bundled --data.root DATA --output CV                                  predicts every photo out of fold
+cnn-rnn review bundled --data.root DATA --output PLAIN --train.baseline true         and a plain head on the same folds
+cnn-rnn validate CV/predictions.parquet --baseline PLAIN/predictions.parquet --output CV   measures both
 """
 
 import argparse
@@ -12,10 +13,13 @@ from cnn_rnn.publishing.bundle import write_bundle
 
 FOLDER = Path(__file__).parents[2] / "bundled_model"
 DATA_NOTE = (
-    "The photos were collected from Flickr with queries for twenty classes. These are a part of VOC's, picked around a "
-    "few classes (2007: car, bus, cat, train; 2012: cat, cow, dog, horse, sheep) and 240 pixels on the shorter side: "
-    "cats, dogs and cars are by far the most frequent, several classes are on a handful of photos, and no figure here "
-    "can be compared with published ones of VOC. What is on none of these photos, it may well take for a dog."
+    "The photos were collected from Flickr with queries for twenty classes. These are a part of VOC's, picked "
+    "around a few classes (2007: car, bus, cat, train; 2012: cat, cow, dog, horse, sheep) and 240 pixels on the "
+    "shorter side: cats, dogs and cars are by far the most frequent, several classes are on a handful of photos, "
+    "and no figure here can be compared with published ones of VOC. On photos of another kind the probabilities do "
+    "not hold. Of 66 photos of COCO that show none of the twenty, 64 % get a label all the same, mostly dog or cat, "
+    "and 12 % one with a probability of 0.8 or more; of the labels named on 288 others 56 % are right, of those "
+    "with 0.8 or more 87 %."
 )
 
 
@@ -24,11 +28,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of the finished run")
     parser.add_argument("--metrics", type=Path, required=True, help="figures of photos that no model of theirs saw")
+    parser.add_argument("--rival", type=Path, help="figures of the plain head, such as CV/metrics_baseline.json")
     parser.add_argument("--photo", type=Path, help="a photo to try it with")
     parser.add_argument("--output", type=Path, default=FOLDER, help="the bundle (default: the one in this checkout)")
     known = parser.parse_args()
     size = write_bundle(
-        known.run, "cnn-rnn/bundled", known.metrics, known.output, photo=known.photo, data_note=DATA_NOTE
+        known.run,
+        "cnn-rnn/bundled",
+        known.metrics,
+        known.output,
+        rival=known.rival,
+        photo=known.photo,
+        data_note=DATA_NOTE,
     )
     print(f"{size:,} bytes in {known.output}")
 

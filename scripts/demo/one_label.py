@@ -9,7 +9,6 @@ from pathlib import Path
 
 from cnn_rnn import bundled_model
 from cnn_rnn.app.photo_tagger import Tagger
-from cnn_rnn.prediction import SavedModel
 from cnn_rnn.prediction.input_kinds import find_images
 
 SHOWN = 5  # labels
@@ -21,7 +20,7 @@ def main() -> None:
     parser.add_argument("--input", required=True, help="folder of photos")
     parser.add_argument("--model", default=str(bundled_model()), help="folder of a run (default: the model in the box)")
     known = parser.parse_args()
-    tagger = Tagger(SavedModel.load(known.model))
+    tagger = Tagger.load(known.model, "torch")
     found = []
     for file in find_images(known.input):
         sight = tagger.look(Path(file))

@@ -4,6 +4,7 @@ import difflib
 import logging
 from collections.abc import Mapping
 from dataclasses import fields
+from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -25,6 +26,7 @@ UNFITTED_WEIGHTS = {"path": (1.0, 0.0, 0.0), "relevance": (0.0, 1.0, 0.0), "both
 # What was counted or fitted for the labels that a model has, and means nothing for others.
 OF_THE_LABELS = {
     "label_counts": None,
+    "counted_images": None,
     "thresholds": None,
     "fusion_weights": None,
     "cooccurrence": False,
@@ -64,11 +66,14 @@ class CnnRnnConfig(PreTrainedConfig):
         projection_dropout: Dropout on the joint embedding, where the two projections meet.
         label_order: Order in which training walks the labels of an image: by `label_counts`, as their ids are given,
             or `aligned`: the order that the model itself prefers at that moment (order-free).
-        label_counts: How many training images show each label (C), for the two frequency orders.
+        label_counts: How many training images show each label (C), for the two frequency orders and balanced losses.
+        counted_images: Training images that these were counted on.
         path_loss: Loss of the path: `cross_entropy` of the next label, `remaining_labels` (any label still to come is
             right; it needs the `aligned` order), or `none` for a model without a path decoder, the plain baseline.
         relevance_loss: Loss of the relevance head, or `none` for a model without one, as in the paper; `partial_asl`
-            where most labels of a photo are unknown.
+            where most labels of a photo are unknown; `db`, the distribution-balanced one, for long tails.
+        class_weights: How that loss weighs labels: alike (`none`), or the rare ones more, by one over their training
+            images (`inv_freq`) or over the effective number of these (`effective_num`).
         relevance_head: What scores every label by itself: one linear layer, an mlp with one hidden layer, or timm's
             ml_decoder, whose label queries attend over the feature map (it needs `pooling` attention).
         relevance_hidden_size: Units of that hidden layer, or size of the label queries.
@@ -119,8 +124,10 @@ class CnnRnnConfig(PreTrainedConfig):
     projection_dropout: float | int = 0.5
     label_order: Literal["frequent_first", "rare_first", "given", "aligned"] = "frequent_first"
     label_counts: list[int] | None = None
+    counted_images: int | None = None
     path_loss: Literal["cross_entropy", "remaining_labels", "none"] = "cross_entropy"
-    relevance_loss: Literal["bce", "asl", "partial_asl", "none"] = "bce"
+    relevance_loss: Literal["bce", "asl", "db", "partial_asl", "none"] = "bce"
+    class_weights: Literal["none", "inv_freq", "effective_num"] = "none"
     relevance_head: Literal["linear", "mlp", "ml_decoder"] = "linear"
     relevance_hidden_size: int = 1024
     relevance_dropout: float | int = 0.4
@@ -263,6 +270,11 @@ class CnnRnnConfig(PreTrainedConfig):
             values = getattr(self, name)
             if values is not None and len(values) != self.num_labels:
                 raise ValueError(f"{name} has {len(values)} entries for {self.num_labels} labels")
+        if self.counted_images is not None and self.counted_images < max(self.label_counts or [0]):
+            raise ValueError(
+                f"counted_images is {self.counted_images}, but label_counts has {max(self.label_counts or [0])} images "
+                "of one label"
+            )
 
     def validate_sizes(self) -> None:
         """Check that sizes are positive and bounded, and shares lie in their ranges."""
@@ -282,7 +294,10 @@ class CnnRnnConfig(PreTrainedConfig):
                 raise ValueError(f"{name} must have 3 entries, got {list(getattr(self, name))}")
 
     def validate_shares(self) -> None:
-        """Check that dropouts are shares, and that no negative number of images is to be remembered."""
+        """Check that dropouts and thresholds are shares, and that no negative number of images is to be remembered."""
+        for value in self.thresholds or ():
+            if not 0 <= value <= 1:  # so that NaN fails too
+                raise ValueError(f"thresholds are probabilities in 0..1, got {value}")
         for name in ("projection_dropout", "relevance_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
@@ -349,8 +364,8 @@ class CnnRnnConfig(PreTrainedConfig):
 
 
 def _whole(index: Any) -> Any:
-    """The whole number that a text such as "3" stands for, since the keys of JSON are texts; all else as it is."""
-    return int(index) if isinstance(index, str) and index.isdecimal() else index
+    """Python's own number for one of numpy or a text such as "3", since the keys of JSON are texts; else as it is."""
+    return int(index) if isinstance(index, Integral) or (isinstance(index, str) and index.isdecimal()) else index
 
 
 CnnRnnConfig.register_for_auto_class()

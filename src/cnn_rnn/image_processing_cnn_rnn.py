@@ -35,6 +35,7 @@ NO_PROGRAM = (
 )  # none of them runs a program
 FORMATS = tuple(name for name in NO_PROGRAM if name in Image.OPEN)  # in which an image may come
 LONGEST_SIDE = 1000  # times the shorter one; a strip of a screenshot has 100
+BAND = 256  # rows that are laid on white at once
 RESIZED_PIXELS = 2**26  # that an image may have after resizing: 192 MiB
 
 
@@ -72,9 +73,10 @@ class CnnRnnImageProcessor(TorchvisionBackend):
         """The preprocessing of a saved folder or Hub name.
 
         Raises:
-            ValueError: The stock feature-extraction pipeline asks, which would take the label logits for features.
+            ValueError: The stock feature-extraction pipeline asks where the package is not installed, which teaches it
+                to ask the model for features: it would take the label logits for them.
         """
-        if kwargs.get("_from_pipeline") == "image-feature-extraction":
+        if kwargs.get("_from_pipeline") == "image-feature-extraction" and not CnnRnnConfig.pipeline_registered:
             raise ValueError(
                 "this pipeline takes a model's first output for its features, and here those are label logits; use "
                 "model.get_image_features(pixel_values), whose pooler_output and last_hidden_state are the features"
@@ -87,6 +89,19 @@ class CnnRnnImageProcessor(TorchvisionBackend):
             image = to_rgb(image)
         pixels: Tensor = super().process_image(image, do_convert_rgb, **kwargs)
         return pixels
+
+    def _preprocess(self, images: list[Tensor], do_rescale: bool, **kwargs: Any) -> Any:
+        """The batch of the pixels of images (3, H, W).
+
+        Raises:
+            ValueError: They are fractions already; scaled once more they would be of a nearly black image.
+        """
+        for pixels in images if do_rescale else ():
+            if pixels.is_floating_point() and 0 < pixels.max() <= 1:
+                raise ValueError(
+                    "the pixels are fractions of 0..1, not of 0..255: give do_rescale=False, or (255 * pixels).round()"
+                )
+        return super()._preprocess(images, do_rescale=do_rescale, **kwargs)
 
     def resize(self, image: Tensor, size: Any, **kwargs: Any) -> Tensor:
         """Images (..., h, w) resized.
@@ -148,9 +163,17 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in {"I", "F"}:
         raise ValueError("32-bit pixels of unknown range; save it with 8 or 16 bits a channel")
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+        return _on_white(image)
     return image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """The image, laid on white where it lets light through; band by band, for whole it would be there four times."""
+    whole = Image.new("RGB", image.size)
+    for top in range(0, image.height, BAND):
+        layer = image.crop((0, top, image.width, min(top + BAND, image.height))).convert("RGBA")
+        whole.paste(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"), (0, top))
+    return whole
 
 
 CnnRnnImageProcessor.register_for_auto_class()

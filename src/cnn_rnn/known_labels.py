@@ -16,12 +16,13 @@ MOST_OTHERS = 8  # images of a batch whose labels are ruled out in training
 
 
 class Conditions(TypedDict, total=False):
-    """What `forward` takes beside image and labels.
+    """What `forward` takes beside image and labels; `output_attentions`, as all models do, but none can be asked for.
 
     The stock Trainer takes every argument of its signature whose name holds "label" for one that must be given.
     """
 
     known_labels: Tensor | None
+    output_attentions: bool | None
 
 
 def known_labels_of(conditions: Conditions) -> Tensor | None:
@@ -29,10 +30,13 @@ def known_labels_of(conditions: Conditions) -> Tensor | None:
 
     Raises:
         TypeError: An argument of another name.
+        ValueError: Attentions are asked for.
     """
-    others = sorted(set(conditions) - {"known_labels"})
+    others = sorted(set(conditions) - Conditions.__optional_keys__)
     if others:
         raise TypeError(f"forward() got an unexpected argument {others[0]!r}")
+    if conditions.get("output_attentions"):
+        raise ValueError("no layer here has attention weights to return: leave output_attentions out")
     return conditions.get("known_labels")
 
 

@@ -58,5 +58,8 @@ def paths_to_labels(paths: Tensor, num_labels: int) -> Tensor:
 
 def labels_before(paths: Tensor, num_labels: int) -> Tensor:
     """Labels (B, T, C) as bool that stand before each step of END-padded paths (B, T)."""
-    walked = torch.nn.functional.one_hot(paths, num_labels + 1)[..., :num_labels].cumsum(dim=1)
-    return torch.nn.functional.pad(walked[:, :-1], (0, 0, 1, 0)).bool()
+    steps = paths.shape[1]
+    earlier = torch.ones(steps, steps, dtype=torch.bool, device=paths.device).tril(-1)
+    walked = torch.zeros(*paths.shape, num_labels + 1, dtype=torch.bool, device=paths.device)
+    walked.scatter_(2, torch.where(earlier, paths[:, None], num_labels), value=True)
+    return walked[..., :num_labels]

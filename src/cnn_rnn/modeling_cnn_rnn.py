@@ -272,6 +272,11 @@ class CnnRnnForImageClassification(PreTrainedModel):
         del kwargs
         self.backbone.timm_model.set_grad_checkpointing(enable)
 
+    @property
+    def is_activation_checkpointing(self) -> bool:
+        """Whether the backbone computes its activations again; timm marks the part that does, each family another."""
+        return any(getattr(part, "grad_checkpointing", False) for part in self.backbone.modules())
+
     def freeze_backbone(self) -> None:
         """Keep the backbone as it is, its batch statistics included, whatever `train` is told."""
         self.backbone.requires_grad_(requires_grad=False)

@@ -54,12 +54,13 @@ class NeighbourMemory(nn.Module):
             known: What a person knows (B, C): 1 confirmed; what is ruled out changes nothing here (measured).
         """
         head, neighbours, bias = self.mix.unbind()
-        return head * logits + neighbours * self.log_odds(features, known) + bias
+        return (head * logits + neighbours * self.log_odds(features, known) + bias).to(logits.dtype)
 
     def log_odds(self, features: Tensor, known: Tensor | None = None) -> Tensor:
         """Log odds (B, C) of each label among the neighbours of images with features (B, D)."""
-        labels = self.labels.to(self.keys.dtype)
-        weights = self.project(features) @ self.keys.T / TEMPERATURE
+        cosines = self.project(features) @ self.keys.to(self.exact).T
+        labels = self.labels.to(cosines.dtype)
+        weights = cosines / TEMPERATURE
         if known is not None:
             weights = weights + SHARED_LABEL * ((known > 0).to(labels.dtype) @ labels.T)
         shares = weights.softmax(dim=-1) @ labels
@@ -68,7 +69,13 @@ class NeighbourMemory(nn.Module):
 
     def project(self, features: Tensor) -> Tensor:
         """Unit vectors (B, 256) by which images with features (B, D) are compared."""
-        return F.normalize((features.to(self.mean.dtype) - self.mean) @ self.projection, dim=-1)
+        mean, projection = self.mean.to(self.exact), self.projection.to(self.exact)
+        return F.normalize((features.to(self.exact) - mean) @ projection, dim=-1)
+
+    @property
+    def exact(self) -> torch.dtype:
+        """What is computed in: in half precision counts of images would round, and vectors of no length divide by 0."""
+        return torch.promote_types(self.keys.dtype, torch.float32)
 
     @torch.no_grad()
     def initialize(self) -> None:
@@ -83,7 +90,7 @@ class NeighbourMemory(nn.Module):
 
         Where N is not what the config says, the config must be told.
         """
-        features = features.to(self.mean)
+        features = features.to(self.mean.device, self.exact)
         self.mean.copy_(features.mean(dim=0))
         _, scale, axes = torch.linalg.svd(features - self.mean, full_matrices=False)
         size = min(self.projection.shape[1], len(scale))
@@ -91,4 +98,4 @@ class NeighbourMemory(nn.Module):
         self.projection.zero_()
         self.projection[:, :size] = axes[:size].T * whitening * scale[0]
         self.labels = (labels > 0).to(self.labels)
-        self.keys = self.project(features)
+        self.keys = self.project(features).to(self.keys)

@@ -12,7 +12,6 @@ from transformers import initialization
 from .beam_search import BeamSearchResult, Constraints, StepFunction, beam_search
 from .cooccurrence import CooccurrencePrior
 from .known_labels import KnownLabelState
-from .label_paths import labels_before
 from .walk_states import NOTHING_KNOWN, WalkStates, is_plain, shareable_weights
 
 State = tuple[Tensor, ...]
@@ -243,7 +242,7 @@ class PathDecoder(nn.Module):
         if bias is not None:
             logits = logits + F.pad(bias, (0, 1))[:, None]
         if given.prior is not None:
-            said = given.prior(labels_before(paths, self.num_labels), "path")
+            said = given.prior(walked, "path", ids=True).cumsum(dim=1)
             logits = logits + F.pad(said, (0, 1))
         return logits
 

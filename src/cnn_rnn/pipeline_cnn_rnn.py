@@ -4,14 +4,12 @@ import base64
 import difflib
 import io
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from huggingface_hub import get_session
 from PIL import Image
 from transformers import AutoModelForImageClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -19,12 +17,11 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from .decisions import pick_by_expected_f1
 from .image_processing_cnn_rnn import FORMATS, to_rgb
 from .label_paths import paths_to_labels
+from .photos_from_the_web import LONGEST_WAIT, fetch
 
 TASK = "multi-label-image-classification"
 CALIBRATED = "calibrated"
 AT_ONCE = 16  # images of a list that the model sees at once
-LONGEST_WAIT = 60.0  # seconds for an image from the web
-LARGEST_FILE = 2**28  # bytes of an image from the web
 
 Threshold = float | str | Mapping[str, float] | Sequence[float]
 Decision = Literal["threshold", "expected_f1", "path"]
@@ -59,7 +56,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             ValueError: A data set has not one column of images, or an image cannot be read.
         """
         inputs = images_of(inputs)
-        if isinstance(inputs, list) and not inputs:
+        if isinstance(inputs, list | ImageSequence) and not len(inputs):
             return []
         if batch_size is None and self._batch_size is None and isinstance(inputs, list | ImageSequence):
             batch_size = min(len(inputs), AT_ONCE)
@@ -259,8 +256,12 @@ def images_of(inputs: Any) -> Any:
     """The inputs as the base class tells one image from many: a list, a torch data set or a generator for many.
 
     Raises:
-        ValueError: A data set has not one column of images.
+        ValueError: A data set has several splits, or not one column of images.
     """
+    if isinstance(inputs, Mapping) and hasattr(inputs, "column_names"):
+        raise ValueError(
+            f"data of the splits {', '.join(inputs)}: give one of them, such as data[{next(iter(inputs))!r}]"
+        )
     if hasattr(inputs, "column_names") and hasattr(inputs, "features"):  # the library `datasets` need not be there
         columns = [name for name, feature in (inputs.features or {}).items() if type(feature).__name__ == "Image"]
         if len(columns) != 1:
@@ -275,6 +276,8 @@ def images_of(inputs: Any) -> Any:
         return list(inputs) if inputs.ndim == 4 else inputs
     if isinstance(inputs, tuple):
         return list(inputs)
+    if isinstance(inputs, Iterator) and not hasattr(inputs, "read"):  # an open file is one too
+        return (image for image in inputs)
     return (
         ImageSequence(inputs) if isinstance(inputs, Sequence) and not isinstance(inputs, list | str | bytes) else inputs
     )
@@ -316,16 +319,32 @@ def read_image(source: Any, timeout: float | None = None) -> Image.Image:
     if isinstance(source, torch.Tensor):
         source = to_array(source)
     if isinstance(source, np.ndarray):
-        # PIL refuses arrays of fractions, which the processor would take for nearly black images.
-        source = Image.fromarray(source)
+        source = from_array(source)
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         source = fetch(source, timeout or LONGEST_WAIT)
     elif isinstance(source, str) and not os.path.isfile(source):  # noqa: PTH113  # Path raises at a text too long
         source = from_base64(source)
     if isinstance(source, bytes):
         source = io.BytesIO(source)
-    picture = source if isinstance(source, Image.Image) else Image.open(source, formats=FORMATS)
-    return to_rgb(picture)
+    if not isinstance(source, Image.Image):
+        if not isinstance(source, str | os.PathLike) and not hasattr(source, "read"):
+            raise ValueError(f"{type(source).__name__} is no kind of image: give a path, a URL, bytes or pixels")
+        source = Image.open(source, formats=FORMATS)
+    return to_rgb(source)
+
+
+def from_array(pixels: np.ndarray) -> Image.Image:
+    """Pixels (h, w, 3), (h, w, 4), (h, w, 1) or (h, w) of 0..255 -> an image.
+
+    Raises:
+        ValueError: They are of another shape or type, fractions among them, which would become a nearly black image.
+    """
+    try:
+        return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
+    except TypeError as error:
+        raise ValueError(
+            f"an array of shape {pixels.shape} and {pixels.dtype}; expected (h, w, 3) or (h, w) of uint8, 0..255"
+        ) from error
 
 
 def to_array(pixels: torch.Tensor) -> np.ndarray:
@@ -341,30 +360,6 @@ def to_array(pixels: torch.Tensor) -> np.ndarray:
         )
     array: np.ndarray = (pixels.movedim(0, -1).squeeze(-1) if pixels.dim() == 3 else pixels).cpu().numpy()
     return array
-
-
-def fetch(url: str, timeout: float) -> bytes:
-    """What the web answers, of bounded size and within bounded time.
-
-    Raises:
-        ValueError: It is too large, or compressed once more, so that its size is not known before it is paid for.
-        TimeoutError: It takes longer.
-    """
-    end = time.monotonic() + timeout
-    content = bytearray()
-    plain = {"Accept-Encoding": "identity"}
-    with get_session().stream("GET", url, timeout=timeout, follow_redirects=True, headers=plain) as response:
-        response.raise_for_status()
-        packed = response.headers.get("content-encoding", "identity")
-        if packed != "identity":
-            raise ValueError(f"it comes as {packed}, which was not asked for")
-        for chunk in response.iter_raw():
-            content += chunk
-            if len(content) > LARGEST_FILE:
-                raise ValueError(f"it has more than {LARGEST_FILE:,} bytes")
-            if time.monotonic() > end:
-                raise TimeoutError(f"it takes longer than {timeout:g} seconds")
-    return bytes(content)
 
 
 def from_base64(text: str) -> bytes:

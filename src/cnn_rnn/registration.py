@@ -4,8 +4,10 @@ transformers loads its parts on demand. To register at once would load them all,
 transformers` costs, for whoever may need none of them.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 import wrapt
 
@@ -45,3 +47,38 @@ def register_image_processor(auto: ModuleType) -> None:
 def register_pipeline(_: ModuleType) -> None:
     """Let `pipeline` know the task; the module registers it itself, here and where the package is not installed."""
     import_module(".pipeline_cnn_rnn", __package__)
+
+
+@wrapt.when_imported("transformers.pipelines.image_classification")
+def register_classification(stock: ModuleType) -> None:
+    """Let the stock pipeline of labels leave our model as it was, straight after training too."""
+    wrapt.wrap_function_wrapper(stock, "ImageClassificationPipeline._forward", _in_evaluation)
+
+
+@wrapt.when_imported("transformers.pipelines.image_feature_extraction")
+def register_features(stock: ModuleType) -> None:
+    """Let the stock pipeline of features ask our model for them: it takes the first output, here the label logits."""
+    wrapt.wrap_function_wrapper(stock, "ImageFeatureExtractionPipeline._forward", _features)
+
+
+def _in_evaluation(forward: Callable[..., Any], pipeline: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What the model of a pipeline gives; ours in evaluation mode, whatever mode it is in."""
+    from .modeling_cnn_rnn import CnnRnnForImageClassification
+    from .pipeline_cnn_rnn import evaluation_of
+
+    if not isinstance(pipeline.model, CnnRnnForImageClassification):
+        return forward(*args, **kwargs)
+    with evaluation_of(pipeline.model):
+        return forward(*args, **kwargs)
+
+
+def _features(forward: Callable[..., Any], pipeline: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What the model of a pipeline sees in its inputs: our model's image features, any other's outputs."""
+    from .modeling_cnn_rnn import CnnRnnForImageClassification
+    from .pipeline_cnn_rnn import evaluation_of
+
+    if not isinstance(pipeline.model, CnnRnnForImageClassification):
+        return forward(*args, **kwargs)
+    (inputs,) = args
+    with evaluation_of(pipeline.model):
+        return pipeline.model.get_image_features(inputs["pixel_values"], return_dict=True)

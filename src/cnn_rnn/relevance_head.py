@@ -1,5 +1,7 @@
 """Heads that score every label by itself, from the image alone."""
 
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from timm.layers.ml_decoder import MLDecoder
 from torch import Tensor, nn
 
@@ -28,22 +30,47 @@ class MlpHead(nn.Module):
         return logits
 
 
-class QueryLayers(nn.Module):
-    """Decoder layers one after the other: torch's own hands them arguments that timm's layer does not take.
+class CalledAttention(nn.Module):
+    """torch's attention, but its output projection is called, not read: so offloaded and adapted weights count too.
 
     Args:
-        layers: The layers, each of queries (Q, B, E) and places (P, B, E).
+        attention: Where the weights come from; their names stay.
     """
 
-    def __init__(self, layers: nn.ModuleList) -> None:
+    def __init__(self, attention: nn.MultiheadAttention) -> None:
         super().__init__()
-        self.layers = layers
+        self.num_heads, self.dropout = attention.num_heads, attention.dropout
+        self.in_proj_weight, self.in_proj_bias = attention.in_proj_weight, attention.in_proj_bias
+        self.out_proj = attention.out_proj
 
-    def forward(self, queries: Tensor, places: Tensor) -> Tensor:
-        """Queries (Q, B, E) after they attended over the places (P, B, E)."""
-        for layer in self.layers:
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, None]:
+        """Queries (Q, B, E) after they attended over keys and values (P, B, E)."""
+        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        parts = map(F.linear, (query, key, value), weights, biases)
+        queries, keys, values = (part.unflatten(-1, (self.num_heads, -1)).permute(1, 2, 0, 3) for part in parts)
+        dropout = self.dropout if self.training else 0.0
+        attended = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
+        return self.out_proj(attended.permute(2, 0, 1, 3).flatten(-2)), None
+
+
+class LabelQueries(MLDecoder):
+    """Label queries that attend over the feature map (Ridnik et al., WACV 2023): timm's weights, each called."""
+
+    def __init__(self, num_labels: int, query_size: int, feature_size: int) -> None:
+        super().__init__(num_labels, decoder_embedding=query_size, initial_num_features=feature_size)
+        (layer,) = self.decoder.layers
+        layer.multihead_attn = CalledAttention(layer.multihead_attn)
+
+    def forward(self, places: Tensor) -> Tensor:
+        """Logits (B, C) of the places (B, P, D) of a feature map."""
+        places = F.relu(self.embed_standart(places)).transpose(0, 1)
+        queries = self.query_embed(torch.arange(self.embed_len_decoder, device=places.device))
+        queries = queries[:, None].expand(-1, places.shape[1], -1)
+        for layer in self.decoder.layers:
             queries = layer(queries, places)
-        return queries
+        # A query speaks for a group of labels, each with weights (E,) of its own.
+        logits = torch.einsum("qbe,qeg->bqg", queries, self.duplicate_pooling).flatten(1)
+        return logits[:, : self.num_classes] + self.duplicate_pooling_bias
 
 
 def build_relevance_head(kind: str, feature_size: int, num_labels: int, hidden_size: int, dropout: float) -> nn.Module:
@@ -51,7 +78,7 @@ def build_relevance_head(kind: str, feature_size: int, num_labels: int, hidden_s
 
     Args:
         kind: "linear"; "mlp", one hidden layer; or "ml_decoder", label queries that attend over the map (Ridnik et al.,
-            WACV 2023), timm's own.
+            WACV 2023).
         feature_size: D.
         num_labels: C.
         hidden_size: Units of the hidden layer, or the size of the label queries.
@@ -65,7 +92,5 @@ def build_relevance_head(kind: str, feature_size: int, num_labels: int, hidden_s
     if kind == "mlp":
         return MlpHead(feature_size, hidden_size, num_labels, dropout)
     if kind == "ml_decoder":
-        head = MLDecoder(num_labels, decoder_embedding=hidden_size, initial_num_features=feature_size)
-        head.decoder = QueryLayers(head.decoder.layers)
-        return head
+        return LabelQueries(num_labels, hidden_size, feature_size)
     raise ValueError(f"unknown relevance head {kind!r}, expected 'linear', 'mlp' or 'ml_decoder'")

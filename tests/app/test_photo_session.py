@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cnn_rnn.app.photo_session import Photo, PhotoSession
+from cnn_rnn.app.saved_labels import read_saved
 from cnn_rnn.data import label_names, load_image_folder
 
 
@@ -61,6 +62,35 @@ def test_rows_of_other_photos_and_other_columns_stay(photos: Path) -> None:
         {"file_name": "else/9.jpg", "labels": ["x"]},
         {"file_name": "1.jpg", "labels": ["mine"]},
     ]
+
+
+def test_saving_writes_what_was_accepted_since_and_nothing_of_another_person_again(photos: Path) -> None:
+    (photos / "metadata.jsonl").write_text('{"file_name": "0.jpg", "labels": ["old"]}\n', encoding="utf-8")
+    mine, theirs = session_of(photos), session_of(photos)
+    assert mine.unsaved == 0
+    theirs.photos[0].accept(["theirs"])
+    theirs.save(photos)
+    mine.photos[1].accept(["mine"])
+    assert mine.unsaved == 1
+    mine.save(photos)
+    assert mine.unsaved == 0
+    assert read_saved(photos).labels == {"0.jpg": ["old", "theirs"], "1.jpg": ["mine"]}
+    mine.photos[1].decide("mine", confirmed=False)  # open again: what was saved stays until something else is accepted
+    mine.save(photos)
+    assert read_saved(photos).labels["1.jpg"] == ["mine"]
+    mine.photos[1].accept([])
+    assert mine.unsaved == 1
+    mine.save(photos)
+    assert read_saved(photos).labels["1.jpg"] == []
+
+
+def test_elsewhere_all_accepted_labels_are_written_each_time(tmp_path: Path) -> None:
+    session = PhotoSession([Photo(tmp_path / "a.jpg", "a.jpg"), Photo(tmp_path / "b.jpg", "b.jpg")])
+    for index, folder in enumerate((tmp_path / "first", tmp_path / "second")):
+        folder.mkdir()
+        session.photos[index].accept(["x"])
+        session.save(folder)
+    assert read_saved(tmp_path / "second").labels == {"a.jpg": ["x"], "b.jpg": ["x"]}
 
 
 @pytest.mark.parametrize(

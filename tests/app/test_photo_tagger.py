@@ -35,6 +35,22 @@ def test_knowing_nothing_it_says_what_the_pipeline_says(tagger: Tagger, photos: 
     assert walked[:1] == [entry["label"] for entry in found["path"]][:1]
 
 
+def test_by_onnxruntime_it_says_the_same_and_shows_where_it_looked(
+    tagger: Tagger, photos: Path, tmp_path: Path
+) -> None:
+    for name in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(name, reason="the engine needs it: pip install 'cnn-rnn[export]'")
+    tagger.saved.model.save_pretrained(tmp_path / "run")
+    tagger.saved.processor.save_pretrained(tmp_path / "run")
+    fast = Tagger.load(tmp_path / "run")
+    assert fast.engine.startswith("engine onnx on cpu")
+    assert list((tmp_path / "run" / "onnx").glob("*.onnx"))
+    sight, plain = fast.look(photos / "1.jpg"), tagger.look(photos / "1.jpg")
+    expected = tagger.expect(plain, {LABELS[0]: True}).probabilities
+    assert fast.expect(sight, {LABELS[0]: True}).probabilities == pytest.approx(expected, abs=1e-4)
+    assert fast.explain(sight, LABELS[1]).size == sight.photo.size
+
+
 def test_what_is_known_is_certain_and_moves_the_others(tagger: Tagger, photos: Path) -> None:
     sight = tagger.look(photos / "1.jpg")
     before = tagger.expect(sight, {}).probabilities

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,14 +25,14 @@ PHONE, DESKTOP = {"width": 375, "height": 740}, {"width": 1280, "height": 900}
 SECOND = 1000  # milliseconds
 
 if os.environ.get("CI"):
-    from playwright.sync_api import Browser, Page, expect, sync_playwright
+    from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
     CHROMIUM = shutil.which("chromium")
     assert CHROMIUM, "CI drives the page: apt-get install chromium"
 else:
     pytest.importorskip("gradio", reason="the page needs gradio: pip install 'cnn-rnn[app]'")
     pytest.importorskip("playwright", reason="driving the page needs playwright: pip install playwright")
-    from playwright.sync_api import Browser, Page, expect, sync_playwright
+    from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
     CHROMIUM = shutil.which("chromium")
     if CHROMIUM is None:
@@ -146,19 +147,21 @@ def test_a_folder_is_labelled_by_keys_alone_and_training_reads_it(
     for digit in (1, 2, 3, 4):
         page.keyboard.press(f"Shift+Digit{digit}")
     expect(page.locator("ol.labels li.ruled-out")).to_have_count(4)
-    page.locator("#other input").fill("label of mine 7")  # digits in a text are text
+    page.keyboard.press("/")
+    expect(page.locator("#other input")).to_be_focused()
+    page.keyboard.type("label of mine 7")  # digits in a text are text
     page.keyboard.press("Enter")
     expect(page.locator("ol.labels li.confirmed")).to_have_count(1)
-    page.locator("body").click(position={"x": 2, "y": 2})
+    page.keyboard.press("Escape")
     page.keyboard.press("Enter")
-    expect(page.locator(".place")).to_contain_text("2 accepted")
+    expect(page.locator(".place")).to_contain_text("2 accepted · 2 not saved")
     page.locator("#sidecars input").check()
-    page.locator("body").click(position={"x": 2, "y": 2})
     page.keyboard.press("s")
     expect(page.locator("#said")).to_contain_text("Saved the labels of 2 photos")
     expect(page.locator("#said")).to_contain_text("XMP sidecars too")
     assert "label of mine 7" in (folder / "2.jpg.xmp").read_text(encoding="utf-8")
     expect(page.locator("#said")).to_contain_text("1 not accepted yet, left out")
+    expect(page.locator(".unsaved")).to_have_count(0)
     rows = load_image_folder(folder.parent, split="train")
     found = [[label_names(rows)[label] for label in labels] for labels in rows["labels"]]
     assert dict(zip(rows["image_id"], found, strict=True)) == {"0.jpg": [first], "2.jpg": ["label of mine 7"]}
@@ -213,6 +216,50 @@ def test_two_persons_at_once_have_sessions_of_their_own(browser: Browser, serve_
     expect(two.locator("ol.labels li.ruled-out")).to_have_count(1)
     expect(one.locator("ol.labels li.ruled-out")).to_have_count(0)
     expect(two.locator("ol.labels li.confirmed")).to_have_count(0)
+
+
+def test_who_opens_the_page_again_goes_on_where_they_were(browser: Browser, serve_page: Serve, photos: Path) -> None:
+    page = open_page(browser, serve_page(photos), DESKTOP)
+    page.keyboard.press("Enter")
+    expect(page.locator(".place")).to_contain_text("1.jpg · photo 2 of 3 · 1 accepted · 1 not saved")
+    asked: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.accept()
+
+    page.on("dialog", answer)
+    page.context.set_offline(True)
+    page.keyboard.press("Digit1")  # lost with the net
+    page.context.set_offline(False)
+    page.reload()
+    expect(page.locator(".place")).to_contain_text("1.jpg · photo 2 of 3 · 1 accepted · 1 not saved")
+    assert asked == ["beforeunload"]
+    page.keyboard.press("Digit1")
+    expect(page.locator("ol.labels li.confirmed")).to_have_count(1)
+
+
+def test_what_was_meant_for_another_photo_counts_for_nothing(tagger: Tagger, photos: Path) -> None:
+    from cnn_rnn.app.tagging_page import Desk
+
+    desk = Desk(tagger, photos, find_images(str(photos)))
+    session = desk.begin()[0]
+
+    def press(act: str, photo: object = 0, label: object = None) -> str:
+        told: Any = SimpleNamespace(_data={"act": act, "photo": photo, "label": label})
+        return str(desk.click(session, told)[2])
+
+    press("confirm", label=1)
+    press("accept")
+    assert 'data-photo="1" data-turn="3"' in press("accept")  # once more, for the photo that was shown before
+    press("reject", label=1)
+    for label in (None, "1", 99, -1):
+        press("confirm", photo=1, label=label)
+    assert [photo.known for photo in session.photos[1:]] == [{}, {}]
+    assert [photo.accepted is not None for photo in session.photos] == [True, False, False]
+    assert 'data-turn="8"' in press("show", photo=1)  # asking again is no turn
+    press("next", photo="of no kind")
+    assert session.place == 2
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])

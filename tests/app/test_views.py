@@ -37,7 +37,7 @@ def test_no_name_becomes_a_tag_or_an_attribute() -> None:
     tree = [Branch(HOSTILE, 0.5, None, [Branch(None, 0.9, 0.45)])]
     session = PhotoSession([Photo(Path(HOSTILE), HOSTILE, accepted=[HOSTILE])])
     for html in (
-        show_labels([LabelRow(HOSTILE, 0, 0.7, 0.2, None, expected=True)], tree),
+        show_labels(session, [LabelRow(HOSTILE, 0, 0.7, 0.2, None, expected=True)], tree),
         show_photo(session, None, caption=HOSTILE, problem=HOSTILE),
     ):
         page = Tags(html)
@@ -54,4 +54,4 @@ def test_rows_keep_their_order_and_show_all_that_is_expected_or_decided(tagger: 
     assert [row.expected for row in rows] == [False, False, False, True, True]
     assert [row.change for row in rows] == ["", "", "", "▲ 70", ""]
     assert rows[-1].index == len(LABELS)
-    assert re.search(r"70 %|80 %", show_labels(rows, []))
+    assert re.search(r"70 %|80 %", show_labels(PhotoSession(), rows, []))

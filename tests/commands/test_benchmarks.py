@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -178,10 +180,37 @@ def test_metrics_and_a_cached_step_are_measured(tmp_path: Path, monkeypatch: pyt
     assert row.floor > 0
 
 
-def test_the_scale_section_measures_every_stage(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("scale_section")
-    for name, value in {"PHOTOS": 60, "NAMES": 40, "LABELS": 4, "SAMPLES": 3}.items():
+@pytest.mark.parametrize("test", [0, pytest.param(40, marks=pytest.mark.slow)])
+def test_the_scale_section_measures_every_stage(tmp_path: Path, patch: pytest.MonkeyPatch, test: int) -> None:
+    module, costs = importlib.import_module("scale_section"), importlib.import_module("costs")
+    size = module.Size(60, test, 4)
+    patch.setattr(costs, "LOOKS", 0.01)
+    for name, value in {"SIZES": {"small": size}, "NAMES": 40, "SAMPLES": 3}.items():
         patch.setattr(module, name, value)
     rows = module.measure(tmp_path)
-    assert len(rows) == 2 * len(module.STAGES) + 2
+    assert len(rows) == 2 * len(list(module.stages(size))) + 2
     assert all(row.ours > 0 and row.reference > 0 for row in rows)
+
+
+def test_what_a_stage_costs_counts_all_its_processes_and_a_failure_is_no_figure(
+    tmp_path: Path, patch: pytest.MonkeyPatch
+) -> None:
+    costs = importlib.import_module("costs")
+    patch.setattr(costs, "LOOKS", 0.01)
+
+    def hold(_: Path, megabytes: int) -> None:
+        child = os.fork()
+        held = os.urandom(megabytes << 20)
+        time.sleep(0.3)
+        assert held
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
+
+    def fail(*_: object) -> None:
+        raise ValueError("no")
+
+    small, large = costs.cost_of(hold, tmp_path, 1), costs.cost_of(hold, tmp_path, 41)
+    assert 70 < large.megabytes - small.megabytes < 100
+    with pytest.raises(RuntimeError, match="the process failed"):
+        costs.cost_of(fail, tmp_path, 1)

@@ -8,7 +8,7 @@ import pytest
 from tests.commands_by_name import ROOT, main_of
 
 from cnn_rnn.commands import cli, console
-from cnn_rnn.commands.console import BENCHMARK_NAMES, PROTOCOL_NAMES, SOURCE_NAMES
+from cnn_rnn.commands.console import BENCHMARK_NAMES, PROTOCOL_NAMES, SOURCE_NAMES, refuse, visible
 from cnn_rnn.data import SOURCES
 from cnn_rnn.data.archives import ARCHIVES
 from cnn_rnn.metrics.protocols import PROTOCOLS
@@ -96,3 +96,13 @@ def test_a_flag_is_spelt_in_one_way(name: str, capsys: pytest.CaptureFixture[str
     flags = [word.strip("[],") for word in capsys.readouterr().out.split() if word.strip("[],").startswith("--")]
     assert flags
     assert [flag for flag in flags if "-" in flag[2:]] == []
+
+
+def test_no_name_rules_the_terminal() -> None:
+    assert visible("caf\u00e9 \u540d \U0001f600.png") == "caf\u00e9 \u540d \U0001f600.png"
+    assert visible("\x1b[2Ja\u202egnp.exe\r\n\x9b") == r"\x1b[2Ja\u202egnp.exe\r\n\x9b"
+
+
+def test_a_refusal_shows_what_a_name_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refuse(ValueError("no file \x1b[31mred\u202e.png\nin the folder")) == 2
+    assert capsys.readouterr().err == "error: no file \\x1b[31mred\\u202e.png in the folder\n"

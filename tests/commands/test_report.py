@@ -1,6 +1,8 @@
 """The report command, from a saved model and a folder of photos to the HTML file."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,3 +100,40 @@ def test_mistakes_are_said_before_any_work(
         assert main(arguments) == 2
         assert message in capsys.readouterr().err
     assert not Path(command[-1]).exists()
+
+
+def test_an_unreadable_photo_or_a_full_disk_is_said_in_one_line(
+    main: Callable[[list[str]], int],
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr("cnn_rnn.foundation.whole_files.os.fsync", fail)
+        assert main(command) == 2
+    assert f"error: could not write {command[-1]}: No space left on device" in capsys.readouterr().err
+    (tmp_path / "photos" / "test" / "1.png").write_bytes(b"no image")
+    assert main(command) == 2
+    assert "1.png: cannot be decoded" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_near_duplicates_of_another_split_are_shown(
+    main: Callable[[list[str]], int], command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command) == 0
+    assert "near-duplicates were not looked for" in capsys.readouterr().err
+    photos = Path(command[command.index("--data.root") + 1])
+    assert main([*command, "--compare_with", "train"]) == 0
+    assert "6 of 6 photos of test (100.0 %) have a near-duplicate among the 6 of train" in capsys.readouterr().out
+    html = Path(command[-1]).read_text(encoding="utf-8")
+    assert 'id="near-duplicates"' in html
+    assert html.count('class="pair"') == 6
+    assert (photos / "train" / "0.png").is_file()
+    for wrong, told in ((["--compare_with", "test"], "the split that is shown"), (["--compare_with", "x"], "no split")):
+        assert main([*command, *wrong]) == 2
+        assert told in capsys.readouterr().err
+    assert main([*command, "--compare_with", "train", "--duplicate_cosine", "2"]) == 2

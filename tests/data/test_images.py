@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -16,9 +17,11 @@ import pytest
 from datasets import Dataset
 from PIL import Image
 
+from cnn_rnn import image_processing_cnn_rnn
 from cnn_rnn.data import UnreadableImageError, build_dataset, decode_image, decode_pixels, drop_unreadable
 from cnn_rnn.data.images import LostImageError
 from cnn_rnn.data.schema import image_paths, label_lists_from_matrix
+from cnn_rnn.image_processing_cnn_rnn import to_rgb
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -71,6 +74,21 @@ def test_transparency_is_laid_on_white() -> None:
     np.testing.assert_allclose(np.asarray(decode_image(encode(half)))[0, 0], (255, 127, 127), atol=1)
     faint = Image.new("LA", (4, 4), (0, 0))
     assert decode_image(encode(faint)).getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_laid_on_white_band_by_band_it_is_as_laid_at_once(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 7, 4), np.uint8)
+    picture = Image.fromarray(pixels, "RGBA")
+    if mode == "LA":
+        picture = picture.convert("LA")
+    if mode == "P":
+        picture = picture.convert("RGB").quantize(16)
+        picture.info["transparency"] = 3
+    layer = picture.convert("RGBA")
+    at_once = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    monkeypatch.setattr(image_processing_cnn_rnn, "BAND", 16)
+    assert np.array_equal(np.asarray(to_rgb(picture)), np.asarray(at_once))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -242,3 +260,70 @@ def test_a_file_far_larger_than_a_photo_is_not_read(tmp_path: Path) -> None:
         file.truncate(2**30 + 1)
     with pytest.raises(UnreadableImageError, match="1,073,741,825 bytes"):
         decode_pixels(tmp_path / "large.jpg")
+
+
+@pytest.mark.parametrize("address", ["file://{}", "local://{}", "simplecache::file://{}", "zip://a.png::{}"])
+def test_a_pipe_is_not_waited_for_whatever_its_address(address: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(UnreadableImageError, match="it is a pipe"):
+        decode_image(address.format(tmp_path / "a.png"))
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def with_chunk(name: bytes, content: bytes) -> bytes:
+    """A PNG of 8 x 8 pixels with one more chunk, behind its head."""
+    whole = encode(Image.new("RGB", (8, 8)))
+    return whole[:33] + chunk(name, content) + whole[33:]
+
+
+PACKED = zlib.compress(bytes(50_000_000), 9)
+MUCH_FROM_LITTLE = {
+    "icc profile": with_chunk(b"iCCP", b"x\0\0" + PACKED),
+    "text": with_chunk(b"zTXt", b"Comment\0\0" + PACKED),
+    "international text": with_chunk(b"iTXt", b"Comment\0\1\0\0\0" + PACKED),
+}
+
+
+@pytest.mark.parametrize("kind", MUCH_FROM_LITTLE)
+def test_what_is_packed_beside_the_pixels_is_not_unpacked_without_bound(kind: str) -> None:
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(UnreadableImageError):
+            decode_image(MUCH_FROM_LITTLE[kind])
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 10_000_000
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF"])
+def test_of_many_frames_the_first_is_read(kind: str) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue") * 200]
+    content = io.BytesIO()
+    lossless = {"lossless": True} if kind == "WEBP" else {}
+    frames[0].save(content, kind, save_all=True, append_images=frames[1:], **lossless)
+    assert decode_image(content.getvalue()).getpixel((4, 4)) == (255, 0, 0)
+
+
+def tiff(*tags: tuple[int, int, int, int]) -> bytes:
+    """A grey TIFF of 8 x 8 pixels with more tags: number, type, count, value."""
+    own = [(256, 4, 1, 8), (257, 4, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8)]
+    own += [(277, 3, 1, 1), (278, 4, 1, 8), (279, 4, 1, 64)]
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in sorted([*own, *tags]))
+    return b"II*\0" + struct.pack("<IH", 8, len(own) + len(tags)) + entries + struct.pack("<I", 8) + bytes(64)
+
+
+@pytest.mark.parametrize("tag", [(270, 2, 4_000_000_000, 8), (33434, 3, 2_000_000_000, 8), (320, 3, 3_000_000_000, 8)])
+def test_a_tag_that_claims_to_be_gigabytes_is_not_believed(tag: tuple[int, int, int, int]) -> None:
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(UnreadableImageError):
+            decode_image(tiff(tag))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 10_000_000

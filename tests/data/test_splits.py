@@ -1,5 +1,6 @@
 """A stratified split keeps every class's share."""
 
+import itertools
 import logging
 
 import numpy as np
@@ -69,6 +70,38 @@ def test_a_label_keeps_a_photo_in_training_where_it_can(caplog: pytest.LogCaptur
     alone = stratified_split(rows(np.eye(20, dtype=bool)), 0.1)
     assert (label_counts(alone["train"]) == 0).sum() == len(alone["validation"]) == 2
     assert "2 labels have no photo left in train, all are held out: " in caplog.text
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_size_is_exact_where_most_is_held_out_and_labels_share_their_last_photos(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    images = int(random.integers(5, 300))
+    present = random.random((images, int(random.integers(1, 60)))) < random.uniform(0.01, 0.4)
+    offsets = np.concatenate([[0], np.cumsum(present.sum(axis=1))])
+    for size in (1, images // 2, images - 2, images - 1):
+        chosen = choose_rows(offsets, np.nonzero(present)[1].astype(np.int32), present.shape[1], size, seed)
+        assert chosen.sum() == size
+
+
+def test_training_keeps_the_labels_that_any_choice_could_keep() -> None:
+    more_than_needed = 0
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        images, size = int(random.integers(4, 9)), 1 + seed % 3
+        present = random.random((images, int(random.integers(1, 9)))) < random.uniform(0.1, 0.6)
+        offsets = np.concatenate([[0], np.cumsum(present.sum(axis=1))])
+        chosen = choose_rows(offsets, np.nonzero(present)[1].astype(np.int32), present.shape[1], size, seed)
+        assert chosen.sum() == size
+        every = (np.isin(np.arange(images), rows) for rows in itertools.combinations(range(images), size))
+        fewest = min(labels_lost(present, one) for one in every)
+        assert fewest <= labels_lost(present, chosen) <= fewest + 1
+        more_than_needed += labels_lost(present, chosen) > fewest
+    assert more_than_needed <= 3
+
+
+def labels_lost(present: np.ndarray, held_out: np.ndarray) -> int:
+    """How many labels have no image left where these are held out."""
+    return int((present.any(axis=0) & ~present[~held_out].any(axis=0)).sum())
 
 
 def test_folds_are_disjoint_of_equal_size_and_share_the_rare_class() -> None:

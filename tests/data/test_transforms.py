@@ -206,6 +206,16 @@ def test_rows_need_no_ids_where_no_seed_hangs_on_them(scenes: Dataset) -> None:
         prepare_examples(scenes.remove_columns("image"), transform)
 
 
+@pytest.mark.parametrize("column", ["labels", "difficult"])
+def test_a_row_without_labels_is_asked_about_by_name(scenes: Dataset, column: str) -> None:
+    missing = [None, *scenes["labels"][1:]]
+    rows = scenes.remove_columns(["labels"] if column == "labels" else []).add_column(column, missing)
+    examples = prepare_examples(rows.cast_column(column, scenes.features["labels"]), v2.functional.pil_to_tensor)
+    with pytest.raises(ValueError, match=rf"{scenes['image_id'][0]}: its {column} are missing; give an empty list"):
+        examples[0]
+    assert set(examples[1]) == {"pixel_values", "labels", "image_id"}
+
+
 def test_the_stock_trainer_needs_no_settings_of_its_own(scenes: Dataset, tmp_path: Path) -> None:
     rows = scenes.add_column("difficult", [[9]] * len(scenes)).cast_column("difficult", scenes.features["labels"])
     model = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=label_names(scenes), hidden_size=8)

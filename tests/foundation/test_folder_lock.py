@@ -1,5 +1,8 @@
 """A folder is one process's at a time, and a killed one's no longer."""
 
+import errno
+import fcntl
+import logging
 import os
 import signal
 import subprocess
@@ -9,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.commands_by_name import ROOT
 
-from cnn_rnn.foundation.folder_lock import LOCK, FolderInUseError, FolderLock
+from cnn_rnn.foundation.folder_lock import LOCK, FolderInUseError, FolderLock, one_at_a_time
 
 HOLD = """
 import sys, time, os
@@ -56,3 +59,44 @@ def test_a_lock_whose_holder_cannot_be_read_still_holds(tmp_path: Path) -> None:
         with pytest.raises(FolderInUseError, match=r"process \? on \?"):
             FolderLock(tmp_path / LOCK, "training").acquire()
     held.release()
+
+
+def no_locks(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Make this a system whose disks answer every lock with an error."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_a_disk_that_knows_no_locks_is_told_and_leaves_nothing_that_outlives_a_kill(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    no_locks(monkeypatch, number)
+    caplog.set_level(logging.WARNING)
+    folder = tmp_path / "run"
+    with FolderLock(folder / LOCK, "training").acquire().held():
+        pass
+    with FolderLock(folder / LOCK, "training").acquire().held(), one_at_a_time(folder / "other.lock"):
+        pass
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 3
+    assert all(f"{folder} lies on a disk that knows no locks ({os.strerror(number)})" in line for line in told)
+
+
+def test_a_lock_that_fails_in_another_way_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_locks(monkeypatch, errno.EIO)
+    with pytest.raises(OSError, match="Input/output error"):
+        FolderLock(tmp_path / LOCK, "training").acquire()
+    with pytest.raises(OSError, match="Input/output error"), one_at_a_time(tmp_path / "other.lock"):
+        pass
+
+
+def test_nothing_is_left_of_a_folder_that_was_made_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (None, errno.ENOSYS):
+        if number is not None:
+            no_locks(monkeypatch, number)
+        FolderLock(tmp_path / "a" / "b" / LOCK, "training").acquire().abandon()
+        assert list(tmp_path.iterdir()) == []

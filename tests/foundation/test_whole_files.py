@@ -1,11 +1,13 @@
 """A file is whole or as it was before, and nothing is left beside it."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from cnn_rnn.foundation.whole_files import remove_whole, whole_file, write_json, write_text
+from cnn_rnn.foundation.whole_files import UnwrittenFileError, remove_whole, whole_file, write_json, write_text
 
 
 def test_a_file_has_its_new_content_only_when_all_is_written(tmp_path: Path) -> None:
@@ -33,6 +35,25 @@ def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path: Path, error: 
     for target in (path, tmp_path / "never.txt"):
         with pytest.raises(type(error)):
             fail(target)
+    assert json.loads(path.read_text()) == {"whole": True}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("number", "way_on"), [(errno.ENOSPC, "free space"), (errno.EDQUOT, "free space"), (errno.EIO, "look at that disk")]
+)
+def test_a_disk_that_takes_no_more_is_told_with_the_file_and_a_way_on(
+    number: int, way_on: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"whole": True})
+
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))  # the system names no file
+
+    monkeypatch.setattr("cnn_rnn.foundation.whole_files.os.fsync", fail)
+    with pytest.raises(UnwrittenFileError, match=rf"a\.json: {os.strerror(number)}; .* whole\. To go on, {way_on}"):
+        write_text(path, "more")
     assert json.loads(path.read_text()) == {"whole": True}
     assert list(tmp_path.iterdir()) == [path]
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForImageClassification
@@ -21,6 +22,8 @@ EVERY_FIELD: dict[str, Any] = {
     "projection_dropout": 0.25,
     "label_order": "aligned",
     "label_counts": [3, 0, 12],
+    "counted_images": 13,
+    "class_weights": "effective_num",
     "path_loss": "remaining_labels",
     "relevance_loss": "asl",
     "relevance_head": "ml_decoder",
@@ -93,6 +96,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"id2label": {0: 3}}, r"ids to names, got \[3\]"),
     ({"id2label": {0: "cat"}, "label2id": {"dog": 0}}, "not the inverse"),
     ({"num_labels": 3, "label_counts": [1, 2]}, "label_counts has 2 entries for 3 labels"),
+    ({"num_labels": 2, "label_counts": [1, 9], "counted_images": 8}, "counted_images is 8, but label_counts has 9"),
     ({"num_labels": 3, "thresholds": [0.5] * 4}, "thresholds has 4 entries for 3 labels"),
     ({"fusion": "both", "relevance_loss": "none"}, "needs the relevance part.*set fusion='path'"),
     ({"fusion": "relevance", "relevance_loss": "none"}, "needs the relevance part.*set fusion='path'"),
@@ -199,6 +203,11 @@ WAYS: dict[str, dict[str, Any]] = {
     },
     "both maps": {"id2label": dict(enumerate(NEW)), "label2id": {name: index for index, name in enumerate(NEW)}},
     "names by id": {"id2label": dict(enumerate(NEW))},
+    "names by texts": {"id2label": {str(index): name for index, name in enumerate(NEW)}},
+    "numpy's numbers": {
+        "id2label": dict(zip(np.arange(3), NEW, strict=True)),
+        "label2id": dict(zip(NEW, np.arange(3), strict=True)),
+    },
     "ids by name": {"label2id": {name: str(index) for index, name in enumerate(NEW)}},
     "other names, as many": {"id2label": {str(index): name for index, name in enumerate("abcde")}},
 }

@@ -1,11 +1,13 @@
 """The losses against their definitions."""
 
+import math
+
 import pytest
 import torch
 from sklearn.metrics import log_loss
 
 from cnn_rnn.label_paths import labels_to_paths
-from cnn_rnn.losses import path_loss, relevance_loss
+from cnn_rnn.losses import Balance, path_loss, relevance_loss
 
 
 def step_by_step(logits: torch.Tensor, path: list[int], labels: list[float], kind: str) -> float:
@@ -23,6 +25,8 @@ def step_by_step(logits: torch.Tensor, path: list[int], labels: list[float], kin
     return total
 
 
+COUNTS, IMAGES = [400, 60, 5, 0], 1000
+BALANCE = Balance("none", COUNTS, IMAGES)
 LABELS = torch.tensor([[1.0, 0, 1, 0], [0, 0, 0, 0], [1, -100, 1, 1], [-100, 1, 0, -100]])
 
 
@@ -58,20 +62,20 @@ def test_bce_is_scikit_learns_log_loss_of_the_labels_that_count() -> None:
     assert relevance_loss(logits, LABELS, "bce").item() == pytest.approx(sum(expected) / 4, rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["bce", "asl"])
+@pytest.mark.parametrize("kind", ["bce", "asl", "db"])
 def test_the_relevance_loss_ignores_left_out_labels(kind: str) -> None:
     logits = torch.randn(4, 4)
     elsewhere = torch.where(LABELS < 0, logits + 7, logits)
-    assert relevance_loss(logits, LABELS, kind).item() == relevance_loss(elsewhere, LABELS, kind).item()
+    assert relevance_loss(logits, LABELS, kind, BALANCE) == relevance_loss(elsewhere, LABELS, kind, BALANCE)
     right = torch.where(LABELS > 0, 9.0, -9.0)
-    assert relevance_loss(right, LABELS, kind) < 0.01 < relevance_loss(-right, LABELS, kind)
+    assert relevance_loss(right, LABELS, kind, BALANCE) < 0.01 < relevance_loss(-right, LABELS, kind, BALANCE)
 
 
-@pytest.mark.parametrize("kind", ["bce", "asl"])
+@pytest.mark.parametrize("kind", ["bce", "asl", "db"])
 def test_the_loss_of_a_batch_is_the_mean_of_its_halves(kind: str) -> None:
     logits = torch.randn(4, 4)
-    halves = [relevance_loss(logits[part], LABELS[part], kind) for part in (slice(2), slice(2, 4))]
-    assert relevance_loss(logits, LABELS, kind).item() == pytest.approx(sum(half.item() for half in halves) / 2)
+    halves = [relevance_loss(logits[part], LABELS[part], kind, BALANCE).item() for part in (slice(2), slice(2, 4))]
+    assert relevance_loss(logits, LABELS, kind, BALANCE).item() == pytest.approx(sum(halves) / 2)
 
 
 def test_unknown_losses_are_refused() -> None:
@@ -101,3 +105,63 @@ def test_a_likely_unknown_label_is_left_alone() -> None:
 def test_without_unknown_labels_the_partial_loss_is_bce() -> None:
     logits, labels = torch.randn(4, 5), (torch.rand(4, 5) < 0.4).float()
     torch.testing.assert_close(relevance_loss(logits, labels, "partial_asl"), relevance_loss(logits, labels, "bce"))
+
+
+def test_asl_is_its_definition() -> None:
+    """Ridnik et al., equations 4 to 6, with timm's focus: 4 for absent labels, 1 for present ones."""
+    logits = torch.randn(4, 4)
+    probability = logits.double().sigmoid()
+    shifted = (probability - 0.05).clamp(min=0)
+    present, absent = -(1 - probability) * probability.log(), -(shifted**4) * (1 - shifted).log()
+    expected = torch.where(LABELS > 0, present, absent).masked_fill(LABELS < 0, 0.0)
+    assert relevance_loss(logits, LABELS, "asl").item() == pytest.approx(expected.sum().item() / 4, rel=1e-4)
+
+
+def distribution_balanced(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """The loss of one image from its definition (Wu et al., section 3): re-balanced weights, then tolerance."""
+    frequencies = [max(count, 1) for count in COUNTS]
+    present = [c for c in range(4) if labels[c] == 1]
+    total = 0.0
+    for c in range(4):
+        if labels[c] < 0:
+            continue
+        sampling = sum(1 / frequencies[other] for other in present)
+        ratio = (1 / frequencies[c]) / sampling if sampling else math.inf
+        weight = 0.1 + 1 / (1 + math.exp(-min(10 * (ratio - 0.2), 700)))
+        shifted = float(logits[c]) - 0.05 / 2 * math.log(IMAGES / frequencies[c] - 1)
+        right = 1 / (1 + math.exp(-shifted if labels[c] == 1 else 2 * shifted))
+        total += 2 * weight * (1 - right) ** 2 * -math.log(right) / (1 if labels[c] == 1 else 2)
+    return total
+
+
+def test_the_distribution_balanced_loss_is_its_definition() -> None:
+    logits = torch.randn(4, 4)
+    expected = sum(map(distribution_balanced, logits, LABELS)) / 4
+    assert relevance_loss(logits, LABELS, "db", BALANCE).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["bce", "asl", "db", "partial_asl"])
+@pytest.mark.parametrize("weighting", ["inv_freq", "effective_num"])
+def test_class_weights_are_inverse_to_images_or_to_their_effective_number(kind: str, weighting: str) -> None:
+    frequencies = [max(count, 1) for count in COUNTS]
+    effective: dict[str, list[float]] = {
+        "inv_freq": [*frequencies],
+        "effective_num": [(1 - 0.999**n) / (1 - 0.999) for n in frequencies],
+    }
+    inverse = [1 / number for number in effective[weighting]]
+    weights = [4 * each / sum(inverse) for each in inverse]
+    logits = torch.randn(4, 4)
+    expected = 0.0
+    for c in range(4):  # the loss of this label alone: all others are taken for certain
+        others = torch.arange(4) != c
+        certain = torch.where(others & (LABELS >= 0), 40 * (2 * LABELS.clamp(min=0) - 1), logits)
+        certain = torch.where(others & (LABELS < 0), -40.0, certain)
+        expected += weights[c] * relevance_loss(certain, LABELS, kind, BALANCE).item()
+    found = relevance_loss(logits, LABELS, kind, Balance(weighting, COUNTS, IMAGES)).item()
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_counts_that_a_balanced_loss_needs_are_asked_for() -> None:
+    for kind, weighting, wanted in (("db", "none", "relevance_loss='db'"), ("bce", "inv_freq", "class_weights='inv")):
+        with pytest.raises(ValueError, match=f"{wanted}.* needs how many training images show each label"):
+            relevance_loss(torch.zeros(1, 4), LABELS[:1], kind, Balance(weighting, COUNTS))

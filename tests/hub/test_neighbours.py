@@ -61,3 +61,17 @@ def test_fewer_images_than_components_are_no_trouble() -> None:
     memory = NeighbourMemory(3, 6, 4)
     memory.fill(FEATURES[:3], LABELS[:3])
     assert memory.log_odds(FEATURES).isfinite().all()
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_in_half_precision_counts_are_exact_and_an_image_without_features_is_no_nan(kind: torch.dtype) -> None:
+    whole, half = NeighbourMemory(5000, 6, 1), NeighbourMemory(5000, 6, 1).to(kind)
+    features, labels = torch.zeros(5000, 6), torch.ones(5000, 1)
+    labels[:3] = 0
+    for memory in (whole, half):
+        memory.labels = labels.to(torch.uint8)
+    torch.testing.assert_close(half.log_odds(features[:2].to(kind)), whole.log_odds(features[:2]), rtol=1e-3, atol=1e-3)
+    assert half(features[:2].to(kind), torch.zeros(2, 1, dtype=kind)).dtype == kind
+    half.fill(torch.randn(5000, 6), labels)
+    assert half.keys.dtype == kind
+    assert half.keys.isfinite().all()

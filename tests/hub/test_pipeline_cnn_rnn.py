@@ -12,11 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset, DatasetDict, concatenate_datasets
 from datasets import Image as ImageColumn
 from PIL import Image
 from tests.data.loopback import serve
-from transformers import AutoModelForImageClassification, pipeline
+from transformers import (
+    AutoModelForImageClassification,
+    ResNetConfig,
+    ResNetModel,
+    Trainer,
+    TrainingArguments,
+    pipeline,
+)
 from transformers.pipelines.pt_utils import KeyDataset
 
 from cnn_rnn import (
@@ -100,7 +107,8 @@ def test_images_come_in_any_form_alone_or_in_a_list(own: Any, tmp_path: Path) ->
     expected = own(image)
     assert own(str(tmp_path / "photo.png")) == own(tmp_path / "photo.png") == expected
     assert own(np.array(image)) == expected
-    assert own(np.array(image.convert("L"))) == own(image.convert("L"))
+    grey = np.array(image.convert("L"))
+    assert own(grey) == own(grey[..., None]) == own(image.convert("L"))
     assert own(np.array(image.convert("RGBA"))) == expected
     images = [photo(seed) for seed in range(5)]
     alone = [own(each) for each in images]
@@ -247,9 +255,32 @@ def test_an_unreadable_image_is_named(own: Any, tmp_path: Path) -> None:
             own(str(path))
 
 
-def test_an_array_of_fractions_is_refused_not_taken_for_a_black_image(own: Any) -> None:
-    with pytest.raises(ValueError, match=r"is no readable image: Cannot handle this data type.*f4"):
-        own(np.full((40, 50, 3), 0.5, dtype=np.float32))
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [
+        (np.full((40, 50, 3), 0.5, dtype=np.float32), r"shape \(40, 50, 3\) and float32; expected .* of uint8"),
+        (np.zeros((3, 40, 50), dtype=np.uint8), r"shape \(3, 40, 50\) and uint8; expected \(h, w, 3\)"),
+        (np.zeros((40, 50, 3), dtype=np.int64), r"shape \(40, 50, 3\) and int64; expected .* of uint8"),
+    ],
+    ids=["fractions", "channels first", "long numbers"],
+)
+def test_an_array_that_could_mean_two_things_is_asked_about(own: Any, pixels: np.ndarray, said: str) -> None:
+    with pytest.raises(ValueError, match=f"is no readable image: an array of {said}"):
+        own(pixels)
+
+
+def test_fractions_are_refused_not_taken_for_a_black_image(own: Any, stock: Any) -> None:
+    pixels = pixels_of(photo(1))
+    for fractions in (pixels / 255, (pixels / 255).numpy()):
+        with pytest.raises(ValueError, match=r"fractions of 0\.\.1, not of 0\.\.255: give do_rescale=False"):
+            stock(fractions)
+    given = own.image_processor(pixels / 255, do_rescale=False, return_tensors="pt")["pixel_values"]
+    expected = own.image_processor(photo(1), return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(given, expected, atol=0.03, rtol=0)  # bytes are rounded after resizing, fractions not
+    whole = own.image_processor(pixels.float(), return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(whole, expected, atol=0.03, rtol=0)
+    black = own.image_processor(torch.zeros(3, 40, 50), return_tensors="pt")["pixel_values"]
+    assert torch.equal(black, own.image_processor(Image.new("RGB", (50, 40)), return_tensors="pt")["pixel_values"])
 
 
 def test_a_model_without_a_path_decoder_has_labels_but_no_paths() -> None:
@@ -363,8 +394,12 @@ def test_a_data_set_and_its_column_and_its_tensors_give_what_their_images_give(o
         assert given == expected
     assert list(own(KeyDataset(data.with_format("torch"), "image"), top_k=3)) == expected
     assert list(own(data.to_iterable_dataset(), top_k=3)) == expected
+    assert list(own(iter([photo(seed) for seed in range(3)]), top_k=3)) == expected
+    assert list(own(map(photo, range(3)), top_k=3)) == expected
     assert own(pixels_of(photo(1)), top_k=3) == expected[1]
-    assert own([]) == []
+    with (tmp_path / "1.png").open("rb") as file:  # an iterator too, but one image
+        assert own(file, top_k=3) == expected[1]
+    assert own([]) == own(data.select([])) == own(data.select([])["image"]) == []
 
 
 def test_a_stack_is_as_many_images(own: Any) -> None:
@@ -404,34 +439,63 @@ def test_a_data_set_without_one_column_of_images_is_asked_about(own: Any, tmp_pa
         own(data.remove_columns("image"))
     with pytest.raises(ValueError, match="a row with image, name; give its image alone"):
         own(data[0])
+    with pytest.raises(ValueError, match=r"the splits train, test: give one of them, such as data\['train'\]"):
+        own(DatasetDict(train=data, test=data))
+    with pytest.raises(ValueError, match="NoneType is no kind of image: give a path"):
+        own([photo(0), None])
 
 
+@pytest.mark.parametrize("task", [TASK, "image-classification"])
 @pytest.mark.parametrize("fields", [{}, {"relevance_loss": "none", "fusion": "path"}], ids=["default", "path only"])
 def test_straight_after_training_the_pipeline_gives_what_a_saved_model_gives(
-    fields: dict[str, Any], tmp_path: Path
+    fields: dict[str, Any], task: str, tmp_path: Path
 ) -> None:
     model = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=LABELS, hidden_size=8, **fields)
-    model.save_pretrained(tmp_path)
+    settings: dict[str, Any] = {"report_to": [], "use_cpu": True, "disable_tqdm": True, "save_strategy": "no"}
+    example = {"pixel_values": torch.rand(3, 32, 32), "labels": torch.ones(len(LABELS))}
+    trainer = Trainer(model, TrainingArguments(str(tmp_path), max_steps=1, **settings), train_dataset=[example] * 2)
+    trainer.train()
+    assert trainer.model.training
+    trainer.save_model(str(tmp_path))
     CnnRnnImageProcessor.from_config(model.config).save_pretrained(tmp_path)
-    model.train()  # as a Trainer leaves it
     model.backbone.timm_model.conv1.eval()  # and somebody keeps a part as it is
     modes = {name: module.training for name, module in model.named_modules()}
     statistics = {name: tensor.clone() for name, tensor in model.named_buffers()}
-    after = pipeline(TASK, model=model, image_processor=str(tmp_path))
-    saved = pipeline(TASK, model=str(tmp_path))
+    after = pipeline(task, model=trainer.model, image_processor=str(tmp_path))
+    saved = pipeline(task, model=str(tmp_path))
     given, expected = (
         {item["label"]: item["score"] for item in classify(photo(1), top_k=7)} for classify in (after, saved)
     )
     assert given == pytest.approx(expected, abs=1e-6)
-    paths = [classify(photo(1), return_path=True)["path_score"] for classify in (after, saved)]
-    assert paths[0] == pytest.approx(paths[1], abs=1e-6)
+    if task == TASK:
+        paths = [classify(photo(1), return_path=True)["path_score"] for classify in (after, saved)]
+        assert paths[0] == pytest.approx(paths[1], abs=1e-6)
     assert {name: module.training for name, module in model.named_modules()} == modes
     assert all(torch.equal(tensor, statistics[name]) for name, tensor in model.named_buffers())
 
 
-def test_the_feature_pipeline_is_told_where_the_features_are(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"model\.get_image_features"):
-        pipeline("image-feature-extraction", model=str(folder))
+@pytest.mark.parametrize("given", ["name", "objects"])
+def test_the_feature_pipeline_gives_features(given: str, folder: Path, own: Any) -> None:
+    model = AutoModelForImageClassification.from_pretrained(folder).train()  # as a Trainer leaves it
+    parts = {"name": {"model": str(folder)}, "objects": {"model": model, "image_processor": own.image_processor}}
+    extract = pipeline("image-feature-extraction", **parts[given])
+    statistics = {name: tensor.clone() for name, tensor in model.named_buffers()}
+    with torch.no_grad():
+        image = own.model.get_image_features(own.preprocess(photo(0))["pixel_values"])
+    for batch in (None, 2):
+        features = extract([photo(0)] * 2, return_tensors=True, batch_size=batch)
+        torch.testing.assert_close(features[0], image.last_hidden_state)
+        pooled = extract([photo(0)] * 2, return_tensors=True, pool=True, batch_size=batch)
+        torch.testing.assert_close(pooled[1], image.pooler_output)
+    assert all(torch.equal(tensor, statistics[name]) for name, tensor in model.named_buffers())
+
+
+def test_the_feature_pipeline_of_other_models_is_as_it_was(own: Any) -> None:
+    other = ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])).eval()
+    features = pipeline("image-feature-extraction", model=other, image_processor=own.image_processor)(photo(0))
+    with torch.no_grad():
+        expected = other(own.preprocess(photo(0))["pixel_values"]).last_hidden_state
+    torch.testing.assert_close(torch.tensor(features), expected)
 
 
 def test_a_picture_without_pixels_or_far_too_long_is_refused(own: Any) -> None:

@@ -50,7 +50,10 @@ def run(folder):
     for auto in (AutoModel, AutoModelForImageClassification):
         model = auto.from_pretrained(folder, **remote)
         with torch.no_grad():
-            found[auto.__name__] = model(pixel_values).logits[0].tolist()
+            output = model(pixel_values)
+            found[auto.__name__] = output.logits[0].tolist()
+            found["features"] = output.pooler_output[0].tolist()
+            found["places"] = list(output.last_hidden_state.shape)
         known = torch.tensor([[1, -1, 0, 0, 0]])
         found["generate"] = model.generate(pixel_values, known_labels=known).label_scores[0].tolist()
     for task in ("image-classification", "multi-label-image-classification"):
@@ -136,6 +139,10 @@ def test_a_folder_does_the_same_without_the_package(which: int, folder: Path, el
         logits = own.model(pixel_values).logits[0].tolist()
     assert found["AutoModel"] == pytest.approx(logits, abs=1e-6)
     assert found["AutoModelForImageClassification"] == pytest.approx(logits, abs=1e-6)
+    with torch.no_grad():
+        image = own.model.get_image_features(pixel_values)
+    assert found["features"] == pytest.approx(image.pooler_output[0].tolist(), abs=1e-6)
+    assert found["places"] == list(image.last_hidden_state.shape)
     known = own.model.generate(pixel_values, known_labels=torch.tensor([[1, -1, 0, 0, 0]])).label_scores[0]
     assert found["generate"] == pytest.approx(known.tolist(), abs=1e-6)
     assert len(found[TASK]) == len(LABELS)
@@ -199,6 +206,7 @@ def test_a_folder_holds_the_code_and_nothing_else(folder: Path) -> None:
         "modeling_cnn_rnn.py",
         "neighbours.py",
         "path_decoder.py",
+        "photos_from_the_web.py",
         "pipeline_cnn_rnn.py",
         "relevance_head.py",
         "walk_states.py",

@@ -306,3 +306,32 @@ def test_misuse_is_named() -> None:
         metrics.update(np.zeros((1, 3)), np.zeros((1, 3)))
     with pytest.raises(ValueError, match="different top_k cannot be merged: 3 and 5"):
         metrics.merge(MultiLabelMetrics(top_k=5))
+
+
+def test_the_adjusted_top_k_holds_the_root_of_its_frequency_against_a_label() -> None:
+    generator = np.random.default_rng(3)
+    scores, targets = generator.random((40, 6)) ** 3, generator.integers(-1, 2, (40, 6))
+    counts = np.array([900, 300, 60, 10, 1, 0])
+    picked = np.zeros((40, 6), bool)
+    for row in range(40):
+        odds = {
+            c: scores[row, c] / (1 - scores[row, c]) / (counts[c] + 0.5) ** 0.5
+            for c in np.flatnonzero(targets[row] >= 0)
+        }
+        picked[row, sorted(odds, key=lambda c: -odds[c])[:2]] = True
+    figures = measure(scores, targets, top_k=2, label_counts=counts)
+    expected = by_hand(picked, targets)
+    assert {key: figures["adjusted_top_k"][key] for key in expected} == pytest.approx(expected)
+    assert figures["adjusted_top_k"]["CF1"] != figures["top_k"]["CF1"]
+    alike = measure(scores, targets, top_k=2, label_counts=[7] * 6)
+    assert {**alike["adjusted_top_k"], "k": 2} == alike["top_k"]
+    assert figures["top_k"] == alike["top_k"]
+
+
+def test_without_counts_or_probabilities_nothing_is_adjusted() -> None:
+    scores = np.random.default_rng(0).random((4, 3))
+    assert measure(scores, np.eye(4, 3))["adjusted_top_k"] is None
+    assert measure(scores * 9, np.eye(4, 3), label_counts=[1, 2, 3])["adjusted_top_k"] is None
+    for wrong, said in (([1, -2, 3], "0 or more"), ([[1, 2, 3]], "0 or more"), ([1, 2], "there are 2 label counts")):
+        with pytest.raises(ValueError, match=said):
+            measure(scores, np.eye(4, 3), label_counts=wrong)

@@ -9,7 +9,8 @@ import torch
 from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
 from cnn_rnn.foundation.provenance import Provenance
 from cnn_rnn.prediction.inputs import Inputs, NamedFiles
-from cnn_rnn.prediction.job_folder import Job, JobFolder
+from cnn_rnn.prediction.job import Job
+from cnn_rnn.prediction.job_folder import JobFolder
 
 LABELS = ["blue", "green", "red"]
 MODEL = Provenance("w", {"backbone": "b", "thresholds": [0.5, 0.5, 0.5]}, {"size": 32}, "c")

@@ -64,6 +64,8 @@ def test_predict_takes_what_is_known_and_writes_it_beside_the_labels(photo_folde
         ({"image_id": "2.png", "known": {"rad": True}}, "no label 'rad'; is 'red' meant"),
         ({"image_id": "2.png", "known": {"red": 1}}, "'red' must be true or false, got 1"),
         ({"image_id": "1.png", "known": {"red": True}}, "'1.png' was named before"),
+        ('{"image_id": "2.png", "known": {"red": true, "red": false}}', "line 2 is no JSON: 'red' stands there twice"),
+        ('{"image_id": "2.png", "image_id": "3.png", "known": {}}', "'image_id' stands there twice"),
     ],
     ids=lambda case: str(case)[:40],
 )

@@ -12,13 +12,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from PIL import Image
 from tests.commands_by_name import ROOT, main_of
 
-from cnn_rnn import MultiLabelImageClassificationPipeline
+from cnn_rnn import CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
 from cnn_rnn.prediction import bulk_prediction
-from cnn_rnn.prediction.bulk_prediction import InputsLostError, predict_all, predict_parts
+from cnn_rnn.prediction.bulk_prediction import (
+    Failure,
+    InputsLostError,
+    PreparedImages,
+    predict_all,
+    predict_parts,
+)
+from cnn_rnn.prediction.inputs import Input
 from cnn_rnn.prediction.job_folder import JobFolder, OtherJobError
 
 from .jobs import MODEL, job_folder, pipeline_of, small_model
@@ -435,3 +445,70 @@ def test_killed_and_run_again_nothing_is_lost_or_twice(
     assert main_of("predict")(list(OPTIONS)) == 0
     assert "196 images labelled, 4 unreadable" in capsys.readouterr().out
     assert (folder / "out" / "labels.parquet").stat().st_mtime_ns == done
+
+
+STRANGERS = {"parts/car.jpg": b"a photo", "labels.parquet": None}
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_what_somebody_else_put_there_is_never_removed(name: str, files: list[str], tmp_path: Path) -> None:
+    stranger = tmp_path / "out" / name
+    stranger.parent.mkdir(parents=True)
+    content = STRANGERS[name]
+    if content is None:
+        pq.write_table(pa.table({"file_name": ["a.jpg"], "labels": ["cat"]}), stranger)
+    else:
+        stranger.write_bytes(content)
+    before = stranger.read_bytes()
+    with pytest.raises(OtherJobError, match=rf"{name} was not made by this command"):
+        job_folder(tmp_path / "out", files)
+    assert stranger.read_bytes() == before
+
+
+def test_only_what_bears_the_mark_of_half_done_is_cleared_up(files: list[str], tmp_path: Path) -> None:
+    theirs, ours = tmp_path / "parts.backup.tmp", tmp_path / "parts.0123456789ab.tmp"
+    for folder in (theirs, ours):
+        folder.mkdir()
+    job_folder(tmp_path, files)
+    assert theirs.is_dir()
+    assert not ours.exists()
+
+
+def test_a_job_file_nested_without_end_is_another_jobs(files: list[str], tmp_path: Path) -> None:
+    job_folder(tmp_path, files)
+    (tmp_path / "parts" / "job.json").write_text("[" * 200_000)
+    with pytest.raises(OtherJobError, match=r"job\.json: .*; remove"):
+        job_folder(tmp_path, files)
+
+
+def test_answers_that_are_no_numbers_stop_the_job(
+    files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classify = pipeline_of(small_model())
+    forward = classify.forward
+
+    def overflowing(*arguments: Any, **options: Any) -> dict[str, torch.Tensor]:
+        outputs: dict[str, torch.Tensor] = forward(*arguments, **options)
+        return outputs | {"logits": outputs["logits"] * float("inf")}
+
+    monkeypatch.setattr(classify, "forward", overflowing)
+    with pytest.raises(ValueError, match="no finite number"):
+        predict_all(classify, job_folder(tmp_path, files), batch_size=2)
+
+
+def test_torch_without_memory_loses_the_image_and_other_errors_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = PreparedImages(CnnRnnImageProcessor())
+    for reason, lost in (("DefaultCPUAllocator: can't allocate memory", True), ("a fault of ours", False)):
+
+        def fail(_: object, reason: str = reason) -> None:
+            raise RuntimeError(reason)
+
+        monkeypatch.setattr(prepared, "transform", fail)
+        image = Input("a", Image.new("RGB", (8, 8)))
+        if lost:
+            failure = prepared.prepare(image)
+            assert isinstance(failure, Failure)
+            assert failure.lost
+        else:
+            with pytest.raises(RuntimeError, match=reason):
+                prepared.prepare(image)

@@ -16,7 +16,7 @@ from PIL import Image
 from tests.commands_by_name import main_of
 
 from cnn_rnn.data import Reading, load_source
-from cnn_rnn.prediction.job_folder import SCHEMA
+from cnn_rnn.prediction.job import SCHEMA
 from cnn_rnn.prediction.label_files import LabelChoice, write_labels
 from cnn_rnn.prediction.xmp_sidecars import SidecarError, sidecar_path, write_sidecar
 
@@ -80,6 +80,39 @@ def test_a_sidecar_keeps_all_that_stands_in_it(photo: Path) -> None:
     own = {name: value for name, value in before.items() if name.startswith("XMP-") and "Subject" not in name}
     assert len(own) >= 4
     assert own.items() <= (after | {"XMP-x:XMPToolkit": before.get("XMP-x:XMPToolkit")}).items()
+
+
+def test_a_keyword_below_another_is_there_and_a_new_property_says_what_the_others_do(photo: Path) -> None:
+    words = "<rdf:li>dog</rdf:li><rdf:li>gull</rdf:li>"
+    sidecar_path(photo).write_text(
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:darktable='
+        '"http://darktable.sf.net/" xmlns:lr="http://ns.adobe.com/lightroom/1.0/" darktable:history_end="1">'
+        f"<dc:subject><rdf:Bag>{words}</rdf:Bag></dc:subject>"
+        "<darktable:history><rdf:Seq><rdf:li darktable:operation='exposure' darktable:params='00ff'/></rdf:Seq>"
+        "</darktable:history><lr:hierarchicalSubject><rdf:Bag><rdf:li>animal|dog</rdf:li></rdf:Bag>"
+        "</lr:hierarchicalSubject></rdf:Description></rdf:RDF></x:xmpmeta>"
+    )
+    assert write_sidecar(photo, ["dog", "people|child"])
+    found = exiftool(sidecar_path(photo))
+    assert found["XMP-dc:Subject"] == ["dog", "gull", "child"]
+    assert found["XMP-lr:HierarchicalSubject"] == ["animal|dog", "people|child"]
+    assert found["XMP-digiKam:TagsList"] == ["animal/dog", "gull", "people/child"]
+    (step,) = found["XMP-darktable:History"]
+    assert step["Operation"] == "exposure"
+    assert not write_sidecar(photo, ["dog", "people|child"])
+
+
+def test_a_folder_that_takes_no_file_leaves_the_photo_alone_and_says_so(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(sidecar_path(photo)))
+
+    monkeypatch.setattr("cnn_rnn.prediction.label_files.write_sidecar", refuse)
+    done = write_labels("xmp", job(tmp_path / "job", {photo: ["dog"]}), NAMES, LabelChoice())
+    assert (done.written, done.unchanged, len(done.left)) == (0, 0, 1)
+    assert str(sidecar_path(photo)) in done.left[0]
 
 
 def test_a_second_time_changes_nothing(photo: Path) -> None:

@@ -117,3 +117,51 @@ def test_a_config_nested_without_end_is_no_config(run: Path) -> None:
     (run / "config.json").write_text('{"a": ' + "[" * 200_000 + "]" * 200_000 + "}")
     with pytest.raises(ValueError, match="nested too deep"):
         SavedModel.load(run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"thresholds": [float("nan")] * 4}, r"thresholds are probabilities in 0\.\.1, got nan"),
+        ({"thresholds": [2] * 4}, r"thresholds are probabilities in 0\.\.1, got 2"),
+        ({"id2label": ["a", "b"]}, r"config\.json: 'list' object has no attribute"),
+        ({"dtype": "float7"}, r"config\.json: module 'torch' has no attribute"),
+    ],
+    ids=str,
+)
+def test_a_config_of_wrong_values_or_types_is_refused_by_name(changes: dict[str, Any], message: str, run: Path) -> None:
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(ValueError, match=message):
+        SavedModel.load(run)
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+@pytest.mark.parametrize("content", ["[1]", "7", "[" * 200_000], ids=["list", "number", "deep"])
+def test_settings_that_are_no_object_are_refused_by_file(name: str, content: str, run: Path) -> None:
+    (run / name).write_text(content)
+    with pytest.raises((ValueError, OSError), match=name.replace(".", r"\.")):
+        SavedModel.load(run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": {"shortest_edge": -5}}, r"size\.shortest_edge must lie in 1\.\.4096, got -5"),
+        ({"size": {"shortest_edge": 10**9}}, r"size\.shortest_edge must lie"),
+        ({"crop_size": {"height": 10**6, "width": 32}}, r"crop_size\.height must lie"),
+        ({"image_mean": [float("nan")] * 3}, "image_mean must be three numbers"),
+        ({"image_mean": [0.5]}, "image_mean must be three numbers"),
+        ({"image_std": [0, 0, 0]}, "image_std must be three numbers above 0"),
+        ({"resample": 99}, "resample is 99"),
+        ({"rescale_factor": float("inf")}, "rescale_factor must be"),
+    ],
+    ids=str,
+)
+def test_preprocessing_that_makes_no_pixels_is_refused_by_name(
+    changes: dict[str, Any], message: str, run: Path
+) -> None:
+    path = run / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(ValueError, match=rf"preprocessor_config\.json: .*{message}"):
+        SavedModel.load(run)

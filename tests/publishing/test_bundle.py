@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
+from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForImageClassification
 
@@ -12,12 +14,16 @@ from cnn_rnn.publishing.bundle import halve, write_bundle
 
 
 def test_it_loads_in_single_precision_and_says_nearly_the_same(run: Path, metrics: Path, tmp_path: Path) -> None:
-    size = write_bundle(run, "cnn-rnn-digits", metrics, tmp_path / "box")
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "photo.png")
+    size = write_bundle(run, "cnn-rnn-digits", metrics, tmp_path / "box", photo=tmp_path / "photo.png", rival=metrics)
     assert size < 0.6 * sum(file.stat().st_size for file in run.glob("model.safetensors")) + 30_000
     assert {file.name for file in (tmp_path / "box").iterdir()} == {
         *("README.md", "config.json", "metrics.json", "model.safetensors", "preprocessor_config.json"),
-        "run_config.yaml",
+        *("run_config.yaml", "example.jpg"),
     }
+    card = ModelCard.load(tmp_path / "box" / "README.md")
+    assert card.data.to_dict()["widget"] == [{"src": "example.jpg"}]
+    assert "model=cnn_rnn.bundled_model()" in card.text
     own, small = (AutoModelForImageClassification.from_pretrained(folder).eval() for folder in (run, tmp_path / "box"))
     assert {parameter.dtype for parameter in small.parameters()} == {torch.float32}
     pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -103,3 +103,24 @@ def test_figures_by_cross_validation_say_so_and_labels_with_few_images_are_named
     assert "Measured by cross-validation on 40 images of `voc2007+voc2012`: each was judged by the one of 5" in card
     assert "Fewer than 20 images show" in card
     assert "one (3)" in card
+
+
+def test_a_plain_head_stands_beside_where_it_was_measured_on_the_same_images(joined_run: Path, tmp_path: Path) -> None:
+    told = {"data": "voc2012", "split": "val"}
+    figures = write_metrics(tmp_path / "metrics.json", **told)
+    rival = json.loads(figures.read_text())
+    rival["mAP"], rival["per_class"]["one"]["AP"] = 0.125, None
+    (tmp_path / "rival.json").write_text(json.dumps(rival))
+    card = bytes(model_files(joined_run, NAME, figures, rival=tmp_path / "rival.json")["README.md"]).decode()
+    assert "against 12.5, OF1 by threshold" in " ".join(card.split())
+    table = [line for line in card.splitlines() if line.startswith("|")]
+    head, rule, *rows = table[: 2 + len(rival["per_class"])]
+    assert head.endswith("| AP of a plain head |")
+    assert "\n".join([head, rule, *rows]) in card
+    assert {line.replace("\\|", "").count("|") for line in (head, rule, *rows)} == {7}
+    assert next(row for row in rows if row.startswith("| one |")).endswith("|  |")
+    rival["counts"]["images"] += 1
+    (tmp_path / "rival.json").write_text(json.dumps(rival))
+    with pytest.raises(CardError, match=r"rival\.json: counts\.images is 41"):
+        model_files(joined_run, NAME, figures, rival=tmp_path / "rival.json")
+    assert "plain head" not in bytes(model_files(joined_run, NAME, figures)["README.md"]).decode()

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate import Accelerator
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 
 from cnn_rnn.commands.launching import launch
 from cnn_rnn.training import RunConfigError
-from cnn_rnn.training.hardware import build_accelerator, check_launcher
+from cnn_rnn.training.hardware import build_accelerator
 from cnn_rnn.training.run_config import RunConfig, TrainConfig
 
 FILES = sorted((Path(__file__).parents[2] / "hub_configs" / "accelerate").glob("*.yaml"))
@@ -43,6 +42,7 @@ def test_what_needs_gpus_is_refused_without_them(settings: str, capsys: pytest.C
 
 FALLEN_BACK = {
     "FSDP": {"ACCELERATE_USE_FSDP": "true"},
+    "DEEPSPEED": {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_USE_CPU": "true"},
     "several processes": {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1"},
 }
 
@@ -53,9 +53,12 @@ def test_one_plain_process_in_place_of_what_was_asked_for_is_noticed(
     asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
+    # Where DeepSpeed is not installed Accelerate says so itself; where it is, it falls back here.
+    monkeypatch.setattr("accelerate.accelerator.is_deepspeed_available", lambda: True)
+    monkeypatch.setattr("accelerate.accelerator.compare_versions", lambda *_: False)
     config = RunConfig(train=TrainConfig(output_dir=str(tmp_path), trackers="none"))
     build_accelerator(config)
     for name, value in FALLEN_BACK[asked].items():
         monkeypatch.setenv(name, value)
     with pytest.raises(RunConfigError, match=f"asked for {asked}"):
-        check_launcher(Accelerator())
+        build_accelerator(config)

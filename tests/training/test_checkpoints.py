@@ -1,14 +1,20 @@
 """A checkpoint is used as it was written, by its own run, or not at all."""
 
+import os
 import pickle
 import shutil
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from safetensors.torch import load_file, save_file
+from torch.distributed.checkpoint.state_dict_saver import save as save_spread
 
 from cnn_rnn.foundation.folder_lock import LOCK, FolderInUseError, FolderLock
 from cnn_rnn.training import RunConfigError, Trainer, TrainingError, load_run_config
@@ -17,6 +23,7 @@ from cnn_rnn.training.checkpoints import (
     check_whole,
     complete_checkpoints,
     latest_whole_checkpoint,
+    load_checkpoint,
     load_weights,
     save_weights,
     write_manifest,
@@ -108,6 +115,54 @@ class Crafted:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (self.proof,)
+
+
+def test_the_index_of_spread_tensors_is_read_and_nothing_else_in_its_place(tmp_path: Path) -> None:
+    weights = {"weight": torch.ones(2, 3), "statistics": torch.zeros(3, dtype=torch.int64), "name": "a"}
+    save_spread(weights, checkpoint_id=tmp_path, no_dist=True)
+    accelerator: Any = SimpleNamespace(distributed_type=DistributedType.FSDP, load_state=lambda _: None)
+    load_checkpoint(accelerator, tmp_path)
+    proof = tmp_path / "executed"
+    for index in (Crafted(proof), torch.load, os.system):
+        (tmp_path / ".metadata").write_bytes(pickle.dumps(index))
+        with pytest.raises(CheckpointError, match="holds more than tensors and plain values and is not loaded"):
+            load_checkpoint(accelerator, tmp_path)
+    assert not proof.exists()
+
+
+RECORDS = {  # as DeepSpeed itself has them, but for the last
+    "deepspeed.runtime.fp16.loss_scaler": ("DynamicLossScaler", "LossScaler"),
+    "deepspeed.runtime.zero.config": ("ZeroStageEnum",),
+    "deepspeed.utils.tensor_fragment": ("fragment_address", "Another"),
+}
+
+
+def test_the_records_of_deepspeed_are_read_in_its_runs_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "deepspeed", ModuleType("deepspeed"))
+    for path, names in RECORDS.items():
+        module = ModuleType(path)
+        for name in names:
+            setattr(module, name, type(name, (), {"__module__": path}))
+        monkeypatch.setitem(sys.modules, path, module)
+    file = tmp_path / "optimizer.pt"
+
+    def run(kind: DistributedType) -> Any:
+        return SimpleNamespace(distributed_type=kind, load_state=lambda _: torch.load(file, weights_only=False))
+
+    for path, names in RECORDS.items():
+        for name in names:
+            torch.save({"weight": torch.ones(2), "record": getattr(sys.modules[path], name)()}, file)
+            known = name != "Another"
+            for kind in (DistributedType.DEEPSPEED, DistributedType.NO):
+                with nullcontext() if known and kind == DistributedType.DEEPSPEED else pytest.raises(CheckpointError):
+                    load_checkpoint(run(kind), tmp_path)
+    proof = tmp_path / "executed"
+    torch.save(Crafted(proof), file)
+    with pytest.raises(CheckpointError, match="holds more than tensors and plain values"):
+        load_checkpoint(run(DistributedType.DEEPSPEED), tmp_path)
+    assert not proof.exists()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from cnn_rnn.training import RunConfigError, Trainer, load_run_config
+from cnn_rnn.training.compared_features import compare_features
 from cnn_rnn.training.faults import CheckpointError
 from cnn_rnn.training.feature_cache import DESCRIPTION, FEATURES, check_features, write_features
 
@@ -173,3 +175,24 @@ def test_a_full_disk_is_told_with_the_cache_and_the_way_on_and_leaves_nothing(tm
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     assert folders(tmp_path / "cache") == set()
+
+
+def test_the_features_of_training_are_found_again_beside_those_of_another_split(
+    settings: Settings, tmp_path: Path
+) -> None:
+    trainer = loaded(settings, tmp_path / "run")
+    config = load_run_config(None, settings(tmp_path / "run", **FROZEN))
+    saved: Any = SimpleNamespace(model=trainer.plain_model, processor=trainer.transform.processor)
+    rows = config.data.load("test")
+    assert compare_features(saved, tmp_path / "elsewhere", config, rows=rows, split="test") is None  # no run is there
+    before = folders(tmp_path / "features")
+    found = compare_features(saved, tmp_path / "run", config, rows=rows, split="test")
+    assert found is not None
+    own, beside = found
+    assert len(folders(tmp_path / "features") - before) == 1  # of the other split alone
+    assert own.rows["image_id"][:] == rows["image_id"][:]
+    held_out = {image_id for batch in trainer.validation_loader for image_id in batch["image_id"]}
+    assert not held_out & set(beside.rows["image_id"])
+    for batch in trainer.validation_loader:
+        assert batch["image_features"].shape[1:] == beside.features[beside.places[0]].shape
+    assert compare_features(saved, tmp_path / "run", config, rows=rows, split=config.data.train_split) is None

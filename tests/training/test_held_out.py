@@ -7,8 +7,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from cnn_rnn import CnnRnnConfig, CnnRnnForImageClassification
+from cnn_rnn.metrics import MultiLabelMetrics
 from cnn_rnn.modeling_cnn_rnn import path_log_odds
-from cnn_rnn.training.held_out import fit_fusion
+from cnn_rnn.prediction import Predictions
+from cnn_rnn.training.held_out import fit_fusion, fit_on_held_out
 
 
 def likeliest(inputs: Tensor, targets: Tensor) -> list[float]:
@@ -52,3 +55,30 @@ def test_labels_that_logits_separate_have_finite_weights() -> None:
     assert path == 0
     assert 5 < relevance < 100
     assert bias == pytest.approx(0, abs=1e-3)
+
+
+def test_a_common_threshold_has_the_best_overall_f1_of_all_and_own_ones_the_best_of_every_label() -> None:
+    generator = torch.Generator().manual_seed(3)
+    truth = torch.rand(400, 3, generator=generator) < torch.tensor([0.6, 0.3, 0.15])
+    logits = 2 * (2 * truth - 1) + 2 * torch.randn(400, 3, generator=generator)
+    names = {index: str(index) for index in range(3)}
+    config = CnnRnnConfig(backbone="test_resnet", id2label=names, path_loss="none", fusion="relevance")
+    model = CnnRnnForImageClassification(config)
+    predictions = Predictions([str(index) for index in range(400)], truth.float(), logits, relevance_logits=logits)
+
+    def figures(thresholds: list[float]) -> dict[str, float]:
+        metrics = MultiLabelMetrics(thresholds=thresholds)
+        metrics.update(fitted.logits.sigmoid(), truth)
+        found: dict[str, float] = metrics.compute()["threshold"]
+        return found
+
+    fitted = fit_on_held_out(model, predictions)
+    assert config.thresholds is not None
+    each = figures(config.thresholds)
+    assert len(set(config.thresholds)) == 3
+    fitted = fit_on_held_out(model, predictions, "common")
+    common = figures(config.thresholds)
+    assert len(set(config.thresholds)) == 1
+    others = [figures([step / 50] * 3) for step in range(1, 50)]
+    assert common["OF1"] >= max(other["OF1"] for other in others)
+    assert each["mean_class_F1"] >= max(other["mean_class_F1"] for other in [common, *others])

@@ -14,6 +14,7 @@ from datasets.distributed import split_dataset_by_node
 from transformers import AutoModelForImageClassification, ViTImageProcessor
 
 from cnn_rnn.data import (
+    EvalTransform,
     TrainTransform,
     build_dataset,
     drop_unreadable,
@@ -208,6 +209,38 @@ def test_processes_share_the_rows_and_make_as_many_steps(shards: Path) -> None:
     shares = [{row["image_id"] for row in split_dataset_by_node(rows, i, 2, strategy="shards")} for i in range(2)]
     assert len(shares[0] | shares[1]) == 24
     assert not shares[0] & shares[1]
+
+
+@pytest.mark.parametrize(("nodes", "num_workers"), [(1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (2, 2)])
+def test_over_all_nodes_every_row_is_measured_once_and_none_is_trained_on_twice_while_others_wait(
+    shards: Path, nodes: int, num_workers: int
+) -> None:
+    rows = load_stream("hub", str(shards), "train")
+    processor = ViTImageProcessor(size={"height": 16, "width": 16})
+    shares, measured = [], []
+    for node in range(nodes):
+        loader = StreamLoader(rows, EvalTransform(processor), 4, num_workers, OneProcess(node, nodes))
+        shares.append([image_id for batch in loader for image_id in batch["image_id"]])
+        measured += shares[-1]
+    assert len(measured) == len(set(measured)) == 24  # none twice, none missing
+
+    trained: list[str] = []
+    for node, share in enumerate(shares):
+        transform = TrainTransform(processor, as_bytes=True)
+        loader = StreamLoader(rows, transform, 2, num_workers, OneProcess(node, nodes), batches=12 // nodes)
+        own = [image_id for batch in loader for image_id in batch["image_id"]]
+        assert set(own) <= set(share)
+        counts = [own.count(image_id) for image_id in share]
+        assert max(counts) - min(counts) <= 1  # a share that is short begins again when all of it was seen
+        trained += own
+    assert len(trained) == 12 // nodes * 2 * nodes
+
+
+def test_more_nodes_than_shards_are_refused_before_anything_waits(shards: Path) -> None:
+    rows = load_stream("hub", str(shards), "train")
+    transform = TrainTransform(ViTImageProcessor(size={"height": 16, "width": 16}), as_bytes=True)
+    with pytest.raises(ValueError, match=r"41 processes share [0-9]+ shards"):
+        list(StreamLoader(rows, transform, 2, 0, OneProcess(40, 41), batches=1))
 
 
 def test_short_batches_are_joined_to_whole_ones() -> None:

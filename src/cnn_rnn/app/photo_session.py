@@ -18,12 +18,19 @@ class Photo:
         name: What it is called in the saved labels.
         known: Labels confirmed (True) or ruled out (False).
         accepted: All its labels, once the person has said so; None before.
+        saved: Its labels as this person last read or wrote them; None where there were none.
     """
 
     path: Path
     name: str
     known: dict[str, bool] = field(default_factory=dict)
     accepted: list[str] | None = None
+    saved: list[str] | None = None
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether closing the page would lose what was accepted."""
+        return self.accepted is not None and self.accepted != self.saved
 
     def decide(self, label: str, *, confirmed: bool) -> None:
         """Confirm a label or rule it out; the same decision once more takes it back. The photo is open again."""
@@ -49,11 +56,13 @@ class PhotoSession:
         photos: In the order in which they are gone through.
         place: Which one is shown.
         folder: Where the photos lie and their labels are saved; None for photos that were dropped on the page.
+        turn: How many clicks and keys were heard, so that the page knows an answer that is not the latest.
     """
 
     photos: list[Photo] = field(default_factory=list)
     place: int = 0
     folder: Path | None = None
+    turn: int = 0
 
     @classmethod
     def of_folder(cls, folder: Path, files: Sequence[Path]) -> "PhotoSession":
@@ -67,7 +76,7 @@ class PhotoSession:
         for file in files:
             name = file.relative_to(folder).as_posix()
             labels = saved.labels.get(name)
-            photos.append(Photo(file, name, dict.fromkeys(labels or (), True), labels))
+            photos.append(Photo(file, name, dict.fromkeys(labels or (), True), labels, labels))
         first = next((index for index, photo in enumerate(photos) if photo.accepted is None), 0)
         return cls(photos, first, folder)
 
@@ -80,6 +89,11 @@ class PhotoSession:
     def done(self) -> int:
         """How many photos are accepted."""
         return sum(photo.accepted is not None for photo in self.photos)
+
+    @property
+    def unsaved(self) -> int:
+        """How many accepted photos closing the page would lose."""
+        return sum(photo.unsaved for photo in self.photos)
 
     def move(self, steps: int) -> None:
         """Show another photo, no further than the first and the last."""
@@ -115,5 +129,13 @@ class PhotoSession:
         return left
 
     def save(self, folder: Path) -> Path:
-        """Write the labels of the accepted photos to `metadata.jsonl` in a folder, beside what it holds of others."""
-        return write_saved(folder, {photo.name: photo.accepted for photo in self.photos if photo.accepted is not None})
+        """Write the labels of the accepted photos to `metadata.jsonl` in a folder, beside what it holds of others.
+
+        In the folder where the photos lie only what this person accepted since: another may have written the rest anew.
+        """
+        everything = folder != self.folder
+        mine = [photo for photo in self.photos if photo.unsaved or (everything and photo.accepted is not None)]
+        written = write_saved(folder, {photo.name: photo.accepted for photo in mine if photo.accepted is not None})
+        for photo in mine:
+            photo.saved = photo.accepted
+        return written

@@ -2,9 +2,10 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 from PIL import Image
@@ -15,6 +16,7 @@ from cnn_rnn.data import UnreadableImageError, decode_image
 from cnn_rnn.data.images import DECODER_ERRORS
 from cnn_rnn.image_processing_cnn_rnn import FORMATS
 from cnn_rnn.prediction import SavedModel
+from cnn_rnn.prediction.onnx_engine import Engine, choose_engine, set_engine
 from cnn_rnn.report.embedded_images import overlay
 from cnn_rnn.report.saliency import explain_label, show_pixels
 
@@ -22,6 +24,7 @@ from .beam_tree import Branch, grow_tree
 
 SHOWN_SIDE = 1024  # pixels of the longer side of a photo as the page shows it
 MOST_PIXELS = 50_000_000  # of a photo that cannot be read at a fraction of its size, as a JPEG can
+CPU = torch.device("cpu")
 KEPT = 32  # photos whose features stay in memory, for all persons together
 
 
@@ -58,16 +61,44 @@ class Tagger:
 
     Args:
         saved: The model and its preprocessing.
+        encode: Image features of pixel values; the model's own where None.
+        engine: A sentence on what computes them.
     """
 
-    def __init__(self, saved: SavedModel) -> None:
-        self.saved = saved
+    def __init__(
+        self,
+        saved: SavedModel,
+        encode: Callable[[Tensor], Tensor] | None = None,
+        engine: str = f"engine torch on {CPU}",
+    ) -> None:
+        self.saved, self.engine = saved, engine
+        self.encode: Callable[[Tensor], Tensor] = encode or saved.model.encode_images
         self.label_names: list[str] = saved.model.config.label_names
         thresholds = saved.model.config.thresholds or [0.5] * len(self.label_names)
         self.thresholds: dict[str, float] = dict(zip(self.label_names, thresholds, strict=True))
         self._ids = {name: index for index, name in enumerate(self.label_names)}
         self._seen: OrderedDict[Path, Sight] = OrderedDict()
         self._lock = threading.Lock()
+
+    @classmethod
+    def load(cls, name: str | Path, engine: Engine = "auto") -> Self:
+        """A model beside a person, on the CPU, with what runs its backbone as for `cnn-rnn predict`.
+
+        Args:
+            name: Folder of a run, or name on the Hub.
+            engine: "auto" takes onnxruntime where it is installed.
+
+        Raises:
+            OSError: There is no such model.
+            ValueError: It is another kind of model, or cannot run as asked.
+            ImportError: "onnx" was asked for, and something is not installed.
+        """
+        saved = SavedModel.load(name)
+        if choose_engine(engine, CPU) == "torch":
+            return cls(saved)
+        seeing = SavedModel.load(name)  # explanations need the gradients of torch's own backbone, which this one loses
+        told = set_engine(seeing.model, seeing.name, engine, CPU)
+        return cls(saved, seeing.model.encode_images, told)
 
     def look(self, path: Path) -> Sight:
         """The photo of a file as the model sees it; looked at once, as long as it is among the last few.
@@ -83,7 +114,7 @@ class Tagger:
         pixel_values = self.saved.processor(images=photo, return_tensors="pt")["pixel_values"]
         photo.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
         with self._lock, torch.inference_mode():
-            sight = Sight(photo, pixel_values, self.saved.model.encode_images(pixel_values))
+            sight = Sight(photo, pixel_values, self.encode(pixel_values))
             self._seen[path] = sight
             if len(self._seen) > KEPT:
                 self._seen.popitem(last=False)

@@ -1,9 +1,19 @@
-// Clicks on the labels' buttons, and the keys that stand for them; `element`, `trigger` and `watch` are Gradio's.
+// Clicks on buttons, and the keys that stand for them; `element`, `trigger` and `watch` are Gradio's.
 let focused = null;
+let sent = 0;
+let waiting = null;
+
+const shown = () => element.querySelector("[data-turn]")?.dataset ?? {};
+
+// Each says which photo it is meant for: the next one may be on its way already.
+function send(act, label = null) {
+  sent += 1;
+  trigger("select", { act, label, photo: Number(shown().photo) });
+}
 
 function act(button) {
   focused = button.dataset.key;
-  trigger("select", { act: button.dataset.act, label: Number(button.dataset.label) });
+  send(button.dataset.act, Number(button.dataset.label));
 }
 
 element.addEventListener("click", (event) => {
@@ -11,16 +21,32 @@ element.addEventListener("click", (event) => {
   if (button) act(button);
 });
 
-// The list is drawn anew after every decision: who walks it with the tab key stays where they were.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.("#previous, #accept, #next");
+  if (button) send(button.id);
+});
+
 watch("value", () => {
+  // The list is drawn anew after every decision: who walks it with the tab key stays where they were.
   if (focused) element.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
   focused = null;
+  // Answers that come close together may overtake each other: where the last is not the latest, it is asked for.
+  const heard = Number(shown().turn ?? 0);
+  clearTimeout(waiting);
+  if (heard < sent) waiting = setTimeout(() => trigger("select", { act: "show" }), 1000);
+  else sent = heard;
+});
+
+// Whoever closes the page with accepted labels that are not saved is asked first.
+window.addEventListener("beforeunload", (event) => {
+  if (document.querySelector(".unsaved")) event.preventDefault();
 });
 
 const PAGE_KEYS = { ArrowLeft: "previous", ArrowRight: "next", Enter: "accept", s: "save" };
 
 document.addEventListener("keydown", (event) => {
   const written = event.target.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable=true]");
+  if (written && event.key === "Escape") written.blur();
   const pressed = event.target.closest?.("button, a, summary");
   if (written || event.ctrlKey || event.metaKey || event.altKey) return;
   const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code);
@@ -28,6 +54,9 @@ document.addEventListener("keydown", (event) => {
     const row = element.querySelectorAll("ol.labels li")[Number(digit[1]) - 1];
     row?.querySelector(event.shiftKey ? ".no" : ".yes").click();
     focused = null;
+    event.preventDefault();
+  } else if (event.key === "/") {
+    document.querySelector("#other input")?.focus();
     event.preventDefault();
   } else if (PAGE_KEYS[event.key] && !(event.key === "Enter" && pressed)) {
     document.getElementById(PAGE_KEYS[event.key])?.click();

@@ -5,6 +5,7 @@ Everything that comes from a browser is checked again here: what was clicked, wh
 
 import os
 import tempfile
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +25,14 @@ LONGEST_LABEL = 100  # signs
 KEYS = (
     '<p class="keys"><kbd>1</kbd> to <kbd>9</kbd> confirm, with <kbd>shift</kbd> rule out, once more to take back · '
     "<kbd>←</kbd> <kbd>→</kbd> photos · <kbd>enter</kbd> accept what is green or blue, and on to the next · "
-    "<kbd>s</kbd> save · a label's name shows where the network looked</p>"
+    "<kbd>s</kbd> save · <kbd>/</kbd> another label, <kbd>esc</kbd> back to the keys · "
+    "a label's name shows where the network looked</p>"
 )
 DAY = 24 * 60 * 60  # seconds
+STEPS = {"previous": -1, "next": 1}
+MOST_SESSIONS = 1000  # of tabs that may open the page again
+# A tab's own secret, by which a page that is opened again, after the net was away, goes on where it was.
+TICKET = """() => [sessionStorage.tagging ??= Array.from(crypto.getRandomValues(new Uint32Array(4))).join("-")]"""
 
 
 @dataclass
@@ -43,9 +49,19 @@ class Desk:
     folder: Path | None = None
     files: list[Path] = field(default_factory=list)
 
-    def begin(self) -> tuple[Any, ...]:
-        """A session of one's own, for whoever opens the page."""
-        session = PhotoSession() if self.folder is None else PhotoSession.of_folder(self.folder, self.files)
+    def __post_init__(self) -> None:
+        """Nobody has opened the page yet."""
+        self._sessions: OrderedDict[str, PhotoSession] = OrderedDict()
+
+    def begin(self, ticket: str | None = None) -> tuple[Any, ...]:
+        """A session of one's own, for whoever opens the page; the same one for a tab that opens it again."""
+        session = self._sessions.pop(ticket or "", None)
+        if session is None:
+            session = PhotoSession() if self.folder is None else PhotoSession.of_folder(self.folder, self.files)
+        if ticket:
+            self._sessions[ticket] = session
+            if len(self._sessions) > MOST_SESSIONS:
+                self._sessions.popitem(last=False)
         return self.show(session)
 
     def drop(self, session: PhotoSession, files: list[str] | None) -> tuple[Any, ...]:
@@ -54,15 +70,25 @@ class Desk:
         problem = f"left out, since photos of that name are here already: {', '.join(taken)}" if taken else ""
         return self.show(session, problem=problem)
 
-    def move(self, session: PhotoSession, steps: int) -> tuple[Any, ...]:
-        """Go to another photo."""
-        session.move(steps)
+    def click(self, session: PhotoSession, event: gr.EventData) -> tuple[Any, ...]:
+        """What a click or a key says: go to another photo, accept this one, or decide about a label of it.
+
+        What was meant for another photo, since the browser did not show this one yet, counts for nothing.
+        """
+        told: dict[str, Any] = getattr(event, "_data", None) or {}
+        act = told.get("act")
+        if act == "show":  # the browser shows an answer that is not the latest
+            return self.show(session)
+        session.turn += 1
+        if act in STEPS:
+            session.move(STEPS[act])
+        elif told.get("photo") == session.place:
+            return self.accept(session) if act == "accept" else self.decide(session, act, told.get("label"))
         return self.show(session)
 
-    def click(self, session: PhotoSession, event: gr.EventData) -> tuple[Any, ...]:
+    def decide(self, session: PhotoSession, act: Any, index: Any) -> tuple[Any, ...]:
         """Confirm a label, rule it out, or show where the network looked for it."""
-        told: dict[str, Any] = getattr(event, "_data", None) or {}
-        photo, act, index = session.shown, told.get("act"), told.get("label")
+        photo = session.shown
         if photo is None or not isinstance(index, int):
             return self.show(session)
         own = [name for name in photo.known if name not in self.tagger.thresholds]
@@ -96,11 +122,15 @@ class Desk:
         session.move(1)
         return self.show(session)
 
-    def save(self, session: PhotoSession, sidecars: bool = False) -> tuple[str, Any]:
+    def save(self, session: PhotoSession, sidecars: bool = False) -> tuple[Any, ...]:
         """Write the labels of the accepted photos, and XMP `sidecars` where the photos lie in a folder.
 
-        Returns what is said of it, and a file to take away.
+        Returns what is said of it, a file to take away, and what `show` returns.
         """
+        return (*self.write(session, sidecars=sidecars), *self.show(session))
+
+    def write(self, session: PhotoSession, *, sidecars: bool) -> tuple[str, Any]:
+        """Write the labels; returns what is said of it, and a file to take away."""
         if not session.done:
             return "Nothing is accepted yet: enter accepts the labels of a photo.", gr.skip()
         left = len(session.photos) - session.done
@@ -121,17 +151,17 @@ class Desk:
         """The session as it is now: itself, the photo and its labels."""
         photo = session.shown
         if photo is None:
-            return session, show_photo(session, None, problem=problem), ""
+            return session, show_photo(session, None, problem=problem), show_labels(session, [], [])
         try:
             sight = self.tagger.look(photo.path)
         except UnreadableImageError as error:
             told = " ".join(filter(None, (problem, str(error))))
-            return session, show_photo(session, None, problem=told), ""
+            return session, show_photo(session, None, problem=told), show_labels(session, [], [])
         before = self.tagger.expect(sight, {})
         now = self.tagger.expect(sight, photo.known) if photo.known else before
         rows = label_rows(self.tagger, before, now, photo.known)
         picture, caption = self.look_again(sight, looked_for)
-        return session, show_photo(session, picture, caption, problem), show_labels(rows, now.tree)
+        return session, show_photo(session, picture, caption, problem), show_labels(session, rows, now.tree)
 
     def look_again(self, sight: Sight, looked_for: str | None) -> tuple[Any, str]:
         """The photo to show and what stands below it."""
@@ -159,10 +189,10 @@ def build_page(desk: Desk) -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=6, min_width=240):
                 photo = gr.HTML(elem_id="photo", js_on_load=None)
-                with gr.Row():
-                    previous = gr.Button("← Back", elem_id="previous", min_width=80)
-                    accept = gr.Button("Accept", elem_id="accept", variant="primary", min_width=80)
-                    following = gr.Button("Next →", elem_id="next", min_width=80)
+                with gr.Row():  # heard by the script, which says what they are pressed for
+                    gr.Button("← Back", elem_id="previous", min_width=80)
+                    gr.Button("Accept", elem_id="accept", variant="primary", min_width=80)
+                    gr.Button("Next →", elem_id="next", min_width=80)
             with gr.Column(scale=5, min_width=240):
                 script = (FOLDER / "tagging_page.js").read_text(encoding="utf-8")
                 labels = gr.HTML(elem_id="labels", js_on_load=script)
@@ -186,18 +216,19 @@ def build_page(desk: Desk) -> gr.Blocks:
                 api_visibility="private", **options,
             )  # fmt: skip
 
-        on(page.load, desk.begin, [])
+        ticket = gr.Textbox(visible=False)
+        on(page.load, desk.begin, [ticket], js=TICKET)
         on(dropped.upload, desk.drop, [session, dropped]).then(lambda: None, None, dropped, api_visibility="private")
-        on(previous.click, lambda one: desk.move(one, -1), [session])
-        on(following.click, lambda one: desk.move(one, 1), [session])
-        on(accept.click, desk.accept, [session])
 
         def clicked(one: PhotoSession, event: gr.EventData) -> tuple[Any, ...]:
             return desk.click(one, event)
 
         on(labels.select, clicked, [session])
         on(other.input, desk.add_label, [session, other]).then(lambda: None, None, other, api_visibility="private")
-        save.click(desk.save, [session, sidecars], [said, taken_away], show_progress="hidden", api_visibility="private")
+        save.click(
+            desk.save, [session, sidecars], [said, taken_away, *shown], trigger_mode="multiple", concurrency_id="desk",
+            show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
     return page
 
 

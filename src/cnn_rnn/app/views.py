@@ -80,6 +80,7 @@ def show_photo(session: PhotoSession, picture: Image.Image | None, caption: str 
         place=session.place + 1,
         count=len(session.photos),
         done=session.done,
+        unsaved=session.unsaved,
         accepted=None if shown is None else shown.accepted,
         picture=None if picture is None else image_address(picture),
         caption=caption,
@@ -88,9 +89,9 @@ def show_photo(session: PhotoSession, picture: Image.Image | None, caption: str 
     )
 
 
-def show_labels(rows: list[LabelRow], tree: list[Branch]) -> str:
-    """The labels with their scores and buttons, and the walks of the beam."""
-    return _template("labels.html.jinja").render(rows=rows, tree=tree)
+def show_labels(session: PhotoSession, rows: list[LabelRow], tree: list[Branch]) -> str:
+    """The labels with their scores and buttons, and the walks of the beam; which photo's, and as of which turn."""
+    return _template("labels.html.jinja").render(place=session.place, turn=session.turn, rows=rows, tree=tree)
 
 
 @cache

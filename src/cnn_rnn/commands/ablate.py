@@ -17,9 +17,12 @@ import argparse
 import statistics
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .console import refuse
+
+if TYPE_CHECKING:
+    from cnn_rnn.metrics.tables import Table
 
 FIGURES = {
     "mAP": ("mAP",),
@@ -37,20 +40,37 @@ def main(arguments: list[str] | None = None) -> int:
     """Train what is missing, write one table and one JSON."""
     known, others = build_parser().parse_known_args(arguments)
 
-    from cnn_rnn.foundation.whole_files import write_json
-    from cnn_rnn.metrics.tables import Row, Table
-    from cnn_rnn.training import TrainingError
+    from cnn_rnn.training import Interrupted, TrainingError
 
     try:
-        config, runs = read_list(known.list)
-        results: dict[str, Any] = {}
-        for name, changes in runs.items():
-            folder = known.output / name.replace(" ", "_")
-            figures = [train_once(config, changes, others, folder / f"seed-{seed}", seed) for seed in known.seeds]
-            results[name] = {"changes": changes, "seeds": known.seeds, **summary(figures)}
-            write_json(known.output / "ablation.json", {"config": config, "overrides": others, "runs": results})
+        table = ablate(known, others)
+    except Interrupted as interrupted:
+        print(f"{interrupted}: the same command goes on", file=sys.stderr)
+        return interrupted.exit_code
     except (TrainingError, ValueError, OSError) as error:
         return refuse(error)
+    print(f"\n{table.text()}\n\nwritten to {known.output}")
+    return 0
+
+
+def ablate(known: argparse.Namespace, others: list[str]) -> "Table":
+    """The table of all runs, after training what is missing; it is written, and beside it the JSON.
+
+    Raises:
+        Interrupted: A signal came, and a checkpoint is saved.
+        TrainingError: A run cannot go on.
+        ValueError: A setting stands in the way; OSError: a file does.
+    """
+    from cnn_rnn.foundation.whole_files import write_json
+    from cnn_rnn.metrics.tables import Row, Table
+
+    config, runs = read_list(known.list)
+    results: dict[str, Any] = {}
+    for name, changes in runs.items():
+        folder = known.output / name.replace(" ", "_")
+        figures = [train_once(config, changes, others, folder / f"seed-{seed}", seed) for seed in known.seeds]
+        results[name] = {"changes": changes, "seeds": known.seeds, **summary(figures)}
+        write_json(known.output / "ablation.json", {"config": config, "overrides": others, "runs": results})
     rows = tuple(
         Row(name, {key: each["mean"] for key, each in run["figures"].items()}) for name, run in results.items()
     )
@@ -59,8 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     table = Table(f"{known.list.stem}: {config}", columns(), rows, notes)
     table.write(known.output, "table")
-    print(f"\n{table.text()}\n\nwritten to {known.output}")
-    return 0
+    return table
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -15,7 +15,6 @@ def main(arguments: list[str] | None = None) -> int:
     known = build_parser().parse_args(arguments)
 
     from cnn_rnn.foundation.shipped_files import bundled_model
-    from cnn_rnn.prediction import SavedModel
     from cnn_rnn.prediction.input_kinds import find_images
 
     try:
@@ -28,15 +27,17 @@ def main(arguments: list[str] | None = None) -> int:
 
         if known.model is None:
             print("labels come from the model in the box (VOC's 20 labels); --model takes one of your own")
-        saved = SavedModel.load(known.model or bundled_model())
         files = []
         if known.input is not None:
             if not known.input.is_dir():
                 raise ValueError(f"{known.input} is no folder; expected one that holds photos")  # noqa: TRY301
             files = find_images(str(known.input))
             PhotoSession.of_folder(known.input, files)  # labels of another kind are refused before the page opens
-        serve(Desk(Tagger(saved), known.input, files), host=known.host, port=known.port)
-    except (ValueError, OSError) as error:
+        print("loading; the first time with onnxruntime the model is exported to it, which takes half a minute")
+        tagger = Tagger.load(known.model or bundled_model(), known.engine)
+        print(tagger.engine)
+        serve(Desk(tagger, known.input, files), host=known.host, port=known.port)
+    except (ValueError, OSError, ImportError) as error:
         return refuse(error)
     return 0
 
@@ -48,6 +49,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", help="folder of a run, or name on the Hub (default: the model in the box)")
     parser.add_argument("--input", type=Path, help="folder of photos to go through, such as PHOTOS/train")
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "torch", "onnx"),
+        default="auto",
+        help="what runs the backbone: auto takes onnxruntime where it is installed (extra 'export'), and exports once",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
     parser.add_argument("--port", type=int, help="port to listen at (default: the first free one from 7860)")
     return parser

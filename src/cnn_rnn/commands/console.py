@@ -14,7 +14,13 @@ REFUSED = 2  # what a shell is told where an input, a setting or the machine sta
 
 def refuse(error: BaseException, hint: str = "") -> int:
     """Say on stderr in one line what is wrong and the way out; returns `REFUSED`."""
-    message = " ".join(line.strip() for line in str(error).splitlines() if line.strip()) or type(error).__name__
+    message = visible(" ".join(line.strip() for line in str(error).splitlines() if line.strip()))
+    message = message or type(error).__name__
     sys.stdout.flush()
     print(f"error: {message}{hint and f'; {hint}'}", file=sys.stderr, flush=True)
     return REFUSED
+
+
+def visible(text: str) -> str:
+    """A text without what could rule a terminal or turn its words around, as file names and labels may hold it."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)

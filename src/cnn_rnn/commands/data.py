@@ -54,12 +54,14 @@ def look(options: argparse.Namespace) -> None:
     """Print, and where asked for write, what is in a data set."""
     from cnn_rnn.data.look import describe, look_at, plot
     from cnn_rnn.data.what_was_read import what_was_read
+    from cnn_rnn.foundation.whole_files import write_text
 
     data = _load(options, require_images=False)
     print(f"{what_was_read(data)}\n")
     seen = look_at(data)
     print(describe(seen, options.top))
     _tell_missing(data)
+    _tell_identical(data)
     if options.found:
         print(f"\nThis looks like {options.found.what}; to go on:\n{options.found.commands(options.settings)}")
     if options.output:
@@ -80,7 +82,7 @@ def look(options: argparse.Namespace) -> None:
             "company": [asdict(pair) for pair in positive],
             "avoidance": [asdict(pair) for pair in negative],
         }
-        (options.output / "look.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
+        write_text(options.output / "look.json", json.dumps(summary, indent=1, ensure_ascii=False))
         plot(seen, options.output / "look.png")
         print(f"\nwritten: {options.output / 'look.json'}, {options.output / 'look.png'}")
 
@@ -155,6 +157,17 @@ def _tell_missing(data: "DatasetDict") -> None:
         missing = rows.with_format("arrow")[:]["image"].null_count
         if missing:
             print(f"\n{name}: {missing:,} of {len(rows):,} images are missing, as the log above says")
+
+
+def _tell_identical(data: "DatasetDict") -> None:
+    """Say which photos are in two splits, byte for byte."""
+    from cnn_rnn.data.disk_layout import abbreviate
+    from cnn_rnn.data.row_digest import identical_photos
+
+    pairs = identical_photos(data) if len(data) > 1 else []
+    if pairs:
+        named = abbreviate([" and ".join(pair) for pair in pairs])
+        print(f"\n{len(pairs):,} photos are in two splits, byte for byte: {named}")
 
 
 def _checksum(text: str) -> tuple[str, str]:

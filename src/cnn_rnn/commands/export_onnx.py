@@ -46,15 +46,15 @@ def main(arguments: list[str] | None = None) -> int:
         graphs = [export_onnx(saved.model, known.output, known_labels=known.known_labels, uint8=known.uint8)]
         if known.int8:
             graphs.append(quantize_onnx(known.output, known.int8, images))
+        for graph in graphs:
+            print(f"{graph}: {graph.stat().st_size:,} bytes; probabilities differ from the model's by at most ", end="")
+            print(f"{largest_difference(saved.model, OnnxModel(graph)):.1e} on noise")
+            if dataset is not None:
+                figures = measure_graph(OnnxModel(graph), saved, dataset, known.batch_size)
+                print(figures_table({graph.name: figures}).text())
+                write_json(graph.with_suffix(".metrics.json"), figures | {"split": known.split})
     except (ValueError, OSError, ImportError) as error:
         return refuse(error)
-    for graph in graphs:
-        print(f"{graph}: {graph.stat().st_size:,} bytes; probabilities differ from the model's by at most ", end="")
-        print(f"{largest_difference(saved.model, OnnxModel(graph)):.1e} on noise")
-        if dataset is not None:
-            figures = measure_graph(OnnxModel(graph), saved, dataset, known.batch_size)
-            print(figures_table({graph.name: figures}).text())
-            write_json(graph.with_suffix(".metrics.json"), figures | {"split": known.split})
     return 0
 
 

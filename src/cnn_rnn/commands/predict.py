@@ -13,9 +13,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import REFUSED, refuse
+from .console import REFUSED, refuse, visible
 
 if TYPE_CHECKING:
+    from cnn_rnn.data import Reading
     from cnn_rnn.prediction.job_folder import JobFolder, State
 
 PICTURED = 24  # images on the page
@@ -25,9 +26,14 @@ NAMED = 20  # unreadable images that are named
 
 def main(arguments: list[str] | None = None) -> int:
     """Predict labels and paths, write labels.parquet and a page of pictures."""
-    known = build_parser().parse_args(arguments)
+    parser = build_parser()
+    known, settings = parser.parse_known_args(arguments)
+    wrong = next((one for one in settings if one.startswith("-") and not one.startswith("--data.")), None)
+    if wrong:
+        parser.error(f"unrecognized arguments: {wrong}")
     known.model = known.model or model_in_the_box()
     try:
+        known.reading = reading_of(settings)
         if known.output is None:
             return print_labels(known)
         return predict_with_ray(known) if known.engine == "ray" else predict_here(known)
@@ -36,6 +42,22 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except (ValueError, OSError, ImportError) as error:
         return refuse(error)
+
+
+def reading_of(settings: list[str]) -> "Reading":
+    """What `--data.separator ...` and the like decide where a label file could mean two things.
+
+    Raises:
+        ValueError: One of them is no such setting.
+    """
+    from cnn_rnn.data import Reading
+    from cnn_rnn.training.run_config import load_run_config, parse_overrides
+
+    config = load_run_config(None, settings)
+    for block, key, _ in parse_overrides(settings):
+        if (block, hasattr(Reading(), key)) != ("data", True):
+            raise ValueError(f"--{block}.{key} decides nothing here; of data.* predict takes how a label file is read")
+    return config.data.reading()
 
 
 def predict_here(known: argparse.Namespace) -> int:
@@ -111,7 +133,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--input",
         required=True,
-        help="image, folder, text file with a path a line, *.parquet, *.tar, an address (hf://, s3://), or NAME:SPLIT",
+        help="image, folder, text file with a path a line, *.parquet, *.tar, an address (hf://, s3://), NAME:SPLIT, or "
+        "table:FILE for the photos of a label file (--data.columns and the like as in training)",
     )
     parser.add_argument("--output", type=Path, help="folder for labels.parquet and paths.png (default: print labels)")
     parser.add_argument("--data.root", dest="root", help="folder of the data set that --input names")
@@ -173,7 +196,7 @@ def write_back(known: argparse.Namespace) -> None:
         rows = "rows of labels.csv" if kind == "csv" else f"{kind} files"
         print(f"{done.written} {rows} {would}, {done.unchanged} say it already, {len(done.left)} photos left alone")
         for reason in done.left[:NAMED]:
-            print(f"left alone: {reason}", file=sys.stderr)
+            print(f"left alone: {visible(reason)}", file=sys.stderr)
 
 
 def print_labels(known: argparse.Namespace) -> int:
@@ -185,27 +208,35 @@ def print_labels(known: argparse.Namespace) -> int:
     """
     if known.known is not None:
         raise ValueError("--known needs --output, the folder for labels.parquet")
+    if known.engine == "ray":
+        raise ValueError("--engine ray needs --output, the folder for labels.parquet")
     from cnn_rnn.data.images import UnreadableImageError, decode_image
     from cnn_rnn.prediction.input_kinds import open_inputs
     from cnn_rnn.prediction.worker import open_pipeline
 
     classify = open_pipeline(known.model, threshold=known.threshold)
-    inputs = open_inputs(known.input, known.root, known.limit, known.part_size, Path(tempfile.gettempdir()))
+    if known.engine == "onnx":  # auto stays with torch here: exporting takes longer than a few photos that are printed
+        from cnn_rnn.prediction.onnx_engine import set_engine
+
+        print(set_engine(classify.model, known.model, known.engine, classify.device), file=sys.stderr)
+    inputs = open_inputs(
+        known.input, known.root, known.limit, known.part_size, Path(tempfile.gettempdir()), reading=known.reading
+    )
     has_path = classify.model.config.has_path_decoder
     code = REFUSED
     for image in chain.from_iterable(map(inputs.part, range(inputs.parts))):
         try:
             found = classify(decode_image(image.image, image.name), return_path=has_path)
         except UnreadableImageError as error:
-            print(f"unreadable: {error}", file=sys.stderr)
+            print(f"unreadable: {visible(str(error))}", file=sys.stderr)
             continue
         code = 0
         labels, path = (found["labels"], found["path"]) if has_path else (found, [])
         shown = "   ".join(f"{one['label']} {one['score']:.2f}" for one in labels) or "no label"
         walked = " ▸ ".join(f"{step['label']} {step['score']:.2f}" for step in path)
-        print(f"{image.name}: {shown}" + (f"   (path: {walked})" if walked else ""))
+        print(visible(f"{image.name}: {shown}" + (f"   (path: {walked})" if walked else "")))
     for line in inputs.passed_over.lines():
-        print(line, file=sys.stderr)
+        print(visible(line), file=sys.stderr)
     return code
 
 
@@ -245,10 +276,10 @@ def report(folder: "JobFolder") -> int:
         if len(reasons) < NAMED:
             reasons += errors.drop_null().to_pylist()[: NAMED - len(reasons)]
     for line in (*folder.inputs.passed_over.lines(), *folder.said):
-        print(line, file=sys.stderr)
+        print(visible(line), file=sys.stderr)
     print(f"{rows - unreadable} images labelled, {unreadable} unreadable, written to {folder.folder}")
     for reason in reasons:
-        print(f"unreadable: {reason}", file=sys.stderr)
+        print(f"unreadable: {visible(reason)}", file=sys.stderr)
     if unreadable > NAMED:
         print(f"... and {unreadable - NAMED} more: the column 'error' has all", file=sys.stderr)
     lost = 0 if folder.keep_lost else folder.lost()

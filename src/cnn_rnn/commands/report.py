@@ -1,51 +1,68 @@
 """Show how a model does in one HTML file: cnn-rnn report MODEL --data.root FOLDER --data.split val --output F."""
 
 import argparse
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .console import PROTOCOL_NAMES, refuse
 from .validate import obtain_predictions, thresholds_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from cnn_rnn.metrics.stored_predictions import StoredPredictions
+    from cnn_rnn.prediction import SavedModel
+    from cnn_rnn.report.page import Example, Section
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Predict a split, or read its predictions, and write the report."""
     known, overrides = build_parser().parse_known_args(arguments)
+    try:
+        report(known, overrides)
+    except (ValueError, OSError, ImportError) as error:
+        return refuse(error)
+    print(f"written to {known.output}")
+    return 0
 
-    import numpy as np
-    from tqdm.auto import tqdm
 
-    from cnn_rnn.data import EvalTransform, prepare_examples
+def report(known: argparse.Namespace, overrides: list[str]) -> None:
+    """Everything that this command measures and writes.
+
+    Raises:
+        ValueError: A setting or an input stands in the way.
+        OSError: A file does.
+        ImportError: A library that draws is not installed.
+    """
     from cnn_rnn.data.data_config import load_validation_data
     from cnn_rnn.metrics.protocols import get_protocol
     from cnn_rnn.metrics.stored_predictions import read_predictions
     from cnn_rnn.metrics.tables import figures_table, protocol_table
     from cnn_rnn.prediction import SavedModel, predict_dataset, stored_predictions
-    from cnn_rnn.report.page import photo_losses, write_report
-    from cnn_rnn.report.saliency import walk_example
+    from cnn_rnn.report.page import write_report
     from cnn_rnn.training.run_config import load_data_config
 
-    try:
-        protocol = get_protocol(known.protocol) if known.protocol else None
-        data = load_data_config(known.model, overrides)
-        data = replace(data, streaming=False)  # a report looks images up
-        saved = SavedModel.load(known.model)
-        dataset, _ = load_validation_data(data, known.split)
-        saved.check_labels(dataset)
-        stored = read_predictions(known.predictions) if known.predictions else None
-        other = obtain_predictions(known.baseline, known, overrides) if known.baseline else None
-        config = saved.model.config
-    except (ValueError, OSError) as error:
-        return refuse(error)
+    protocol = get_protocol(known.protocol) if known.protocol else None
+    data = load_data_config(known.model, overrides)
+    data = replace(data, streaming=False)  # a report looks images up
+    saved = SavedModel.load(known.model)
+    dataset, _ = load_validation_data(data, known.split)
+    saved.check_labels(dataset)
+    stored = read_predictions(known.predictions) if known.predictions else None
+    other = obtain_predictions(known.baseline, known, overrides) if known.baseline else None
+    duplicates = near_duplicates(known, saved, dataset, overrides)
+    config = saved.model.config
     if stored is not None and stored.label_names != list(config.label_names):
-        return refuse(ValueError(f"{known.predictions}: its labels are not those of {known.model}"))
+        raise ValueError(f"{known.predictions}: its labels are not those of {known.model}")
     if stored is None:
         predictions = predict_dataset(saved, dataset, known.batch_size, known.num_workers)
         stored = stored_predictions(predictions, config.label_names, model=saved.name)
     for told, one in ((known.predictions, stored), (known.baseline, other)):
         if one is not None and (one.image_ids, one.label_names) != (list(dataset["image_id"]), stored.label_names):
-            return refuse(ValueError(f"{told}: its images or labels are not those of {known.split} of {data.name}"))
+            raise ValueError(f"{told}: its images or labels are not those of {known.split} of {data.name}")
     thresholds = 0.5 if config.thresholds is None else config.thresholds
     settings = protocol.settings if protocol else {}
     measured = {} if other is None else {"baseline": other.measure(thresholds=thresholds_of(other), **settings)}
@@ -53,18 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows = {"this model": figures, **measured}
     table = protocol_table(protocol, rows) if protocol else figures_table(rows)
     has_paths = saved.model.path_decoder is not None
-    shown, methods = [], set()
-    if has_paths:
-        losses = photo_losses(stored.scores, stored.truth)
-        if known.worst:
-            chosen = np.argsort(-losses, kind="stable")[: known.examples]
-        else:
-            chosen = np.unique(np.linspace(0, len(dataset) - 1, min(known.examples, len(dataset))).astype(int))
-        examples = prepare_examples(dataset.select(chosen), EvalTransform(saved.processor))
-        for index, row in zip(chosen, tqdm(examples, desc="looking at images", unit="image", leave=False), strict=True):
-            example, method = walk_example(saved.model, saved.processor, row)
-            shown.append(replace(example, loss=float(losses[index])) if known.worst else example)
-            methods.add(method)
+    shown, how_looked = walk_photos(saved, dataset, stored, known)
     weights = saved.model.path_decoder.label_embedding.weight if has_paths else None
     write_report(
         known.output,
@@ -75,11 +81,89 @@ def main(arguments: list[str] | None = None) -> int:
         label_counts=config.label_counts,
         embedding=None if weights is None else weights.detach().cpu().numpy()[: config.num_labels],
         examples=shown,
-        how_looked=" or ".join(sorted(methods - {"no step"})),
+        how_looked=how_looked,
         baseline=next(iter(measured.values()), None),
+        further=[*ask_about_photos(saved, dataset, stored, known), *duplicates],
     )
-    print(f"written to {known.output}")
-    return 0
+
+
+def walk_photos(
+    saved: "SavedModel", dataset: "Dataset", stored: "StoredPredictions", known: argparse.Namespace
+) -> tuple[list["Example"], str]:
+    """Photos with their paths, and how what the network looked at was found; none where the model walks no path."""
+    import numpy as np
+    from tqdm.auto import tqdm
+
+    from cnn_rnn.data import EvalTransform, prepare_examples
+    from cnn_rnn.report.page import photo_losses
+    from cnn_rnn.report.saliency import walk_example
+
+    if saved.model.path_decoder is None:
+        return [], ""
+    losses = photo_losses(stored.scores, stored.truth)
+    if known.worst:
+        chosen = np.argsort(-losses, kind="stable")[: known.examples]
+    else:
+        chosen = np.unique(np.linspace(0, len(dataset) - 1, min(known.examples, len(dataset))).astype(int))
+    shown, methods = [], set()
+    examples = prepare_examples(dataset.select(chosen), EvalTransform(saved.processor))
+    for index, row in zip(chosen, tqdm(examples, desc="looking at images", unit="image", leave=False), strict=True):
+        example, method = walk_example(saved.model, saved.processor, row)
+        shown.append(replace(example, loss=float(losses[index])) if known.worst else example)
+        methods.add(method)
+    return shown, " or ".join(sorted(methods - {"no step"}))
+
+
+def ask_about_photos(
+    saved: "SavedModel", dataset: "Dataset", stored: "StoredPredictions", known: argparse.Namespace
+) -> list["Section"]:
+    """The part that shows what one answer changes; none where an answer changes nothing, or nothing is asked."""
+    from cnn_rnn.report.one_answer import answer_questions, answer_section, choose_questions, hears
+
+    questions = choose_questions(stored.scores, stored.truth, known.answers) if hears(saved.model) else []
+    if not questions:
+        return []
+    trained = saved.model.config.known_labels == "state" or saved.model.path_decoder is None
+    answered = answer_questions(saved, dataset, questions)
+    return [answer_section(answered, trained=trained, known=known_figures(known.predictions))]
+
+
+def known_figures(predictions: Path | None) -> dict[str, Any] | None:
+    """What `validate --known` measured beside its predictions; None where it did not."""
+    figures = None if predictions is None else predictions.with_name("metrics.json")
+    if figures is None or not figures.is_file():
+        return None
+    found = json.loads(figures.read_text(encoding="utf-8")).get("known")
+    return None if found is None else dict(found)
+
+
+def near_duplicates(
+    known: argparse.Namespace, saved: "SavedModel", dataset: "Dataset", overrides: list[str]
+) -> list["Section"]:
+    """The section of photos that the model learnt from, or nearly; none where nobody asks and no features are kept.
+
+    Raises:
+        ValueError: There is no such split as --compare_with names, or the threshold is no cosine.
+    """
+    from cnn_rnn.report.near_duplicates import near_duplicate_section
+    from cnn_rnn.training.compared_features import compare_features
+    from cnn_rnn.training.run_config import load_run_config
+
+    if not -1 < known.duplicate_cosine <= 1:
+        raise ValueError(f"--duplicate_cosine {known.duplicate_cosine} is no cosine: expected above -1, up to 1")
+    settings = Path(known.model) / "run_config.yaml"
+    config = load_run_config(settings if settings.is_file() else None, overrides)
+    compared = compare_features(saved, known.model, config, rows=dataset, split=known.split, beside=known.compare_with)
+    if compared is None:
+        print(
+            "near-duplicates were not looked for: no features of other rows are kept (train.cache_features keeps "
+            "those of training); --compare_with SPLIT computes them",
+            file=sys.stderr,
+        )
+        return []
+    section = near_duplicate_section(*compared, known.duplicate_cosine)
+    print(section.text.partition(": ")[0])
+    return [section]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -96,7 +180,20 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--protocol", help=f"whose table to show: {PROTOCOL_NAMES}")
     parser.add_argument("--baseline", metavar="MODEL", help="second model, or its predictions, to stand beside")
     parser.add_argument("--examples", type=int, default=24, help="images to show, the worst first (default: 24)")
+    parser.add_argument("--answers", type=int, default=12, help="images to show what one answer changes (default: 12)")
     parser.add_argument("--spread", dest="worst", action="store_false", help="show images evenly spread, not the worst")
+    parser.add_argument(
+        "--compare_with",
+        metavar="SPLIT",
+        help="look for near-duplicates among this split's photos (default: among those that the run learnt from, where "
+        "its features are cached)",
+    )
+    parser.add_argument(
+        "--duplicate_cosine",
+        type=float,
+        default=0.95,
+        help="cosine of features, or correlation of small pictures, from which on photos are that (default: 0.95)",
+    )
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--num_workers", type=int, default=2)
     return parser

@@ -17,27 +17,39 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Predict a whole split, print the table, and write figures, tables and predictions."""
     known, overrides = build_parser().parse_known_args(arguments)
+    try:
+        validate(known, overrides)
+    except (ValueError, OSError) as error:
+        return refuse(error)
+    print(f"\nwritten to {known.output}")
+    return 0
 
+
+def validate(known: argparse.Namespace, overrides: list[str]) -> None:
+    """Everything that this command measures, prints and writes.
+
+    Raises:
+        ValueError: A setting or an input stands in the way.
+        OSError: A file does.
+    """
     from cnn_rnn.foundation.whole_files import write_json
     from cnn_rnn.metrics.protocols import get_protocol
     from cnn_rnn.metrics.resampling import bootstrap_intervals, compare_paired
     from cnn_rnn.metrics.stored_predictions import write_predictions
     from cnn_rnn.metrics.tables import comparison_table, figures_table, interval_table, known_table, protocol_table
 
-    try:
-        protocol = get_protocol(known.protocol) if known.protocol else None
-        predictions = {
-            name: obtain_predictions(source, known, overrides)
-            for name, source in zip(("model", "baseline"), (known.model, *known.baseline[:1]), strict=False)
-        }
-        worth = measure_known_labels(known, overrides) if known.known is not None else None
-    except (ValueError, OSError) as error:
-        return refuse(error)
+    protocol = get_protocol(known.protocol) if known.protocol else None
+    predictions = {
+        name: obtain_predictions(source, known, overrides)
+        for name, source in zip(("model", "baseline"), (known.model, *known.baseline[:1]), strict=False)
+    }
     settings: dict[str, Any] = protocol.settings if protocol else {}
     settings |= {"min_positives": known.min_positives} | ({"top_k": known.top_k} if known.top_k else {})
+    worth = measure_known_labels(known, overrides, settings) if known.known is not None else None
     figures: dict[str, dict[str, Any]] = {}
     for name, stored in predictions.items():
-        figures[name] = stored.measure(thresholds=thresholds_of(stored), **settings)
+        counts = stored.info.get("label_counts")
+        figures[name] = stored.measure(thresholds=thresholds_of(stored), label_counts=counts, **settings)
         suffix = "" if name == "model" else f"_{name}"
         write_predictions(known.output / f"predictions{suffix}.parquet", stored)
         content = figures[name] | stored.info
@@ -69,8 +81,6 @@ def main(arguments: list[str] | None = None) -> int:
         table = known_table(worth)
         table.write(known.output, "known")
         print(f"\n{table.text()}")
-    print(f"\nwritten to {known.output}")
-    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -123,7 +133,8 @@ def obtain_predictions(source: str, known: argparse.Namespace, overrides: list[s
     predicted = predict_dataset(saved, dataset, known.batch_size, known.num_workers)
     info = {"model": saved.name, "data": config.name, "split": known.split, "unreadable_images": dropped}
     model_config = saved.model.config
-    return stored_predictions(predicted, model_config.label_names, thresholds=model_config.thresholds, **info)
+    info |= {"thresholds": model_config.thresholds, "label_counts": model_config.label_counts}
+    return stored_predictions(predicted, model_config.label_names, **info)
 
 
 def label_counts(text: str) -> list[int]:
@@ -141,8 +152,8 @@ def label_counts(text: str) -> list[int]:
     return counts
 
 
-def measure_known_labels(known: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
-    """What revealed labels are worth to the model and to its rivals.
+def measure_known_labels(known: argparse.Namespace, overrides: list[str], settings: dict[str, Any]) -> dict[str, Any]:
+    """What revealed labels are worth to the model and to its rivals, under the settings of the metrics.
 
     Raises:
         ValueError: Predictions are given in place of a model, or the data are streamed.
@@ -165,9 +176,8 @@ def measure_known_labels(known: argparse.Namespace, overrides: list[str]) -> dic
     for column in set(LEFT_OUT_COLUMNS) & set(dataset.column_names):
         truth[(truth == 0) & label_matrix(dataset, column)] = -1
     saved, *rivals = (SavedModel.load(source) for source in (known.model, *known.baseline))
-    return measure_known(
-        saved, rivals, dataset, truth, known.known, batch_size=known.batch_size, num_workers=known.num_workers
-    )
+    loading = {"batch_size": known.batch_size, "num_workers": known.num_workers}
+    return measure_known(saved, rivals, dataset, truth, known.known, **loading, **settings)
 
 
 def thresholds_of(stored: "StoredPredictions") -> Any:

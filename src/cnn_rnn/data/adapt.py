@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Image, List, Value
 
 from .disk_layout import abbreviate
-from .label_cells import is_multi_hot, read_label_cells
+from .label_cells import read_label_cells
 from .label_columns import LABEL_NAME, SPLIT_FLAGS, SPLIT_NAMES, plain
+from .label_numbers import is_multi_hot
 from .reading import Reading, listed
 from .schema import LEFT_OUT_COLUMNS, label_features, label_lists, label_lists_from_matrix, row_of_each_label
 

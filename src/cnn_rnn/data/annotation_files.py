@@ -1,11 +1,12 @@
-"""Label files of annotation tools as rows of a table: COCO's and Label Studio's JSON, plain JSON, or a table itself."""
+"""Label files of annotation tools as rows of a table: COCO's, Label Studio's and plain JSON, CVAT's XML, or a table."""
 
 import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
-from .raw_table import RawTable, decode, is_file, read_raw, short
+from .cvat_xml import read_cvat
+from .raw_table import RawTable, decode, is_file, read_raw, short, table_of_rows
 from .reading import Reading, listed
 
 BOOKKEEPING = frozenset(
@@ -23,6 +24,8 @@ def read_annotations(path: Path, reading: Reading) -> RawTable:
     Raises:
         ValueError: It is of no such kind, or breaks its own rules; file and entry are named.
     """
+    if path.suffix.lower() == ".xml":
+        return read_cvat(path)
     if path.suffix.lower() != ".json":
         table = read_raw(path, reading)
         return _without_uploads(table) if {"image", "annotation_id"} <= set(table.columns) else table
@@ -43,8 +46,7 @@ def read_annotations(path: Path, reading: Reading) -> RawTable:
         raise ValueError(f"{path} holds {short(content)}; {EXPECTED}")
     if all("data" in entry and ("annotations" in entry or "completions" in entry) for entry in content):
         return _label_studio(path, content, reading)
-    rows = list(enumerate(content, start=1))
-    table = RawTable(path, "entry", rows, list(dict.fromkeys(name for entry in content for name in entry)))
+    table = table_of_rows(path, "entry", enumerate(content, start=1))
     minimal = {"image", "annotation_id"} <= set(table.columns) or {"image", "choice"} <= set(table.columns)
     return _without_uploads(table) if minimal else table
 

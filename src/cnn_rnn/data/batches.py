@@ -90,6 +90,9 @@ class StreamLoader:
         accelerator: Tells device and processes.
         batches: Whole batches an epoch, of augmented images; None for every row once.
         seed: Of the augmentation; evaluation has none.
+
+    Raises:
+        ValueError: There are fewer shards than processes.
     """
 
     def __init__(
@@ -106,6 +109,12 @@ class StreamLoader:
         self.seeds = AugmentationSeeds(seed)
         self.batches, self.device = batches, accelerator.device
         own = rows
+        if accelerator.num_processes > rows.num_shards:
+            raise ValueError(
+                f"{accelerator.num_processes} processes share {rows.num_shards} shards (row groups of the Parquet "
+                "files), so some would have nothing to read: start fewer, or write smaller row groups "
+                "('cnn-rnn data convert')"
+            )
         if accelerator.num_processes > 1:
             own = split_dataset_by_node(rows, accelerator.process_index, accelerator.num_processes, strategy="shards")
         self.examples = prepare_examples(own, transform, None if batches is None else self.seeds)

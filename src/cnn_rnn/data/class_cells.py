@@ -26,6 +26,8 @@ def read_class_cells(
 
 def _way_out(name: str, cell: Any, texts: Sequence[str]) -> str:
     """What to do about a cell that is no yes or no; `texts` are the columns that hold no such word at all."""
+    if isinstance(cell, list):
+        return f"expected 0 or 1; data.columns '{{labels: {name}}}' reads the list as labels"
     word = str(cell).strip() if cell is not None else ""
     if not word or word.casefold() == "nan":
         return "expected 0 or 1: it may mean absent (data.empty absent) or that nobody looked (data.empty unknown)"

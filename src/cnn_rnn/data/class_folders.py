@@ -6,9 +6,10 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 
 from .disk_layout import abbreviate, existing_folder, pick_split
-from .raw_table import IMAGE_SUFFIXES
+from .raw_table import IMAGE_SUFFIXES, TABLES
 from .schema import build_dataset, image_paths, label_lists_from_matrix
 
+ANNOTATIONS = TABLES | {".yaml", ".yml", ".mat", ".npy"}
 SPLIT_FOLDERS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 
 
@@ -24,7 +25,7 @@ def load_class_folders(
 
     Raises:
         FileNotFoundError: There is no folder with images.
-        ValueError: Images lie beside the class folders, or a split has a class that train lacks.
+        ValueError: Images lie beside the class folders, there is one class, or a split has a class that train lacks.
     """
     del require_images
     folder = existing_folder(root, "folder of class folders")
@@ -36,6 +37,13 @@ def load_class_folders(
     splits = found if "train" in found and not _images(folder / "train", deep=False) else {"train": folder}
     classes = {name: _class_names(place) for name, place in splits.items()}
     names = classes["train"]
+    if len(names) == 1:
+        others = annotations_below(folder)
+        beside = f", and {abbreviate(others)} {'lies' if len(others) == 1 else 'lie'} beside" if others else ""
+        raise ValueError(
+            f"{folder}: a folder per class would give every photo the one class {names[0]!r}{beside}; expected two "
+            "folders or more, or a label file (data.name table or image_folder), such as an export as COCO JSON"
+        )
     for name, own in classes.items():
         strange = [one for one in own if one not in names]
         if strange:
@@ -43,6 +51,12 @@ def load_class_folders(
     chosen = pick_split(list(splits), split, str(folder))
     loaded = {name: _rows(splits[name], names, name) for name in chosen}
     return loaded[split] if split else DatasetDict(loaded)
+
+
+def annotations_below(folder: Path) -> list[str]:
+    """The files below a folder that may say something of its photos, sorted."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in ANNOTATIONS and path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
 def _class_names(folder: Path) -> list[str]:
@@ -76,5 +90,11 @@ def _rows(folder: Path, names: list[str], split: str) -> Dataset:
         label_lists_from_matrix(present),
         names,
         split=split,
-        description=f"{folder}: a folder per class, one label a photo",
+        description=f"{folder}: a folder per class, one label a photo{_told_unread(folder)}",
     )
+
+
+def _told_unread(folder: Path) -> str:
+    """Annotations beside the photos, which are not read, for people."""
+    others = annotations_below(folder)
+    return f"; not read: {len(others):,} other files, {abbreviate(others)}" if others else ""

@@ -9,6 +9,7 @@ from .reading import Reading
 
 SCORED = re.compile(r".*\S\s*[:=(]\s*(0?\.\d+|[01](\.\d+)?)\)?")  # cat:0.9, cat (0.9)
 JOINING = "+/&:_-#"  # what may stand between labels, and within one
+CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "e", "en", "och", "og"})
 A_CLASS = "name it in labels.json or data.class_names for a class"
 
 
@@ -63,8 +64,10 @@ def _refuse_joined(first: Mapping[str, int], where: Callable[[int], str], known:
     for label, number in first.items():
         if label in known:
             continue
-        for mark in JOINING:
-            pieces = [piece.strip() for piece in label.split(mark)]
+        between = [word for word in label.split()[1:-1] if word.casefold() in CONJUNCTIONS]
+        for mark in (*JOINING, *between):
+            parts = re.split(rf"\s{mark}\s", label) if mark.isalpha() else label.split(mark)
+            pieces = [piece.strip() for piece in parts]
             if mark == "#" and label.startswith("#"):  # hash tags without a blank between them
                 pieces = pieces[1:]
             labels = [f"#{piece}" in first if mark == "#" else piece in first or piece in known for piece in pieces]

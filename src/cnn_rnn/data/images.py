@@ -23,6 +23,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from cnn_rnn.foundation.hub_errors import HTTP_ERROR
 from cnn_rnn.image_processing_cnn_rnn import FORMATS, to_rgb
+from cnn_rnn.photos_from_the_web import LONGEST_WAIT, fetch
 
 try:
     from torchvision.io import decode_image as decode_encoded
@@ -32,6 +33,7 @@ except ImportError:  # torchvision will part with its decoders; Pillow gives the
 JPEG_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive
 JPEG_EXIF = 0xE1
 LARGEST_FILE = 2**30  # bytes
+LOCAL = ("", "file", "local")  # what fsspec calls this machine's own disks
 KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"} | dict.fromkeys(
     (stat.S_IFCHR, stat.S_IFBLK), "a device"
 )
@@ -127,8 +129,9 @@ def _content(image: Any, name: str) -> tuple[Any, str]:
 
 def _remote(address: str, name: str) -> bytes:
     """The encoded bytes that lie at an address, within bounds of size and, from the web, of time."""
-    from cnn_rnn.pipeline_cnn_rnn import LONGEST_WAIT, fetch
-
+    system, _, path = address.rpartition("::")[2].rpartition("://")
+    if system in LOCAL:
+        check_file(path, name)  # what lies here may wait for ever or have no end, whatever it is called
     try:
         if address.startswith(("http://", "https://")):
             return fetch(address, LONGEST_WAIT)

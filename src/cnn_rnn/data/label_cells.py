@@ -9,21 +9,17 @@ from dataclasses import dataclass, field
 from string import punctuation
 from typing import Any
 
-from .confusable_labels import tell_apart
-from .raw_table import short
-from .reading import NO, WHOLE, YES, Reading, mark_of, told_mark, words
+from .confusable_labels import CONJUNCTIONS, tell_apart
+from .label_numbers import DIGITS, decide_numbers, is_numbers, named_numbers, parted_numbers, refuse_vectors
+from .raw_table import Cells, Where, short
+from .reading import WHOLE, Reading, mark_of, told_mark, words
 
 HARD_MARKS = "|;,\t\n"  # a label's own name hardly holds the first two
 BESIDE_EACH_OTHER = re.compile(r"(['\"])\s+\1")  # ['cat' 'dog'], as numpy prints an array
-NUMBERS = re.compile(r"^[\s\[(]*[01](\.0)?([\s,;|]+[01](\.0)?)*[\s\])]*$|^[01]{2,}$")
-DIGITS = re.compile(r"\s*\d+(\.0)?([\s,;|]+\d+(\.0)?)*\s*")
 NOTHING = frozenset({"nan", "none", "null", "n/a", "na", "-", "?", "nil"})
 
-Cells = Sequence[tuple[int, Any]]
-Where = Callable[[int], str]
 
-
-@dataclass
+@dataclass(slots=True)
 class RowLabels:
     """What one photo's row says.
 
@@ -58,8 +54,9 @@ def read_label_cells(
     split, told = _splitter(texts, where, reading, class_names)
     rows: dict[int, RowLabels] = {}
     parsed = _parse_all(cells, where)
-    multi_hot = _decide_numbers(parsed, where, reading, class_names)
-    nothing = words(reading.no_label)
+    multi_hot = decide_numbers(parsed, where, reading, class_names)
+    nothing, odd = words(reading.no_label), _OddWords(reading)
+    same: dict[str, str] = {}  # one copy of each name, however many rows have it
     empty = none = 0
     for number, cell in cells:
         if (isinstance(cell, str) and not cell.strip()) or (cell is None and reading.empty):
@@ -67,11 +64,13 @@ def read_label_cells(
             rows[number] = RowLabels(nobody_looked=reading.empty == "unknown")
             continue
         try:
-            labels = list(dict.fromkeys(_as_list(parsed[number], split, class_names, multi_hot)))
-            rows[number] = _without_words(labels, cell, reading, class_names)
+            found = _as_list(parsed[number], split, class_names, multi_hot)
+            labels = list(dict.fromkeys(same.setdefault(name, name) for name in found))
+            is_odd = any(odd[name] for name in labels)
+            rows[number] = _without_words(labels, cell, reading, class_names) if is_odd else RowLabels(labels)
         except ValueError as error:
             raise ValueError(f"{where(number)}: {error}") from error
-        none += bool(labels) and labels[0].casefold() in nothing
+        none += is_odd and labels[0].casefold() in nothing
     notes = [told] if told else []
     if empty:
         notes.append(
@@ -97,6 +96,17 @@ def _parse_all(cells: Cells, where: Where) -> dict[int, Any]:
         except ValueError as error:
             raise ValueError(f"{where(number)}: {error}") from error
     return parsed
+
+
+class _OddWords(dict[str, bool]):
+    """Whether a word may stand for no label or for unknown, found out once a word."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.words = words(reading.no_label) | words(reading.unknown) | NOTHING
+
+    def __missing__(self, word: str) -> bool:
+        self[word] = word.casefold() in self.words
+        return self[word]
 
 
 def _without_words(labels: list[str], cell: Any, reading: Reading, class_names: Sequence[str] | None) -> RowLabels:
@@ -125,33 +135,19 @@ def _as_list(
     """The labels of one cell, a text split or a list as it is; ValueError where they are no names of classes."""
     if isinstance(cell, str):
         cell = split(cell)
+        if all(cell):
+            return cell
     if isinstance(cell, dict) and set(cell) == {"choices"}:  # Label Studio's
         cell = cell["choices"]
         cell = [cell] if isinstance(cell, str) else cell
-    if class_names and _is_numbers(cell):
-        return _named_numbers(cell, class_names, multi_hot)
+    if class_names and is_numbers(cell):
+        return named_numbers(cell, class_names, multi_hot)
     if not isinstance(cell, list) or not all(isinstance(name, str) and name.strip() for name in cell):
         raise ValueError(
             f"labels are {short(cell, 80)}, expected a list of class names ([] where there is none)"
-            + ("; numbers need the classes in order: labels.json or data.class_names" if _is_numbers(cell) else "")
+            + ("; numbers need the classes in order: labels.json or data.class_names" if is_numbers(cell) else "")
         )
     return [name.strip() for name in cell]
-
-
-def _is_numbers(cell: Any) -> bool:
-    """Whether a cell is a list of numbers, at least one."""
-    return isinstance(cell, list) and bool(cell) and all(isinstance(one, int | float) for one in cell)
-
-
-def _decide_numbers(parsed: dict[int, Any], where: Where, reading: Reading, class_names: Sequence[str] | None) -> bool:
-    """Whether the lists of numbers in a column hold a 0 or 1 for each class."""
-    lists = [(number, cell) for number, cell in parsed.items() if _is_numbers(cell) or cell == []]
-    if not class_names or not any(cell for _, cell in lists):
-        return False
-    try:
-        return is_multi_hot([cell for _, cell in lists], len(class_names), reading.numbers)
-    except ValueError as error:
-        raise ValueError(f"{where(lists[0][0])}: {error}") from error
 
 
 def _parsed(cell: str) -> Any:
@@ -183,48 +179,6 @@ def _parsed(cell: str) -> Any:
     return list(found) if isinstance(found, tuple | set) else found
 
 
-def _named_numbers(numbers: Sequence[Any], class_names: Sequence[str], multi_hot: bool) -> list[str]:
-    """The labels that a list of numbers names, as class ids or as a 0 or 1 for each class."""
-    count = len(class_names)
-    if multi_hot:
-        if len(numbers) != count or not set(numbers) <= {0, 1}:
-            raise ValueError(
-                f"labels are {short(list(numbers), 80)}, expected a 0 or 1 for each of the {count} classes"
-            )
-        return [name for name, value in zip(class_names, numbers, strict=True) if value]
-    if not all(float(one).is_integer() and 0 <= one < count for one in numbers):
-        raise ValueError(
-            f"labels are {short(list(numbers), 80)}, expected class ids from 0 to {count - 1}, or a 0 or 1 for each of "
-            f"the {count} classes"
-        )
-    return [class_names[int(one)] for one in numbers]
-
-
-def is_multi_hot(lists: Sequence[Sequence[Any]], num_labels: int, decided: str | None = None) -> bool:
-    """Whether lists of numbers hold a 0 or 1 for each class, not class ids.
-
-    As ids, a list as long as there are classes, of 0 and 1 alone, would name a class twice where there are more than
-    two.
-
-    Raises:
-        ValueError: Both could be meant: there are two classes, or some lists fit and others do not.
-    """
-    if decided is not None:
-        return decided == "multi_hot"
-    fitting = [one for one in lists if len(one) == num_labels and set(one) <= {0, 1}]
-    repeats = [one for one in fitting if len(set(one)) < len(one)]
-    if not fitting or (not repeats and len(fitting) < len(lists)):
-        return False
-    if len(fitting) == len(lists) and repeats:
-        return True
-    other = next((one for one in lists if len(one) != num_labels or not set(one) <= {0, 1}), None)
-    beside = "" if other is None else f", and {short(list(other))} stands beside it"
-    raise ValueError(
-        f"labels are {short(list((repeats or fitting)[0]), 80)}: a 0 or 1 for each of {num_labels} classes, or the ids "
-        f"of classes{beside}; data.numbers multi_hot or ids decides"
-    )
-
-
 def _splitter(
     texts: Cells, where: Where, reading: Reading, class_names: Sequence[str] | None
 ) -> tuple[Callable[[str], list[str]], str]:
@@ -233,8 +187,10 @@ def _splitter(
     structured = any(cell.lstrip().startswith(("[", "{")) for _, cell in texts)
     numeric = bool(plain) and all(DIGITS.fullmatch(cell) for _, cell in plain)
     if numeric and class_names and reading.numbers:
-        return _of_numbers(class_names, reading.numbers == "multi_hot"), f"numbers are {reading.numbers} (data.numbers)"
-    _refuse_vectors(plain, where, class_names)
+        return parted_numbers(
+            class_names, reading.numbers == "multi_hot"
+        ), f"numbers are {reading.numbers} (data.numbers)"
+    refuse_vectors(plain, where, class_names)
     if reading.separator is not None:
         mark = mark_of(reading.separator)
         assert mark is not None
@@ -268,41 +224,16 @@ def _splitter(
     return _of_words(plain, where, class_names)
 
 
-def _refuse_vectors(plain: Cells, where: Where, class_names: Sequence[str] | None) -> None:
-    """Refuse cells such as 0,1,0 or TRUE, which say nothing without the classes' names."""
-    if plain and all(cell.strip().casefold() in (YES | NO) - {"0", "1"} for _, cell in plain):
-        number, cell = plain[0]
-        raise ValueError(
-            f"{where(number)}: {cell!r} could be a label, or say yes or no of one class called as the column is: "
-            "data.columns '{classes: [COLUMN]}' (yes or no), or data.class_names with the labels"
-        )
-    if plain and all(NUMBERS.match(cell.strip()) for _, cell in plain) and not set(class_names or ()) & {"0", "1"}:
-        number, cell = plain[0]
-        length = len(re.findall(r"[01](?:\.0)?", cell))
-        known = f"{len(class_names)} are known" if class_names else "give them in labels.json or data.class_names"
-        raise ValueError(
-            f"{where(number)}: {cell!r} could be labels called '0' and '1', or a 0 or 1 for each of {length} classes "
-            f"whose names are not in the file ({known}); data.class_names with data.numbers multi_hot reads "
-            "them, or, for labels of these names, name '0' and '1' in data.class_names"
-        )
-
-
-def _of_numbers(class_names: Sequence[str], multi_hot: bool) -> Callable[[str], list[str]]:
-    """What makes labels of a cell that is a text of numbers."""
-
-    def split(cell: str) -> list[str]:
-        found = re.findall(r"[\d.]+", cell)
-        digits = list(cell.strip()) if multi_hot and len(found) == 1 and len(class_names) > 1 else found
-        return _named_numbers([float(one) for one in digits], class_names, multi_hot)
-
-    return split
-
-
 def parted_by(mark: str) -> Callable[[str], list[str]]:
-    """What parts a cell at a mark; one before the first label or behind the last parts nothing."""
+    """What parts a cell at a mark; one before the first label or behind the last parts nothing.
+
+    A mark that is a word, such as "and", parts where it stands as a word.
+    """
+    word = re.compile(rf"(?:^|\s){re.escape(mark.strip())}(?=\s|$)") if mark.strip().isalpha() else None
 
     def split(cell: str) -> list[str]:
-        names = [name.strip() for name in (cell.split() if mark == " " else cell.split(mark))]
+        pieces = cell.split() if mark == " " else word.split(cell) if word else cell.split(mark)
+        names = [name.strip() for name in pieces]
         return names[not names[0] : len(names) - (not names[-1])] if any(names) else names
 
     return split
@@ -336,14 +267,15 @@ def _of_words(plain: Cells, where: Where, class_names: Sequence[str] | None) -> 
         if whole != parted:
             told = "a cell is one label, as the given classes are" if whole else "labels parted by space"
             return ((lambda cell: [cell.strip()]) if whole else parted_by(" ")), f"{told}, by the names of the classes"
-    number, cell = spaced[0]
-    mark = next((word for word in cell.split()[1:-1] if set(word) <= set(punctuation)), None)
-    if mark is not None:
-        raise ValueError(
-            f"{where(number)}: {cell!r} could be the labels {parted_by(mark)(cell)} (data.separator {mark!r}) or one "
-            "label (data.separator none)"
-        )
-    raise ValueError(
-        f"{where(number)}: {cell!r} could be {len(cell.split())} labels {cell.split()} (data.separator space) or one "
-        "label (data.separator none)"
-    )
+    joined = ((number, cell, word) for number, cell in spaced for word in cell.split()[1:-1] if _joins(word))
+    number, cell, mark = next(joined, (*spaced[0], " "))
+    ways = f"{len(cell.split())} labels {cell.split()} (data.separator space)"
+    if mark != " ":
+        between = f"the labels {parted_by(mark)(cell)} (data.separator {mark if mark.isalpha() else repr(mark)})"
+        ways = f"{between}, {ways}" if mark.isalpha() else between
+    raise ValueError(f"{where(number)}: {cell!r} could be {ways} or one label (data.separator none)")
+
+
+def _joins(word: str) -> bool:
+    """Whether a word between others may stand between labels: a mark, or "and"."""
+    return set(word) <= set(punctuation) or word.casefold() in CONJUNCTIONS

@@ -13,10 +13,14 @@ FILE_NAMES = frozenset(
      "photo", "picture", "imagefile", "imgpath", "imgname", "imagefilename"}
 )  # fmt: skip
 LABEL_NAME = re.compile(
-    r"(^|[\s_])(labels?|tags?|class|classes|keywords?|categor(y|ies)|choices?|label_?names?|concepts?)$", re.IGNORECASE
+    r"(^|[\s_.])(labels?|tags?|class|classes|keywords?|categor(y|ies)|choices?|label_?names?|concepts?)$", re.IGNORECASE
 )
 SPLIT_NAMES = frozenset({"split", "subset", "partition"})
 SPLIT_FLAGS = {"isvalid": "validation", "isval": "validation", "istest": "test", "istrain": "train"}
+SPLIT_WORDS = {
+    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
+    "dev": "validation", "test": "test", "testing": "test",
+}  # fmt: skip
 CONFIDENCE = frozenset({"confidence"})
 NOT_LABELS, UNKNOWN = ("not_labels", "not_label"), ("unknown", "unknown_labels")
 NOBODY = "none"
@@ -62,7 +66,7 @@ def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | N
     named = _named(table, reading)
     roles = Roles(file=named.get("file") or _file_column(table))
     roles.image_id = _optional(table, named, "image_id", ("image_id",), {roles.file})
-    roles.split = named.get("split") or _split_column(table, named, class_names)
+    roles.split = _optional(table, named, "split", ()) or _split_column(table, named, class_names, roles.file)
     roles.confidence = _optional(table, named, "confidence", [n for n in table.columns if n.lower() in CONFIDENCE])
     roles.not_labels = _optional(table, named, "not_labels", NOT_LABELS)
     roles.unknown = _optional(table, named, "unknown", UNKNOWN if not table.is_text else UNKNOWN[1:])
@@ -137,8 +141,8 @@ def _file_column(table: RawTable) -> str:
     )
 
 
-def _split_column(table: RawTable, named: dict[str, Any], class_names: Sequence[str] | None) -> str | None:
-    """The column whose name tells of splits; None without one, or where the settings decide."""
+def _split_column(table: RawTable, named: dict[str, Any], class_names: Sequence[str] | None, file: str) -> str | None:
+    """The column whose name, or every cell, tells of splits; None without one, or where the settings decide."""
     if "split" in named:
         return None
     found = [
@@ -146,12 +150,23 @@ def _split_column(table: RawTable, named: dict[str, Any], class_names: Sequence[
         for name in table.columns
         if (plain(name) in SPLIT_NAMES or plain(name) in SPLIT_FLAGS) and name not in (class_names or ())
     ]
+    if not found:
+        labels = {file, *(one for name in named.values() for one in listed(name))}
+        found = [name for name in table.columns if name not in labels and _tells_splits(table, name)]
     if len(found) > 1:
         raise ValueError(
             f"{table.path}: {' and '.join(map(repr, found))} could both tell the split: data.columns "
             f"'{{split: {found[0]}}}' decides"
         )
     return found[0] if found else None
+
+
+def _tells_splits(table: RawTable, name: str) -> bool:
+    """Whether each cell of a column that is not called like one of labels names a split, and not all the same."""
+    if LABEL_NAME.search(name):
+        return False
+    told = {SPLIT_WORDS.get(str(cell).strip().casefold()) for _, cell in table.cells(name)}
+    return len(told) > 1 and None not in told
 
 
 def _find_labels(

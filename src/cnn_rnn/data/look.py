@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from datasets import Dataset
 
-from .schema import label_matrix, label_names
+from .schema import label_lists, label_names, label_pair_counts
 
-ROWS_A_BLOCK = 8192
 Counts = npt.NDArray[np.int64]
 
 
@@ -99,13 +98,9 @@ def look_at(data: Mapping[str, Dataset]) -> Look:
     """What the splits hold; the training split is `train`, else `trainval`, else the first."""
     splits = {}
     for name, rows in data.items():
-        present = label_matrix(rows)
-        together = np.zeros((present.shape[1], present.shape[1]), dtype=np.int64)
-        for start in range(0, len(present), ROWS_A_BLOCK):
-            block = present[start : start + ROWS_A_BLOCK].astype(np.float32)  # exact: counts stay below 2**24
-            together += (block.T @ block).astype(np.int64)
-        sizes = np.bincount(present.sum(axis=1), minlength=1)
-        splits[name] = SplitLook(len(present), np.diag(together).copy(), sizes, together)
+        together = label_pair_counts(rows).astype(np.int64)
+        sizes = np.bincount(np.diff(label_lists(rows).offsets.to_numpy()), minlength=1)
+        splits[name] = SplitLook(len(rows), np.diag(together).copy(), sizes, together)
     training = next((name for name in ("train", "trainval") if name in splits), next(iter(splits)))
     return Look(label_names(next(iter(data.values()))), splits, training)
 

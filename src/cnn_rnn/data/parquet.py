@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict
@@ -12,7 +13,7 @@ from datasets.table import embed_table_storage
 from huggingface_hub import DatasetCard, DatasetCardData
 from tqdm.auto import tqdm
 
-from .schema import label_counts, label_matrix, label_names
+from .schema import label_counts, label_lists, label_names
 
 ROWS_A_GROUP = 100  # what a reader of a stream holds in memory at once
 SHARD_BYTES = 500_000_000
@@ -113,7 +114,7 @@ def _card_text(splits: Mapping[str, Dataset], source: str) -> str:
     counts = {split: label_counts(rows) for split, rows in splits.items()}
     head = ["| split | images | without label | labels an image |", "|---|---|---|---|"]
     for split, rows in splits.items():
-        labels = label_matrix(rows).sum(axis=1)
+        labels = np.diff(label_lists(rows).offsets.to_numpy())
         mean = labels.mean() if len(labels) else 0.0
         head.append(f"| {split} | {len(rows):,} | {(labels == 0).sum():,} | {mean:.2f} |")
     table = [f"| label | {' | '.join(splits)} |", f"|---|{'---|' * len(splits)}"]

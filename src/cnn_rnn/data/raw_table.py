@@ -3,23 +3,36 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import pyarrow.parquet as pq
 
+from .nested_objects import without_nesting
 from .reading import MARK_NAMES, Reading, mark_of, told_mark
 
 TEXT_TABLES = frozenset({".csv", ".tsv", ".txt"})
-TABLES = TEXT_TABLES | {".jsonl", ".json", ".xlsx", ".parquet"}
+JSON_LINES = frozenset({".jsonl", ".ndjson"})
+TABLES = TEXT_TABLES | JSON_LINES | {".json", ".xlsx", ".parquet", ".xml"}
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
 )
 DELIMITERS = ",;\t|"
 BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 OLD_ENCODINGS = ("cp1252", "latin2")
+OTHER_FILES = {  # by their first bytes
+    b"\x1f\x8b": "is packed by gzip; unpack it",
+    b"PK\x03\x04": "is a zip archive, or Excel's; unpack it, or call it .xlsx",
+    b"\xd0\xcf\x11\xe0": "is an old Excel file; save it as .xlsx or CSV",
+    b"PAR1": "is Parquet; call it .parquet",
+    b"SQLite format 3": "is a database; export a table of file names and labels",
+    b"%PDF": "is a PDF; export a table of file names and labels",
+}
+MERGED = re.compile(rb'<mergeCell ref="([A-Z0-9:]+)"')
 COMMENT = "; where it is a title or a comment, remove what stands above the names of the columns"
 
 
@@ -67,6 +80,10 @@ def short(value: Any, most: int = 40) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+Cells = Sequence[tuple[int, Any]]
+Where = Callable[[int], str]
+
+
 def is_file(cell: Any) -> bool:
     """Whether a cell names an image file."""
     return isinstance(cell, str) and PurePosixPath(cell.strip().replace("\\", "/")).suffix.lower() in IMAGE_SUFFIXES
@@ -81,10 +98,10 @@ def read_raw(path: Path, reading: Reading) -> RawTable:
     suffix = path.suffix.lower()
     if suffix in TEXT_TABLES:
         table = _read_text(path, reading)
-    elif suffix == ".jsonl":
-        table = _of_rows(path, "line", _json_lines(path, reading))
+    elif suffix in JSON_LINES:
+        table = table_of_rows(path, "line", _json_lines(path, reading))
     elif suffix == ".parquet":
-        table = _of_rows(path, "row", enumerate(pq.read_table(path).to_pylist(), start=1))
+        table = table_of_rows(path, "row", enumerate(pq.read_table(path).to_pylist(), start=1))
     elif suffix == ".xlsx":
         table = _read_excel(path)
     else:
@@ -97,6 +114,9 @@ def read_raw(path: Path, reading: Reading) -> RawTable:
 def decode(path: Path, reading: Reading) -> tuple[str, str]:
     """Text and encoding of a file; ValueError with line, byte and the ways to read it where it is no UTF-8."""
     content = path.read_bytes()
+    other = next((what for start, what in OTHER_FILES.items() if content.startswith(start)), None)
+    if other:
+        raise ValueError(f"{path} holds no text: it {other}")
     encoding = reading.encoding or next((name for bom, name in BOMS.items() if content.startswith(bom)), "utf-8")
     if not reading.encoding and encoding == "utf-8" and b"\0" in content[:4096]:
         raise ValueError(f"{path}, line 1 holds zero bytes, as UTF-16 without its mark does: data.encoding utf-16-le")
@@ -115,9 +135,9 @@ def decode(path: Path, reading: Reading) -> tuple[str, str]:
         ) from error
 
 
-def _of_rows(path: Path, unit: str, rows: Iterable[tuple[int, dict[str, Any]]]) -> RawTable:
-    """The rows as a table; its columns in the order in which rows first name them."""
-    kept = list(rows)
+def table_of_rows(path: Path, unit: str, rows: Iterable[tuple[int, dict[str, Any]]]) -> RawTable:
+    """The rows as a table; its columns in the order in which rows first name them, those of nested objects dotted."""
+    kept = without_nesting(list(rows))
     columns = list(dict.fromkeys(name for _, row in kept for name in row))
     return RawTable(path, unit, kept, columns)
 
@@ -151,6 +171,7 @@ def _read_text(path: Path, reading: Reading) -> RawTable:
     if not text.strip():
         raise ValueError(f"{path} has no rows")
     header = text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
+    _refuse_bare_rows(path, skipped + 1, header, delimiter)
     if delimiter is None:
         delimiter = _found_delimiter(path, text, header)
     elif delimiter not in header:
@@ -237,14 +258,25 @@ def _found_delimiter(path: Path, text: str, header: str) -> str:
     return fitting[0]
 
 
+def _refuse_bare_rows(path: Path, line: int, header: str, delimiter: str | None) -> None:
+    """Refuse a text table whose first line is a row of a photo, before its cells are counted."""
+    for mark in [delimiter] if delimiter else [mark for mark in DELIMITERS if mark in header]:
+        names = next(csv.reader([header], delimiter=mark), [])
+        if any(map(is_file, names)):
+            _check_header(path, line, [name.strip() for name in names], mark)
+
+
 def _check_header(path: Path, line: int, names: Sequence[str], delimiter: str = ",") -> None:
     """Refuse a header that is a row of photos, or that names a column twice."""
     like_a_row = next((name for name in names if is_file(name)), None)
     if like_a_row is not None:
+        many = sum(map(is_file, names)) > 1
+        turn = "; where photos are columns, turn the table over, so that each is a row" if many else ""
         parted = "" if delimiter == "," else f" (parted by {told_mark(delimiter)}, as the rows are)"
         raise ValueError(
             f"{path}, line {line}: {like_a_row!r} is a photo, not the name of a column; put a first line above it, "
             f"such as {delimiter.join(['file_name', 'labels'])}{parted}, a name for each of the {len(names)} columns"
+            f"{turn}"
         )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -258,8 +290,6 @@ def _read_excel(path: Path) -> RawTable:
         from openpyxl.utils.exceptions import InvalidFileException
     except ImportError as error:
         raise ImportError(f"{path}: reading Excel files needs openpyxl: pip install 'cnn-rnn[data]'") from error
-    from zipfile import BadZipFile
-
     try:
         book = load_workbook(path, read_only=True, data_only=True)
     except (InvalidFileException, BadZipFile, KeyError, OSError) as error:
@@ -268,6 +298,7 @@ def _read_excel(path: Path) -> RawTable:
     if len(sheets) != 1:
         named = ", ".join(repr(sheet.title) for sheet in sheets) or "none"
         raise ValueError(f"{path}: expected one sheet with cells, found {len(sheets)} ({named}); keep one of them")
+    _refuse_merged_cells(path)
     lines = enumerate(sheets[0].iter_rows(values_only=True), start=1)
     filled = [(number, row) for number, row in lines if any(cell is not None for cell in row)]
     (line, header), *rows = filled
@@ -284,6 +315,18 @@ def _read_excel(path: Path) -> RawTable:
             )
     cells = [(number, dict(zip(names, map(_excel_text, row), strict=False))) for number, row in rows]
     return RawTable(path, "row", cells, names, [f"sheet {sheets[0].title!r}"], is_text=True)
+
+
+def _refuse_merged_cells(path: Path) -> None:
+    """Refuse a workbook with merged cells, of which all but the first are empty: they would say "no label"."""
+    with ZipFile(path) as parts:
+        for name in parts.namelist():
+            found = MERGED.search(parts.read(name)) if name.startswith("xl/worksheets/") else None
+            if found:
+                raise ValueError(
+                    f"{path}: the cells {found[1].decode()} are merged, so that only the first of them has a value; "
+                    "unmerge them and fill in each"
+                )
 
 
 def _excel_text(cell: Any) -> str:

@@ -4,7 +4,8 @@ An empty label list is a valid row: a photo on which none of the classes is seen
 that a file format embeds) until somebody looks at it, so an index of 200,000 photos is a few megabytes.
 """
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Image, List, NamedSplit, Value
 from datasets.table import InMemoryTable
 
-ROWS_AT_ONCE = 8192  # of a label matrix, where pairs are counted
+ROWS_AT_ONCE = 8192  # whose pairs of labels are counted together
 LEFT_OUT_COLUMNS = ("difficult", "unknown")  # of labels that neither loss nor figures count
 
 
@@ -68,12 +69,19 @@ def label_matrix(dataset: Dataset, column: str = "labels") -> npt.NDArray[np.boo
 
 def label_pair_counts(dataset: Dataset, column: str = "labels") -> npt.NDArray[np.float32]:
     """How many images show both of two classes, (C, C); on the diagonal those that show the class."""
-    present = label_matrix(dataset, column)
-    counts = np.zeros((present.shape[1], present.shape[1]), np.float32)
-    for start in range(0, len(present), ROWS_AT_ONCE):
-        block = present[start : start + ROWS_AT_ONCE].astype(np.float32)
-        counts += block.T @ block
-    return counts
+    lists, num_labels = label_lists(dataset, column), len(label_names(dataset))
+    offsets = lists.offsets.to_numpy().astype(np.int64)
+    ids = lists.values.to_numpy(zero_copy_only=False).astype(np.int64)
+    counts = np.zeros(num_labels * num_labels, np.int32)
+    for start in range(0, len(lists), ROWS_AT_ONCE):
+        ends = offsets[start : start + ROWS_AT_ONCE + 1]
+        own, lengths = ids[ends[0] : ends[-1]], np.diff(ends)
+        partners = np.repeat(lengths, lengths)  # of each label: how many labels its image has
+        first = np.repeat(own, partners)
+        begins = np.repeat(np.repeat(ends[:-1] - ends[0], lengths), partners)
+        within = np.arange(len(first)) - np.repeat(np.cumsum(partners) - partners, partners)
+        np.add.at(counts, first * num_labels + own[begins + within], 1)
+    return counts.reshape(num_labels, num_labels).astype(np.float32)
 
 
 def label_lists_from_matrix(present: npt.NDArray[np.bool_]) -> pa.ListArray:
@@ -81,6 +89,21 @@ def label_lists_from_matrix(present: npt.NDArray[np.bool_]) -> pa.ListArray:
     rows, ids = np.nonzero(present)
     offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(present)))])
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(ids, pa.int64()))
+
+
+def label_lists_from_names(rows: Iterable[Iterable[str]], ids: Mapping[str, int]) -> pa.ListArray:
+    """Names of labels, without repetition within a row, as an Arrow array of ascending id lists.
+
+    Args:
+        rows: The names of each row's labels.
+        ids: The id of each name; KeyError for a name without one.
+    """
+    found, ends = array("q"), array("q", [0])
+    for names in rows:
+        found.extend(sorted(map(ids.__getitem__, names)))
+        ends.append(len(found))
+    flat = np.frombuffer(found, np.int64) if found else np.zeros(0, np.int64)  # an empty array has no buffer
+    return pa.ListArray.from_arrays(pa.array(np.frombuffer(ends, np.int64), pa.int32()), pa.array(flat))
 
 
 def image_paths(paths: Sequence[str | None]) -> pa.StructArray:

@@ -1,6 +1,7 @@
 """Splitting off a validation part that shows every class in its share, also the rare ones, at any size."""
 
 import logging
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ logger = logging.getLogger(__name__)
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 ROUNDS, LOOKS = 200, 1_000_000_000  # of exchanging rows, and of looking at a row's label meanwhile, at the most
+ROWS_AT_ONCE = 32_768  # whose labels are copied
 LAST = 1e3  # what taking a label's last photo from training weighs, next to a deviation of one photo
 
 
@@ -116,6 +118,7 @@ class _Stratifier:
         self._deal_out()
         self._fit_size()
         self._exchange()
+        self._give_back()
         return self.chosen
 
     def _deal_out(self) -> None:
@@ -144,7 +147,7 @@ class _Stratifier:
 
     def _exchange(self) -> None:
         """Exchange rows while the classes come nearer to their shares."""
-        step = max(1, self.size // 16)
+        step = max(1, min(self.size, self.total - self.size) // 16)  # neither part has fewer rows
         distance = self._distance()
         for _ in range(min(ROUNDS, LOOKS // max(len(self.labels), 1) + 1)):
             out = self._best(np.flatnonzero(self.chosen), step, into=False)
@@ -161,6 +164,33 @@ class _Stratifier:
                 return
             step //= 2
 
+    def _give_back(self) -> None:
+        """Exchange single rows where more labels then have a row in the first part, whatever the shares."""
+        tries = LOOKS // max(len(self.labels), 1) + 1
+        for label in np.flatnonzero(self.keeps & (self.held == self.counts)):
+            if self.held[label] < self.counts[label]:
+                continue  # an exchange for another label brought it back
+            rows = np.searchsorted(self.offsets, np.flatnonzero(self.labels == label), side="right") - 1
+            for row in rows[: max(tries, 0)]:
+                tries -= 1
+                if self._swap_out(row):
+                    break
+
+    def _swap_out(self, row: int) -> bool:
+        """Exchange a row of the second part for one of the first, if more labels then have a row there."""
+        own = self.labels[self.offsets[row] : self.offsets[row + 1]]
+        gained = int((self.keeps & (self.held == self.counts))[own].sum())
+        last = self.keeps & (self.counts - self.held == 1)
+        last[own] = False
+        others = np.flatnonzero(~self.chosen)
+        lost = self._sums(last.astype(np.int64), others)
+        best = int(lost.argmin())
+        if lost[best] >= gained:
+            return False
+        self._move(np.array([row]), into=False)
+        self._move(others[best : best + 1], into=True)
+        return True
+
     def _distance(self) -> float:
         """How far the classes are from their shares; one left without rows in the first part counts far more."""
         bare = (self.counts - self.held == 0) & self.keeps
@@ -172,17 +202,23 @@ class _Stratifier:
         costs = self.weights * (1 + sign * 2 * (self.held - self.targets))
         left = self.counts - self.held
         costs = costs + np.where(self.keeps & (left == (1 if into else 0)), sign * LAST, 0.0)
-        labels, lengths = self._labels_of(rows)
-        sums = np.add.reduceat(costs[labels], np.cumsum(lengths) - lengths) if len(rows) else np.zeros(0)
+        sums = self._sums(costs, rows)
         sums += self.random.random(len(rows)) * 1e-6  # which of equals is chance
         count = min(count, len(rows))
         part: Ints = rows[np.argpartition(sums, count - 1)[:count]] if count else rows[:0]
         return part
 
+    def _sums(self, values: npt.NDArray[Any], rows: Ints) -> npt.NDArray[Any]:
+        """The sum of a value a class over the classes of each row, some rows at a time."""
+        sums = np.zeros(len(rows), values.dtype)
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows[start : start + ROWS_AT_ONCE]
+            labels, lengths = self._labels_of(part)
+            sums[start : start + len(part)] = np.add.reduceat(values[labels], np.cumsum(lengths) - lengths)
+        return sums
+
     def _labels_of(self, rows: Ints) -> tuple[npt.NDArray[np.int32], Ints]:
         """The labels of some rows, one row after the other, and how many each has."""
-        if len(rows) == self.total:
-            return self.labels, np.diff(self.offsets)
         lengths = self.offsets[rows + 1] - self.starts[rows]
         places = np.repeat(self.starts[rows] - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
         return self.labels[places], lengths

@@ -1,13 +1,12 @@
 """Tables that name images and their labels, checked row by row: text, JSON, Excel or Parquet, of whatever shape."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, load_dataset
 
@@ -18,18 +17,13 @@ from .disk_layout import leaves_folder, pick_split
 from .file_matching import match_files
 from .joining import with_same_columns
 from .label_cells import RowLabels, read_label_cells
-from .label_columns import SPLIT_FLAGS, Roles, find_roles, plain
+from .label_columns import SPLIT_FLAGS, SPLIT_WORDS, Roles, find_roles, plain
 from .long_table import join_label_rows
 from .raw_table import RawTable
 from .reading import NO, YES, Reading
-from .schema import build_dataset, image_paths, label_lists_from_matrix
+from .schema import build_dataset, image_paths, label_lists_from_names
 
-SPLIT_WORDS = {
-    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
-    "dev": "validation", "test": "test", "testing": "test",
-}  # fmt: skip
 SPLITS = ("train", "validation", "test")
-Matrix = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -75,35 +69,36 @@ class Metadata:
             return list(self.columns)
         return sorted({name for row in self.rows for name in (*row.present, *row.absent, *row.unknown)})
 
-    def presence(self, class_names: Sequence[str]) -> Matrix:
-        """The rows' labels as a 0/1 matrix (N, C); ValueError naming the line of a label outside `class_names`."""
-        return self._matrix([row.present for row in self.rows], class_names)
+    def label_lists(self, class_names: Sequence[str]) -> pa.ListArray:
+        """The ids of each row's labels; ValueError naming the line of a label outside `class_names`."""
+        return self._lists([row.present for row in self.rows], class_names)
 
-    def unknown(self, class_names: Sequence[str]) -> Matrix | None:
-        """Which labels nobody knows (N, C); None where all are known."""
-        open_rows = np.array([self.unlisted_unknown or row.nobody_looked for row in self.rows])
-        listed = self._matrix([row.unknown for row in self.rows], class_names)
-        if not open_rows.any() and not listed.any():
+    def unknown_lists(self, class_names: Sequence[str]) -> pa.ListArray | None:
+        """The ids of the labels that nobody knows, row by row; None where all are known."""
+        if not any(self.unlisted_unknown or row.nobody_looked or row.unknown for row in self.rows):
             return None
-        absent = self._matrix([row.absent for row in self.rows], class_names)
-        unknown: Matrix = (listed | (open_rows[:, None] & ~absent)) & ~self.presence(class_names)
-        return unknown
+        self._lists([set(row.absent) for row in self.rows], class_names)  # refuses what is no class
+        unknown = []
+        for row in self.rows:
+            open_labels = (
+                set(class_names).difference(row.absent) if self.unlisted_unknown or row.nobody_looked else set()
+            )
+            unknown.append(open_labels.union(row.unknown).difference(row.present))
+        return self._lists(unknown, class_names)
 
-    def _matrix(self, lists: Sequence[Sequence[str]], class_names: Sequence[str]) -> Matrix:
-        """Lists of labels as a 0/1 matrix (N, C); ValueError that names a row with a label that is no class."""
+    def _lists(self, lists: Sequence[Iterable[str]], class_names: Sequence[str]) -> pa.ListArray:
+        """Lists of labels as lists of ids; ValueError that names a row with a label that is no class."""
         ids = {name: index for index, name in enumerate(class_names)}
-        marked = np.zeros((len(lists), len(ids)), dtype=bool)
-        for row, names in enumerate(lists):
-            for name in names:
-                if name not in ids:
-                    near = get_close_matches(name, class_names, n=1)
-                    raise ValueError(
-                        f"{self.where(row)}: label {name!r} is none of the {len(ids)} classes"
-                        + (f"; is {near[0]!r} meant?" if near else "")
-                        + " The classes are those of labels.json, data.class_names, or else those that occur in train."
-                    )
-                marked[row, ids[name]] = True
-        return marked
+        try:
+            return label_lists_from_names(lists, ids)
+        except KeyError:
+            row, name = next((row, name) for row, names in enumerate(lists) for name in names if name not in ids)
+        near = get_close_matches(name, class_names, n=1)
+        raise ValueError(
+            f"{self.where(row)}: label {name!r} is none of the {len(ids)} classes"
+            + (f"; is {near[0]!r} meant?" if near else ".")
+            + " The classes are those of labels.json, data.class_names, or else those that occur in train."
+        )
 
     def of_split(self, split: str) -> "Metadata":
         """The rows of one split."""
@@ -124,13 +119,12 @@ class Metadata:
         paths, notes = match_files(
             folder, self.file_names, f"{self.path.name} ({split})", require_images=require_images, where=self.where
         )
-        unknown = self.unknown(class_names)
         return build_dataset(
             image_paths(paths),
             list(self.image_ids),
-            label_lists_from_matrix(self.presence(class_names)),
+            self.label_lists(class_names),
             class_names,
-            unknown=None if unknown is None else label_lists_from_matrix(unknown),
+            unknown=self.unknown_lists(class_names),
             split=split,
             description="\n".join([f"{self.path.name}: {note}" for note in (*self.notes, *notes)]),
         )

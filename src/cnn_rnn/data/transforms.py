@@ -184,11 +184,13 @@ class _ToExamples:
 
     def __call__(self, rows: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         check_columns(rows, self.seed_of)
+        ids = {"image_id": list(rows["image_id"])} if "image_id" in rows else {}
+        image_ids = ids.get("image_id") or [None] * len(rows["image"])
+        check_labels(rows, image_ids)
         columns = [rows[name] for name in LEFT_OUT_COLUMNS if name in rows] or [[()] * len(rows["image"])]
         left_out = [list(chain.from_iterable(lists)) for lists in zip(*columns, strict=True)]
-        ids = {"image_id": list(rows["image_id"])} if "image_id" in rows else {}
         return {
-            "pixel_values": self.pixel_values(rows["image"], ids.get("image_id") or [None] * len(rows["image"])),
+            "pixel_values": self.pixel_values(rows["image"], image_ids),
             "labels": [
                 multi_hot(labels, self.num_labels, skipped)
                 for labels, skipped in zip(rows["labels"], left_out, strict=True)
@@ -239,6 +241,21 @@ def check_columns(columns: Collection[str], seed_of: SeedOf | None) -> None:
             f"rows with {', '.join(needed)} are expected, {', '.join(missing)} is missing here; see "
             "`cnn_rnn.data.to_schema`, and where a Trainer has removed columns, set remove_unused_columns=False"
         )
+
+
+def check_labels(rows: Mapping[str, Sequence[Any]], image_ids: Sequence[Any]) -> None:
+    """Refuse a row without a list of labels: it could mean that there are none, or that nobody looked.
+
+    Raises:
+        ValueError: There is none; the message names the image.
+    """
+    for name in ("labels", *LEFT_OUT_COLUMNS):
+        for image, image_id, labels in zip(rows["image"], image_ids, rows.get(name, ()), strict=False):
+            if labels is None:
+                raise ValueError(
+                    f"{image_name(image, image_id)}: its {name} are missing; give an empty list where there are none, "
+                    "or leave the row out"
+                )
 
 
 def prepare_examples(dataset: D, transform: Transform, seed_of: SeedOf | None = None) -> D:

@@ -1,7 +1,6 @@
 """Annotations in VOC's XML with classes of one's own, a file a photo, as labelling tools and Roboflow write them."""
 
-from pathlib import Path
-from xml.etree import ElementTree as ET
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from datasets import Dataset, DatasetDict
@@ -11,6 +10,7 @@ from .disk_layout import existing_folder, leaves_folder, pick_split
 from .file_matching import match_files
 from .joining import with_same_columns
 from .schema import build_dataset, image_paths, label_lists_from_matrix
+from .xml_files import read_xml
 
 
 def load_voc_xml(root: str | Path, split: str | None = None, require_images: bool = True) -> Dataset | DatasetDict:
@@ -51,12 +51,10 @@ def _files(folder: Path) -> list[Path]:
 
 def _read(path: Path) -> tuple[str, dict[str, bool]]:
     """A file's photo and, by label, whether it is seen plainly."""
-    try:
-        tree = ET.parse(path).getroot()  # noqa: S314 - expat loads no external entity and refuses entity bombs
-    except ET.ParseError as error:
-        raise ValueError(f"{path} is not whole XML: {error}") from error
+    tree = read_xml(path)
     if tree.tag != "annotation":
-        raise ValueError(f"{path}: the root is <{tree.tag}>, expected VOC's <annotation>")
+        cvat = f"; CVAT's is read by data.name table --data.root {path}" if tree.tag == "annotations" else ""
+        raise ValueError(f"{path}: the root is <{tree.tag}>, expected VOC's <annotation>{cvat}")
     name = (tree.findtext("filename") or "").strip()
     if not name or leaves_folder(name):
         raise ValueError(f"{path}: <filename> is {name!r}, expected the photo's file name")
@@ -78,9 +76,17 @@ def _rows(
     for row, (_, states) in enumerate(read):
         for label, plainly in states.items():
             (present if plainly else difficult)[row, ids[label]] = True
-    files = [name for name, _ in read]
     images = next((folder / place for place in ("JPEGImages", "images") if (folder / place).is_dir()), folder)
     xml = _files(folder)
+    own = folder / "Annotations" if images != folder and (folder / "Annotations").is_dir() else folder
+    nested = [
+        (path.parent.relative_to(own) if path.is_relative_to(own) else Path()) / name
+        for path, (name, _) in zip(xml, read, strict=True)
+    ]
+    files = [
+        str(PurePosixPath(one)) if (images / one).is_file() else name
+        for one, (name, _) in zip(nested, read, strict=True)
+    ]
     paths, notes = match_files(
         images, files, f"{folder.name} ({split})", require_images=require_images, where=lambda row: str(xml[row])
     )

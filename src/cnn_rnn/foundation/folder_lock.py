@@ -1,6 +1,8 @@
 """One process at a time in a folder: a lock that ends with its holder, however that ends, and tells who it is."""
 
+import errno
 import json
+import logging
 import os
 import platform
 from collections.abc import Iterator
@@ -9,9 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
+logger = logging.getLogger(__name__)
 LOCK = ".lock"
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # what disks that know no `flock` say
 
 
 class FolderInUseError(OSError):
@@ -22,7 +26,7 @@ class FolderLock:
     """The right to write into a folder, held until `release` or until this process ends, by a kill too.
 
     The system keeps it (`flock`), so nothing is left to clear away; on a network disk it holds between machines where
-    that disk knows `flock`, as NFS 4 does.
+    that disk knows `flock`, as NFS 4 does. Where a disk knows none, that is said and everybody gets it.
 
     Args:
         path: The file to lock; its folder is made. It stays, holding who was the last.
@@ -33,7 +37,8 @@ class FolderLock:
         self.path, self.what = path, what
         self._made = [folder for folder in path.parents if not folder.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(path)
+        self._lock = _file_lock(path)
+        self._held = False
 
     def acquire(self) -> Self:
         """Take the lock, at once.
@@ -56,6 +61,9 @@ class FolderLock:
             self._lock.acquire(blocking=False)
         except Timeout:
             return False
+        except OSError as error:
+            _tell_unlocked(self.path, error)
+        self._held = True
         holder = {
             "pid": os.getpid(),
             "host": platform.node(),
@@ -76,11 +84,12 @@ class FolderLock:
 
     def release(self) -> None:
         """Give the lock back."""
+        self._held = False
         self._lock.release()
 
     def abandon(self) -> None:
         """Give the lock back where nothing came of it: a folder made for it goes too, if it holds nothing else."""
-        if self._lock.is_locked and self._made:
+        if self._held and self._made:
             self.path.unlink(missing_ok=True)
         self.release()
         with suppress(OSError):
@@ -94,3 +103,33 @@ class FolderLock:
             yield self
         finally:
             self.release()
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait until no other process is in here with this file, which stays; its folder must be there."""
+    lock = _file_lock(path)
+    try:
+        lock.acquire()
+    except OSError as error:
+        _tell_unlocked(path, error)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _file_lock(path: Path) -> BaseFileLock:
+    """The system's own lock, never a file whose mere being there counts: that would outlive a kill."""
+    return FileLock(path, fallback_to_soft=False)
+
+
+def _tell_unlocked(path: Path, error: OSError) -> None:
+    """Say that a disk knows no locks; raise the error where it says something else."""
+    if error.errno not in NO_LOCKS:
+        raise error
+    logger.warning(
+        "%s lies on a disk that knows no locks (%s): nothing keeps a second process out, so start only one there",
+        path.parent,
+        os.strerror(error.errno),
+    )

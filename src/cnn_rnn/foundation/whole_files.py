@@ -1,7 +1,9 @@
 """Files and folders that are there whole or not at all, also after a kill or a power cut."""
 
+import errno
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -9,20 +11,52 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+HALF_DONE = re.compile(r".+\.[0-9a-f]{12}\.tmp")  # as `temporary_name` makes them
+NOT_TAKEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)  # by the disk; the system names no file
+
+
+class UnwrittenFileError(OSError):
+    """The disk did not take a file; the message names it, and what was there before is whole."""
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Where to write what becomes `path` in the end; an error leaves `path` as it was. Its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
+    """Where to write what becomes `path` in the end; an error leaves `path` as it was. Its folder is made.
+
+    Raises:
+        UnwrittenFileError: The disk is full, broken or not to be written.
+    """
+    with named_on_failure(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_name(path)
+        try:
+            yield temporary
+            flush(temporary)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        temporary.replace(path)
+        flush(path.parent)
+
+
+@contextmanager
+def named_on_failure(path: Path) -> Iterator[None]:
+    """Name the file that the disk did not take.
+
+    Raises:
+        UnwrittenFileError: It did not.
+    """
     try:
-        yield temporary
-        flush(temporary)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        yield
+    except UnwrittenFileError:
         raise
-    temporary.replace(path)
-    flush(path.parent)
+    except OSError as error:
+        if error.errno not in NOT_TAKEN:
+            raise
+        way_on = "free space on that disk" if error.errno in NOT_TAKEN[:2] else "look at that disk, or choose another"
+        raise UnwrittenFileError(
+            f"could not write {path}: {os.strerror(error.errno)}; what was there before is whole. To go on, {way_on}"
+        ) from error
 
 
 def write_text(path: Path, content: str) -> None:
@@ -39,6 +73,11 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def temporary_name(path: Path) -> Path:
     """A name beside `path` that no other process or machine takes and that ends in `.tmp`, as all that is half done."""
     return path.with_name(f"{path.name}.{secrets.token_hex(6)}.tmp")
+
+
+def half_done(folder: Path, pattern: str = "*") -> list[Path]:
+    """What a killed process left of `whole_file` and `remove_whole` in a folder; nobody else names files so."""
+    return [path for path in sorted(folder.glob(pattern)) if HALF_DONE.fullmatch(path.name)]
 
 
 def flush(path: Path) -> None:

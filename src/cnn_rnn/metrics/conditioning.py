@@ -5,6 +5,7 @@ A model is a function here: from what is known of some images to scores of all t
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,11 +44,19 @@ def _place(image_id: str, label: str) -> int:
     return int.from_bytes(digest) >> 1  # fits a signed 64-bit number
 
 
-def told_figures(score: ScoreFunction, truth: NDArray[np.int8], known: Known, told: int) -> Figures:
-    """`mAP` and `CF1` (of the set by expected F1) over the labels that are not revealed, `untold` and `told`.
+def told_figures(score: ScoreFunction, truth: NDArray[np.int8], known: Known, told: int, **settings: Any) -> Figures:
+    """`mAP`, and figures of sets, over the labels that are not revealed, `untold` and `told`.
 
     They are of the images of which `told` labels are revealed, the same for both; a class without positives among what
-    is left takes no part.
+    is left takes no part. `CF1`, `OF1` and `exact_match` are of the set by expected F1; `CF1` and `N_plus` of `top_k`
+    and, with label counts, of `adjusted_top_k` stand under these names.
+
+    Args:
+        score: The model.
+        truth: (N, C) 1 present, 0 absent, -1 left out.
+        known: What is revealed (N, C).
+        told: How many labels that is.
+        **settings: Of `MultiLabelMetrics`.
     """
     rows = np.flatnonzero((known == 1).sum(axis=1) >= told)
     others = truth[rows].copy()
@@ -57,10 +66,14 @@ def told_figures(score: ScoreFunction, truth: NDArray[np.int8], known: Known, to
         states = {"untold": states["untold"]}
     figures: Figures = {"images": len(rows)}
     for name, state in states.items():
-        metrics = MultiLabelMetrics()
+        metrics = MultiLabelMetrics(**settings)
         metrics.update(score(state, rows), others)
         computed = metrics.compute()
-        figures[name] = {"mAP": computed["mAP"], "CF1": computed["expected_f1"]["CF1"]}
+        figures[name] = {"mAP": computed["mAP"]}
+        figures[name] |= {key: computed["expected_f1"][key] for key in ("CF1", "OF1", "exact_match")}
+        for block in ("top_k", "adjusted_top_k"):
+            sets = computed[block]
+            figures[name][block] = None if sets is None else {key: sets[key] for key in ("CF1", "N_plus")}
     return figures
 
 

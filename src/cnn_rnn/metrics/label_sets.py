@@ -14,6 +14,11 @@ from .checked_arrays import Array, count_by_column, count_by_row, in_threads, ro
 
 Figures = dict[str, Any]
 
+# How much a label's frequency is held against it where means over labels are to gain. On two held-out parts of the
+# training photos of Corel5k C-F1 hardly moves from 0.3 to 0.7, for a plain head as for head and neighbours.
+ADJUSTMENT = 0.5
+LEAST, MOST = 1e-12, 1 - 1e-7  # probabilities are clipped to these before their log odds
+
 
 @dataclass(frozen=True)
 class TruthCounts:
@@ -107,6 +112,27 @@ def _pick_first(block: Array, last: Array, sizes: NDArray[np.int64]) -> NDArray[
         free = sizes[crowded, None] - above.sum(axis=1, keepdims=True)
         picked[crowded] = above | (tied & (tied.cumsum(axis=1) <= free))
     return picked
+
+
+def pick_adjusted_top_k(
+    scores: Array, truth: NDArray[np.int8], k: int, label_counts: ArrayLike
+) -> NDArray[np.bool_] | None:
+    """The k labels (N, C) of each image with the highest log odds less half the log of the label's frequency.
+
+    Means over labels, such as C-F1 and N+, count a rare label as much as a frequent one, so a set chosen for them must
+    too (logit adjustment: Menon et al., ICLR 2021). None where the scores are no probabilities.
+
+    Args:
+        scores: Probabilities (N, C).
+        truth: (N, C) 1 present, 0 absent, -1 left out: takes no place.
+        k: Labels to choose.
+        label_counts: Training images (C) that show each label.
+    """
+    if scores.size and not 0 <= scores.min() <= scores.max() <= 1:
+        return None
+    likely = np.clip(scores.astype(np.float64), LEAST, MOST)
+    held_against = ADJUSTMENT * np.log(np.asarray(label_counts, np.float64) + 0.5)
+    return pick_top_k(np.log(likely) - np.log1p(-likely) - held_against, truth, k)
 
 
 def pick_by_expectation(scores: Array, truth: NDArray[np.int8]) -> NDArray[np.bool_] | None:

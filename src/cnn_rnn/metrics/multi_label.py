@@ -20,6 +20,7 @@ from .label_sets import (
     count_sets,
     count_truth,
     mean,
+    pick_adjusted_top_k,
     pick_by_expectation,
     pick_by_threshold,
     pick_top_k,
@@ -51,6 +52,7 @@ class MultiLabelMetrics:
         map_k: the depth of the image-wise MAP@k.
         calibration_bins: the bins of the expected calibration error.
         min_positives: a class with fewer positives takes no part in means over classes (and is named).
+        label_counts: training images of each label (C), for the `adjusted_top_k` figures; none of these where None.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class MultiLabelMetrics:
         map_k: int = 10,
         calibration_bins: int = 15,
         min_positives: int = 1,
+        label_counts: ArrayLike | None = None,
     ) -> None:
         check_method(average_precision_method)
         self.top_k = top_k
@@ -77,6 +80,7 @@ class MultiLabelMetrics:
             raise ValueError("two labels have the same name: expected one name a column")
         self.thresholds = _check_thresholds(thresholds)
         self.average_precision_method = average_precision_method
+        self.label_counts = None if label_counts is None else _check_counts(label_counts)
         self._batches: list[Rows] = []
 
     def update(
@@ -162,11 +166,12 @@ class MultiLabelMetrics:
         """All figures as fractions 0..1 in a plain dict ready for JSON; None stands where a figure is not defined.
 
         - `mAP`, the mean over the classes with at least `min_positives`, and `average_precision_method`;
-        - `path` (None where no paths came), `threshold`, `top_k`: see :func:`set_figures`;
+        - `path` (None where no paths came), `threshold`, `expected_f1`, `top_k` and `adjusted_top_k` (None without
+          label counts; see :func:`pick_adjusted_top_k`): see :func:`set_figures`;
         - `ranking`: `MAP_at_k` with its `k`, over the images with labels, `ranking_loss`, `coverage_error`;
         - `calibration`: `ECE` with its `bins`, None where a score leaves 0..1;
         - `per_class` by label: `AP`, `positives`, `counted` images; `precision`, `recall`, `F1` and
-          `predicted` images by `path`, `threshold` and `top_k`;
+          `predicted` images by each of these sets;
         - `counts`: what went in, what was left out, and the `classes_without_positives` and
           `classes_left_out_of_means`, which no mean over classes includes.
         """
@@ -178,6 +183,9 @@ class MultiLabelMetrics:
             "threshold": lambda: pick_by_threshold(scores, self.thresholds),
             "expected_f1": lambda: pick_by_expectation(scores, truth),
             "top_k": lambda: pick_top_k(scores, truth, self.top_k),
+            "adjusted_top_k": lambda: (
+                None if self.label_counts is None else pick_adjusted_top_k(scores, truth, self.top_k, self.label_counts)
+            ),
         }
         counts: dict[str, SetCounts | None] = {}
         for name, pick in picks.items():  # one at a time is held
@@ -214,6 +222,7 @@ class MultiLabelMetrics:
         expected = {
             "label names": None if self.labels is None else len(self.labels),
             "thresholds": self.thresholds.size if self.thresholds.ndim else None,
+            "label counts": None if self.label_counts is None else len(self.label_counts),
             "columns in the batches before": self._batches[0].scores.shape[1] if self._batches else None,
         }
         for name, number in expected.items():
@@ -233,6 +242,7 @@ class MultiLabelMetrics:
             "map_k": self.map_k,
             "calibration_bins": self.calibration_bins,
             "min_positives": self.min_positives,
+            "label_counts": None if self.label_counts is None else self.label_counts.tolist(),
         }
 
     def _ranking_figures(self, scores: Array, truth: NDArray[np.int8]) -> Figures:
@@ -254,6 +264,14 @@ def _check_thresholds(thresholds: ArrayLike) -> NDArray[np.float64]:
         raise ValueError(f"thresholds {thresholds!r}: expected one number or one a label (C,)") from error
     if checked.ndim > 1 or np.isnan(checked).any():
         raise ValueError("thresholds: expected one number or one a label (C,), none of them NaN")
+    return checked
+
+
+def _check_counts(label_counts: ArrayLike) -> NDArray[np.float64]:
+    """A number of images for each label (C,)."""
+    checked = np.asarray(label_counts, np.float64)
+    if checked.ndim != 1 or not (np.isfinite(checked) & (checked >= 0)).all():
+        raise ValueError("label_counts: expected a number of training images, 0 or more, for each label (C,)")
     return checked
 
 

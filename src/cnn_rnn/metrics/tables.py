@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cnn_rnn.foundation.whole_files import write_text
+
 from .label_sets import Figures
 from .protocols import MAP_AT_K, MEAN_AVERAGE_PRECISION, Column, Protocol, set_columns
 
@@ -81,7 +83,6 @@ class Table:
     def write(self, folder: str | Path, name: str = "table") -> list[Path]:
         """The paths of the JSON, Markdown and CSV files that are written into the folder."""
         target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
         contents = {
             "json": json.dumps(self.json(), indent=2, ensure_ascii=False) + "\n",
             "md": self.markdown(),
@@ -89,7 +90,7 @@ class Table:
         }
         paths = [target / f"{name}.{suffix}" for suffix in contents]
         for path, content in zip(paths, contents.values(), strict=True):
-            path.write_text(content, encoding="utf-8")
+            write_text(path, content)
         return paths
 
     def cells(self) -> list[list[str]]:
@@ -142,12 +143,13 @@ def protocol_table(protocol: Protocol, rows: Mapping[str, Figures]) -> Table:
 
 
 def _measured_rows(protocol: Protocol, name: str, figures: Figures) -> list[Row]:
-    """The row by the protocol's own rules, and one for the sets on the predicted paths where columns ask for sets."""
+    """The row by the protocol's own rules, and where columns ask for sets those of other ways to choose them."""
     rows = [Row(name, {column.heading: column.value(figures) for column in protocol.columns})]
     of_sets = [column for column in protocol.columns if column.key[0] == "top_k"]
-    if of_sets and figures["path"] is not None:
-        by_path = {column.heading: Column("", ("path", *column.key[1:])).value(figures) for column in of_sets}
-        rows.append(Row(f"{name}, predicted path", by_path))
+    for block, way in (("path", "predicted path"), ("adjusted_top_k", f"top {protocol.top_k} {ADJUSTED}")):
+        if of_sets and figures.get(block) is not None:
+            found = {column.heading: Column("", (block, *column.key[1:])).value(figures) for column in of_sets}
+            rows.append(Row(f"{name}, {way}", found))
     return rows
 
 
@@ -185,6 +187,7 @@ def count_notes(figures: Figures) -> list[str]:
     return notes
 
 
+ADJUSTED = "adjusted for frequency"
 # What each way of choosing the set is called, top k aside.
 WAYS = {"path": "by path", "threshold": "by threshold", "expected_f1": "by expected F1"}
 
@@ -200,7 +203,8 @@ def figures_table(rows: Mapping[str, Figures], title: str = "Figures") -> Table:
     map_at_k = Column("MAP@" + "/".join(map(str, sorted(depths))), MAP_AT_K.key)
     lines, notes = [], []
     for name, figures in rows.items():
-        ways = WAYS | {"top_k": f"top {figures['top_k']['k']}"}
+        top = f"top {figures['top_k']['k']}"
+        ways = WAYS | {"top_k": top, "adjusted_top_k": f"{top} {ADJUSTED}"}
         for block, way in ways.items():
             if figures.get(block) is None:  # also of figures measured before there was this way
                 continue

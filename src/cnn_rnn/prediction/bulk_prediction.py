@@ -78,6 +78,10 @@ class PreparedImages(Dataset):
             return Failure(str(error), lost=False)
         except MemoryError:
             return Failure(f"{image.name}: there is no memory left to prepare it", lost=True)
+        except RuntimeError as error:  # torch has no error of its own for memory on a CPU
+            if "allocate memory" not in str(error):
+                raise
+            return Failure(f"{image.name}: there is no memory left to prepare it", lost=True)
         except ValueError as error:
             return Failure(f"{image.name}: cannot be used ({error})", lost=False)
 
@@ -220,6 +224,8 @@ def label_rows(
         inputs = {"pixel_values": torch.stack([image for image, _ in readable]).to(classify.dtype)}
         state = torch.cat([classify.known_labels(known_of) for _, known_of in readable])
         outputs = classify.forward(inputs, return_path=has_path, known_labels=state if bool(state.any()) else None)
+        if not outputs["logits"].isfinite().all():
+            raise ValueError("the model answers with what is no finite number: its weights are too large, or damaged")
     rows: list[dict[str, Any]] = []
     done = 0
     for pixel_values in prepared:

@@ -5,28 +5,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
+from datasets import Dataset, concatenate_datasets
 from datasets import Image as ImageFeature
 
-from cnn_rnn.data import SOURCES, label_names, load_source
+from cnn_rnn.data import SOURCES, Reading, label_names, load_source
 
 from .found_images import IMAGE_SUFFIXES, PassedOver, is_image_name, read_list, walk_images
 from .inputs import Inputs, NamedFiles, ParquetShards, SplitRows, TarShards
 
 logger = logging.getLogger(__name__)
 SHARDS: dict[str, type[ParquetShards | TarShards]] = {".parquet": ParquetShards, ".tar": TarShards}
-EXPECTED = "expected an image, a folder, a list with a path a line, *.parquet, *.tar, an address, or NAME:SPLIT"
+EXPECTED = (
+    "expected an image, a folder, a list with a path a line, *.parquet, *.tar, an address, NAME:SPLIT or table:FILE"
+)
 
 
-def open_inputs(source: str, root: str | None, limit: int | None, part_size: int, work: Path) -> Inputs:
+def open_inputs(
+    source: str, root: str | None, limit: int | None, part_size: int, work: Path, *, reading: Reading | None = None
+) -> Inputs:
     """The images that --input names, none of them opened yet.
 
     Args:
         source: A file, a folder, a text file with a path a line, Parquet files or tars (a file, a folder of them or a
-            pattern such as `shards/*.tar`), each also as an address that fsspec knows; or a split, `NAME:SPLIT`.
+            pattern such as `shards/*.tar`), each also as an address that fsspec knows; or a split, `NAME:SPLIT`;
+            `table:FILE` is all photos of a label file.
         root: Folder of the data set that `NAME:SPLIT` names.
         limit: Only the first images.
         part_size: Images in each part, where the input has no parts of its own.
         work: A folder on whose disk the names that are found are kept.
+        reading: What a person decided where a label file could mean two things.
 
     Raises:
         FileNotFoundError: There is no such file or folder, or it holds no image.
@@ -34,9 +41,14 @@ def open_inputs(source: str, root: str | None, limit: int | None, part_size: int
     """
     name, _, split = source.partition(":")
     if name in SOURCES and split and not split.startswith("//"):
-        dataset = load_source(name, root, split=split).cast_column("image", ImageFeature(decode=False))
+        dataset = _rows(name, root, split, reading).cast_column("image", ImageFeature(decode=False))
         dataset = dataset.select(range(min(limit or len(dataset), len(dataset))))
         return SplitRows(dataset, label_names(dataset), part_size)
+    if reading is not None and reading.given():
+        raise ValueError(
+            f"--input {source} is no label file, so data.{reading.given()[0]} decides nothing; a label file is given "
+            "as table:FILE, a split of a data set as NAME:SPLIT"
+        )
     shards = find_shards(source)
     if shards:
         if limit is not None:
@@ -47,6 +59,17 @@ def open_inputs(source: str, root: str | None, limit: int | None, part_size: int
     if not found.images:
         raise nothing_found(source, passed_over)
     return found
+
+
+def _rows(name: str, root: str | None, split: str, reading: Reading | None) -> Dataset:
+    """The rows of a split, or of all splits of a label file."""
+    if name != "table" or root is not None:
+        return load_source(name, root, split=split, reading=reading)
+    if not Path(split).is_file():
+        raise FileNotFoundError(
+            f"no file {split!r}; a label file is given as table:FILE, or table:SPLIT with --data.root"
+        )
+    return concatenate_datasets(list(load_source(name, split, reading=reading).values()))
 
 
 def find_images(source: str) -> list[Path]:

@@ -10,38 +10,27 @@ Any number of processes may work in it, come and go: a part in work is locked, a
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
 from tqdm.auto import tqdm
 
-from cnn_rnn.foundation.folder_lock import FolderLock
-from cnn_rnn.foundation.provenance import Identity, Provenance, digest
-from cnn_rnn.foundation.whole_files import remove_whole, whole_file, write_json
+from cnn_rnn.foundation.folder_lock import FolderLock, one_at_a_time
+from cnn_rnn.foundation.provenance import Identity
+from cnn_rnn.foundation.whole_files import half_done, remove_whole, whole_file, write_json
 
 from .answers import Answers
 from .inputs import Inputs
+from .job import SCHEMA, Job, PartRecord, differences
 
 PARTS, JOINED, PICTURE = "parts", "joined", "paths.png"
-
-SCORED = pa.list_(pa.struct([("label", pa.string()), ("score", pa.float32())]))
-SCHEMA = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("labels", SCORED),
-        ("path", SCORED),
-        ("path_score", pa.float32()),
-        ("known", pa.list_(pa.struct([("label", pa.string()), ("present", pa.bool_())]))),
-        ("error", pa.string()),
-    ]
-)
 OWN_NAME = re.compile(r"labels(-\d{5}-of-\d{5})?\.parquet")
+OWN_PART = re.compile(r"job\.(json|lock)|finish\.lock|part-\d+\.(parquet|lock)|joined|.*\.[0-9a-f]{12}\.tmp")
 State = Literal["finished", "finished by another process", "unfinished"]
 UNREADABLE_FILE = (pa.ArrowException, OSError, ValueError, KeyError)
 
@@ -52,68 +41,6 @@ class OtherJobError(ValueError):
 
 class DamagedPartError(ValueError):
     """A file of the job is not what was written; it is removed, and to be made again."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What predictions are made from; parts of two different jobs must never be mixed.
-
-    Attributes:
-        provenance: Weights, config, preprocessing and code.
-        inputs: A digest of the names of the images in their order.
-        parts: How many parts there are.
-        threshold: As the pipeline takes it.
-        part_size: Images in each part.
-        parts_per_file: Parts that are joined to one file.
-        answers: A digest of what is known of the images; None for nothing.
-    """
-
-    provenance: Provenance
-    inputs: str
-    parts: int
-    threshold: float | None = None
-    part_size: int = 2000
-    parts_per_file: int = 500
-    answers: str | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse sizes of nothing."""
-        for name in ("part_size", "parts_per_file"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-
-    @property
-    def key(self) -> str:
-        """What the job is known by."""
-        return digest(asdict(self))
-
-    @property
-    def files(self) -> int:
-        """How many files come of it."""
-        return -(-self.parts // self.parts_per_file)
-
-    def parts_of(self, file: int) -> range:
-        """The parts of one file."""
-        return range(file * self.parts_per_file, min((file + 1) * self.parts_per_file, self.parts))
-
-    def file_name(self, file: int) -> str:
-        """What one file is called."""
-        return "labels.parquet" if self.files == 1 else f"labels-{file:05d}-of-{self.files:05d}.parquet"
-
-
-@dataclass(frozen=True)
-class PartRecord:
-    """What a part says of itself.
-
-    Attributes:
-        inputs: The identity of the inputs that it was made from.
-        rows: How many images.
-        lost: How many of them could not be had, and may be there later.
-    """
-
-    inputs: str
-    rows: int
-    lost: int
 
 
 class JobFolder:
@@ -147,21 +74,40 @@ class JobFolder:
         """Write down that the folder holds parts of this job, or see that it does.
 
         Raises:
-            OtherJobError: It holds parts of another one, which was stopped before its end.
+            OtherJobError: It holds parts of another one, which was stopped before its end, or what is no job's at all.
         """
+        self._refuse_others()
         self.parts.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.parts / "job.lock"):
+        with one_at_a_time(self.parts / "job.lock"):
             if self.is_claimed():
                 self.check_owner()
             else:
                 write_json(self.parts / "job.json", {"key": self.job.key, **asdict(self.job)})
         self.clear_up()
 
+    def _refuse_others(self) -> None:
+        """Refuse a folder where finishing would remove or write over what this command did not make.
+
+        Raises:
+            OtherJobError: It is one.
+        """
+        parts = self.parts.iterdir() if self.parts.is_dir() and not self.is_claimed() else ()
+        strangers = [path for path in parts if not OWN_PART.fullmatch(path.name)]
+        for path in sorted(self.folder.glob("labels*.parquet")):
+            with suppress(*UNREADABLE_FILE):  # one of ours that is damaged is made again
+                if OWN_NAME.fullmatch(path.name) and b"job" not in (pq.read_schema(path).metadata or {}):
+                    strangers.append(path)
+        if strangers:
+            raise OtherJobError(
+                f"{strangers[0]} was not made by this command, which would remove it: give another --output, or move "
+                "it away"
+            )
+
     def clear_up(self) -> None:
         """Remove what processes that were killed left half written or half removed."""
-        for leftover in self.folder.glob(f"{PARTS}.*.tmp"):
+        for leftover in half_done(self.folder, f"{PARTS}.*"):
             remove_whole(leftover)
-        for leftover in self.folder.glob(f"{PICTURE}.*.tmp"):
+        for leftover in half_done(self.folder, f"{PICTURE}.*"):
             leftover.unlink(missing_ok=True)
 
     def is_claimed(self) -> bool:
@@ -183,10 +129,10 @@ class JobFolder:
         path = self.parts / "job.json"
         try:
             there = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise OtherJobError(f"{path}: {error}; remove {self.parts}, or give another --output") from error
         if there.get("key") != self.job.key:
-            told = "; ".join(_differences(there, json.loads(json.dumps(asdict(self.job), default=str))))
+            told = "; ".join(differences(there, json.loads(json.dumps(asdict(self.job), default=str))))
             raise OtherJobError(
                 f"{self.parts} holds parts of another job that was stopped ({told}): end that one with its own "
                 "command, give another --output, or remove that folder"
@@ -240,14 +186,8 @@ class JobFolder:
         """Write one part, whole or not at all; `inputs` is their identity from before they were read."""
         told = {"job": self.job.key, "part": str(part), "lost": str(lost), "inputs": inputs}
         table = pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(told))
-        try:
-            with whole_file(self.part_path(part)) as temporary:
-                pq.write_table(table, temporary, write_page_checksum=True)
-        except OSError as error:
-            raise OSError(
-                f"could not write {self.part_path(part)}: {error}. The parts that are there are whole: free space on "
-                "that disk; the same command goes on"
-            ) from error
+        with whole_file(self.part_path(part)) as temporary:
+            pq.write_table(table, temporary, write_page_checksum=True)
 
     def joined_path(self, file: int) -> Path:
         """Where a file is until all of them are there."""
@@ -275,7 +215,7 @@ class JobFolder:
                 return {int(part): PartRecord(*record) for part, record in json.loads(metadata[b"parts"]).items()}
         except FileNotFoundError:
             return None
-        except (*UNREADABLE_FILE, TypeError) as error:
+        except (*UNREADABLE_FILE, TypeError, RecursionError) as error:
             self.said.append(f"{path} is damaged ({str(error).splitlines()[0]}): made again")
         return None
 
@@ -333,7 +273,7 @@ class JobFolder:
         if not self.is_claimed():
             self.leave()
             return "finished by another process"
-        with FileLock(self.parts / "finish.lock"):
+        with one_at_a_time(self.parts / "finish.lock"):
             if not self.is_claimed():
                 return "finished by another process"
             self.check_owner()
@@ -379,20 +319,3 @@ class JobFolder:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 for batch in file.iter_batches(65_536, columns=["error"]):
                     yield batch.column(0)
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The fields that differ, each with both values, the inner ones of a dictionary by name."""
-    for name in sorted((set(before) | set(now)) - {"key"}):
-        old: Any = before.get(name)
-        new: Any = now.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from _differences(old, new, f"{prefix}{name}.")
-        elif old != new:
-            yield f"{prefix}{name} {_short(old)}, now {_short(new)}"
-
-
-def _short(value: Any) -> str:
-    """A value as code writes it, cut off after 40 characters."""
-    told = repr(value)
-    return told if len(told) <= 40 else f"{told[:36]} ..."

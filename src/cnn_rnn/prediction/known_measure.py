@@ -79,6 +79,7 @@ def measure_known(
     *,
     batch_size: int,
     num_workers: int,
+    **settings: Any,
 ) -> Figures:
     """The figures of a model and its rivals where labels are known, ready for JSON.
 
@@ -94,6 +95,7 @@ def measure_known(
         told: How many labels to reveal.
         batch_size: Images that a backbone sees at once.
         num_workers: Processes that load images.
+        **settings: Of `MultiLabelMetrics`.
 
     Raises:
         ValueError: A rival needs more than its relevance head to score labels.
@@ -117,11 +119,12 @@ def measure_known(
             if name in scores:
                 scores[f"{name}_with_statistics"] = KnownLabelScores(plain[:members], features[1 : 1 + members], table)
     ids, names = list(dataset["image_id"]), saved.model.config.label_names
+    counts = saved.model.config.label_counts
     figures: Figures = {"told": {}, "looks": {}}
     for count in told:
         known = reveal(ids, names, truth, count)
         figures["told"][str(count)] = {
-            name: told_figures(score, truth, known, count)
+            name: told_figures(score, truth, known, count, label_counts=counts, **settings)
             for name, score in tqdm(scores.items(), desc=f"{count} labels known", leave=False)
         }
     for name, score in scores.items():

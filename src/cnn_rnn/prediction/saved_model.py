@@ -1,6 +1,7 @@
 """A saved model on one split of a data set."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from datasets import Dataset, IterableDataset
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers.image_utils import pil_torch_interpolation_mapping
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.data import label_names
@@ -19,6 +21,8 @@ from cnn_rnn.data.batches import eval_batches, loading_errors
 from cnn_rnn.foundation.hub_errors import first_line
 
 from .predictions import Predictions, predict
+
+LARGEST_SIDE = 4096  # pixels of what a model sees; four such images are half a gigabyte
 
 
 @dataclass
@@ -54,8 +58,7 @@ class SavedModel:
         except RuntimeError as error:  # shapes that differ
             raise ValueError(f"{name}: the weights do not fit the config: {' '.join(str(error).split())}") from error
         check_weights(str(name), model, found)
-        processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
-        return cls(str(name), model.eval(), processor)
+        return cls(str(name), model.eval(), checked_processor(name))
 
     def check_labels(self, dataset: Dataset | IterableDataset) -> None:
         """Refuse a data set whose labels are not the model's, in the same order.
@@ -141,10 +144,56 @@ def checked_config(name: str | Path) -> CnnRnnConfig:
         raise OSError(
             f"there is no folder {name}, and the Hub gives no model of that name: {first_line(error)}"
         ) from error
+    if not isinstance(fields, dict):
+        raise ValueError(f"{name}: config.json holds {type(fields).__name__}, not an object of settings")  # noqa: TRY004
     kind = fields.get("model_type")
     if kind != CnnRnnConfig.model_type:
         raise ValueError(f"{name}: config.json is of a model {kind!r}, not {CnnRnnConfig.model_type!r}")
     try:
         return CnnRnnConfig.from_dict(fields)
-    except StrictDataclassError as error:
+    except (StrictDataclassError, AttributeError, TypeError) as error:  # the library trusts some types
         raise ValueError(f"{name}: config.json: {error.__cause__ or error}") from error
+
+
+def checked_processor(name: str | Path) -> Any:
+    """The preprocessing of a folder or a Hub name; no code of it is run.
+
+    Raises:
+        ValueError: No pixel values can be made by it.
+        OSError: There is none.
+    """
+    try:
+        processor: Any = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
+    except (RecursionError, AttributeError, TypeError) as error:
+        raise ValueError(f"{name}: preprocessor_config.json is no object of settings: {first_line(error)}") from error
+    wrong = list(_wrong_settings(processor))
+    if wrong:
+        raise ValueError(f"{name}: preprocessor_config.json: {'; '.join(wrong)}. Save the model again")
+    return processor
+
+
+def _wrong_settings(processor: Any) -> Iterator[str]:
+    """What of an image processor's settings would end in an error, in no number, or in more memory than there is."""
+    for field in ("size", "crop_size"):
+        sides = getattr(processor, field, None)
+        for side, pixels in (dict(sides) if sides else {}).items():
+            if pixels is not None and not (isinstance(pixels, int) and 1 <= pixels <= LARGEST_SIDE):
+                yield f"{field}.{side} must lie in 1..{LARGEST_SIDE}, got {pixels}"
+    if getattr(processor, "resample", None) not in pil_torch_interpolation_mapping:
+        yield f"resample is {processor.resample}, expected one of {', '.join(map(str, range(6)))}"
+    for field in ("image_mean", "image_std"):
+        values = getattr(processor, field, None)
+        least = 0.0 if field == "image_std" else -math.inf
+        if (
+            not isinstance(values, list | tuple)
+            or len(values) != 3
+            or not all(_is_above(value, least) for value in values)
+        ):
+            yield f"{field} must be three numbers{' above 0' if field == 'image_std' else ''}, got {values}"
+    if not _is_above(getattr(processor, "rescale_factor", None), 0.0):
+        yield f"rescale_factor must be a number above 0, got {processor.rescale_factor}"
+
+
+def _is_above(value: Any, least: float) -> bool:
+    """Whether a value is a finite number above another."""
+    return isinstance(value, int | float) and math.isfinite(value) and value > least

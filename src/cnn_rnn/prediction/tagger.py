@@ -10,7 +10,7 @@ from cnn_rnn.data.images import DECODER_ERRORS
 
 from .bulk_prediction import Failure, PreparedImages, label_rows
 from .inputs import Input
-from .job_folder import SCHEMA
+from .job import SCHEMA
 from .worker import open_pipeline
 
 RESULTS = pa.schema([field for field in SCHEMA if field.name not in {"image_id", "known"}])

@@ -8,7 +8,8 @@ from cnn_rnn.pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
 
 from .answers import digest_answers, read_answers
 from .input_kinds import open_inputs
-from .job_folder import Job, JobFolder
+from .job import Job
+from .job_folder import JobFolder
 from .saved_model import SavedModel
 
 Pipeline = MultiLabelImageClassificationPipeline
@@ -35,7 +36,7 @@ def open_job(known: Namespace, device: Any = None) -> tuple[Pipeline, JobFolder]
     classify = open_pipeline(known.model, device, known.threshold)
     provenance = Provenance.of_model(classify.model, classify.image_processor)
     Job(provenance, "", 0, known.threshold, known.part_size, known.parts_per_file)  # refuses wrong sizes
-    inputs = open_inputs(known.input, known.root, known.limit, known.part_size, known.output)
+    inputs = open_inputs(known.input, known.root, known.limit, known.part_size, known.output, reading=known.reading)
     if not inputs.parts:
         raise FileNotFoundError(f"{known.input} holds no image")
     names = digest({"kind": type(inputs).__name__, "names": inputs.names})

@@ -10,6 +10,7 @@ from cnn_rnn.foundation.whole_files import whole_file
 KEYWORDS = "Xmp.dc.subject"  # of every program
 TAGS = "Xmp.digiKam.TagsList"
 HIERARCHY = "Xmp.lr.hierarchicalSubject"  # Lightroom, darktable
+PARTING = {KEYWORDS: "", TAGS: "/", HIERARCHY: "|"}  # of a keyword from those above it; the first holds the last alone
 NAMESPACES = {"digiKam": "http://www.digikam.org/ns/1.0/", "lr": "http://ns.adobe.com/lightroom/1.0/"}
 INSTALL = "writing XMP needs exiv2: pip install 'cnn-rnn[xmp]'"
 
@@ -33,7 +34,7 @@ def missing_keywords(photo: Path, labels: Sequence[str]) -> list[str]:
     if not path.exists():
         return list(labels)
     _, data = _open(path)
-    return [label for label in labels if any(label not in _values(data, key) for key in (KEYWORDS, TAGS, HIERARCHY))]
+    return [label for label in labels if any(_lacking(_values(data, key), [label], key) for key in PARTING)]
 
 
 def write_sidecar(photo: Path, labels: Sequence[str]) -> bool:
@@ -60,14 +61,42 @@ def write_sidecar(photo: Path, labels: Sequence[str]) -> bool:
         else:
             image = exiv2.ImageFactory.create(exiv2.ImageType.xmp, str(temporary))
             data = image.xmpData()
+        known = _known(data)
         for key, kind in ((KEYWORDS, "xmpBag"), (TAGS, "xmpSeq"), (HIERARCHY, "xmpBag")):
             there = _values(data, key)
-            added = [label for label in labels if label not in there]
+            added = _lacking(there, labels if there else [*known, *labels], key)
             if added:
                 data[key] = exiv2.XmpArrayValue([*there, *added], getattr(exiv2.TypeId, kind))
         image.setXmpData(data)
         image.writeMetadata()
     return True
+
+
+def _lacking(there: Sequence[str], labels: Sequence[str], key: str) -> list[str]:
+    """What of the labels a property has not yet, as the property writes it.
+
+    A label such as `animal|cat` is the keyword `cat` below `animal`. One that a property holds below another is there.
+    """
+    mark = PARTING[key]
+    known = {*there, *(value.rpartition(mark)[2] for value in there if mark)}
+    lacking = []
+    for label in labels:
+        leaf = label.rpartition("|")[2]
+        written = label.replace("|", mark) if mark else leaf
+        if written not in known:
+            lacking.append(written)
+            known |= {written, leaf}
+    return lacking
+
+
+def _known(data: Any) -> list[str]:
+    """The keywords that any property holds, such as `animal|dog`.
+
+    A program reads one of the properties: one that is new must say all that the others do, or those are lost for it.
+    """
+    paths = [value.replace("/", "|") for value in _values(data, TAGS)] + _values(data, HIERARCHY)
+    leaves = {path.rpartition("|")[2] for path in paths}
+    return list(dict.fromkeys([*paths, *(word for word in _values(data, KEYWORDS) if word not in leaves)]))
 
 
 def _library() -> Any:

@@ -8,14 +8,21 @@ from safetensors.torch import load_file, save_file
 
 from cnn_rnn.foundation.whole_files import whole_file
 
-from .model_card import EXAMPLE
-from .push import WEIGHTS, model_files, small_photo
+from .model_card import EXAMPLE, example_address
+from .push import WEIGHTS, model_files
 
 LARGEST = 16_000_000  # bytes of the whole folder
 
 
 def write_bundle(
-    run: Path, name: str, metrics: Path, folder: Path, *, photo: Path | None = None, data_note: str | None = None
+    run: Path,
+    name: str,
+    metrics: Path,
+    folder: Path,
+    *,
+    rival: Path | None = None,
+    photo: Path | None = None,
+    data_note: str | None = None,
 ) -> int:
     """Write the folder; returns its size in bytes. `from_pretrained` takes it and computes in single precision.
 
@@ -24,6 +31,7 @@ def write_bundle(
         name: What the card calls the model.
         metrics: Figures of photos that the model, or a twin of it, never saw.
         folder: Where to; what is there of an earlier bundle is replaced.
+        rival: Figures of a plain head that was trained and measured alike.
         photo: A photo to try it with.
         data_note: Where the training images come from and how that biases the model, see `make_card`.
 
@@ -31,11 +39,9 @@ def write_bundle(
         CardError: Something that the card must say is not known.
         ValueError: The folder would be larger than 16 MB, or weights do not fit half precision.
     """
-    published = model_files(run, name, metrics, data_note=data_note)
+    published = model_files(run, name, metrics, data_note=data_note, photo=photo, rival=rival)
     files = {file: content for file, content in published.items() if not file.endswith(".py")}
     files["README.md"] = usable_at_home(bytes(files["README.md"]).decode(), name).encode()
-    if photo is not None:
-        files[EXAMPLE] = small_photo(photo)
     weights = halve(load_file(run / WEIGHTS))
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():
@@ -57,7 +63,7 @@ def write_bundle(
 
 
 def usable_at_home(card: str, name: str) -> str:
-    """The card with an example that needs no Hub.
+    """The card with an example, and a photo to try it with, that need no Hub.
 
     Raises:
         ValueError: Its template has another example by now.
@@ -65,7 +71,8 @@ def usable_at_home(card: str, name: str) -> str:
     import_line, call = "from transformers import pipeline\n", f'model="{name}", trust_remote_code=True'
     if import_line not in card or call not in card:
         raise ValueError(f"the card's example does not load {name!r} as expected: mend `usable_at_home`")
-    return card.replace(import_line, f"import cnn_rnn\n{import_line}").replace(call, "model=cnn_rnn.bundled_model()")
+    card = card.replace(import_line, f"import cnn_rnn\n{import_line}").replace(call, "model=cnn_rnn.bundled_model()")
+    return card.replace(example_address(name), EXAMPLE)
 
 
 def halve(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -124,6 +124,7 @@ def make_card(
     *,
     data_note: str | None = None,
     has_example: bool = False,
+    rival: Figures | None = None,
 ) -> ModelCard:
     """The filled card of a model.
 
@@ -134,11 +135,14 @@ def make_card(
         run: The settings of its run, the blocks of `run_config.yaml`.
         data_note: Where the training images come from and how that biases the model; for the benchmarks it is known.
         has_example: Whether the repository holds a photo to try it with.
+        rival: Figures of a plain head that was trained and measured alike.
 
     Raises:
         CardError: Something that the card must say is not known.
     """
     figures.check(config, run)
+    if rival is not None:
+        check_alike(figures, rival)
     data, licence = run["data"], run["hub"]["license"]
     parts = joined_parts(data["name"], data["train_split"])
     unknown = [name for name, _ in parts if name not in DATA_NOTES]
@@ -161,7 +165,9 @@ def make_card(
         has_path=config.has_path_decoder,
         training_data=f"Trained on {trained_on}; epoch, fusion and thresholds were chosen on {held_out}.",
         data_note=data_note or " ".join(dict.fromkeys(DATA_NOTES[name] for name, _ in parts)),
-        label_table=label_table(config, figures),
+        label_table=label_table(config, figures, rival),
+        has_rival=rival is not None,
+        beside=beside(figures, rival),
         few_images=few_images(figures),
         evaluation=f"{measured_on(figures)}, with {figures['counts.positives']:,} labels. "
         f"Images not readable: {unreadable:,}.",
@@ -185,6 +191,29 @@ def measured_on(figures: Figures) -> str:
         f"Measured by cross-validation on {images} of {data}: each was judged by the one of {figures['folds']} models "
         "of these settings that was neither trained nor chosen on it"
     )
+
+
+def check_alike(figures: Figures, rival: Figures) -> None:
+    """Refuse a rival that was measured on other images.
+
+    Raises:
+        CardError: It was.
+    """
+    for name in ("data", "split", "counts.images", "counts.positives"):
+        if figures[name] != rival[name]:
+            raise CardError(
+                f"{rival.path}: {name} is {rival[name]!r}, that of {figures.path} {figures[name]!r}; measure both on "
+                "the same images, with cnn-rnn validate --baseline"
+            )
+
+
+def beside(figures: Figures, rival: Figures | None) -> str:
+    """A sentence that compares the model with a plain head; empty where there is none."""
+    if rival is None:
+        return ""
+    told = [("mAP", "mAP"), *((f"{name}.OF1", f"OF1 {SETS[name]}") for name in ("threshold", "expected_f1"))]
+    pairs = [f"{title} {figures.percent(name)} against {rival.percent(name)}" for name, title in told]
+    return f"Beside a plain head on the same backbone, trained and measured alike: {', '.join(pairs)}. "
 
 
 def few_images(figures: Figures) -> str:
@@ -242,14 +271,21 @@ def card_data(
         tags=["multi-label", "cnn-rnn", "beam-search", *data_sets(run)],
         base_model=base_model(run),
         datasets=data_sets(run),
-        widget=[{"src": f"https://huggingface.co/{repo}/resolve/main/{EXAMPLE}"}] if has_example else None,
+        widget=[{"src": example_address(repo)}] if has_example else None,
         model_name=repo.rpartition("/")[2],
         eval_results=results,
     )
 
 
-def label_table(config: CnnRnnConfig, figures: Figures) -> str:
+def example_address(repo: str) -> str:
+    """Where the photo to try a published model with is found."""
+    return f"https://huggingface.co/{repo}/resolve/main/{EXAMPLE}"
+
+
+def label_table(config: CnnRnnConfig, figures: Figures, rival: Figures | None = None) -> str:
     """Rows of the labels, how many training images show each, and how well each is found; the most frequent first.
+
+    With a rival each row ends with how well that one finds it.
 
     Raises:
         CardError: The model does not know how often it saw its labels.
@@ -261,12 +297,20 @@ def label_table(config: CnnRnnConfig, figures: Figures) -> str:
     rows = []
     for count, name in ranked:
         own = figures["per_class"][name]
-        precision = "" if own["AP"] is None else f"{100 * own['AP']:.1f}"
-        rows.append(f"| {cell(name)} | {count:,} | {100 * count / total:.1f}% | {precision} | {own['positives']:,} |")
+        seen = [f"{count:,}", f"{100 * count / total:.1f}%", average_precision(figures, name), f"{own['positives']:,}"]
+        theirs = [] if rival is None else [average_precision(rival, name)]
+        rows.append(f"| {' | '.join([cell(name), *seen, *theirs])} |")
     if len(rows) > LISTED_LABELS:
         half = LISTED_LABELS // 2
-        rows = [*rows[:half], f"| ... {len(rows) - 2 * half} more ... | | | | |", *rows[-half:]]
+        empty = rows[0].count("|") - 2
+        rows = [*rows[:half], f"| ... {len(rows) - 2 * half} more ... |{' |' * empty}", *rows[-half:]]
     return "\n".join(rows)
+
+
+def average_precision(figures: Figures, name: str) -> str:
+    """How well a label is found, as a percentage; empty where no image shows it."""
+    found = figures["per_class"][name]["AP"]
+    return "" if found is None else f"{100 * found:.1f}"
 
 
 def figures_table(figures: Figures) -> str:

@@ -45,6 +45,7 @@ def model_files(
     data_note: str | None = None,
     license_name: str | None = None,
     photo: Path | None = None,
+    rival: Path | None = None,
 ) -> Files:
     """Everything that is published of a run: model, code, settings, figures and card.
 
@@ -55,6 +56,7 @@ def model_files(
         data_note: Where the training images come from and how that biases the model, see `make_card`.
         license_name: Licence of the weights; that of the run's settings where None.
         photo: A photo to try the model with on its page, which is published with it.
+        rival: Figures of a plain head that was trained and measured alike, to stand beside the model's.
 
     Raises:
         UnreadableImageError: The photo cannot be read.
@@ -68,7 +70,15 @@ def model_files(
         run["hub"]["license"] = license_name
     figures = Figures(metrics)
     example = {} if photo is None else {EXAMPLE: small_photo(photo)}
-    card = make_card(repo, checked_config(folder), figures, run, data_note=data_note, has_example=photo is not None)
+    card = make_card(
+        repo,
+        checked_config(folder),
+        figures,
+        run,
+        data_note=data_note,
+        has_example=photo is not None,
+        rival=None if rival is None else Figures(rival),
+    )
     SavedModel.load(folder)  # weights that are all there, and finite
     published = {name: value for name, value in figures.content.items() if name != "unreadable_images"}
     return {

@@ -17,9 +17,8 @@ APP = '''"""The page on which photos are labelled: drop photos, confirm labels, 
 
 from cnn_rnn.app.photo_tagger import Tagger
 from cnn_rnn.app.tagging_page import Desk, serve
-from cnn_rnn.prediction import SavedModel
 
-serve(Desk(Tagger(SavedModel.load("model"))), host="0.0.0.0", port=7860)
+serve(Desk(Tagger.load("model")), host="0.0.0.0", port=7860)
 '''
 ABOUT = """
 # {title}

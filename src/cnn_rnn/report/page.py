@@ -80,6 +80,8 @@ class Section:
     neighbours: Sequence[tuple[str, list[tuple[str, float]]]] = ()
     cards: Sequence[dict[str, Any]] = ()
     suspects: Sequence[dict[str, Any]] = ()
+    answers: Sequence[dict[str, Any]] = ()
+    pairs: Sequence[dict[str, Any]] = ()
 
 
 def write_report(
@@ -94,6 +96,7 @@ def write_report(
     examples: Sequence[Example] = (),
     how_looked: str = "",
     baseline: Figures | None = None,
+    further: Sequence[Section] = (),
 ) -> None:
     """Write the report, whole or not at all.
 
@@ -108,6 +111,7 @@ def write_report(
         examples: Images with their paths.
         how_looked: How what the network looked at was found, such as "Grad-CAM".
         baseline: Figures of a second model on the same images, to stand beside.
+        further: Parts that others made, to stand before the images.
 
     Raises:
         ImportError: matplotlib or jinja2 is not installed.
@@ -124,6 +128,7 @@ def write_report(
         _co_occurrence_section(predictions, figures),
         _reliability_section(predictions),
         None if embedding is None else _neighbour_section(np.asarray(embedding), predictions.label_names, frequencies),
+        *further,
         _image_section(examples, how_looked) if examples else None,
     ]
     counts = figures["counts"]

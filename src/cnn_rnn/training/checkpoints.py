@@ -9,18 +9,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from cnn_rnn.foundation.provenance import digest, digest_file, digest_tensors
-from cnn_rnn.foundation.whole_files import flush_folder, remove_whole, whole_file, write_json
+from cnn_rnn.foundation.whole_files import flush_folder, half_done, remove_whole, whole_file, write_json
 
 from .faults import CheckpointError, disk_advice
 
 MANIFEST = "manifest.json"
 WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch's own switch, stronger than what a caller asks for
+
+# What torch's index of spread tensors is made of, beside the types of their numbers.
+INDEXED = {
+    ("torch", "Size"),
+    ("torch.serialization", "_get_layout"),
+    ("torch.distributed.checkpoint.filesystem", "_StorageInfo"),
+    *(("pathlib", name) for name in ("PosixPath", "WindowsPath")),
+    *(
+        ("torch.distributed.checkpoint.metadata", name)
+        for name in (
+            *("BytesStorageMetadata", "ChunkStorageMetadata", "Metadata", "MetadataIndex", "StorageMeta"),
+            *("TensorProperties", "TensorStorageMetadata", "_MEM_FORMAT_ENCODING"),
+        )
+    ),
+}
 
 
 def save_checkpoint(
@@ -119,7 +136,10 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path) -> None:
         CheckpointError: A file holds more than tensors and plain values, or does not fit the run.
     """
     try:
-        with _tensors_only():
+        for index in checkpoint.rglob("*.metadata"):
+            with index.open("rb") as file:
+                IndexReader(file).load()
+        with _tensors_only(), torch.serialization.safe_globals(_records(accelerator)):
             accelerator.load_state(str(checkpoint))
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
@@ -129,6 +149,32 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path) -> None:
         ) from error
     except (RuntimeError, KeyError, OSError, SafetensorError) as error:
         raise CheckpointError(f"{checkpoint} does not fit this run: {str(error).splitlines()[0]}") from error
+
+
+class IndexReader(pickle.Unpickler):
+    """Reads the index that torch writes beside tensors which FSDP spreads: it is a pickle, and torch runs all in it."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """One of the names that an index consists of.
+
+        Raises:
+            UnpicklingError: Another name.
+        """
+        kind = getattr(torch, name, None) if module == "torch" and "." not in name else None
+        if isinstance(kind, torch.dtype) or (module, name) in INDEXED:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} has no place in the index of spread tensors")
+
+
+def _records(accelerator: Accelerator) -> list[Any]:
+    """The plain records that DeepSpeed writes among the tensors of its optimiser; nothing of them is run."""
+    if accelerator.distributed_type != DistributedType.DEEPSPEED:
+        return []
+    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    return [DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address]
 
 
 @contextmanager
@@ -218,7 +264,9 @@ def remove_leftovers(output_dir: Path, damaged: Iterable[Path] = ()) -> list[Pat
     """Remove what a killed run left half written, and damaged checkpoints; returns their paths."""
     for checkpoint in damaged:
         remove_whole(checkpoint)  # else it would stand in the way of the whole one that training comes to again
-    leftovers = [*output_dir.glob("checkpoints/*.tmp"), *output_dir.glob("*.tmp"), *output_dir.glob(".saving")]
+    checkpoints = output_dir / "checkpoints"
+    begun = [path for path in checkpoints.glob("step-*.tmp") if path.is_dir()]
+    leftovers = {*begun, *half_done(checkpoints), *half_done(output_dir), *output_dir.glob(".saving")}
     for path in leftovers:
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-    return [*damaged, *leftovers]
+    return [*damaged, *sorted(leftovers)]

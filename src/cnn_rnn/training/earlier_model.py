@@ -127,7 +127,7 @@ def _label_axes(config: CnnRnnConfig) -> dict[str, list[int]]:
     for count in (config.num_labels, config.num_labels + 1):
         names = {index: str(index) for index in range(count)}
         fields = config.to_dict() | {"id2label": names, "label2id": {name: index for index, name in names.items()}}
-        fields |= {"label_counts": None, "thresholds": None}
+        fields |= {"label_counts": None, "counted_images": None, "thresholds": None}
         with torch.device("meta"):
             model = CnnRnnForImageClassification(CnnRnnConfig(**fields))
         shapes.append({name: tensor.shape for name, tensor in model.state_dict().items()})

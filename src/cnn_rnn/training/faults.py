@@ -8,6 +8,8 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from safetensors import SafetensorError
 
+from cnn_rnn.foundation.whole_files import UnwrittenFileError
+
 from .run_config import TrainConfig
 
 
@@ -59,6 +61,8 @@ def disk_advice(folder: Path, way_on: str = GO_ON) -> Iterator[None]:
     """Where a file cannot be written, an error that says what is still whole and how to go on."""
     try:
         yield
+    except UnwrittenFileError as error:
+        raise CheckpointError(f"{error}. {way_on}") from error
     except (OSError, SafetensorError, RuntimeError) as error:  # torch's writer raises RuntimeError
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"could not write into {folder}: {reason}. {way_on}") from error

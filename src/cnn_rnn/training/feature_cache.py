@@ -116,6 +116,7 @@ class FeatureCache:
         self.model, self.transform, self.accelerator, self.config = model, transform, accelerator, config
         train = config.train
         self.root = Path(train.feature_cache or Path(train.output_dir).parent / "features")
+        self.precision = accelerator.mixed_precision
 
     def load(self, train: Dataset, *others: Dataset) -> list[CachedFeatures]:
         """The features of the training rows, in all their views, and of each of the other parts as they are."""
@@ -129,16 +130,31 @@ class FeatureCache:
         seen = [CachedFeatures(views[:1], [rows], part) for rows, part in zip(places[1:], others, strict=True)]
         return [CachedFeatures(views, own, train, self.config.train.seed), *seen]
 
-    def _view(self, datasets: Sequence[Dataset], view: int = 0) -> tuple[npt.NDArray[np.float32], list[list[int]]]:
-        """One view's features (N, ...) of all rows, and the place of each data set's rows among them."""
-        accelerator = self.accelerator
+    def holds(self, *parts: Dataset) -> bool:
+        """Whether the disk holds the features of these parts together, as they are in evaluation."""
+        return (self._folder(parts)[0] / FEATURES).exists()
+
+    def evaluation_view(self, *parts: Dataset) -> tuple[npt.NDArray[np.float32], list[list[int]]]:
+        """The features (N, ...) of all rows as they are in evaluation, and the place of each part's rows among them."""
+        return self._view(parts)
+
+    def _folder(self, datasets: Sequence[Dataset], view: int = 0) -> tuple[Path, list[int]]:
+        """Where one view's features of all rows lie, and the order of the rows there."""
         identities = [identity for dataset in datasets for identity in image_identities(dataset)]
         order = sorted(range(len(identities)), key=identities.__getitem__)
         in_order = [identities[index] for index in order]
-        augmentation = {name: getattr(self.config.data, name) for name in AUGMENTATION} if view else {}
-        folder = self.root / features_key(
-            self.model, self.transform.processor, in_order, accelerator.mixed_precision, view=view, **augmentation
-        )
+        processor = self.transform.processor
+        key = features_key(self.model, processor, in_order, self.precision, view=view, **self._augmentation(view))
+        return self.root / key, order
+
+    def _augmentation(self, view: int) -> dict[str, Any]:
+        """What a view beside the first depends on."""
+        return {name: getattr(self.config.data, name) for name in AUGMENTATION} if view else {}
+
+    def _view(self, datasets: Sequence[Dataset], view: int = 0) -> tuple[npt.NDArray[np.float32], list[list[int]]]:
+        """One view's features (N, ...) of all rows, and the place of each data set's rows among them."""
+        accelerator = self.accelerator
+        folder, order = self._folder(datasets, view)
         present = torch.tensor([int(check_features(folder))], device=accelerator.device)
         if int(accelerator.reduce(present, reduction="sum")) < accelerator.num_processes:
             rows = concatenate_datasets([rows.select_columns(["image", "image_id", "labels"]) for rows in datasets])
@@ -149,9 +165,9 @@ class FeatureCache:
             description = {
                 "backbone": self.model.config.backbone,
                 "images": len(order),
-                "precision": accelerator.mixed_precision,
+                "precision": self.precision,
                 "view": view,
-                **augmentation,
+                **self._augmentation(view),
             }
             write_features(batches, len(order), folder, description, writes=accelerator.is_local_main_process)
             accelerator.wait_for_everyone()

@@ -129,17 +129,20 @@ def share_buffers(model: nn.Module, accelerator: Accelerator) -> None:
 
 
 def reach_sharded(model: nn.Module, accelerator: Accelerator) -> None:
-    """Let FSDP gather the weights also for the methods that predictions call beside `forward`."""
+    """Let FSDP gather the weights also for the methods that are called beside `forward`."""
     if accelerator.distributed_type == DistributedType.FSDP:
         from torch.distributed.fsdp import register_fsdp_forward_method
 
-        for name in ("generate", "encode_images"):
-            register_fsdp_forward_method(model, name)
-        # Where the decoder is large enough to be a unit of its own, what is called on it must gather its weights too.
-        decoder = getattr(model, "path_decoder", None)
-        if decoder is not None:
-            for name in ("search", "score_paths"):
-                register_fsdp_forward_method(decoder, name)
+        # Where a part is large enough to be a unit of its own, what is called on it must gather its weights too.
+        called = {
+            "": ("generate", "encode_images", "get_image_features"),
+            "path_decoder": ("search", "score_paths"),
+            "backbone.timm_model": ("forward_features", "forward_head", "forward_intermediates"),
+        }
+        parts = dict(model.named_modules())
+        for part, names in called.items():
+            for name in names if part in parts else ():
+                register_fsdp_forward_method(parts[part], name)
 
 
 def to_memory_format(batch: dict[str, Any], config: TrainConfig) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from cnn_rnn.metrics.thresholds import fit_class_thresholds
+from cnn_rnn.metrics.thresholds import fit_class_thresholds, fit_threshold
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification, path_log_odds
 from cnn_rnn.prediction import Predictions
 
@@ -16,10 +17,17 @@ logger = logging.getLogger(__name__)
 FEWEST_POSITIVES = 50  # held-out images a label needs for a threshold of its own; with fewer it would be noise
 
 
-def fit_on_held_out(model: CnnRnnForImageClassification, predictions: Predictions) -> Predictions:
+def fit_on_held_out(
+    model: CnnRnnForImageClassification, predictions: Predictions, thresholds: Literal["each", "common"] = "each"
+) -> Predictions:
     """Fit fusion weights and thresholds to held-out predictions, put them into the model's config, and apply them.
 
     Held-out images that show no label at all leave both as they are; a warning says so.
+
+    Args:
+        model: The model.
+        predictions: Its own on the held-out images.
+        thresholds: Whether labels have thresholds of their own, see `TrainConfig`.
     """
     if not (predictions.targets > 0).any():
         logger.warning("no label is present on the held-out images: fusion and thresholds stay as they are")
@@ -30,8 +38,11 @@ def fit_on_held_out(model: CnnRnnForImageClassification, predictions: Prediction
     config.fusion_weights = list(fit_fusion(label_scores, relevance_logits, predictions.targets))
     predictions = replace(predictions, logits=model.fuse(label_scores, relevance_logits))
     probabilities = predictions.logits.sigmoid()
-    thresholds = fit_class_thresholds(probabilities, predictions.targets, min_positives=FEWEST_POSITIVES)
-    config.thresholds = thresholds.tolist()
+    if thresholds == "common":
+        config.thresholds = [fit_threshold(probabilities, predictions.targets)] * predictions.targets.shape[1]
+    else:
+        fitted = fit_class_thresholds(probabilities, predictions.targets, min_positives=FEWEST_POSITIVES)
+        config.thresholds = fitted.tolist()
     return predictions
 
 

@@ -340,7 +340,7 @@ class Trainer:
             remembering.fill(train, held_out)
         description = "fitting on the held-out part"
         predictions = predict(model, self.validation_loader, self.accelerator, description, self._leave_if_asked)
-        predictions = fit_on_held_out(model, predictions)
+        predictions = fit_on_held_out(model, predictions, self.config.train.thresholds)
         figures = measure(predictions, self.data.label_names, model.config.thresholds)
         if model.neighbours is not None:
             remembering.add_held_out()

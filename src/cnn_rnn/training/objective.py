@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 
 from cnn_rnn.data.transforms import LEFT_OUT
 from cnn_rnn.known_labels import open_labels, sample_known
-from cnn_rnn.losses import relevance_loss
+from cnn_rnn.losses import Balance, relevance_loss
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
 from .run_config import TrainConfig
@@ -34,6 +34,7 @@ class Objective:
         self.mixer = v2.RandomChoice(mixers) if mixers else None
         self.tells = model.config.known_labels == "state"
         self.kind, self.weight = model.config.relevance_loss, model.config.relevance_loss_weight
+        self.balance = Balance.of(model.config)
         if (self.mixer or self.smoothing) and not model.config.has_relevance_head:
             raise ValueError("train.mixup, cutmix and label_smoothing soften the relevance loss; this model has none")
 
@@ -54,7 +55,8 @@ class Objective:
             hard, soft = (open_labels(targets, batch["known_labels"]) for targets in (hard, soft))
         soft = torch.where(soft < 0, soft, soft * (1 - self.smoothing) + self.smoothing / 2)
         logits = output.relevance_logits
-        softened = relevance_loss(logits, soft, self.kind) - relevance_loss(logits, hard, self.kind)
+        wanted, walked = (relevance_loss(logits, targets, self.kind, self.balance) for targets in (soft, hard))
+        softened = wanted - walked
         loss: Tensor = output.loss + self.weight * softened
         return loss
 

@@ -23,7 +23,7 @@ from cnn_rnn.foundation.whole_files import write_text
 
 MARK = re.compile(r"[\s,;|/+&:#]+")  # a value that YAML would take for its own mark, such as a separator
 # What a model's config gets from the data, not from the run's file.
-FROM_THE_DATA = {"auto_map", "label_counts", "thresholds"}
+FROM_THE_DATA = {"auto_map", "counted_images", "label_counts", "thresholds"}
 OF_ALL_MODELS = {entry.name for entry in fields(PreTrainedConfig)}
 MODEL_KEYS = sorted({entry.name for entry in fields(CnnRnnConfig)} - OF_ALL_MODELS - FROM_THE_DATA | {"weights"})
 
@@ -64,6 +64,8 @@ class TrainConfig:
         cutmix: Beta parameter of pasting a rectangle of another image, 0 for never.
         early_stopping: Epochs without a better held-out figure after which training ends; 0 for never.
         best_metric: Figure on the held-out part by which the best epoch is kept.
+        thresholds: "each" gives every label that enough held-out images show a threshold of its own, the one with its
+            best F1; "common" gives all labels the one with the best O-F1, which few held-out images fit better.
         mixed_precision: Precision of the forward pass; "no" leaves it to the launcher, float32 where that says nothing.
         compile: Compile the backbone.
         gradient_checkpointing: Compute the backbone's activations again in the backward pass: slower, far less memory.
@@ -102,6 +104,7 @@ class TrainConfig:
     cutmix: float = 0.0
     early_stopping: int = 0
     best_metric: Literal["mAP", "CF1", "OF1", "loss"] = "mAP"
+    thresholds: Literal["each", "common"] = "each"
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     compile: bool = False
     gradient_checkpointing: bool = False

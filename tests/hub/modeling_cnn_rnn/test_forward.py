@@ -138,7 +138,7 @@ def test_the_outputs_come_in_the_documented_order(fields: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("pooling", ["avg", "attention"])
-@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit", "vgg11", "test_convnext"])
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit", "mobilenetv3_small_050", "test_convnext"])
 @torch.no_grad()
 def test_hidden_states_and_features_change_nothing_else(backbone: str, pooling: str) -> None:
     size = {"test_vit": 160}.get(backbone, 64)
@@ -168,8 +168,20 @@ def test_a_backbone_without_one_feature_map_has_none_to_attend_over() -> None:
         Model.from_backbone("crossvit_9_240", pooling="attention", **fields).eval()(pixels)
 
 
+def test_attentions_are_accepted_as_an_argument_and_refused_where_asked_for() -> None:
+    model = model_of()
+    assert torch.equal(model(PIXELS, output_attentions=False).logits, model(PIXELS).logits)
+    with pytest.raises(ValueError, match="leave output_attentions out"):
+        model(PIXELS, output_attentions=True)
+    with pytest.raises(TypeError, match="unexpected argument 'known_lables'"):
+        model(PIXELS, known_lables=None)
+
+
+REMEMBERS: dict[str, Any] = {"neighbours": 4, "cooccurrence": True, "known_labels": "state"}
+
+
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
-@variants
+@pytest.mark.parametrize("fields", [*VARIANTS.values(), REMEMBERS], ids=[*VARIANTS, "remembers"])
 @torch.no_grad()
 def test_a_model_in_half_precision_takes_images_in_full(fields: dict[str, Any], kind: torch.dtype) -> None:
     model = model_of(**fields)

@@ -18,7 +18,8 @@ from cnn_rnn.training.hardware import reach_sharded
 from .small_models import NUM_LABELS, PIXELS, TARGETS, VARIANTS, Model, Photos, generate, model_of, variants
 
 TOLD: dict[str, Any] = {"known_labels": "state", "relevance_in_path": True, "cooccurrence": True, "neighbours": 4}
-EVERY = VARIANTS | {"told": TOLD, "told by a larger head": TOLD | {"relevance_head": "mlp"}}
+QUERIES: dict[str, Any] = {"pooling": "attention", "relevance_head": "ml_decoder", "relevance_hidden_size": 16}
+EVERY = VARIANTS | {"told": TOLD, "told by a larger head": TOLD | {"relevance_head": "mlp"}, "queries": QUERIES}
 KNOWN = torch.tensor([[1, -1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 1, -1]])
 every_variant = pytest.mark.parametrize("fields", EVERY.values(), ids=EVERY)
 with_walks = pytest.mark.parametrize(
@@ -62,6 +63,19 @@ def test_a_part_that_lies_on_the_disk_is_read_from_there(fields: dict[str, Any],
     assert_same_outputs(loaded, model)
 
 
+@pytest.mark.parametrize(("split", "fields"), [("all", TOLD), ("all", QUERIES), ("layers", TOLD)], ids=str)
+def test_parts_however_small_are_read_from_the_disk(split: str, fields: dict[str, Any], tmp_path: Path) -> None:
+    model = model_of(**fields)
+    model.save_pretrained(tmp_path / "model")
+    layers = [name for name, module in model.named_modules() if not list(module.children()) and module.state_dict()]
+    places = dict.fromkeys([""] if split == "all" else layers, "disk")
+    loaded = AutoModelForImageClassification.from_pretrained(
+        tmp_path / "model", device_map=places, offload_folder=tmp_path / "offload"
+    )
+    assert {tensor.device.type for tensor in loaded.parameters()} == {"meta"}
+    assert_same_outputs(loaded, model)
+
+
 def test_what_has_no_room_in_memory_lies_on_the_disk(tmp_path: Path) -> None:
     model = model_of()
     model.save_pretrained(tmp_path / "model")
@@ -83,25 +97,41 @@ def test_weights_that_come_when_they_are_needed_are_the_models(
     assert_same_outputs(offloaded, model)
 
 
-@pytest.mark.parametrize("targets", [["label_embedding"], ["relevance_head", "image_projection"], ["query"]])
-def test_an_adapter_merged_gives_what_it_gave_beside_the_weights(targets: list[str], tmp_path: Path) -> None:
+ADAPTED: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "embedding": (["label_embedding"], {}),
+    "projections": (["relevance_head", "image_projection", "recurrent_projection"], {}),
+    "attention": (["query"], {}),
+    "what is known": (["confirmed", "ruled_out"], TOLD),
+    "label queries": (["out_proj", "query_embed", "embed_standart"], QUERIES),
+}
+
+
+@pytest.mark.parametrize("decomposed", [False, True], ids=["LoRA", "DoRA"])
+@pytest.mark.parametrize("where", ADAPTED)
+def test_an_adapter_merged_gives_what_it_gave_beside_the_weights(where: str, decomposed: bool, tmp_path: Path) -> None:
     peft = required("peft")
-    model = model_of(pooling="attention")
-    settings = peft.LoraConfig(r=4, target_modules=targets, init_lora_weights=False)
-    adapted = peft.get_peft_model(model_of(pooling="attention"), settings).eval()
+    targets, changes = ADAPTED[where]
+    fields = {"pooling": "attention"} | changes
+    known = KNOWN if fields.get("known_labels") == "state" else None
+    model = model_of(**fields)
+    settings = peft.LoraConfig(r=4, target_modules=targets, init_lora_weights=False, use_dora=decomposed)
+    adapted = peft.get_peft_model(model_of(**fields), settings).eval()
     with torch.no_grad():
-        before = adapted(PIXELS).logits
-        assert not torch.equal(before, model(PIXELS).logits)
-        adapted.save_pretrained(tmp_path)
+        before = adapted(PIXELS, known_labels=known).logits
+        assert not torch.equal(before, model(PIXELS, known_labels=known).logits)
+        adapted.save_pretrained(tmp_path / "adapter")
         merged = adapted.merge_and_unload().eval()
-        torch.testing.assert_close(merged(PIXELS).logits, before, rtol=1e-5, atol=1e-5)
-        loaded = peft.PeftModel.from_pretrained(model_of(pooling="attention"), tmp_path).eval()
-        torch.testing.assert_close(loaded(PIXELS).logits, before)
+        torch.testing.assert_close(merged(PIXELS, known_labels=known).logits, before, rtol=1e-5, atol=1e-5)
+        merged.save_pretrained(tmp_path / "merged")
+        again = Model.from_pretrained(tmp_path / "merged")
+        torch.testing.assert_close(again(PIXELS, known_labels=known).logits, before, rtol=1e-5, atol=1e-5)
+        loaded = peft.PeftModel.from_pretrained(model_of(**fields), tmp_path / "adapter").eval()
+        torch.testing.assert_close(loaded(PIXELS, known_labels=known).logits, before)
 
 
 def test_quantised_on_loading_the_model_still_knows_its_labels(tmp_path: Path) -> None:
-    # Not in the development environment: where it is installed, every import of transformers imports it.
-    quantization = pytest.importorskip("torchao.quantization", reason="pip install torchao")
+    # Not in dev: transformers loads it wherever it is installed, and it warns at every start. .ci/run installs it.
+    quantization = pytest.importorskip("torchao.quantization", reason="needs torchao: pip install torchao")
     from transformers import TorchAoConfig
 
     model = model_of(hidden_size=32)
@@ -120,7 +150,7 @@ def test_activations_are_computed_again_where_asked_for(fields: dict[str, Any]) 
         model = model_of(**fields, projection_dropout=0.0).train()
         if checkpointing:
             model.gradient_checkpointing_enable()
-            assert model.is_gradient_checkpointing or model.backbone.timm_model.grad_checkpointing
+        assert model.is_activation_checkpointing == checkpointing
         model(PIXELS, labels=torch.ones(len(PIXELS), NUM_LABELS)).loss.backward()
         return {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
 
@@ -168,6 +198,19 @@ def test_the_logits_carry_a_gradient_to_every_pixel(fields: dict[str, Any]) -> N
     assert (saliency.flatten(1).amax(dim=1) > 0).all()
 
 
+@every_variant
+def test_integrated_gradients_add_up_to_what_the_image_changes(fields: dict[str, Any]) -> None:
+    attr = required("captum.attr")
+    model = model_of(**fields | {"beam_width": 400})  # keeps every walk: where other walks are kept the scores jump
+    blank = torch.zeros_like(PIXELS)
+    explainer = attr.IntegratedGradients(lambda pixels: model(pixels).logits)
+    shares = explainer.attribute(PIXELS, blank, target=2, n_steps=48)
+    with torch.no_grad():
+        change = (model(PIXELS).logits - model(blank).logits)[:, 2]
+    assert change.abs().min() > 1e-4
+    torch.testing.assert_close(shares.flatten(1).sum(dim=1).float(), change, rtol=1e-3, atol=1e-4)
+
+
 @with_walks
 def test_the_gradient_of_the_label_scores_is_that_of_finite_differences(fields: dict[str, Any]) -> None:
     model = model_of(**fields | {"fusion": "path"}).double()
@@ -187,7 +230,8 @@ def test_sharded_weights_are_gathered_for_all_that_is_called(fields: dict[str, A
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
-        for part in (sharded.backbone, sharded.path_decoder, sharded.relevance_head, sharded):
+        backbone = sharded.backbone
+        for part in (backbone.timm_model, backbone, sharded.path_decoder, sharded.relevance_head, sharded):
             if part is not None:
                 fully_shard(part, mesh=mesh)
         reach_sharded(sharded, SimpleNamespace(distributed_type=DistributedType.FSDP))
@@ -196,6 +240,7 @@ def test_sharded_weights_are_gathered_for_all_that_is_called(fields: dict[str, A
             torch.testing.assert_close(sharded.encode_images(PIXELS), features)
         assert_same_outputs(sharded, model)
         for trained in (model, sharded):
+            torch.manual_seed(0)  # label queries have a dropout of their own
             trained.train()(PIXELS, labels=TARGETS).loss.backward()
         gradients = {name: weight.grad for name, weight in sharded.named_parameters()}
         for name, weight in model.named_parameters():

@@ -135,6 +135,7 @@ def test_the_stock_trainer_trains_and_evaluates_the_model_unchanged(fields: dict
         per_device_train_batch_size=2,
         per_device_eval_batch_size=3,
         learning_rate=0.01,
+        include_for_metrics=["inputs", "loss"],
         report_to=[],
         save_strategy="no",
         use_cpu=True,
@@ -147,6 +148,11 @@ def test_the_stock_trainer_trains_and_evaluates_the_model_unchanged(fields: dict
     assert math.isfinite(result["eval_loss"])
     assert 0 <= result["eval_right"] <= 1
     assert seen[0].predictions.shape == seen[0].label_ids.shape == (4, NUM_LABELS)
+    assert seen[0].inputs.shape == PIXELS.shape
+    assert seen[0].losses.shape == (4,)
     with torch.no_grad():
         expected = model.eval()(PIXELS).logits
-    torch.testing.assert_close(torch.tensor(seen[0].predictions), expected, rtol=1e-4, atol=1e-4)
+    without_labels = trainer.predict([{"pixel_values": image} for image in PIXELS])
+    assert without_labels.label_ids is None
+    for found in (seen[0], trainer.predict(Photos()), without_labels):
+        torch.testing.assert_close(torch.tensor(found.predictions), expected, rtol=1e-4, atol=1e-4)

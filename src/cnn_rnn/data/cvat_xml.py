@@ -1,0 +1,58 @@
+"""CVAT's own XML, "CVAT for images 1.1": all photos of a task or project in one file, with tags, boxes and the like."""
+
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from .raw_table import RawTable
+from .xml_files import read_xml
+
+SHAPES = frozenset({"tag", "box", "polygon", "polyline", "points", "ellipse", "mask", "cuboid", "skeleton"})
+
+
+def read_cvat(path: Path) -> RawTable:
+    """A row a photo; its labels are those of the whole image (tags) and of its shapes.
+
+    The classes are those that the task declares, in its order; a photo's `subset`, where a project has them, is its
+    split.
+
+    Raises:
+        ValueError: The file is no such XML, names a label that the task does not declare, or holds video tracks.
+    """
+    root = read_xml(path)
+    if root.tag == "annotation":
+        raise ValueError(
+            f"{path} is one photo's VOC XML: data.name voc_xml --data.root {path.parent} reads all of them"
+        )
+    if root.tag != "annotations":
+        raise ValueError(f"{path}: the root is <{root.tag}>, expected CVAT's <annotations> (CVAT for images 1.1)")
+    if root.find("track") is not None:
+        raise ValueError(f"{path} is CVAT's format for video, with tracks; export it as 'CVAT for images 1.1'")
+    declared = [(one.text or "").strip() for one in root.iterfind("meta//labels/label/name")]
+    names = list(dict.fromkeys(filter(None, declared)))
+    rows = [(number, _row(path, number, image, names)) for number, image in enumerate(root.iterfind("image"), start=1)]
+    if not rows:
+        raise ValueError(f"{path} has no <image>; expected CVAT for images 1.1")
+    columns = ["file_name", "labels", *(["split"] if any("split" in row for _, row in rows) else [])]
+    note = f"CVAT for images: {len(rows):,} photos, {len(names)} labels declared"
+    return RawTable(path, "image", rows, columns, [note], names or None)
+
+
+def _row(path: Path, number: int, image: ET.Element, names: list[str]) -> dict[str, Any]:
+    """A photo's file name, labels and, where it has one, subset; ValueError that names what is wrong with it."""
+    name = (image.get("name") or "").strip()
+    where = f"{path}, image {number}"
+    if not name:
+        raise ValueError(f"{where}: <image> has no name, expected the photo's file name")
+    labels: dict[str, None] = {}
+    for shape in image:
+        if shape.tag not in SHAPES:
+            raise ValueError(f"{where} ({name}): <{shape.tag}> is not known; expected {', '.join(sorted(SHAPES))}")
+        label = (shape.get("label") or "").strip()
+        if not label or (names and label not in names):
+            raise ValueError(
+                f"{where} ({name}): <{shape.tag}> has the label {label!r}, which the task does not declare"
+            )
+        labels[label] = None
+    subset = image.get("subset")
+    return {"file_name": name, "labels": list(labels)} | ({"split": subset} if subset else {})
