@@ -26,6 +26,8 @@ CALIBRATION = 128  # images at most
 def main(arguments: list[str] | None = None) -> int:
     """Write the files, run them once beside the model, and measure them where a split is given."""
     known, overrides = build_parser().parse_known_args(arguments)
+    if known.calibrate and not known.int8:
+        return refuse(ValueError("--calibrate is for the 8-bit copy: name its file with --int8"))
 
     from cnn_rnn.data.data_config import load_validation_data
     from cnn_rnn.foundation.whole_files import write_json
@@ -40,9 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
         if overrides:
             dataset, _ = load_validation_data(load_data_config(known.model, overrides), known.split)
             saved.check_labels(dataset)
-        graphs = [export_onnx(saved.model, known.output, known_labels=known.known_labels)]
+        images = calibration_images(saved, known.calibrate, known.uint8) if known.calibrate else None
+        graphs = [export_onnx(saved.model, known.output, known_labels=known.known_labels, uint8=known.uint8)]
         if known.int8:
-            graphs.append(quantize_onnx(known.output, known.int8))
+            graphs.append(quantize_onnx(known.output, known.int8, images))
         for graph in graphs:
             print(f"{graph}: {graph.stat().st_size:,} bytes; probabilities differ from the model's by at most ", end="")
             print(f"{largest_difference(saved.model, OnnxModel(graph)):.1e} on noise")

@@ -183,7 +183,9 @@ class MultiLabelMetrics:
             "threshold": lambda: pick_by_threshold(scores, self.thresholds),
             "expected_f1": lambda: pick_by_expectation(scores, truth),
             "top_k": lambda: pick_top_k(scores, truth, self.top_k),
-            "adjusted_top_k": lambda: self._pick_adjusted(scores, truth),
+            "adjusted_top_k": lambda: (
+                None if self.label_counts is None else pick_adjusted_top_k(scores, truth, self.top_k, self.label_counts)
+            ),
         }
         counts: dict[str, SetCounts | None] = {}
         for name, pick in picks.items():  # one at a time is held
@@ -242,12 +244,6 @@ class MultiLabelMetrics:
             "min_positives": self.min_positives,
             "label_counts": None if self.label_counts is None else self.label_counts.tolist(),
         }
-
-    def _pick_adjusted(self, scores: Array, truth: NDArray[np.int8]) -> NDArray[np.bool_] | None:
-        """The adjusted top k (B, C), or None where nobody said how frequent the labels are."""
-        if self.label_counts is None:
-            return None
-        return pick_adjusted_top_k(scores, truth, self.top_k, self.label_counts)
 
     def _ranking_figures(self, scores: Array, truth: NDArray[np.int8]) -> Figures:
         """The image-wise ranking figures."""
