@@ -14,8 +14,6 @@ from .configuration_cnn_rnn import CnnRnnConfig
 from .label_paths import labels_before
 
 FOCUS_OF_ABSENT, FOCUS_OF_UNKNOWN = 0.0, 1.0  # powers of the probability that an absent, or unknown, label's loss has
-# The published setting; the focus is a weight, through which no gradient flows.
-ASYMMETRIC = AsymmetricLossMultiLabel(4, 0, clip=0.05, disable_torch_grad_focal_loss=True, reduction="none")
 LIKELY = 0.5  # from this probability on an unknown label is not taken for absent
 
 
@@ -140,7 +138,7 @@ def relevance_loss(logits: Tensor, labels: Tensor, kind: str = "bce", balance: B
     if kind == "bce":
         losses = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
     elif kind == "asl":
-        losses = ASYMMETRIC(logits, targets)
+        losses = AsymmetricLossMultiLabel(reduction="none")(logits, targets)
     elif kind == "db":
         balanced = DistributionBalancedLoss(*balance.counts("relevance_loss='db'"), reduction="none")
         losses = balanced.to(logits.device)(logits, targets)

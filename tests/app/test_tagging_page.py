@@ -224,11 +224,11 @@ def test_who_opens_the_page_again_goes_on_where_they_were(browser: Browser, serv
     expect(page.locator(".place")).to_contain_text("1.jpg · photo 2 of 3 · 1 accepted · 1 not saved")
     asked: list[str] = []
 
-    def accept(dialog: Dialog) -> None:
+    def answer(dialog: Dialog) -> None:
         asked.append(dialog.type)
         dialog.accept()
 
-    page.on("dialog", accept)
+    page.on("dialog", answer)
     page.context.set_offline(True)
     page.keyboard.press("Digit1")  # lost with the net
     page.context.set_offline(False)

@@ -116,6 +116,7 @@ def test_a_plain_head_stands_beside_where_it_was_measured_on_the_same_images(joi
     table = [line for line in card.splitlines() if line.startswith("|")]
     head, rule, *rows = table[: 2 + len(rival["per_class"])]
     assert head.endswith("| AP of a plain head |")
+    assert "\n".join([head, rule, *rows]) in card
     assert {line.replace("\\|", "").count("|") for line in (head, rule, *rows)} == {7}
     assert next(row for row in rows if row.startswith("| one |")).endswith("|  |")
     rival["counts"]["images"] += 1

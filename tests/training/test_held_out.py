@@ -66,18 +66,19 @@ def test_a_common_threshold_has_the_best_overall_f1_of_all_and_own_ones_the_best
     model = CnnRnnForImageClassification(config)
     predictions = Predictions([str(index) for index in range(400)], truth.float(), logits, relevance_logits=logits)
 
-    def figures(thresholds: list[float] | None) -> dict[str, float]:
-        metrics = MultiLabelMetrics(thresholds=thresholds or [])
+    def figures(thresholds: list[float]) -> dict[str, float]:
+        metrics = MultiLabelMetrics(thresholds=thresholds)
         metrics.update(fitted.logits.sigmoid(), truth)
         found: dict[str, float] = metrics.compute()["threshold"]
         return found
 
     fitted = fit_on_held_out(model, predictions)
+    assert config.thresholds is not None
     each = figures(config.thresholds)
-    assert len(set(config.thresholds or ())) == 3
+    assert len(set(config.thresholds)) == 3
     fitted = fit_on_held_out(model, predictions, "common")
     common = figures(config.thresholds)
-    assert len(set(config.thresholds or ())) == 1
+    assert len(set(config.thresholds)) == 1
     others = [figures([step / 50] * 3) for step in range(1, 50)]
     assert common["OF1"] >= max(other["OF1"] for other in others)
     assert each["mean_class_F1"] >= max(other["mean_class_F1"] for other in [common, *others])
