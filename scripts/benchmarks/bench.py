@@ -1,139 +1,120 @@
 """Speed as ratios measured side by side in one run: ours against the fastest plain way to the same end.
 
-    python scripts/benchmarks/bench.py                      all sections
-    python scripts/benchmarks/bench.py data --output bench.json
-    python scripts/benchmarks/bench.py predict --profile     and where the time goes
+python scripts/benchmarks/bench.py                                   everything
+python scripts/benchmarks/bench.py data predict.search               a section, and a part of another
+python scripts/benchmarks/bench.py train_over_linear --profile       what a key needs, and where its time goes
+python scripts/benchmarks/bench.py predict --output bench.json       into the figures that the file holds already
 
-A section is a function that takes an empty folder and returns its rows.
+A section is a module with parts; `--list` names them. Where a part measures a key, the key names it, too.
 """
 
 import argparse
+import importlib
 import json
 import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
-from row import Row
+from row import Part, Row
 from turns import Turns
 
-
-def _measure_data(workspace: Path) -> list[Row]:
-    from data_section import measure
-
-    return measure(workspace)
-
-
-def _measure_metrics(_: Path) -> list[Row]:
-    from metrics_section import measure_metrics
-
-    rows = []
-    for name, figures in measure_metrics().items():
-        ours, reference = figures["all_figures_seconds"], figures["sklearn_average_precision_seconds"]
-        coco = name.startswith("coco")
-        dtype = name.rpartition("_")[2]
-        wanted = {"float32": "<= 0.2", "float64": "<= 0.25"}[dtype] if coco else ""
-        key = f"metrics_over_sklearn_{dtype}" if coco else ""
-        rows.append(Row(f"all metrics, {name}", ours, "s; sklearn AP alone", reference, wanted, key))
-        if not coco:
-            rows.append(Row(f"all metrics, {name}", ours, "s", wanted="<= 2"))
-        peak = max(value for key, value in figures.items() if key.startswith("peak_memory"))
-        rows.append(Row(f"peak memory, {name}", peak, "score matrices", wanted="<= 3"))
-    return rows
-
-
-def _measure_import(workspace: Path) -> list[Row]:
-    from import_section import measure
-
-    return measure(workspace)
-
-
-def _measure_splits(_: Path) -> list[Row]:
-    from splits_section import measure
-
-    return measure()
-
-
-def _measure_export(workspace: Path) -> list[Row]:
-    from export_section import measure
-
-    return measure(workspace)
-
-
-def _measure_predict(workspace: Path) -> list[Row]:
-    from predict_section import measure
-
-    return measure(workspace)
-
-
-def _measure_scale(workspace: Path) -> list[Row]:
-    from scale_section import measure
-
-    return measure(workspace)
-
-
-def _measure_train(workspace: Path) -> list[Row]:
-    from train_section import measure
-
-    return measure(workspace)
-
-
-SECTIONS: dict[str, Callable[[Path], list[Row]]] = {
-    "data": _measure_data,
-    "export": _measure_export,
-    "import": _measure_import,
-    "metrics": _measure_metrics,
-    "predict": _measure_predict,
-    "scale": _measure_scale,
-    "splits": _measure_splits,
-    "train": _measure_train,
-}
+SECTIONS = ("data", "export", "import", "metrics", "predict", "scale", "splits", "train")
+LIBRARIES = ("torch", "timm", "transformers", "onnxruntime", "numpy")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the sections that were asked for; 1 where a figure misses its limit."""
+    """Measures what was asked for; 1 where a figure misses its limit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all by default")
-    parser.add_argument("--output", type=Path, help="a JSON file for the figures")
+    sections = ", ".join(SECTIONS)
+    parser.add_argument(
+        "what", nargs="*", metavar="WHAT", help=f"sections ({sections}), parts of them or keys; everything by default"
+    )
+    parser.add_argument("--output", type=Path, help="a JSON file for the figures, added to those it holds")
     parser.add_argument("--profile", action="store_true", help="say which operations take the time of each way")
+    parser.add_argument("--list", action="store_true", help="name all parts and their keys, and measure nothing")
     options = parser.parse_args(arguments)
     Turns.profiling = options.profile
-    unknown = sorted(set(options.sections) - set(SECTIONS))
-    if unknown:
-        parser.error(f"no section {', '.join(unknown)}; there is {', '.join(SECTIONS)}")
-    rows: dict[str, list[Row]] = {}
+    try:
+        chosen = choose_parts(options.what or list(SECTIONS))
+    except ValueError as error:
+        parser.error(str(error))
+    if options.list:
+        print("\n".join(f"{name}  {' '.join(part.keys)}" for name, part in chosen.items()))
+        return 0
+    good = True
     with tempfile.TemporaryDirectory() as folder:
-        for name in options.sections or SECTIONS:
+        for name, part in chosen.items():
             workspace = Path(folder) / name
             workspace.mkdir()
-            rows[name] = SECTIONS[name](workspace)
-            print(f"\n{name}\n{_table(rows[name])}")
-    if options.output:
-        figures = {
-            name: [asdict(row) | {"ratio": row.ratio, "good": row.good} for row in part] for name, part in rows.items()
-        }
-        ratios = {row.key: row.ours if row.ratio is None else row.ratio for part in rows.values() for row in part}
-        ratios.pop("", None)
-        written = {"machine": _machine(), "ratios": ratios, **figures}
-        options.output.write_text(json.dumps(written, indent=1), encoding="utf-8")
-        print(f"\nwritten: {options.output}")
-    return int(any(row.good is False for part in rows.values() for row in part))
+            rows = list(part.measure(workspace))
+            print(f"\n{name}\n{_table(rows)}" if rows else f"\n{name}: not measured here")
+            good &= not any(row.good is False for row in rows)
+            if options.output:
+                merge_figures(options.output, name.partition(".")[0], rows)
+    return int(not good)
+
+
+def parts_of(section: str) -> dict[str, Part]:
+    """The parts of a section by the names they are asked for with, such as `predict.search`."""
+    module = importlib.import_module(f"{section}_section")
+    parts: dict[str, Part] = module.parts() if hasattr(module, "parts") else {"all": Part(module.measure)}
+    return {f"{section}.{name}": part for name, part in parts.items()}
+
+
+def choose_parts(wanted: list[str]) -> dict[str, Part]:
+    """The parts that sections, parts or keys name, each once.
+
+    Raises:
+        ValueError: There is no section, part or key of that name.
+    """
+    chosen: dict[str, Part] = {}
+    for name in wanted:
+        section = name.partition(".")[0]
+        if section in SECTIONS:
+            found = {key: part for key, part in parts_of(section).items() if name in {section, key}}
+        else:
+            everything = [pair for each in SECTIONS for pair in parts_of(each).items()]
+            found = {key: part for key, part in everything if name in part.keys}
+        if not found:
+            raise ValueError(f"no section, part or key {name!r}: --list names them all")
+        chosen |= found
+    return chosen
+
+
+def merge_figures(path: Path, section: str, rows: list[Row]) -> None:
+    """Add figures to a file; those of the same name are replaced, and those of another machine forgotten."""
+    machine = _machine()
+    held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if held and held.get("machine") != machine:
+        print(f"{path} holds figures of another machine or of other libraries: it is begun anew")
+        held = {}
+    written: dict[str, Any] = held or {"machine": machine, "ratios": {}}
+    figures = {entry["what"]: entry for entry in written.get(section, [])}
+    figures |= {row.what: asdict(row) | {"ratio": row.ratio, "good": row.good} for row in rows}
+    written[section] = list(figures.values())
+    written["ratios"] |= {row.key: row.ours if row.ratio is None else row.ratio for row in rows if row.key}
+    path.write_text(json.dumps(written, indent=1), encoding="utf-8")
 
 
 def _table(rows: list[Row]) -> str:
     width = max(len(row.what) for row in rows)
-    lines = [f"{'':<{width}} {'ours':>11} {'reference':>11} {'ratio':>7} {'median':>7}  {'wanted':<9}"]
+    lines = [
+        f"{'':<{width}} {'ours':>11} {'reference':>11} {'ratio':>7} {'median':>7} {'floor':>7}  {'wanted':<9}",
+    ]
     for row in rows:
         reference = f"{row.reference:,.4g}" if row.reference is not None else ""
-        ratio = f"{row.ratio:.3g}" if row.ratio is not None else ""
-        median = f"{row.median:.3g}" if row.median is not None else ""
+        ratio, median, floor = (
+            f"{value:.3g}" if value is not None else "" for value in (row.ratio, row.median, row.floor)
+        )
         verdict = {True: "good", False: "MISSED", None: ""}[row.good]
         lines.append(
-            f"{row.what:<{width}} {row.ours:>11,.4g} {reference:>11} {ratio:>7} {median:>7}  "
+            f"{row.what:<{width}} {row.ours:>11,.4g} {reference:>11} {ratio:>7} {median:>7} {floor:>7}  "
             f"{row.wanted:<9} {verdict:<6} {row.unit}"
         )
     return "\n".join(lines)
@@ -144,10 +125,17 @@ def _machine() -> dict[str, str | int | None]:
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": sys.version.split()[0],
-        "torch": torch.__version__,
+        **{name: _version(name) for name in LIBRARIES},
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "not measured: no GPU",
     }
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 if __name__ == "__main__":

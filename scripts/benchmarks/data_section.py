@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from photos import write_photos
 from PIL import Image
-from row import Row
+from row import Part, Row
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision.io import ImageReadMode, decode_image, read_file
@@ -49,14 +49,14 @@ PHOTOS, BATCH, WORKERS, SIDE, ROUNDS = 512, 64, 2, 224, 8
 MEGABYTE = 1 << 20
 
 
-def measure(workspace: Path) -> list[Row]:
-    """All figures of this section."""
-    return [
-        *measure_coco(workspace),
-        *measure_nus_wide(workspace),
-        *measure_opening(workspace),
-        *measure_loader(workspace),
-    ]
+def parts() -> dict[str, Part]:
+    """The section's parts by name."""
+    return {
+        "coco": Part(measure_coco),
+        "nus_wide": Part(measure_nus_wide),
+        "opening": Part(measure_opening),
+        "loader": Part(measure_loader),
+    }
 
 
 # COCO: index an annotation file

@@ -1,24 +1,44 @@
-"""Time and memory of the figures beside scikit-learn's, as ratios measured in turns in one run.
+"""Time and memory of all figures beside scikit-learn's average precision alone.
 
-`python scripts/benchmarks/metrics_section.py` prints one JSON object; `measure_metrics()` gives it to other scripts.
+The floor is the time that numpy's own sort of every label's scores takes, shared by all cores: nothing ranks for less.
 """
 
-import argparse
-import json
-import sys
-import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from row import Part, Row
 from sklearn.metrics import average_precision_score
+from turns import Turns
 
 from cnn_rnn.metrics import MultiLabelMetrics
 
 Rows = tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Size:
+    """A data set's size, what is wanted of it, and the key of its ratio."""
+
+    images: int
+    labels: int
+    labels_per_image: float
+    dtype: type
+    wanted: str = ""
+    key: str = ""
+
+
+SIZES = {
+    "coco_float32": Size(40_504, 80, 2.9, np.float32, "<= 0.2", "metrics_over_sklearn_float32"),
+    "coco_float64": Size(40_504, 80, 2.9, np.float64, "<= 0.25", "metrics_over_sklearn_float64"),
+    "nus_wide_float32": Size(107_859, 81, 1.9, np.float32),
+}
 
 
 def make_rows(images: int, labels: int, labels_per_image: float, dtype: type = np.float32) -> Rows:
@@ -37,17 +57,6 @@ def measure_once(rows: Rows) -> dict[str, Any]:
     return metrics.compute()
 
 
-def best_seconds(tasks: dict[str, Callable[[], object]], turns: int) -> dict[str, float]:
-    """The least time of each task; they run in turns, so that a busy machine slows all alike."""
-    best = dict.fromkeys(tasks, float("inf"))
-    for _ in range(turns):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
-
-
 def peak_bytes(rows: Rows, batch: int) -> int:
     """The most memory held at once while the rows are taken in by batches and measured, beyond the rows themselves."""
     scores, targets, paths = rows
@@ -63,36 +72,33 @@ def peak_bytes(rows: Rows, batch: int) -> int:
         tracemalloc.stop()
 
 
-def measure_metrics(turns: int = 7) -> dict[str, Any]:
-    """Seconds, ratios and memory at the sizes of COCO 2014 val and the NUS-WIDE test part."""
-    result: dict[str, Any] = {}
-    sizes = {
-        "coco_float32": (40_504, 80, 2.9, np.float32),
-        "coco_float64": (40_504, 80, 2.9, np.float64),
-        "nus_wide_float32": (107_859, 81, 1.9, np.float32),
+def parts() -> dict[str, Part]:
+    """The section's parts by name."""
+    return {
+        name: Part(partial(measure_size, name=name, size=size), (size.key,) if size.key else ())
+        for name, size in SIZES.items()
     }
-    for name, (images, labels, labels_per_image, dtype) in sizes.items():
-        rows = make_rows(images, labels, labels_per_image, dtype)
-        scores, targets = rows[:2]
-        seconds = best_seconds(
-            {
-                "all_figures_seconds": partial(measure_once, rows),
-                "sklearn_average_precision_seconds": partial(average_precision_score, targets, scores, average=None),
-            },
-            turns,
-        )
-        own, reference = seconds.values()
-        peaks = {f"peak_memory_{name}": peak_bytes(rows, batch) for name, batch in (("batches", 64), ("whole", images))}
-        result[name] = {
-            **seconds,
-            "time_ratio": own / reference,
-            **{f"{key}_per_score_matrix": peak / scores.nbytes for key, peak in peaks.items()},
-        }
-    return result
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=7, help="how often each task runs; the best time counts")
-    json.dump(measure_metrics(parser.parse_args().turns), sys.stdout, indent=2)
-    sys.stdout.write("\n")
+def measure_size(_: Path, name: str, size: Size) -> Iterator[Row]:
+    """Seconds and memory at the size of one data set."""
+    rows = make_rows(size.images, size.labels, size.labels_per_image, size.dtype)
+    scores, targets = rows[:2]
+    columns = np.ascontiguousarray(scores.T)
+    times = Turns.take(
+        {
+            "all figures": partial(measure_once, rows),
+            "scikit-learn": partial(average_precision_score, targets, scores, average=None),
+            "sort": partial(np.sort, columns, axis=1),
+        },
+        turns=7,
+    )
+    own, reference = times["all figures"], times["scikit-learn"]
+    floor = times["sort"].least / torch.get_num_threads() / reference.least
+    median = own.median / reference.median
+    what = f"all figures, {name}, {size.images:,} x {size.labels}"
+    yield Row(what, own.least, "s; sklearn's AP alone", reference.least, size.wanted, size.key, median, floor)
+    if not size.key:
+        yield Row(f"{what}, in all", own.least, "s", wanted="<= 2")
+    peak = max(peak_bytes(rows, batch) for batch in (64, size.images))
+    yield Row(f"peak memory, {name}", peak / scores.nbytes, "score matrices", wanted="<= 3")

@@ -1,14 +1,17 @@
-"""One figure of the benchmark."""
+"""One figure of the benchmark, and the parts that a section is measured in."""
 
 import operator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 SIGNS = {"<=": operator.le, ">=": operator.ge}
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured, beside what it is measured against.
+    """One figure beside what it is measured against.
 
     Attributes:
         what: A sentence that needs no other.
@@ -18,6 +21,7 @@ class Row:
         wanted: `<= 1.5` or `>= 0.9`, of the ratio where there is a reference, else of our figure; "" for no limit.
         key: Under which the ratio stands in the file of figures; "" for none of its own.
         median: The ratio of the median turns, where ours and the reference are those of the best.
+        floor: What the ratio would be if nothing but arithmetic, bytes and what the reference itself takes cost time.
     """
 
     what: str
@@ -27,6 +31,7 @@ class Row:
     wanted: str = ""
     key: str = ""
     median: float | None = None
+    floor: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -40,3 +45,15 @@ class Row:
             return None
         sign, limit = self.wanted.split()
         return bool(SIGNS[sign](self.ours if self.ratio is None else self.ratio, float(limit)))
+
+
+class Part(NamedTuple):
+    """A piece of a section that can be measured by itself.
+
+    Attributes:
+        measure: Takes an empty folder, gives the rows.
+        keys: Of the rows that have one.
+    """
+
+    measure: Callable[[Path], Iterable[Row]]
+    keys: tuple[str, ...] = ()

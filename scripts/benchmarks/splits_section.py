@@ -3,6 +3,7 @@
 import multiprocessing
 import resource
 import time
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ SIZES = ((20_000, 9_083, 5, "<= 5"), (1_000_000, 10_000, 30, "<= 60"))  # photos
 FRACTION = 0.1
 
 
-def measure() -> list[Row]:
+def measure(_: Path) -> list[Row]:
     """All figures of this section."""
     rows = []
     for photos, labels, each, limit in SIZES:

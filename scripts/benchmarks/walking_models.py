@@ -35,6 +35,7 @@ def walking_model(
     train_a_little(model)
     if not ends:
         never_end(model)
+    model.backbone.put_channels_innermost()  # as `from_pretrained` does
     return model.eval()
 
 

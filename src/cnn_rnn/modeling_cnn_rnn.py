@@ -129,13 +129,18 @@ class CnnRnnForImageClassification(PreTrainedModel):
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """The model of a saved folder or Hub name, as in transformers, but of safetensors alone: nothing is unpickled.
 
+        On a CPU its convolutions are laid out for predictions.
+
         Raises:
             OSError: There are no such weights, or the file is no safetensors.
         """
         try:
-            return super().from_pretrained(*args, **(kwargs | {"use_safetensors": True, "weights_only": True}))
+            found = super().from_pretrained(*args, **(kwargs | {"use_safetensors": True, "weights_only": True}))
         except SafetensorError as error:
             raise OSError(f"the weights of {args[0] if args else 'this model'} are no safetensors: {error}") from error
+        model = found[0] if isinstance(found, tuple) else found  # with `output_loading_info` two come back
+        model.backbone.put_channels_innermost()
+        return found
 
     def forward(
         self,
@@ -319,11 +324,16 @@ class CnnRnnForImageClassification(PreTrainedModel):
 
     def _relevance_logits(self, features: Tensor, known: Tensor | None) -> Tensor | None:
         """Logits (B, C) of each label by itself, given what is known: the head's, neighbours' and prior's together."""
-        if known is not None and self.config.known_labels == "prefix":
+        if known is not None and self.path_decoder is not None and self.config.known_labels == "prefix":
             logger.warning_once(
                 "This model was not trained with known labels (known_labels='prefix'): its walks begin with the "
                 "confirmed ones and leave out what is ruled out, but what they say of the other labels may be worse "
                 "than without. Train with model.known_labels=state to condition on them."
+            )
+        if known is not None and all(part is None for part in (self.path_decoder, self.cooccurrence, self.neighbours)):
+            logger.warning_once(
+                "This model scores every label by itself: what is known changes nothing but its own labels. Train with "
+                "model.cooccurrence=true, or with a path, for the others to follow."
             )
         if self.relevance_head is None:
             return None

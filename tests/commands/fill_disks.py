@@ -193,6 +193,7 @@ def run(workspace: Path, fills: int, seed: int = 0, only: tuple[str, ...] = ()) 
                 trouble.append(f"left over: {sorted(now - there)[:5]}")
             subprocess.run(["umount", str(disk)], check=True)
         counts[name] = found | ({"trouble": trouble} if trouble else {})
+        print(name, counts[name], file=sys.stderr, flush=True)
     return counts
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -59,6 +60,17 @@ def small_models(patch: pytest.MonkeyPatch) -> ModuleType:
     return models
 
 
+def measure_parts(parts: dict[str, Any], folder: Path) -> list[Any]:
+    """The rows of all parts, once those of each have the keys that it says, by which it is asked for."""
+    rows = []
+    for name, part in parts.items():
+        (folder / name).mkdir()
+        found = list(part.measure(folder / name))
+        assert {row.key for row in found if row.key} == set(part.keys), name
+        rows += found
+    return rows
+
+
 def test_predictions_are_measured_against_the_backbone_alone(
     tmp_path: Path, patch: pytest.MonkeyPatch, small_models: ModuleType
 ) -> None:
@@ -69,13 +81,15 @@ def test_predictions_are_measured_against_the_backbone_alone(
         patch.setattr(module, name, value)
     patch.setattr(module, "RESNET", "test_resnet")
     patch.setattr(module, "LITE", "test_byobnet")
-    rows = module.measure(tmp_path)
+    parts = module.parts()
+    del parts["gpu"]
+    rows = measure_parts(parts, tmp_path)
     assert {row.key for row in rows} >= {
         *("predict_over_backbone_test_resnet", "predict_over_backbone_lite0"),
         *("predict_batch1_over_backbone_test_resnet", "predict_batch1_over_backbone_lite0"),
         *("never_ending_over_ending", "beam_over_reference", "pipeline_over_backbone", "bulk_over_backbone"),
     }
-    assert all(row.reference > 0 for row in rows)
+    assert all(row.reference > 0 and row.floor > 0 for row in rows)
     model = small_models.walking_model("test_resnet", 5, ends=False, image_size=32)
     paths = model.generate(small_models.varied_images(3, 32)).paths
     assert paths.lt(5).all()  # such walks go on to the most labels there are
@@ -93,8 +107,10 @@ def test_the_plain_search_that_ours_is_measured_against_finds_the_same(small_mod
             assert scores == pytest.approx([score for score, _ in expected], abs=1e-5)
 
 
-def test_a_limit_is_kept_or_missed_and_the_table_says_so(patch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    benchmark, row = importlib.import_module("bench"), importlib.import_module("row").Row
+@pytest.mark.usefixtures("patch")
+def test_a_limit_is_kept_or_missed_and_the_table_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark, row_module = importlib.import_module("bench"), importlib.import_module("row")
+    row = row_module.Row
     rows = [
         row("twice", 2.0, "s", 1.0, "<= 1.5"),
         row("fast", 3.0, "s", 3.0, ">= 0.9"),
@@ -102,12 +118,66 @@ def test_a_limit_is_kept_or_missed_and_the_table_says_so(patch: pytest.MonkeyPat
     ]
     assert [entry.good for entry in rows] == [False, True, True]
     assert row("free", 1.0, "s").good is None
-    patch.setattr(benchmark, "SECTIONS", {"some": lambda _: rows})
-    assert benchmark.main(["some", "--output", str(tmp_path / "bench.json")]) == 1
-    figures = json.loads((tmp_path / "bench.json").read_text())["some"]
+    monkeypatch.setattr(benchmark, "SECTIONS", ("some",))
+    monkeypatch.setattr(benchmark, "parts_of", lambda _: {"some.all": row_module.Part(lambda _: rows, ("a_key",))})
+    output = tmp_path / "bench.json"
+    assert benchmark.main(["some", "--output", str(output)]) == 1
+    figures = json.loads(output.read_text())["some"]
     assert [figure["ratio"] for figure in figures] == [2.0, 1.0, None]
     with pytest.raises(SystemExit):
         benchmark.main(["nonsense"])
+
+
+@pytest.mark.usefixtures("patch")
+def test_a_section_a_part_and_a_key_each_measure_what_they_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    benchmark, row_module = importlib.import_module("bench"), importlib.import_module("row")
+    took = {"fast": 1.0, "slow": 2.0}
+
+    def part(name: str) -> Any:
+        return row_module.Part(
+            lambda _: [row_module.Row(name, took[name], "s", 1.0, key=f"{name}_key")], (f"{name}_key",)
+        )
+
+    monkeypatch.setattr(benchmark, "SECTIONS", ("some",))
+    monkeypatch.setattr(benchmark, "parts_of", lambda _: {f"some.{name}": part(name) for name in took})
+    assert list(benchmark.choose_parts(["some"])) == ["some.fast", "some.slow"]
+    assert list(benchmark.choose_parts(["some.slow", "slow_key"])) == ["some.slow"]
+    for name in ("other", "some.other", "other_key"):
+        with pytest.raises(ValueError, match="--list names them all"):
+            benchmark.choose_parts([name])
+    # What is measured again takes the place of what stood there; the rest stays, but for that of another machine.
+    output = tmp_path / "bench.json"
+    benchmark.main(["some", "--output", str(output)])
+    took["slow"] = 3.0
+    benchmark.main(["slow_key", "--output", str(output)])
+    assert json.loads(output.read_text())["ratios"] == {"fast_key": 1.0, "slow_key": 3.0}
+    monkeypatch.setattr(benchmark, "_machine", lambda: {"cores": 1000})
+    benchmark.main(["slow_key", "--output", str(output)])
+    assert json.loads(output.read_text())["ratios"] == {"slow_key": 3.0}
+
+
+@pytest.mark.usefixtures("patch")
+def test_every_limit_of_the_sections_stands_under_a_key_of_its_own() -> None:
+    benchmark = importlib.import_module("bench")
+    keys = [key for name in benchmark.SECTIONS for part in benchmark.parts_of(name).values() for key in part.keys]
+    assert len(keys) == len(set(keys))
+    assert {"train_over_linear", "cached_step_over_linear", "int8_over_float32", "bulk_onnx_over_torch"} <= set(keys)
+
+
+@pytest.mark.usefixtures("patch")
+def test_metrics_and_a_cached_step_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics, train = importlib.import_module("metrics_section"), importlib.import_module("train_section")
+    sizes = {"tiny": metrics.Size(60, 4, 2.0, metrics.np.float32, "<= 0.2", "tiny_key")}
+    monkeypatch.setattr(metrics, "SIZES", sizes)
+    assert {row.key for row in measure_parts(metrics.parts(), tmp_path)} == {"tiny_key", ""}
+    for name, value in {"CACHED_BATCH": 4, "CACHED_LABELS": 5}.items():
+        monkeypatch.setattr(train, name, value)
+    monkeypatch.setattr(train, "REAL", train.Load("test_resnet", 32, 2, "no"))
+    (row,) = train.parts()["cached"].measure(tmp_path)
+    assert row.key == "cached_step_over_linear"
+    assert row.floor > 0
 
 
 @pytest.mark.parametrize("test", [0, pytest.param(40, marks=pytest.mark.slow)])

@@ -1,7 +1,9 @@
 """The set with the greatest expected F1, against the expectation over every set."""
 
+import functools
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
@@ -30,6 +32,36 @@ def test_no_set_at_all_has_a_greater_expected_f1(seed: int, labels: int) -> None
     every = itertools.chain.from_iterable(itertools.combinations(range(labels), n) for n in range(labels + 1))
     values = probabilities[0].tolist()
     assert expected_f1(picked, values) == pytest.approx(max(expected_f1(each, values) for each in every), abs=1e-6)
+
+
+def count_distribution(probabilities: np.ndarray) -> np.ndarray:
+    """Of how many labels are present, from none to all."""
+    return functools.reduce(lambda counts, p: np.convolve(counts, [1 - p, p]), probabilities, np.ones(1))
+
+
+def expected_by_size(probabilities: np.ndarray) -> np.ndarray:
+    """Expected F1 of the k most probable labels for each k, by the distributions of hits and of what is missed."""
+    ranked = np.sort(probabilities.astype(np.float64))[::-1]
+    values = [float(count_distribution(ranked)[0])]
+    for size in range(1, len(ranked) + 1):
+        hits, missed = count_distribution(ranked[:size]), count_distribution(ranked[size:])
+        of, other = np.arange(len(hits))[:, None], np.arange(len(missed))
+        values.append(float((hits[:, None] * missed * 2 * of / (size + of + other)).sum()))
+    return np.array(values)
+
+
+@pytest.mark.parametrize(("labels", "power"), [(20, 1.0), (80, 4.0), (80, 0.2), (150, 0.05), (150, 1.0), (256, 0.5)])
+def test_few_or_very_many_labels_may_be_present(labels: int, power: float) -> None:
+    generator = np.random.default_rng(labels)
+    probabilities = (generator.random((3, labels)) ** power).astype(np.float32)
+    for row, picked in zip(probabilities, pick_by_expected_f1(torch.from_numpy(probabilities)), strict=True):
+        by_size = expected_by_size(row)
+        assert by_size[int(picked.sum())] == pytest.approx(by_size.max(), abs=1e-11)
+        assert row[picked].min() >= row[~picked].max(initial=0)
+
+
+def test_of_equally_good_sets_the_smaller_one_is_taken() -> None:
+    assert not pick_by_expected_f1(torch.tensor([[0.5]])).any()  # none or the one label: 0.5 each
 
 
 def test_what_is_certain_is_the_set() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.image_backbone import ImageBackbone, find_weights, fit_weights, read_weights
@@ -226,3 +226,27 @@ def test_arguments_that_timm_does_not_take_are_refused() -> None:
         model_on("test_resnet", backbone_args={"no_such_argument": 1})
     with pytest.raises(ValueError, match=r"cannot build 'test_vit_relpos' with .*'max'.*[Oo]nly avg"):
         ImageBackbone("test_vit_relpos", "max")
+
+
+def test_a_loaded_model_lies_as_a_cpu_reads_it_fastest_and_is_saved_as_before(tmp_path: Path) -> None:
+    model = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=["a", "b"]).eval()
+    model.save_pretrained(tmp_path / "one")
+    loaded = CnnRnnForImageClassification.from_pretrained(tmp_path / "one")
+    convolutions = [module for module in loaded.backbone.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert all(module.weight.is_contiguous(memory_format=torch.channels_last) for module in convolutions)
+    images = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        for batch in (images, images[:1]):
+            torch.testing.assert_close(loaded(batch).logits, model(batch).logits)
+    loaded.save_pretrained(tmp_path / "two")
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_weights_that_are_not_plain_stay_as_they_lie() -> None:
+    backbone = ImageBackbone("test_resnet")
+    with torch.device("meta"):
+        backbone.timm_model.fc = torch.nn.Linear(2, 2)
+    backbone.put_channels_innermost()
+    assert not backbone.channels_innermost

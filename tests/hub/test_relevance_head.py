@@ -1,7 +1,5 @@
 """Heads that score every label by itself."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from timm.layers.ml_decoder import MLDecoder
@@ -29,18 +27,18 @@ def test_an_unknown_head_is_refused() -> None:
 @pytest.mark.parametrize("num_labels", [5, 100, 230])  # as many queries as labels, and one for up to three of them
 def test_label_queries_give_what_timms_own_head_gives(num_labels: int) -> None:
     torch.manual_seed(0)
-    ours = build_relevance_head("ml_decoder", 16, num_labels, hidden_size=32, dropout=0.1).eval()
-    theirs = MLDecoder(num_labels, decoder_embedding=32, initial_num_features=16).eval()
+    ours = build_relevance_head("ml_decoder", 16, num_labels, hidden_size=32, dropout=0.1).eval().double()
+    theirs = MLDecoder(num_labels, decoder_embedding=32, initial_num_features=16).eval().double()
     theirs.load_state_dict(ours.state_dict())  # under the same names
     (layer,) = theirs.decoder.layers
-    layer.self_attn = SimpleNamespace(batch_first=False)  # torch asks a layer for it, and timm's has none
-    places = torch.randn(3, 9, 16)
+    theirs.decoder.forward = layer.forward  # torch's own asks a layer for what timm's does not have
+    places = torch.randn(3, 9, 16, dtype=torch.double)
     expected = theirs(places.clone())
-    torch.testing.assert_close(ours(places), expected, atol=3e-7, rtol=0)
+    torch.testing.assert_close(ours(places), expected, atol=1e-12, rtol=1e-12)
     for head in (ours, theirs):
         head(places).square().sum().backward()
     gradients = {name: weight.grad for name, weight in theirs.named_parameters() if weight.grad is not None}
     assert gradients
     for name, weight in ours.named_parameters():
         if name in gradients:
-            torch.testing.assert_close(weight.grad, gradients[name], atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(weight.grad, gradients[name], atol=1e-9, rtol=1e-9)

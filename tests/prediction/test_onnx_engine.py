@@ -1,6 +1,9 @@
 """The pipeline with its backbone in onnxruntime beside the pipeline by torch: the same rows."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,15 @@ from cnn_rnn import (
     MultiLabelImageClassificationPipeline,
 )
 from cnn_rnn.prediction import SavedModel, onnx_engine
-from cnn_rnn.prediction.onnx_engine import FOLDER, UnfitGraphError, choose_engine, digest_of, set_engine
+from cnn_rnn.prediction.onnx_engine import (
+    FOLDER,
+    UnfitGraphError,
+    choose_engine,
+    digest_of,
+    export_backbone,
+    is_graph_of,
+    set_engine,
+)
 
 LABELS = ["blue", "green", "red", "yellow"]
 CPU = torch.device("cpu")
@@ -127,6 +138,39 @@ def test_the_graph_is_made_once_and_kept_beside_the_weights_it_belongs_to(
     CnnRnnOnnx.from_pretrained(folder)
     assert len(made) == 3
     assert made[2] != path
+
+
+@pytest.mark.parametrize(
+    "change", [{"image_size": 64}, {"pooling": "max"}, {"backbone_args": {"drop_rate": 0.1}}], ids=str
+)
+def test_another_config_asks_for_another_graph(saved: Path, change: dict[str, Any]) -> None:
+    model = SavedModel.load(saved).model
+    before = digest_of(model)
+    for name, value in change.items():
+        setattr(model.config, name, value)
+    assert digest_of(model) != before
+
+
+def test_processes_that_export_at_once_leave_one_whole_graph(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    CnnRnnOnnx.from_pretrained(saved)
+    graph = onnx.load(next((saved / FOLDER).iterdir()))
+    model = SavedModel.load(saved).model
+    together = Barrier(3)
+
+    def save(_graph: Any, path: Any) -> None:
+        together.wait(timeout=60)  # all have begun to write before one is done
+        save_graph(graph, path)
+
+    save_graph = onnx.save
+    monkeypatch.setattr(onnx, "save", save)
+    monkeypatch.setattr("torch.onnx.export", lambda *_, **__: SimpleNamespace(model_proto=graph))
+    path = tmp_path / FOLDER / "backbone.onnx"
+    with ThreadPoolExecutor(3) as pool:
+        assert {task.result() for task in [pool.submit(export_backbone, model, path, "0") for _ in range(3)]} == {path}
+    assert list((tmp_path / FOLDER).iterdir()) == [path]
+    assert is_graph_of(path, "0")
 
 
 def test_a_graph_of_other_weights_under_the_right_name_is_not_taken(

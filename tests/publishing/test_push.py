@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,15 @@ def test_nothing_of_the_machine_is_published(run: Path, metrics: Path) -> None:
     for name, content in files.items():
         assert b"somebody" not in (content if isinstance(content, bytes) else content.read_bytes()), name
     assert yaml.safe_load(bytes(files["run_config.yaml"]))["train"]["epochs"] == 3
+
+
+def test_the_graph_that_predictions_keep_beside_the_weights_is_not_published(
+    run: Path, metrics: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "backbone-0123456789abcdef.onnx").write_bytes(b"graph")
+    assert set(model_files(folder, NAME, metrics)) == PUBLISHED
 
 
 def test_the_card_says_what_was_measured_and_trained_on(run: Path, metrics: Path) -> None:

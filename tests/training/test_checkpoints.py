@@ -191,6 +191,11 @@ def test_a_checkpoint_of_another_run_is_refused_by_its_settings(run: Path, setti
     newest = complete_checkpoints(run)[-1]
     with pytest.raises(RunConfigError, match=r"is of another run: train\.lr \(was 0\.003, now 0\.5\)"):
         resumed(settings, tmp_path / "new", str(newest), train__lr=0.5)
+    known = own_settings(load_run_config(None, settings(run)))
+    del known["train.thresholds"], known["train.lr"]  # settings that came after this run: they had their default
+    write_manifest(newest, known)
+    with pytest.raises(RunConfigError, match=r"is of another run: train\.lr \(was 0\.0003, now 0\.003\)$|Resume"):
+        resumed(settings, tmp_path / "new", str(newest))
 
 
 def test_best_weights_that_are_gone_are_told_at_the_start(run: Path, settings: Settings, tmp_path: Path) -> None:

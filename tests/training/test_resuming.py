@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cnn_rnn.foundation.whole_files import write_json
+from cnn_rnn.foundation.whole_files import temporary_name, write_json
 from cnn_rnn.training import RunConfigError, Trainer, finished_figures, load_run_config
 from cnn_rnn.training.checkpoints import (
     checkpoint_name,
@@ -62,11 +62,13 @@ def test_what_is_half_written_is_neither_resumed_nor_left(tmp_path: Path) -> Non
     for name in [*names, "step-00000009.tmp"]:
         (folder / name).mkdir(parents=True)
     write_json(tmp_path / "metrics.json", {"mAP": 1.0})
-    (folder / "best.tmp").write_text("half")
+    half = temporary_name(folder / "best.safetensors")
+    half.write_text("half")
+    (tmp_path / "notes.tmp").write_text("somebody's own")
     assert [path.name for path in complete_checkpoints(tmp_path)] == names[::-1]  # an epoch's end behind its last step
     assert latest_checkpoint(tmp_path) == folder / names[0]
-    assert {path.name for path in remove_leftovers(tmp_path)} == {"step-00000009.tmp", "best.tmp"}
-    assert {path.name for path in tmp_path.rglob("*")} == {"checkpoints", "metrics.json", *names}
+    assert {path.name for path in remove_leftovers(tmp_path)} == {"step-00000009.tmp", half.name}
+    assert {path.name for path in tmp_path.rglob("*")} == {"checkpoints", "metrics.json", "notes.tmp", *names}
 
 
 def test_progress_survives_its_checkpoint_and_counts_patience() -> None:

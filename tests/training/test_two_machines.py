@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from tests.commands_by_name import ROOT
 
 Settings = Callable[..., list[str]]
+NAMESPACES = Path("/etc/netns")
 CHANGES = {
     "model__backbone": "test_convnext",  # no batch statistics: these alone see a machine's half of the batch
     "model__projection_dropout": 0.0,
@@ -40,14 +41,20 @@ def machines() -> Iterator[list[list[str]]]:
     for number, name in enumerate(names, start=1):
         lines += [f"-n {name} addr add 10.77.0.{number}/24 dev {name}", f"-n {name} link set {name} up"]
         lines.append(f"-n {name} link set lo up")
+    hosts = "".join(f"10.77.0.{number} {name}\n" for number, name in enumerate(names, start=1))
     try:
+        for name in names:  # which `ip netns exec` lays over /etc/hosts
+            (NAMESPACES / name).mkdir(parents=True)
+            (NAMESPACES / name / "hosts").write_text(f"127.0.0.1 localhost\n{hosts}")
         for line in lines:
             made = subprocess.run(["ip", *line.split()], capture_output=True, text=True, check=False)
             if made.returncode:
                 pytest.skip(f"no network namespaces here: {made.stderr.strip()}")
-        yield [["ip", "netns", "exec", name] for name in names]
+        own_name = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"']  # c10d tells the others a host's name
+        yield [["ip", "netns", "exec", name, *own_name, name] for name in names]
     finally:
         for name in names:
+            shutil.rmtree(NAMESPACES / name, ignore_errors=True)
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from cnn_rnn.data.image_folder import METADATA_NAMES
+from cnn_rnn.foundation.folder_lock import LOCK, one_at_a_time
 from cnn_rnn.foundation.whole_files import write_text
 
 METADATA = METADATA_NAMES[0]
-WRITING = threading.Lock()  # persons who label the same folder save one after the other
+WRITING = threading.Lock()  # persons who label the same folder on one page save one after the other
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def write_saved(folder: Path, labels: Mapping[str, list[str]]) -> Path:
     Raises:
         ValueError: The file that is there is of another kind.
     """
-    with WRITING:
+    with WRITING, one_at_a_time(folder / LOCK):  # of pages of other processes too
         rows = read_saved(folder).rows
         for name, own in labels.items():
             rows[name] = rows.get(name, {"file_name": name}) | {"labels": own}

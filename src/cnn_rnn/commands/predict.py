@@ -82,7 +82,8 @@ def predict_here(known: argparse.Namespace) -> int:
             return told(known, folder) if state.is_main_process else 0
         folder.claim()
         with state.main_process_first():  # it alone exports, the others find the file
-            engine = set_engine(classify.model, known.model, known.engine, state.device)
+            shared = known.num_workers > 0  # by the processes that read images
+            engine = set_engine(classify.model, known.model, known.engine, state.device, shares_cores=shared)
         if state.is_main_process:
             print(engine, file=sys.stderr)
         done = predict_all(

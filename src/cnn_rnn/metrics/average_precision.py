@@ -1,17 +1,19 @@
 """Average precision: how well a class's scores put its images first."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, get_args, overload
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Literal, TypeVar, get_args, overload
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .checked_arrays import Array, check_scores
+from .checked_arrays import Array, check_scores, in_threads
 
 Method = Literal["area", "11point"]
-LEAST_TO_SHARE = 1 << 17  # scores below which threads cost more than they save
+COLUMNS_AT_ONCE = 8  # that are copied out of the matrix together: one by one each would read all of it
+
+Result = TypeVar("Result")
 
 
 @overload
@@ -49,8 +51,7 @@ def average_precision(
     """
     check_method(method)
     checked, truth = check_scores(scores, targets, mask)
-    result = np.array([class_average_precision(*columns, method=method) for columns in sorted_classes(checked, truth)])
-    result = result.astype(np.float64)
+    result = np.array(map_classes(partial(class_average_precision, method=method), checked, truth), np.float64)
     return torch.from_numpy(result) if isinstance(scores, torch.Tensor) else result
 
 
@@ -60,33 +61,42 @@ def check_method(method: str) -> None:
         raise ValueError(f"average precision {method!r} is unknown: expected one of {', '.join(get_args(Method))}")
 
 
-def sorted_classes(scores: Array, truth: NDArray[np.int8], columns_at_once: int = 16) -> Iterator[tuple[Array, Array]]:
+def map_classes(work: Callable[[Array, Array], Result], scores: Array, truth: NDArray[np.int8]) -> list[Result]:
+    """What `work` makes of every class's scores, as `sorted_classes` gives them; threads share the classes."""
+    parts = in_threads(
+        lambda columns: [work(*each) for each in _sorted_columns(scores[:, columns], truth[:, columns])],
+        _column_blocks(scores.shape[1]),
+    )
+    return [result for part in parts for result in part]
+
+
+def sorted_classes(scores: Array, truth: NDArray[np.int8]) -> Iterator[tuple[Array, Array]]:
     """For every class its scores that count, and those of its positives, both ascending.
 
     Sorting values instead of indices is what makes this fast; all figures of a class follow from these two arrays,
     which do not depend on the order of the rows.
     """
-    for first in range(0, scores.shape[1], columns_at_once):
-        block = np.array(scores[:, first : first + columns_at_once].T, order="C")  # a copy: it is sorted in place
-        states = np.ascontiguousarray(truth[:, first : first + columns_at_once].T)
-        positives = [np.sort(column[state == 1]) for column, state in zip(block, states, strict=True)]
-        left_out = states < 0
-        if left_out.any():
-            block[left_out] = -np.inf  # below every finite score
-        _sort_rows(block)
-        for column, positive, skipped in zip(block, positives, np.count_nonzero(left_out, axis=1), strict=True):
-            yield column[skipped:], positive
+    for columns in _column_blocks(scores.shape[1]):
+        yield from _sorted_columns(scores[:, columns], truth[:, columns])
 
 
-def _sort_rows(block: Array) -> None:
-    """Sort every row (R, N) in place, in as many threads as torch may use: numpy's own sort takes one."""
-    threads = min(torch.get_num_threads(), len(block))
-    if threads == 1 or block.size < LEAST_TO_SHARE:
-        block.sort(axis=1)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(np.ndarray.sort, block):
-            pass
+def _column_blocks(labels: int) -> list[slice]:
+    """The columns in blocks, as slices: a block of the sorted copy is held at a time."""
+    return [slice(first, first + COLUMNS_AT_ONCE) for first in range(0, labels, COLUMNS_AT_ONCE)]
+
+
+def _sorted_columns(scores: Array, truth: NDArray[np.int8]) -> Iterator[tuple[Array, Array]]:
+    """What `sorted_classes` gives, of some columns."""
+    block = np.array(scores.T, order="C")  # a copy: it is sorted in place
+    states = np.ascontiguousarray(truth.T)
+    for column, state in zip(block, states, strict=True):
+        positives = np.sort(column[state == 1])
+        left_out = state < 0
+        skipped = int(np.count_nonzero(left_out))
+        if skipped:
+            column[left_out] = -np.inf  # below every finite score
+        column.sort()
+        yield column[skipped:], positives
 
 
 def precision_at_positives(counted: Array, positives: Array) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -1,13 +1,15 @@
 """Scores and targets of any kind become checked numpy arrays."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
+Result = TypeVar("Result")
 
 BLOCK_ENTRIES = 1 << 19  # entries of a working block: small enough for the cache, and memory stays flat
 
@@ -99,6 +101,16 @@ def row_blocks(rows: int, columns: int) -> Iterator[slice]:
     """Slices that cover the rows, each of about `BLOCK_ENTRIES` entries."""
     step = max(1, BLOCK_ENTRIES // max(1, columns))
     return (slice(start, start + step) for start in range(0, rows, step))
+
+
+def in_threads(work: Callable[[slice], Result], parts: Iterable[slice]) -> list[Result]:
+    """What `work` makes of each part, in order, by as many threads as torch may use: numpy itself takes one."""
+    slices = list(parts)
+    threads = min(torch.get_num_threads(), len(slices))
+    if threads < 2:
+        return [work(part) for part in slices]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, slices))
 
 
 def count_by_row(flags: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from cnn_rnn.decisions import pick_by_expected_f1
+from cnn_rnn.decisions import best_sizes
 
-from .checked_arrays import Array, count_by_column, count_by_row, row_blocks
+from .checked_arrays import Array, count_by_column, count_by_row, in_threads, row_blocks
 
 Figures = dict[str, Any]
 
@@ -59,13 +59,16 @@ def _count_pairs(
     truth: Array, flags: Callable[[slice], tuple[NDArray[np.bool_], NDArray[np.bool_]]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Two kinds of flags (N, C) counted by class (2, C) and by image (2, N), a block of rows at a time."""
-    by_class = np.zeros((2, truth.shape[1]), np.int64)
     by_image = np.zeros((2, truth.shape[0]), np.int64)
-    for rows in row_blocks(*truth.shape):
-        for index, part in enumerate(flags(rows)):
-            by_class[index] += count_by_column(part)
-            by_image[index, rows] = count_by_row(part)
-    return by_class, by_image
+
+    def count(rows: slice) -> NDArray[np.int64]:
+        parts = flags(rows)
+        for counts, part in zip(by_image, parts, strict=True):
+            counts[rows] = count_by_row(part)
+        return np.stack([count_by_column(part) for part in parts])
+
+    nothing = np.zeros((2, truth.shape[1]), np.int64)
+    return sum(in_threads(count, row_blocks(*truth.shape)), nothing), by_image
 
 
 def pick_by_threshold(scores: Array, thresholds: float | ArrayLike) -> NDArray[np.bool_]:
@@ -86,16 +89,28 @@ def pick_top_k(scores: Array, truth: NDArray[np.int8], k: int) -> NDArray[np.boo
     if k >= labels:
         return truth >= 0
     picked = np.zeros((images, labels), bool)
-    for rows in row_blocks(images, labels):
+
+    def pick(rows: slice) -> None:
         counted = truth[rows] >= 0
         block = scores[rows] if counted.all() else np.where(counted, scores[rows], -np.inf)
-        last = np.partition(block, labels - k, axis=1)[:, labels - k, None]
-        chosen = block >= last
-        crowded = np.flatnonzero(count_by_row(chosen) > k)
-        if len(crowded):
-            above, tied = block[crowded] > last[crowded], block[crowded] == last[crowded]
-            chosen[crowded] = above | (tied & (tied.cumsum(axis=1) <= k - above.sum(axis=1, keepdims=True)))
-        picked[rows] = chosen & counted
+        last = np.partition(block, labels - k, axis=1)[:, labels - k]
+        picked[rows] = _pick_first(block, last, np.full(len(block), k)) & counted
+
+    in_threads(pick, row_blocks(images, labels))
+    return picked
+
+
+def _pick_first(block: Array, last: Array, sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Of each image the `sizes` (N,) greatest of its scores (N, C), the least of which is `last` (N,).
+
+    Of equal scores the lower label id goes first.
+    """
+    picked = block >= last[:, None]
+    crowded = np.flatnonzero(count_by_row(picked) > sizes)
+    if len(crowded):
+        above, tied = block[crowded] > last[crowded, None], block[crowded] == last[crowded, None]
+        free = sizes[crowded, None] - above.sum(axis=1, keepdims=True)
+        picked[crowded] = above | (tied & (tied.cumsum(axis=1) <= free))
     return picked
 
 
@@ -131,7 +146,11 @@ def pick_by_expectation(scores: Array, truth: NDArray[np.int8]) -> NDArray[np.bo
         block = np.where(truth[rows] >= 0, scores[rows], 0)
         if block.size and not 0 <= block.min() <= block.max() <= 1:
             return None
-        picked[rows] = pick_by_expected_f1(torch.from_numpy(block)).numpy()
+        ascending = np.sort(block, axis=1)
+        sizes = best_sizes(torch.from_numpy(ascending).flip(1)).numpy()
+        # Where nothing is picked, the last is beyond them all.
+        bounds = np.append(ascending, np.full((len(block), 1), np.inf, block.dtype), axis=1)
+        picked[rows] = _pick_first(block, bounds[np.arange(len(block)), labels - sizes], sizes) & (block > 0)
     return picked
 
 

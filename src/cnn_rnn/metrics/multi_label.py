@@ -1,6 +1,6 @@
 """All figures of a multi-label classifier, gathered batch by batch and across processes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
 from typing import Any, NamedTuple, Self
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .average_precision import Method, check_method, class_average_precision, sorted_classes
+from .average_precision import Method, check_method, class_average_precision, map_classes
 from .calibration_error import Reliability, class_reliability
 from .checked_arrays import Array, check_paths, check_scores
 from .label_sets import (
@@ -178,30 +178,30 @@ class MultiLabelMetrics:
         scores, truth, paths = self.rows()
         names = self.labels or [str(label) for label in range(scores.shape[1])]
         truth_counts = count_truth(truth)
-        picks = {
-            "path": paths,
-            "threshold": pick_by_threshold(scores, self.thresholds),
-            "expected_f1": pick_by_expectation(scores, truth),
-            "top_k": pick_top_k(scores, truth, self.top_k),
-            "adjusted_top_k": None
-            if self.label_counts is None
-            else pick_adjusted_top_k(scores, truth, self.top_k, self.label_counts),
+        picks: dict[str, Callable[[], NDArray[np.bool_] | None]] = {
+            "path": lambda: paths,
+            "threshold": lambda: pick_by_threshold(scores, self.thresholds),
+            "expected_f1": lambda: pick_by_expectation(scores, truth),
+            "top_k": lambda: pick_top_k(scores, truth, self.top_k),
+            "adjusted_top_k": lambda: self._pick_adjusted(scores, truth),
         }
-        counts = {
-            name: None if picked is None else count_sets(picked, truth, truth_counts) for name, picked in picks.items()
-        }
+        counts: dict[str, SetCounts | None] = {}
+        for name, pick in picks.items():  # one at a time is held
+            picked = pick()
+            counts[name] = None if picked is None else count_sets(picked, truth, truth_counts)
+        del picked
         blocks: Figures = {
             name: None if count is None else set_figures(count, self.min_positives) for name, count in counts.items()
         }
         blocks["threshold"]["thresholds"] = self.thresholds.tolist()
         blocks["top_k"]["k"] = self.top_k
 
-        average_precisions, reliabilities = [], []
-        for counted, positives in sorted_classes(scores, truth):
-            average_precisions.append(
-                class_average_precision(counted, positives, self.average_precision_method) if len(positives) else None
-            )
-            reliabilities.append(class_reliability(counted, positives, self.calibration_bins))
+        def judge(counted: Array, positives: Array) -> tuple[float | None, Reliability | None]:
+            precision = class_average_precision(counted, positives, self.average_precision_method)
+            return precision if len(positives) else None, class_reliability(counted, positives, self.calibration_bins)
+
+        judged = map_classes(judge, scores, truth)
+        average_precisions, reliabilities = [each[0] for each in judged], [each[1] for each in judged]
         few = truth_counts.positives < self.min_positives
         kept = [value for value, skip in zip(average_precisions, few, strict=True) if value is not None and not skip]
         return {
@@ -242,6 +242,12 @@ class MultiLabelMetrics:
             "min_positives": self.min_positives,
             "label_counts": None if self.label_counts is None else self.label_counts.tolist(),
         }
+
+    def _pick_adjusted(self, scores: Array, truth: NDArray[np.int8]) -> NDArray[np.bool_] | None:
+        """The adjusted top k (B, C), or None where nobody said how frequent the labels are."""
+        if self.label_counts is None:
+            return None
+        return pick_adjusted_top_k(scores, truth, self.top_k, self.label_counts)
 
     def _ranking_figures(self, scores: Array, truth: NDArray[np.int8]) -> Figures:
         """The image-wise ranking figures."""

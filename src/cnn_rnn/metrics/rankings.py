@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .checked_arrays import Array, count_by_row, row_blocks
+from .checked_arrays import Array, count_by_row, in_threads, row_blocks
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ def rank_images(scores: Array, truth: NDArray[np.int8], k: int) -> ImageRankings
     images, labels = scores.shape
     precision_sum, wrong_pairs, coverage = np.zeros((3, images))
     positives, counted = np.zeros((2, images), np.int64)
-    for rows in row_blocks(images, labels):
+
+    def rank_rows(rows: slice) -> None:
         states = truth[rows]
         positives[rows], counted[rows] = count_by_row(states == 1), count_by_row(states >= 0)
         everything = bool((counted[rows] == labels).all())
@@ -38,7 +39,7 @@ def rank_images(scores: Array, truth: NDArray[np.int8], k: int) -> ImageRankings
         # Only the positives are ranked: they are few, and a full argsort of every row costs several times the rest.
         image, own = np.divmod(np.flatnonzero(states == 1), labels)  # one entry a positive (P,) from here on
         if not len(image):
-            continue
+            return
         lowest_rank, rank = (
             np.sort(image * (labels + 1) + ranks) - image * (labels + 1)  # ascending within each image
             for ranks in _rank_entries(block, image, own)
@@ -51,6 +52,8 @@ def rank_images(scores: Array, truth: NDArray[np.int8], k: int) -> ImageRankings
         not_lower = hits[last_of_ties][np.cumsum(last_of_ties) - last_of_ties]
         wrong_pairs[rows] = np.bincount(image, lowest_rank - not_lower, len(block))
         coverage[rows][image] = lowest_rank  # of an image's ranks the last, the greatest, stays
+
+    in_threads(rank_rows, row_blocks(images, labels))
     pairs = positives * (counted - positives)
     nothing = counted == 0
     average = np.full(images, np.nan)

@@ -69,16 +69,20 @@ class OnnxBackbone(nn.Module):
     Args:
         path: The graph.
         backbone: What it was exported from.
+        shares_cores: Whether other processes, such as those that read images, have work for the cores meanwhile.
+            Otherwise threads wait for each other awake, which sees a single image in less time.
     """
 
-    def __init__(self, path: Path, backbone: ImageBackbone) -> None:
+    def __init__(self, path: Path, backbone: ImageBackbone, *, shares_cores: bool = False) -> None:
         super().__init__()
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        # Threads that spin while they wait take the cores from the processes that read images.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if shares_cores:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        else:  # awake within a run alone: behind it torch has work
+            options.add_session_config_entry("session.force_spinning_stop", "1")
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.name, self.pooled, self.num_features = backbone.name, backbone.pooled, backbone.num_features
 
@@ -128,10 +132,11 @@ def choose_engine(engine: Engine, device: torch.device) -> Literal["torch", "onn
     return "onnx" if engine == "auto" and device.type == "cpu" and not missing else "torch"
 
 
-def set_engine(model: Any, name: str, engine: Engine, device: torch.device) -> str:
+def set_engine(model: Any, name: str, engine: Engine, device: torch.device, *, shares_cores: bool = False) -> str:
     """Let onnxruntime run the model's backbone where that is asked for and can be; returns a sentence that says so.
 
-    With "auto" a backbone that cannot be exported stays in torch, and the sentence says why.
+    With "auto" a backbone that cannot be exported stays in torch, and the sentence says why. `shares_cores` as
+    `OnnxBackbone` takes it.
 
     Raises:
         ImportError, ValueError: "onnx" was asked for, and cannot be had.
@@ -139,7 +144,7 @@ def set_engine(model: Any, name: str, engine: Engine, device: torch.device) -> s
     if choose_engine(engine, device) == "torch":
         return f"engine torch on {device}"
     try:
-        path = use_onnxruntime(model, name)
+        path = use_onnxruntime(model, name, shares_cores=shares_cores)
     except UnfitGraphError as error:
         if engine == "onnx":
             raise
@@ -147,12 +152,13 @@ def set_engine(model: Any, name: str, engine: Engine, device: torch.device) -> s
     return f"engine onnx on {device}: {path}"
 
 
-def use_onnxruntime(model: Any, name: str) -> Path:
+def use_onnxruntime(model: Any, name: str, *, shares_cores: bool = False) -> Path:
     """Put the graph of the model's backbone in the backbone's place; returns the file, made where it is not there yet.
 
     Args:
         model: A `CnnRnnForImageClassification` in evaluation mode, on the CPU.
         name: The folder or the Hub name that it came from.
+        shares_cores: As `OnnxBackbone` takes it.
 
     Raises:
         ImportError: Something is not installed.
@@ -166,7 +172,7 @@ def use_onnxruntime(model: Any, name: str) -> Path:
             break
     else:
         path = _export_to_first(model, places_for(name), digest)
-    model.backbone = OnnxBackbone(path, model.backbone)
+    model.backbone = OnnxBackbone(path, model.backbone, shares_cores=shares_cores)
     return path
 
 

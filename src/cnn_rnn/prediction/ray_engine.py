@@ -34,7 +34,7 @@ class PartMaker:
         self.known = Namespace(**settings)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.classify, self.folder = open_job(self.known, device)
-        set_engine(self.classify.model, self.known.model, "auto", device)
+        set_engine(self.classify.model, self.known.model, "auto", device, shares_cores=True)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """How many of the parts were made."""
@@ -70,7 +70,7 @@ def label_with_ray(known: Namespace) -> tuple[JobFolder, State | None]:
     folder.claim()
     ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False)
     if not ray.cluster_resources().get("GPU"):  # once, here: the actors find the graph
-        folder.said.append(set_engine(classify.model, known.model, "auto", torch.device("cpu")))
+        folder.said.append(set_engine(classify.model, known.model, "auto", torch.device("cpu"), shares_cores=True))
     ray.data.DataContext.get_current().enable_progress_bars = False
     return folder, make_until_finished(folder, lambda: _make_missing(ray, known, folder), ROUNDS)
 

@@ -138,6 +138,8 @@ def checked_config(name: str | Path) -> CnnRnnConfig:
         fields, _ = CnnRnnConfig.get_config_dict(name)
     except RecursionError as error:
         raise ValueError(f"{name}: config.json is nested too deep to be a config") from error
+    except TypeError as error:
+        raise ValueError(f"{name}: config.json holds no object of settings: {error}") from error
     except OSError as error:
         if Path(name).exists():
             raise OSError(f"{name} is no folder of a saved model: it has no readable config.json") from error
@@ -145,7 +147,7 @@ def checked_config(name: str | Path) -> CnnRnnConfig:
             f"there is no folder {name}, and the Hub gives no model of that name: {first_line(error)}"
         ) from error
     if not isinstance(fields, dict):
-        raise ValueError(f"{name}: config.json holds {type(fields).__name__}, not an object of settings")  # noqa: TRY004
+        raise ValueError(f"{name}: config.json holds no object of settings, but {type(fields).__name__}")  # noqa: TRY004
     kind = fields.get("model_type")
     if kind != CnnRnnConfig.model_type:
         raise ValueError(f"{name}: config.json is of a model {kind!r}, not {CnnRnnConfig.model_type!r}")

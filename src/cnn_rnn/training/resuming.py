@@ -66,7 +66,9 @@ def check_origin(checkpoint: Path, config: RunConfig) -> None:
         RunConfigError: Settings differ; the message names each key with both values.
         CheckpointError: The checkpoint does not say what run it is of.
     """
-    changed = changed_settings(read_manifest(checkpoint)["settings"], own_settings(config))
+    # A setting that is newer than the run had its default there.
+    before = own_settings(RunConfig()) | read_manifest(checkpoint)["settings"]
+    changed = changed_settings(before, own_settings(config))
     if changed:
         raise RunConfigError(
             f"{checkpoint} is of another run: {changed}. Resume that run with its own settings, in its own folder"

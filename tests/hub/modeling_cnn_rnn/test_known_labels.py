@@ -177,6 +177,11 @@ def test_a_model_that_was_not_trained_for_it_says_so_once(monkeypatch: pytest.Mo
     assert torch.equal(model(PIXELS, known_labels=known).logits, output.logits)
     assert len(said) == 1
     assert "was not trained with known labels" in said[0]
+    plain = model_of(path_loss="none", fusion="relevance")
+    for _ in range(2):
+        plain(PIXELS, known_labels=known)
+    assert len(said) == 2
+    assert "what is known changes nothing but its own labels" in said[1]
 
 
 @torch.no_grad()
