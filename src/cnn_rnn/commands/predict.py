@@ -51,6 +51,9 @@ def reading_of(settings: list[str]) -> "Reading":
         ValueError: One of them is no such setting.
     """
     from cnn_rnn.data import Reading
+
+    if not settings:  # without them nothing of training is loaded, which takes longer than a photo
+        return Reading()
     from cnn_rnn.training.run_config import load_run_config, parse_overrides
 
     config = load_run_config(None, settings)
