@@ -35,7 +35,7 @@ def walking_model(
     train_a_little(model)
     if not ends:
         never_end(model)
-    model.backbone.put_channels_innermost()  # as `from_pretrained` does
+    model.backbone.put_channels_innermost()  # as `SavedModel.load` does
     return model.eval()
 
 

@@ -129,18 +129,13 @@ class CnnRnnForImageClassification(PreTrainedModel):
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """The model of a saved folder or Hub name, as in transformers, but of safetensors alone: nothing is unpickled.
 
-        On a CPU its convolutions are laid out for predictions.
-
         Raises:
             OSError: There are no such weights, or the file is no safetensors.
         """
         try:
-            found = super().from_pretrained(*args, **(kwargs | {"use_safetensors": True, "weights_only": True}))
+            return super().from_pretrained(*args, **(kwargs | {"use_safetensors": True, "weights_only": True}))
         except SafetensorError as error:
             raise OSError(f"the weights of {args[0] if args else 'this model'} are no safetensors: {error}") from error
-        model = found[0] if isinstance(found, tuple) else found  # with `output_loading_info` two come back
-        model.backbone.put_channels_innermost()
-        return found
 
     def forward(
         self,

@@ -361,7 +361,9 @@ class PathDecoder(nn.Module):
         """What is added to the labels' logits (B, C) at every step of an image's walk; None for nothing."""
         terms = []
         if self.relevance_weight is not None and given.relevance_logits is not None:
-            terms.append(self.relevance_weight(given.relevance_logits.detach()))
+            # The loss of the walk does not train the head; an explanation follows the image through it.
+            relevance = given.relevance_logits.detach() if self.training else given.relevance_logits
+            terms.append(self.relevance_weight(relevance))
         if given.prior is not None and given.known is not None:
             terms.append(given.prior(given.known, "path"))
         return torch.stack(terms).sum(dim=0) if terms else None

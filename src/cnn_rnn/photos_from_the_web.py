@@ -26,7 +26,7 @@ def fetch(url: str, timeout: float) -> bytes:
         OSError: The connection fails, or the server refuses. The HTTP library has errors of its own for that.
     """
     transfer = Transfer(url, timeout)
-    # Neither looking up a name nor a header that comes by the byte knows of a deadline; so somebody waits beside it.
+    # Neither looking up a name nor a header that comes by the byte knows of a deadline; so a thread waits beside it.
     worker = Thread(target=transfer.run, daemon=True)
     worker.start()
     worker.join(timeout)

@@ -228,10 +228,11 @@ def test_arguments_that_timm_does_not_take_are_refused() -> None:
         ImageBackbone("test_vit_relpos", "max")
 
 
-def test_a_loaded_model_lies_as_a_cpu_reads_it_fastest_and_is_saved_as_before(tmp_path: Path) -> None:
+def test_a_model_that_lies_as_a_cpu_reads_it_fastest_answers_and_is_saved_as_before(tmp_path: Path) -> None:
     model = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=["a", "b"]).eval()
     model.save_pretrained(tmp_path / "one")
-    loaded = CnnRnnForImageClassification.from_pretrained(tmp_path / "one")
+    loaded = CnnRnnForImageClassification.from_pretrained(tmp_path / "one").eval()
+    loaded.backbone.put_channels_innermost()
     convolutions = [module for module in loaded.backbone.modules() if isinstance(module, torch.nn.Conv2d)]
     assert all(module.weight.is_contiguous(memory_format=torch.channels_last) for module in convolutions)
     images = torch.randn(3, 3, 32, 32)

@@ -121,7 +121,7 @@ def test_the_graph_that_predictions_keep_beside_the_weights_is_not_published(
     run: Path, metrics: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(run, tmp_path / "run"))
-    (folder / "onnx").mkdir()
+    (folder / "onnx").mkdir(exist_ok=True)
     (folder / "onnx" / "backbone-0123456789abcdef.onnx").write_bytes(b"graph")
     assert set(model_files(folder, NAME, metrics)) == PUBLISHED
 

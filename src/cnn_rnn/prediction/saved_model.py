@@ -58,6 +58,7 @@ class SavedModel:
         except RuntimeError as error:  # shapes that differ
             raise ValueError(f"{name}: the weights do not fit the config: {' '.join(str(error).split())}") from error
         check_weights(str(name), model, found)
+        model.backbone.put_channels_innermost()
         return cls(str(name), model.eval(), checked_processor(name))
 
     def check_labels(self, dataset: Dataset | IterableDataset) -> None:
