@@ -52,11 +52,11 @@ def report(known: argparse.Namespace, overrides: list[str]) -> None:
     dataset, _ = load_validation_data(data, known.split)
     saved.check_labels(dataset)
     stored = read_predictions(known.predictions) if known.predictions else None
-    other = obtain_predictions(known.baseline, known, overrides) if known.baseline else None
-    duplicates = near_duplicates(known, saved, dataset, overrides)
     config = saved.model.config
     if stored is not None and stored.label_names != list(config.label_names):
         raise ValueError(f"{known.predictions}: its labels are not those of {known.model}")
+    other = obtain_predictions(known.baseline, known, overrides) if known.baseline else None
+    duplicates = near_duplicates(known, saved, dataset, overrides)
     if stored is None:
         predictions = predict_dataset(saved, dataset, known.batch_size, known.num_workers)
         stored = stored_predictions(predictions, config.label_names, model=saved.name)
@@ -97,6 +97,7 @@ def walk_photos(
     from cnn_rnn.data import EvalTransform, prepare_examples
     from cnn_rnn.report.page import photo_losses
     from cnn_rnn.report.saliency import walk_example
+    from cnn_rnn.report.spread import spread_evenly
 
     if saved.model.path_decoder is None:
         return [], ""
@@ -104,7 +105,7 @@ def walk_photos(
     if known.worst:
         chosen = np.argsort(-losses, kind="stable")[: known.examples]
     else:
-        chosen = np.unique(np.linspace(0, len(dataset) - 1, min(known.examples, len(dataset))).astype(int))
+        chosen = spread_evenly(len(dataset), known.examples)
     shown, methods = [], set()
     examples = prepare_examples(dataset.select(chosen), EvalTransform(saved.processor))
     for index, row in zip(chosen, tqdm(examples, desc="looking at images", unit="image", leave=False), strict=True):

@@ -20,6 +20,7 @@ from cnn_rnn.metrics.tables import known_table
 from .embedded_images import image_address, thumbnail
 from .page import Section
 from .saliency import show_pixels
+from .spread import spread_evenly
 
 MOST_SHOWN = 12  # labels of a photo
 
@@ -91,8 +92,7 @@ def choose_questions(scores: Array, truth: NDArray[np.int8], most: int) -> list[
         asked = missing if len(missing) else wrong
         if len(asked):
             found.append(Question(row, int(asked[scores[row, asked].argmax()]), bool(len(missing))))
-    places = np.unique(np.linspace(0, len(found) - 1, min(most, len(found))).astype(int))
-    return [found[place] for place in places]
+    return [found[place] for place in spread_evenly(len(found), most)]
 
 
 @torch.inference_mode()

@@ -11,6 +11,8 @@ from cnn_rnn.metrics.average_precision import precision_at_positives, sorted_cla
 from cnn_rnn.metrics.calibration_error import class_reliability
 from cnn_rnn.metrics.checked_arrays import Array
 
+from .spread import spread_evenly
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -233,7 +235,7 @@ def _conditional_shares(sets: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 def _thin(recall: Array, precision: Array) -> tuple[Array, Array]:
     """A curve by rising recall, with a limited number of points."""
-    keep = np.unique(np.linspace(0, len(recall) - 1, min(len(recall), CURVE_POINTS)).astype(int))
+    keep = spread_evenly(len(recall), CURVE_POINTS)
     return recall[::-1][keep], precision[::-1][keep]
 
 
