@@ -39,7 +39,7 @@ demo: $(INSTALLED)
 	@echo "  $(RUN)cnn-rnn train --config image_folder --data.root FOLDER   # your own photos and labels"
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(RUN)python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(RUN)python -m pytest -n 2 --dist worksteal
 
 check: $(INSTALLED)
 	$(RUN)ruff check .
