@@ -23,6 +23,8 @@ MOST_ARGUMENTS = 1_000
 # Fusion weights before any are fitted.
 UNFITTED_WEIGHTS = {"path": (1.0, 0.0, 0.0), "relevance": (0.0, 1.0, 0.0), "both": (0.5, 0.5, 0.0)}
 
+HEADS_OF_PLACES = ("residual_attention", "ml_decoder")  # they take the places of the feature map, not their mean
+
 # What was counted or fitted for the labels that a model has, and means nothing for others.
 OF_THE_LABELS = {
     "label_counts": None,
@@ -74,8 +76,9 @@ class CnnRnnConfig(PreTrainedConfig):
             where most labels of a photo are unknown; `db`, the distribution-balanced one, for long tails.
         class_weights: How that loss weighs labels: alike (`none`), or the rare ones more, by one over their training
             images (`inv_freq`) or over the effective number of these (`effective_num`).
-        relevance_head: What scores every label by itself: one linear layer, an mlp with one hidden layer, or timm's
-            ml_decoder, whose label queries attend over the feature map (it needs `pooling` attention).
+        relevance_head: What scores every label by itself: one linear layer, an mlp with one hidden layer, the mlp and
+            beside it the place that shows a label best (residual_attention), or timm's ml_decoder, whose label queries
+            attend over the feature map; the last two need `pooling` attention.
         relevance_hidden_size: Units of that hidden layer, or size of the label queries.
         relevance_dropout: Dropout of the mlp, on its features and on its hidden units.
         relevance_in_path: Whether the relevance logits, with a learned weight, are added to the logits of every step.
@@ -128,7 +131,7 @@ class CnnRnnConfig(PreTrainedConfig):
     path_loss: Literal["cross_entropy", "remaining_labels", "none"] = "cross_entropy"
     relevance_loss: Literal["bce", "asl", "db", "partial_asl", "none"] = "bce"
     class_weights: Literal["none", "inv_freq", "effective_num"] = "none"
-    relevance_head: Literal["linear", "mlp", "ml_decoder"] = "linear"
+    relevance_head: Literal["linear", "mlp", "residual_attention", "ml_decoder"] = "linear"
     relevance_hidden_size: int = 1024
     relevance_dropout: float | int = 0.4
     relevance_in_path: bool = False
@@ -327,8 +330,8 @@ class CnnRnnConfig(PreTrainedConfig):
 
     def validate_relevance_head(self) -> None:
         """Check that what builds on the relevance head finds it, and that the head gets the features it needs."""
-        if self.relevance_head == "ml_decoder" and self.pooling != "attention":
-            raise ValueError("relevance_head='ml_decoder' attends over the feature map: set pooling='attention'")
+        if self.relevance_head in HEADS_OF_PLACES and self.pooling != "attention":
+            raise ValueError(f"relevance_head={self.relevance_head!r} reads the feature map: set pooling='attention'")
         if self.relevance_head == "ml_decoder" and self.relevance_hidden_size % 8:
             raise ValueError(
                 f"relevance_head='ml_decoder' has 8 heads: relevance_hidden_size must be a multiple of 8, "

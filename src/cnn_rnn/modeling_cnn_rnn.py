@@ -14,7 +14,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import logging
 
 from .beam_search import BeamSearchResult, Constraints
-from .configuration_cnn_rnn import WIDEST_BEAM, CnnRnnConfig
+from .configuration_cnn_rnn import HEADS_OF_PLACES, WIDEST_BEAM, CnnRnnConfig
 from .cooccurrence import CooccurrencePrior
 from .image_backbone import ImageBackbone, preprocessing_of
 from .instance_methods import of_instances
@@ -246,6 +246,13 @@ class CnnRnnForImageClassification(PreTrainedModel):
         """Image features as the heads take them: (B, D), or places (B, P, D) with attention pooling."""
         return self._features(self._look(pixel_values, None))
 
+    def score_alone(self, image_features: Tensor) -> Tensor:
+        """What the relevance head says by itself: logits (B, C) of image features as `encode_images` returns them."""
+        assert self.relevance_head is not None
+        of_places = self.config.relevance_head in HEADS_OF_PLACES
+        logits: Tensor = self.relevance_head(image_features if of_places else mean_of_places(image_features))
+        return logits
+
     @property
     def base_model(self) -> nn.Module:
         """The backbone, which those freeze who freeze the base model."""
@@ -295,9 +302,8 @@ class CnnRnnForImageClassification(PreTrainedModel):
             raise ValueError("give either pixel_values or image_features")
         if isinstance(image_features, Tensor):
             features = image_features.to(self.dtype)
-            if features.dim() == 3:
-                return BaseModelOutputWithPooling(features, features.mean(dim=1))
-            return BaseModelOutputWithPooling(pooler_output=features)
+            places = features if features.dim() == 3 else None
+            return BaseModelOutputWithPooling(places, mean_of_places(features))
         if image_features is not None:
             return image_features
         if output_hidden_states is None:
@@ -332,10 +338,9 @@ class CnnRnnForImageClassification(PreTrainedModel):
             )
         if self.relevance_head is None:
             return None
-        mean = features.mean(dim=1) if features.dim() == 3 else features
-        logits: Tensor = self.relevance_head(features if self.config.relevance_head == "ml_decoder" else mean)
+        logits = self.score_alone(features)
         if self.neighbours is not None and not self.training:
-            logits = self.neighbours(mean, logits, known)
+            logits = self.neighbours(mean_of_places(features), logits, known)
         if self.cooccurrence is not None and known is not None:
             logits = logits + self.cooccurrence(known, "relevance")
         return logits
@@ -443,6 +448,11 @@ class CnnRnnForImageClassification(PreTrainedModel):
         """Give fresh values to all that has none yet; the backbone's are timm's own."""
         super().initialize_weights()
         self.backbone.initialize_missing()
+
+
+def mean_of_places(features: Tensor) -> Tensor:
+    """Image features (B, D) of the places (B, P, D) of a feature map, or as they are."""
+    return features.mean(dim=1) if features.dim() == 3 else features
 
 
 def path_log_odds(label_scores: Tensor) -> Tensor:

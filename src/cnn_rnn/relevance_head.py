@@ -5,6 +5,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from timm.layers.ml_decoder import MLDecoder
 from torch import Tensor, nn
 
+SHARE_OF_BEST = 0.5  # of the place that shows a label best, beside the mean
+
 
 class MlpHead(nn.Module):
     """Logits (B, C) of image features (B, D) through one hidden layer.
@@ -28,6 +30,23 @@ class MlpHead(nn.Module):
         hidden = self.activation(self.hidden(self.dropout(features)))
         logits: Tensor = self.output(self.dropout(hidden))
         return logits
+
+
+class ResidualAttention(MlpHead):
+    """An mlp on the mean, and beside it what the place says that shows a label best (Zhu and Wu, ICCV 2021).
+
+    Theirs adds a share of the greatest score over the places to a linear layer's mean score; a small object that the
+    mean drowns is so found. Here the mean goes through the mlp, which is better than a layer (measured on VOC 2012).
+    """
+
+    def __init__(self, feature_size: int, hidden_size: int, num_labels: int, dropout: float) -> None:
+        super().__init__(feature_size, hidden_size, num_labels, dropout)
+        self.place_scores = nn.Linear(feature_size, num_labels)
+
+    def forward(self, places: Tensor) -> Tensor:
+        """Logits (B, C) of the places (B, P, D) of a feature map."""
+        best: Tensor = self.place_scores(places).amax(dim=1)
+        return super().forward(places.mean(dim=1)) + SHARE_OF_BEST * best
 
 
 class CalledAttention(nn.Module):
@@ -74,11 +93,11 @@ class LabelQueries(MLDecoder):
 
 
 def build_relevance_head(kind: str, feature_size: int, num_labels: int, hidden_size: int, dropout: float) -> nn.Module:
-    """A head for image features (B, D) or, for `ml_decoder`, for the places (B, P, D) of a feature map.
+    """A head for image features (B, D) or, for the last two kinds, for the places (B, P, D) of a map.
 
     Args:
-        kind: "linear"; "mlp", one hidden layer; or "ml_decoder", label queries that attend over the map (Ridnik et al.,
-            WACV 2023).
+        kind: "linear"; "mlp", one hidden layer; "residual_attention", an mlp and the best place's score; or
+            "ml_decoder", label queries that attend over the map (Ridnik et al., WACV 2023).
         feature_size: D.
         num_labels: C.
         hidden_size: Units of the hidden layer, or the size of the label queries.
@@ -91,6 +110,8 @@ def build_relevance_head(kind: str, feature_size: int, num_labels: int, hidden_s
         return nn.Linear(feature_size, num_labels)
     if kind == "mlp":
         return MlpHead(feature_size, hidden_size, num_labels, dropout)
+    if kind == "residual_attention":
+        return ResidualAttention(feature_size, hidden_size, num_labels, dropout)
     if kind == "ml_decoder":
         return LabelQueries(num_labels, hidden_size, feature_size)
-    raise ValueError(f"unknown relevance head {kind!r}, expected 'linear', 'mlp' or 'ml_decoder'")
+    raise ValueError(f"unknown relevance head {kind!r}, expected 'linear', 'mlp', 'residual_attention' or 'ml_decoder'")

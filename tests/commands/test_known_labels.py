@@ -40,6 +40,20 @@ def test_the_memory_holds_training_and_held_out_images_and_says_something(runs: 
     assert model.cooccurrence.left.abs().sum() > 0
 
 
+@pytest.mark.parametrize("head", ["residual_attention", "ml_decoder"])
+@pytest.mark.parametrize("cached", ["true", "false"])
+def test_heads_that_read_the_feature_map_have_a_memory_beside_them(
+    settings: Callable[..., list[str]], tmp_path: Path, head: str, cached: str
+) -> None:
+    fields = CONDITIONED | {"model__relevance_head": head, "model__pooling": "attention"}
+    backbone = {"train__freeze_backbone": cached, "train__cache_features": cached}
+    assert main_of("train")(settings(tmp_path, **fields, **backbone)) == 0
+    model = CnnRnnForImageClassification.from_pretrained(tmp_path)
+    assert model.neighbours is not None
+    assert len(model.neighbours.keys) == 24
+    assert model.neighbours.mix.isfinite().all()
+
+
 def test_the_baseline_is_the_head_alone(runs: tuple[Path, Path]) -> None:
     model = CnnRnnForImageClassification.from_pretrained(runs[1])
     assert (model.path_decoder, model.cooccurrence, model.neighbours) == (None, None, None)

@@ -4,10 +4,13 @@ import pytest
 import torch
 from timm.layers.ml_decoder import MLDecoder
 
-from cnn_rnn.relevance_head import build_relevance_head
+from cnn_rnn.relevance_head import MlpHead, ResidualAttention, build_relevance_head
 
 
-@pytest.mark.parametrize(("kind", "shape"), [("linear", (3, 16)), ("mlp", (3, 16)), ("ml_decoder", (3, 9, 16))])
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [("linear", (3, 16)), ("mlp", (3, 16)), ("residual_attention", (3, 9, 16)), ("ml_decoder", (3, 9, 16))],
+)
 def test_every_head_gives_a_logit_a_label_and_learns(kind: str, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     head = build_relevance_head(kind, 16, 5, hidden_size=32, dropout=0.1).eval()
@@ -20,8 +23,21 @@ def test_every_head_gives_a_logit_a_label_and_learns(kind: str, shape: tuple[int
 
 
 def test_an_unknown_head_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown relevance head 'tree', expected 'linear', 'mlp' or 'ml_decoder'"):
+    with pytest.raises(ValueError, match="unknown relevance head 'tree', expected 'linear', 'mlp', 'residual_"):
         build_relevance_head("tree", 16, 5, hidden_size=32, dropout=0.1)
+
+
+def test_the_best_place_counts_half_beside_the_mean() -> None:
+    torch.manual_seed(0)
+    head = ResidualAttention(4, 3, 3, dropout=0.0).eval()
+    places = torch.randn(2, 5, 4)
+    alike = places[:, :1].expand(-1, 5, -1)  # every place says the same: no place is better than the mean
+    by_mean = MlpHead.forward(head, alike.mean(dim=1))
+    torch.testing.assert_close(head(alike), by_mean + 0.5 * head.place_scores(alike[:, 0]))
+    order = torch.randperm(5)
+    torch.testing.assert_close(head(places[:, order]), head(places))
+    one_by_one = torch.stack([head.place_scores(places[:, place]) for place in range(5)]).amax(dim=0)
+    torch.testing.assert_close(head(places) - MlpHead.forward(head, places.mean(dim=1)), 0.5 * one_by_one)
 
 
 @pytest.mark.parametrize("num_labels", [5, 100, 230])  # as many queries as labels, and one for up to three of them

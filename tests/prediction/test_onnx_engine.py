@@ -93,7 +93,7 @@ def test_the_rows_are_those_of_torch_with_the_pipelines_arguments(
 
 
 def test_attention_over_places_runs_there_too(tmp_path: Path, photos: list[str]) -> None:
-    folder = save_model(tmp_path / "model", pooling="attention", cell="gru")
+    folder = save_model(tmp_path / "model", pooling="attention", relevance_head="residual_attention", cell="gru")
     found = CnnRnnOnnx.from_pretrained(folder)(photos, return_path=True, top_k=4)
     assert_same_rows(found, by_torch(folder)(photos, return_path=True, top_k=4))
 

@@ -74,7 +74,9 @@ def test_the_walks_of_this_test_differ(exported: Path) -> None:
 
 
 def test_attention_over_places_and_the_papers_cell_are_exported_too(tmp_path: Path) -> None:
-    model = small_model(pooling="attention", cell="relu_lstm", beam_width=2, max_path_length=1)
+    model = small_model(
+        pooling="attention", relevance_head="residual_attention", cell="relu_lstm", beam_width=2, max_path_length=1
+    )
     graph = OnnxModel(export_onnx(model, tmp_path / "new" / "f.onnx"))
     for batch in (1, 5):
         assert_same(graph, model, batch, tolerance=1e-4)

@@ -1,7 +1,7 @@
 """The memory of neighbours of a trained model: how much it says is fitted on held-out images, which then join it."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
 from cnn_rnn.data.batches import eval_batches
-from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification, mean_of_places
 
 from .feature_cache import CachedFeatures, collate_features
 from .held_out import fit_logistic
@@ -20,6 +20,14 @@ from .run_config import TrainConfig
 from .training_data import position_seed
 
 IMAGES_AT_ONCE = 256
+
+
+class Images(NamedTuple):
+    """What the model makes of some images."""
+
+    features: Tensor  # (M, D)
+    labels: Tensor  # (M, C) multi-hot
+    logits: Tensor  # (M, C) the relevance head's
 
 
 @dataclass
@@ -49,20 +57,17 @@ class Remembering:
             train: Rows and batches of the training part; where these hold cached features, no image is read again.
             held_out: The same of the held-out part.
         """
-        memory, head = self.model.neighbours, self.model.relevance_head
+        memory = self.model.neighbours
         assert memory is not None
-        assert head is not None
         self.train, self.held_out = self._look_at(*train), self._look_at(*held_out)
-        self._keep(*self.train)
-        features, targets = self.held_out
-        logits = torch.cat([head(part) for part in features.split(IMAGES_AT_ONCE)])
-        odds = torch.cat([memory.log_odds(part) for part in features.split(IMAGES_AT_ONCE)])
-        memory.mix.copy_(torch.tensor(fit_logistic([logits, odds], targets)))
+        self._keep(self.train.features, self.train.labels)
+        odds = torch.cat([memory.log_odds(part) for part in self.held_out.features.split(IMAGES_AT_ONCE)])
+        memory.mix.copy_(torch.tensor(fit_logistic([self.held_out.logits, odds], self.held_out.labels)))
 
     @torch.no_grad()
     def add_held_out(self) -> None:
         """Remember the held-out images too, once nothing more is fitted on them: they would find themselves."""
-        features, labels = (torch.cat(parts) for parts in zip(self.train, self.held_out, strict=True))
+        features, labels, _ = (torch.cat(parts) for parts in zip(self.train, self.held_out, strict=True))
         kept = self._choose(len(features))
         self._keep(features[kept], labels[kept])
 
@@ -79,8 +84,8 @@ class Remembering:
         order = np.random.default_rng(position_seed(self.config.seed)).permutation(rows)
         return torch.from_numpy(np.sort(order[: self.most]))
 
-    def _look_at(self, rows: Dataset, loader: DataLoader) -> tuple[Tensor, Tensor]:
-        """Features (M, D) and multi-hot labels (M, C) of as many of the rows as are remembered."""
+    def _look_at(self, rows: Dataset, loader: DataLoader) -> Images:
+        """As many of the rows as are remembered."""
         chosen = self._choose(len(rows)).tolist()
         size, accelerator = self.config.batch_size, self.accelerator
         if isinstance(loader.dataset, CachedFeatures):
@@ -89,14 +94,14 @@ class Remembering:
         else:
             rows = rows.select(chosen)
             batches = eval_batches(rows, self.processor, size, self.config.num_workers, accelerator)
-        features, labels = [], []
+        seen: list[Images] = []
         shown = not accelerator.is_main_process
         for batch in tqdm(batches, desc="images to remember", unit="batch", disable=shown, leave=False):
             own = batch.get("image_features")
             if own is None:
                 with accelerator.autocast():
                     own = self.model.encode_images(batch["pixel_values"])
-            own = own.mean(dim=1) if own.dim() == 3 else own
-            features.append(accelerator.gather_for_metrics(own.float().contiguous()))
-            labels.append(accelerator.gather_for_metrics(batch["labels"]))
-        return torch.cat(features), torch.cat(labels)
+            own = own.float()
+            part = Images(mean_of_places(own).contiguous(), batch["labels"], self.model.score_alone(own))
+            seen.append(Images(*map(accelerator.gather_for_metrics, part)))
+        return Images(*map(torch.cat, zip(*seen, strict=True)))

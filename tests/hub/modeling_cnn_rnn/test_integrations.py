@@ -19,7 +19,9 @@ from .small_models import NUM_LABELS, PIXELS, TARGETS, VARIANTS, Model, Photos, 
 
 TOLD: dict[str, Any] = {"known_labels": "state", "relevance_in_path": True, "cooccurrence": True, "neighbours": 4}
 QUERIES: dict[str, Any] = {"pooling": "attention", "relevance_head": "ml_decoder", "relevance_hidden_size": 16}
-EVERY = VARIANTS | {"told": TOLD, "told by a larger head": TOLD | {"relevance_head": "mlp"}, "queries": QUERIES}
+PLACES = QUERIES | {"relevance_head": "residual_attention"}
+LARGER = {"told by a larger head": TOLD | {"relevance_head": "mlp"}}
+EVERY = VARIANTS | {"told": TOLD, "queries": QUERIES, "places": TOLD | PLACES} | LARGER
 KNOWN = torch.tensor([[1, -1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 1, -1]])
 every_variant = pytest.mark.parametrize("fields", EVERY.values(), ids=EVERY)
 with_walks = pytest.mark.parametrize(

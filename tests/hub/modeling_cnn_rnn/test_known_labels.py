@@ -219,6 +219,7 @@ def test_a_saved_folder_keeps_prior_and_neighbours(tmp_path: Path) -> None:
     ("fields", "message"),
     [
         ({"relevance_head": "ml_decoder"}, "set pooling='attention'"),
+        ({"relevance_head": "residual_attention", "pooling": "max"}, "reads the feature map: set pooling='attention'"),
         ({"relevance_head": "ml_decoder", "pooling": "attention", "relevance_hidden_size": 20}, "multiple of 8"),
         ({"neighbours": -1}, "number of images to remember"),
         ({"neighbours": 5, "relevance_loss": "none", "fusion": "path"}, "neighbours=5 needs a relevance head"),
