@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from cnn_rnn.data import load_voc
+from cnn_rnn.data.archive_bounds import UnsafeArchiveError
 from cnn_rnn.data.archives import ARCHIVES, Archive
 from cnn_rnn.data.download import DownloadError, download_benchmark
-from cnn_rnn.data.extract import UnsafeArchiveError
 
 from .loopback import Loopback, serve
 from .test_coco import document, write_coco

@@ -56,7 +56,8 @@ def decode_image(image: Any, name: str = "", *, least_size: int | None = None) -
     """The picture as 8-bit RGB, upright.
 
     Args:
-        image: A path, encoded bytes, a Pillow image, or an undecoded row of an image column (`bytes` and `path`).
+        image: A path, encoded bytes, a Pillow image, an undecoded row of an image column (`bytes` and `path`), or the
+            error that says why there is none.
         name: What an error calls the image; its path where none is given.
         least_size: A JPEG may come out a half, a quarter or an eighth as large, if no side falls below this many
             pixels. All of the file is read, in far less time.
@@ -122,8 +123,12 @@ def _content(image: Any, name: str) -> tuple[Any, str]:
         return _remote(image, name or image), name or image
     if isinstance(image, str | Path):
         check_file(image, name or str(image))
+    if isinstance(image, UnreadableImageError):
+        raise image
     if image is None:
         raise UnreadableImageError(f"{name or 'image'}: there is no image, only labels (was it missing when loading?)")
+    if isinstance(image, bytes) and len(image) > LARGEST_FILE:
+        raise UnreadableImageError(f"{name or 'image'}: cannot be decoded ({too_long(len(image))})")
     return image, name or (str(image) if isinstance(image, str | Path) else "image")
 
 
@@ -161,7 +166,12 @@ def check_file(path: str | Path, name: str) -> None:
         kind = KINDS.get(stat.S_IFMT(status.st_mode), "something else")
         raise UnreadableImageError(f"{name}: cannot be decoded (it is {kind}, no file)")
     if status.st_size > LARGEST_FILE:
-        raise UnreadableImageError(f"{name}: cannot be decoded ({status.st_size:,} bytes; at most {LARGEST_FILE:,})")
+        raise UnreadableImageError(f"{name}: cannot be decoded ({too_long(status.st_size)})")
+
+
+def too_long(size: int) -> str:
+    """What to say of an encoded image of so many bytes."""
+    return f"{size:,} bytes; at most {LARGEST_FILE:,}"
 
 
 def _plain_jpeg(content: memoryview) -> tuple[int, bool]:

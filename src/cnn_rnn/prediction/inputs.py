@@ -11,16 +11,19 @@ import tempfile
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
+from cnn_rnn.data.archive_bounds import BROKEN_ARCHIVE, ArchiveTally, CheckedTarInfo
+from cnn_rnn.data.images import LARGEST_FILE, UnreadableImageError, too_long
 from cnn_rnn.foundation.provenance import Identity, digest_texts, file_identity
 
 from .found_images import PassedOver, is_image_name, printable
@@ -30,7 +33,7 @@ NAME_COLUMNS = ("file_name", "path", "url")
 
 @dataclass(frozen=True)
 class Input:
-    """One image: what it is called, and what it is decoded from (a path, an address, bytes, or an undecoded row)."""
+    """One image: its name, and what it is decoded from (a path, an address, bytes, an undecoded row), or why not."""
 
     name: str
     image: Any
@@ -202,8 +205,21 @@ class ShardFiles(Inputs):
         return "\0".join([file, *told])
 
 
+@contextmanager
+def reading_shard(file: str) -> Iterator[None]:
+    """Name the file that turns out to be broken.
+
+    Raises:
+        ValueError: It is.
+    """
+    try:
+        yield
+    except (pa.ArrowException, *BROKEN_ARCHIVE) as error:
+        raise ValueError(f"{file} cannot be read: {error}; get it again, or leave it out") from error
+
+
 class TarShards(ShardFiles):
-    """Tars as webdataset writes them; each is a part. Every member that is called like an image counts."""
+    """Tars as webdataset writes them, packed or not; each is a part. A member that is called like an image is one."""
 
     def __init__(self, files: Sequence[str]) -> None:
         super().__init__(files)
@@ -213,11 +229,19 @@ class TarShards(ShardFiles):
     def part(self, number: int) -> Iterator[Input]:
         """The images of one tar, in order."""
         file = self.files[number]
-        with fsspec.open(file, "rb") as opened, tarfile.open(fileobj=opened, mode="r|*") as members:
-            for member in members:
-                content = members.extractfile(member) if member.isfile() and is_image_name(member.name) else None
-                if content is not None:
-                    yield Input(f"{printable(file)}/{printable(member.name)}", content.read())
+        with fsspec.open(file, "rb") as opened, reading_shard(file):
+            tally = ArchiveTally(file, getattr(opened, "size", None))
+            with tarfile.open(fileobj=opened, mode="r|*", tarinfo=CheckedTarInfo) as members:
+                for member in members:
+                    tally.add(member.name, member.size)
+                    content = members.extractfile(member) if member.isfile() and is_image_name(member.name) else None
+                    if content is None:
+                        continue
+                    name = f"{printable(file)}/{printable(member.name)}"
+                    if member.size > LARGEST_FILE:
+                        yield Input(name, UnreadableImageError(f"{name}: cannot be decoded ({too_long(member.size)})"))
+                    else:
+                        yield Input(name, content.read())
 
     def identity(self, number: int, by: Identity) -> str:
         """A digest of the tar's name and, as far as `by` looks, of its size, time or bytes."""
@@ -232,8 +256,11 @@ class ParquetShards(ShardFiles):
         self.groups: list[tuple[int, int]] = []
         self.images = 0
         for number, file in enumerate(tqdm(self.files, desc="looking at shards", unit="file", delay=2, leave=False)):
-            with fsspec.open(file, "rb") as opened:
+            with fsspec.open(file, "rb") as opened, reading_shard(file):
                 shard = pq.ParquetFile(opened)
+                tally = ArchiveTally(file, getattr(opened, "size", None))
+                for group in range(shard.num_row_groups):
+                    tally.add(f"row group {group}", shard.metadata.row_group(group).total_byte_size)
                 self.columns(file, shard)
                 self.groups += [(number, group) for group in range(shard.num_row_groups)]
                 self.images += shard.metadata.num_rows
@@ -259,7 +286,7 @@ class ParquetShards(ShardFiles):
         """The images of one row group, in order."""
         place, group = self.groups[number]
         file = self.files[place]
-        with fsspec.open(file, "rb") as opened:
+        with fsspec.open(file, "rb") as opened, reading_shard(file):
             shard = pq.ParquetFile(opened)
             column, has_ids = self.columns(file, shard)
             row = sum(shard.metadata.row_group(before).num_rows for before in range(group))
