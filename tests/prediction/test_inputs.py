@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from cnn_rnn.data import photo_suffixes
 from cnn_rnn.data.archive_bounds import UnsafeArchiveError
 from cnn_rnn.data.images import UnreadableImageError, decode_image
 from cnn_rnn.prediction import found_images, inputs
@@ -31,7 +32,8 @@ def all_names(inputs: Inputs) -> list[str]:
 def test_a_folder_is_searched_through_and_nothing_is_passed_over_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(found_images, "IMAGE_SUFFIXES", found_images.IMAGE_SUFFIXES - {".heic"})  # no plug-in
+    monkeypatch.setattr(found_images, "READ_SUFFIXES", photo_suffixes.READ_SUFFIXES - {".heic"})  # no plug-in
+    monkeypatch.setitem(photo_suffixes.WAYS_TO_READ, ".heic", photo_suffixes.HEIF)
     root = tmp_path / "photos"
     for name in ("b.png", "a/2.jpg", "a/1.PNG", "called.png/inside.png"):
         photo(root / name)

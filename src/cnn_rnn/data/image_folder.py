@@ -17,7 +17,8 @@ from datasets import Dataset, DatasetDict
 
 from .disk_layout import abbreviate, existing_folder, pick_split
 from .joining import with_same_columns
-from .raw_table import IMAGE_SUFFIXES, TABLES
+from .photo_suffixes import is_photo_name
+from .raw_table import TABLES
 from .reading import Reading
 from .table import Metadata, read_metadata
 
@@ -137,7 +138,7 @@ def _report_unlisted(folder: Path, listed: set[str]) -> None:
         name
         for place, _, names in os.walk(folder)  # follows no link, so a loop of links is harmless
         for name in names
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES and str(Path(place) / name) not in listed
+        if is_photo_name(name) and str(Path(place) / name) not in listed
     ]
     if unlisted:
         named = abbreviate(sorted(unlisted))

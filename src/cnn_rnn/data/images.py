@@ -25,6 +25,8 @@ from cnn_rnn.foundation.hub_errors import HTTP_ERROR
 from cnn_rnn.image_processing_cnn_rnn import FORMATS, to_rgb
 from cnn_rnn.photos_from_the_web import LONGEST_WAIT, fetch
 
+from .photo_suffixes import way_to_read
+
 try:
     from torchvision.io import decode_image as decode_encoded
 except ImportError:  # torchvision will part with its decoders; Pillow gives the same pixels, slower
@@ -78,9 +80,8 @@ def decode_image(image: Any, name: str = "", *, least_size: int | None = None) -
     except MemoryError as error:
         raise LostImageError(f"{name}: there is no memory left to decode it") from error
     except DECODER_ERRORS as error:
-        way_out = "replace the file or leave it out"
-        if "HEIF" not in FORMATS and name.lower().endswith((".heic", ".heif")):
-            way_out = "pip install 'cnn-rnn[heif]' reads HEIC"
+        lacking = way_to_read(name)
+        way_out = f"{lacking} may read it" if lacking else "replace the file or leave it out"
         raise UnreadableImageError(f"{name}: cannot be decoded ({error}); {way_out}") from error
 
 

@@ -5,19 +5,17 @@ import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from .nested_objects import without_nesting
 from .packed_tables import excel_rows, parquet_rows
+from .photo_suffixes import is_photo_name
 from .reading import MARK_NAMES, Reading, mark_of, told_mark
 
 TEXT_TABLES = frozenset({".csv", ".tsv", ".txt"})
 JSON_LINES = frozenset({".jsonl", ".ndjson"})
 TABLES = TEXT_TABLES | JSON_LINES | {".json", ".xlsx", ".parquet", ".xml"}
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
-)
 DELIMITERS = ",;\t|"
 BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 OLD_ENCODINGS = ("cp1252", "latin2")
@@ -82,7 +80,7 @@ Where = Callable[[int], str]
 
 def is_file(cell: Any) -> bool:
     """Whether a cell names an image file."""
-    return isinstance(cell, str) and PurePosixPath(cell.strip().replace("\\", "/")).suffix.lower() in IMAGE_SUFFIXES
+    return isinstance(cell, str) and is_photo_name(cell.strip().replace("\\", "/"))
 
 
 def read_raw(path: Path, reading: Reading) -> RawTable:

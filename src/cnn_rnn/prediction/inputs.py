@@ -24,9 +24,10 @@ from tqdm.auto import tqdm
 
 from cnn_rnn.data.archive_bounds import BROKEN_ARCHIVE, ArchiveTally, CheckedTarInfo
 from cnn_rnn.data.images import LARGEST_FILE, UnreadableImageError, too_long
+from cnn_rnn.data.photo_suffixes import is_photo_name
 from cnn_rnn.foundation.provenance import Identity, digest_texts, file_identity
 
-from .found_images import PassedOver, is_image_name, printable
+from .found_images import PassedOver, printable
 
 NAME_COLUMNS = ("file_name", "path", "url")
 
@@ -219,7 +220,7 @@ def reading_shard(file: str) -> Iterator[None]:
 
 
 class TarShards(ShardFiles):
-    """Tars as webdataset writes them, packed or not; each is a part. A member that is called like an image is one."""
+    """Tars as webdataset writes them, packed or not; each is a part. A member that is called like a photo is one."""
 
     def __init__(self, files: Sequence[str]) -> None:
         super().__init__(files)
@@ -234,7 +235,7 @@ class TarShards(ShardFiles):
             with tarfile.open(fileobj=opened, mode="r|*", tarinfo=CheckedTarInfo) as members:
                 for member in members:
                     tally.add(member.name, member.size)
-                    content = members.extractfile(member) if member.isfile() and is_image_name(member.name) else None
+                    content = members.extractfile(member) if member.isfile() and is_photo_name(member.name) else None
                     if content is None:
                         continue
                     name = f"{printable(file)}/{printable(member.name)}"
