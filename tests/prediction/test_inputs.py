@@ -13,7 +13,7 @@ from PIL import Image
 from cnn_rnn.data import photo_suffixes
 from cnn_rnn.data.archive_bounds import UnsafeArchiveError
 from cnn_rnn.data.images import UnreadableImageError, decode_image
-from cnn_rnn.prediction import found_images, inputs
+from cnn_rnn.prediction import found_images, shards
 from cnn_rnn.prediction.found_images import PassedOver, printable, read_list, walk_images
 from cnn_rnn.prediction.input_kinds import open_inputs
 from cnn_rnn.prediction.inputs import Inputs, NamedFiles
@@ -213,7 +213,7 @@ def test_a_tar_that_unpacks_to_far_more_than_it_is_stops_the_job(tmp_path: Path)
 def test_a_member_larger_than_a_photo_is_not_read_and_named_in_its_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inputs, "LARGEST_FILE", 1000)
+    monkeypatch.setattr(shards, "LARGEST_FILE", 1000)
     found = list(open_inputs(str(packed_shard(tmp_path / "a.tar", 1001, 1000)), None, None, 99, tmp_path).part(0))
     assert found[1].image == bytes(1000)
     with pytest.raises(UnreadableImageError, match=r"a\.tar/0\.png: cannot be decoded \(1,001 bytes; at most"):
@@ -231,3 +231,16 @@ def test_a_shard_that_breaks_off_is_named(tmp_path: Path, kind: str, kept: float
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     with pytest.raises(ValueError, match=rf"a\.{kind} cannot be read: .*; get it again, or leave it out"):
         all_names(open_inputs(str(path), None, None, 99, tmp_path / "out"))
+
+
+@pytest.mark.parametrize("column", ["path", "image"])
+def test_a_large_row_group_is_several_parts(tmp_path: Path, column: str) -> None:
+    names = [f"/{index}.png" for index in range(150)]
+    cells = names if column == "path" else [{"bytes": b"x", "path": None}] * 150
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({column: cells, "other": names}), path, row_group_size=100)
+    inputs = open_inputs(str(path), None, None, 30, tmp_path / "out")
+    assert [len(list(inputs.part(part))) for part in range(inputs.parts)] == [30, 30, 30, 10, 30, 20]
+    assert all_names(inputs) == (names if column == "path" else [f"{path}:{index}" for index in range(150)])
+    assert len({inputs.identity(part, "time") for part in range(6)}) == 6
+    assert open_inputs(str(path), None, None, 100, tmp_path / "out").parts == 2

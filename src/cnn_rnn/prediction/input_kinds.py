@@ -12,10 +12,11 @@ from cnn_rnn.data import SOURCES, Reading, label_names, load_source
 from cnn_rnn.data.photo_suffixes import READ_SUFFIXES, is_photo_name
 
 from .found_images import PassedOver, is_image_name, read_list, walk_images
-from .inputs import Inputs, NamedFiles, ParquetShards, SplitRows, TarShards
+from .inputs import Inputs, NamedFiles, SplitRows
+from .shards import ParquetShards, TarShards
 
 logger = logging.getLogger(__name__)
-SHARDS: dict[str, type[ParquetShards | TarShards]] = {".parquet": ParquetShards, ".tar": TarShards}
+SHARDS = frozenset({".parquet", ".tar"})
 EXPECTED = (
     "expected an image, a folder, a list with a path a line, *.parquet, *.tar, an address, NAME:SPLIT or table:FILE"
 )
@@ -54,7 +55,7 @@ def open_inputs(
     if shards:
         if limit is not None:
             raise ValueError(f"--limit does not go with shards ({shards[0]} ...): name fewer of them")
-        return SHARDS[_suffix(shards[0])](shards)
+        return TarShards(shards) if _suffix(shards[0]) == ".tar" else ParquetShards(shards, part_size)
     passed_over = PassedOver()
     found = NamedFiles(_names(source, passed_over), work, part_size, passed_over, limit)
     if not found.images:
