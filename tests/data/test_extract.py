@@ -5,6 +5,8 @@ import io
 import os
 import stat
 import tarfile
+import threading
+import time
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,7 +51,11 @@ def write_zip(path: Path, extra: list[tuple[str, int]] | None = None) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".lock"
+    }
 
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.xz", "zip"])
@@ -277,3 +283,27 @@ def test_a_zip_that_cannot_be_unpacked_here_is_told_before_it_is_begun(
     with pytest.raises(UnsafeArchiveError, match=rf"member 'b\.txt' .*{told}.*; unpack it with another program"):
         extract_archive(tmp_path / "a.zip", tmp_path / "out")
     assert contents(tmp_path / "out") == {}
+
+
+def test_processes_that_unpack_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_tar(tmp_path / "a.tar")
+    inside: list[str] = []
+    most = 0
+    extract = tarfile.TarFile.extract
+
+    def slow(self: Any, member: Any, target: Path, **options: Any) -> None:
+        nonlocal most
+        inside.append(member.name)
+        most = max(most, len(inside))
+        time.sleep(0.02)
+        extract(self, member, target, **options)
+        inside.remove(member.name)
+
+    monkeypatch.setattr(tarfile.TarFile, "extract", slow)
+    waiting = [threading.Thread(target=extract_archive, args=(path, tmp_path / "out")) for _ in range(3)]
+    for one in waiting:
+        one.start()
+    for one in waiting:
+        one.join()
+    assert most == 1
+    assert contents(tmp_path / "out") == FILES

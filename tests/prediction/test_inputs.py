@@ -244,3 +244,19 @@ def test_a_large_row_group_is_several_parts(tmp_path: Path, column: str) -> None
     assert all_names(inputs) == (names if column == "path" else [f"{path}:{index}" for index in range(150)])
     assert len({inputs.identity(part, "time") for part in range(6)}) == 6
     assert open_inputs(str(path), None, None, 100, tmp_path / "out").parts == 2
+
+
+def test_a_link_in_a_tar_is_a_row_that_says_so(tmp_path: Path) -> None:
+    """`tar` packs the second name of a file with two as a link: its photo must not be missing in silence."""
+    photo(tmp_path / "a.png")
+    (tmp_path / "b.png").hardlink_to(tmp_path / "a.png")
+    (tmp_path / "c.png").symlink_to(tmp_path / "a.png")
+    with tarfile.open(tmp_path / "a.tar", "w") as shard:
+        for name in ("a.png", "b.png", "c.png"):
+            shard.add(tmp_path / name, name)
+    first, *links = open_inputs(str(tmp_path / "a.tar"), None, None, 99, tmp_path).part(0)
+    assert first.image == (tmp_path / "a.png").read_bytes()
+    assert len(links) == 2
+    for link in links:
+        with pytest.raises(UnreadableImageError, match=r"/[bc]\.png: cannot be decoded \(a link .*hard-dereference"):
+            decode_image(link.image, link.name)

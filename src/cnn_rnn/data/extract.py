@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm.auto import tqdm
 
+from cnn_rnn.foundation.folder_lock import one_at_a_time
 from cnn_rnn.foundation.whole_files import UnwrittenFileError, named_on_failure
 
 from .archive_bounds import BROKEN_ARCHIVE, ArchiveTally, CheckedTarInfo, UnsafeArchiveError
@@ -24,6 +25,8 @@ BLOCK = 4096  # bytes that a disk gives out at once
 def extract_archive(path: Path, folder: Path, into: str | None = None) -> None:
     """Unpacks a tar or zip file below `folder`; members that lie there with their right size are left alone.
 
+    Of several processes at once one unpacks, and the others wait for it.
+
     Args:
         path: The archive; a compressed tar file will do.
         folder: Where to unpack.
@@ -35,6 +38,12 @@ def extract_archive(path: Path, folder: Path, into: str | None = None) -> None:
         UnwrittenFileError: The disk did not take a member after all.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(folder / f".{path.name}.lock"):
+        _extract(path, folder, into)
+
+
+def _extract(path: Path, folder: Path, into: str | None) -> None:
+    """As `extract_archive`, once no other process unpacks the same."""
     try:
         if zipfile.is_zipfile(path):
             _extract_zip(path, folder, into)

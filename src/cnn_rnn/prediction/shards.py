@@ -74,11 +74,14 @@ class TarShards(ShardFiles):
             with tarfile.open(fileobj=opened, mode="r|*", tarinfo=CheckedTarInfo) as members:
                 for member in members:
                     tally.add(member.name, member.size)
-                    content = members.extractfile(member) if member.isfile() and is_photo_name(member.name) else None
-                    if content is None:
+                    if member.isdir() or not is_photo_name(member.name):
                         continue
                     name = f"{printable(file)}/{printable(member.name)}"
-                    if member.size > LARGEST_FILE:
+                    content = members.extractfile(member) if member.isfile() else None
+                    if content is None:
+                        why = "a link or a device in the tar: pack the files themselves (tar -h --hard-dereference)"
+                        yield Input(name, UnreadableImageError(f"{name}: cannot be decoded ({why})"))
+                    elif member.size > LARGEST_FILE:
                         yield Input(name, UnreadableImageError(f"{name}: cannot be decoded ({too_long(member.size)})"))
                     else:
                         yield Input(name, content.read())
