@@ -70,7 +70,7 @@ def read_class_names(path: Path) -> list[str] | None:
         return None
     try:
         names = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     except RecursionError as error:
         raise ValueError(f"{path} is nested too deep to be a list of names") from error

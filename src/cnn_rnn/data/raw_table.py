@@ -2,12 +2,13 @@
 
 import csv
 import io
-import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .json_objects import read_json
 from .nested_objects import without_nesting
 from .packed_tables import excel_rows, parquet_rows
 from .photo_suffixes import is_photo_name
@@ -143,8 +144,8 @@ def _json_lines(path: Path, reading: Reading) -> Iterable[tuple[int, dict[str, A
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+            row = read_json(line)
+        except ValueError as error:
             raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
         except RecursionError as error:
             raise ValueError(f"{path}, line {number} is nested too deep to be a row") from error
@@ -272,8 +273,8 @@ def _check_header(path: Path, line: int, names: Sequence[str], delimiter: str = 
             f"such as {delimiter.join(['file_name', 'labels'])}{parted}, a name for each of the {len(names)} columns"
             f"{turn}"
         )
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    if len(set(names)) < len(names):
+        ((twice, _),) = Counter(names).most_common(1)
         raise ValueError(f"{path}, line {line}: the column {twice!r} comes twice; rename or remove one of them")
 
 
