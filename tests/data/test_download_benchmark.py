@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from cnn_rnn.data import load_voc
+from cnn_rnn.data.archive_bounds import UnsafeArchiveError
 from cnn_rnn.data.archives import ARCHIVES, Archive
 from cnn_rnn.data.download import DownloadError, download_benchmark
-from cnn_rnn.data.extract import UnsafeArchiveError
+from cnn_rnn.foundation.folder_lock import LOCK, FolderInUseError, FolderLock
 
 from .loopback import Loopback, serve
 from .test_coco import document, write_coco
@@ -111,6 +112,15 @@ def test_a_broken_line_is_mended(tmp_path: Path, server: Loopback) -> None:
     assert list(download_benchmark("voc2007", tmp_path / "root", keep_archives=False)) == ["trainval", "test"]
     assert server.seen[1] == "bytes=3000-"
     assert not list((tmp_path / "root").glob("*.tar"))
+
+
+def test_two_processes_do_not_download_into_one_folder(tmp_path: Path, server: Loopback) -> None:
+    with (
+        FolderLock(tmp_path / "root" / LOCK, "downloading voc2007").acquire().held(),
+        pytest.raises(FolderInUseError, match=r"root is in use: .* downloading voc2007"),
+    ):
+        download_benchmark("voc2007", tmp_path / "root")
+    assert not server.seen
 
 
 def replace_file(server: Loopback, path: str, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

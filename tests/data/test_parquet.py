@@ -1,6 +1,9 @@
 """Parquet shards: the same rows and the same image bytes, read whole or as a stream."""
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +25,8 @@ from cnn_rnn.data import (
     write_parquet,
 )
 from cnn_rnn.data.schema import image_paths, label_features, label_lists_from_matrix, label_matrix
+from cnn_rnn.foundation.folder_lock import LOCK, FolderInUseError, FolderLock
+from cnn_rnn.foundation.whole_files import UnwrittenFileError, temporary_name
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +114,39 @@ def test_difficult_labels_travel(tmp_path: Path) -> None:
 def test_a_folder_with_data_is_not_overwritten(tmp_path: Path, scenes: DatasetDict) -> None:
     write_parquet(scenes["test"], tmp_path / "out")
     with pytest.raises(FileExistsError, match="is not empty"):
+        write_parquet(scenes["test"], tmp_path / "out")
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path, scenes: DatasetDict) -> None:
+    left = temporary_name(tmp_path / "out" / "data")
+    left.mkdir(parents=True)
+    (left / "test-00000").write_bytes(b"half")
+    write_parquet(scenes["test"], tmp_path / "out")
+    shard = tmp_path / "out" / "data" / "test-00000-of-00001.parquet"
+    assert {path for path in (tmp_path / "out").rglob("*") if path.suffix} == {shard, tmp_path / "out" / "README.md"}
+
+
+def test_a_full_disk_leaves_nothing_and_the_same_call_goes_on(
+    tmp_path: Path, scenes: DatasetDict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for step in ("pq.ParquetWriter.write_table", "flush_folder", "write_text"):
+        monkeypatch.setattr(f"cnn_rnn.data.parquet.{step}", full)
+        with pytest.raises(UnwrittenFileError, match=r"could not write .*out/data: No space left .*free space"):
+            write_parquet(scenes["test"], tmp_path / "out")
+        assert not list(tmp_path.glob("out/data*"))
+        monkeypatch.undo()
+    write_parquet(scenes["test"], tmp_path / "out")
+    assert load_hub(str(tmp_path / "out"), split="test")["image_id"][:] == scenes["test"]["image_id"][:]
+
+
+def test_two_processes_do_not_write_into_one_folder(tmp_path: Path, scenes: DatasetDict) -> None:
+    with (
+        FolderLock(tmp_path / "out" / LOCK, "writing shards").acquire().held(),
+        pytest.raises(FolderInUseError, match=r"out is in use: .* writing shards"),
+    ):
         write_parquet(scenes["test"], tmp_path / "out")
 
 

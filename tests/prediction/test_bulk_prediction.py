@@ -29,7 +29,7 @@ from cnn_rnn.prediction.bulk_prediction import (
     predict_parts,
 )
 from cnn_rnn.prediction.inputs import Input
-from cnn_rnn.prediction.job_folder import JobFolder, OtherJobError
+from cnn_rnn.prediction.job_folder import JobFolder, OtherJobError, OtherViewError
 
 from .jobs import MODEL, job_folder, pipeline_of, small_model
 
@@ -512,3 +512,43 @@ def test_torch_without_memory_loses_the_image_and_other_errors_stop(monkeypatch:
         else:
             with pytest.raises(RuntimeError, match=reason):
                 prepared.prepare(image)
+
+
+def test_times_of_what_the_job_wrote_decide_nothing(
+    classify: MultiLabelImageClassificationPipeline, files: list[str], tmp_path: Path
+) -> None:
+    """As written by machines whose clocks are an hour ahead or behind."""
+    first = job_folder(tmp_path, files)
+    predict_parts(classify, first, parts=[0, 2])
+    for index, path in enumerate(sorted(first.parts.iterdir())):
+        then = time.time() + (3600 if index % 2 else -3600)
+        os.utime(path, (then, then))
+    second = job_folder(tmp_path, files)
+    assert second.missing()[0] == [1, 3]
+    assert predict_all(classify, second) == "finished"
+    assert [row["image_id"] for row in rows_of(tmp_path)] == files
+
+
+def test_machines_with_copies_of_other_times_do_not_undo_each_other_for_ever(
+    classify: MultiLabelImageClassificationPipeline, copies: list[str], tmp_path: Path
+) -> None:
+    def seen_at(seconds: float) -> None:
+        for file in copies:
+            os.utime(file, (seconds, seconds))
+
+    seen_at(1000)
+    here = job_folder(tmp_path / "out", copies)
+    predict_parts(classify, here, parts=[0])
+    seen_at(2000)  # as another machine sees its own copies
+    there = job_folder(tmp_path / "out", copies)
+    assert there.missing()[0] == [0, 1, 2, 3]
+    predict_parts(classify, there, parts=[0])
+    assert here.missing()[0] == [1, 2, 3]  # here they have changed too, so the part of the other is right
+    seen_at(1000)
+    assert here.missing()[0] == [0, 1, 2, 3]  # once it may be that they changed and changed back
+    predict_parts(classify, here, parts=[0])
+    seen_at(2000)
+    predict_parts(classify, there, parts=[0])
+    seen_at(1000)
+    with pytest.raises(OtherViewError, match=r"part-000000\.parquet was made again by another .* --changes_by name"):
+        here.missing()

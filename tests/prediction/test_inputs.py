@@ -10,7 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from cnn_rnn.prediction import found_images
+from cnn_rnn.data import photo_suffixes
+from cnn_rnn.data.archive_bounds import UnsafeArchiveError
+from cnn_rnn.data.images import UnreadableImageError, decode_image
+from cnn_rnn.prediction import found_images, shards
 from cnn_rnn.prediction.found_images import PassedOver, printable, read_list, walk_images
 from cnn_rnn.prediction.input_kinds import open_inputs
 from cnn_rnn.prediction.inputs import Inputs, NamedFiles
@@ -29,7 +32,8 @@ def all_names(inputs: Inputs) -> list[str]:
 def test_a_folder_is_searched_through_and_nothing_is_passed_over_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(found_images, "IMAGE_SUFFIXES", found_images.IMAGE_SUFFIXES - {".heic"})  # no plug-in
+    monkeypatch.setattr(found_images, "READ_SUFFIXES", photo_suffixes.READ_SUFFIXES - {".heic"})  # no plug-in
+    monkeypatch.setitem(photo_suffixes.WAYS_TO_READ, ".heic", photo_suffixes.HEIF)
     root = tmp_path / "photos"
     for name in ("b.png", "a/2.jpg", "a/1.PNG", "called.png/inside.png"):
         photo(root / name)
@@ -188,3 +192,71 @@ def test_files_elsewhere_are_found_through_fsspec(tmp_path: Path) -> None:
     assert all_names(open_inputs("memory://p/list.txt", None, None, 2, tmp_path / "out")) == [
         *("memory://p/b.png", "memory://p/sub/a.png"),
     ]
+
+
+def packed_shard(path: Path, *sizes: int, content: bool = True) -> Path:
+    """A packed tar of members called like images, of so many bytes; or with headers that only say so."""
+    with tarfile.open(path, "w:gz") as shard:
+        for number, size in enumerate(sizes):
+            member = tarfile.TarInfo(f"{number}.png")
+            member.size = size
+            shard.addfile(member, io.BytesIO(bytes(size)) if content else None)
+    return path
+
+
+def test_a_tar_that_unpacks_to_far_more_than_it_is_stops_the_job(tmp_path: Path) -> None:
+    shard = packed_shard(tmp_path / "bomb.tar", 2**33, content=False)
+    with pytest.raises(UnsafeArchiveError, match=r"bomb\.tar: member '0\.png' makes it .* of at most 100 times"):
+        all_names(open_inputs(str(shard), None, None, 99, tmp_path / "out"))
+
+
+def test_a_member_larger_than_a_photo_is_not_read_and_named_in_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "LARGEST_FILE", 1000)
+    found = list(open_inputs(str(packed_shard(tmp_path / "a.tar", 1001, 1000)), None, None, 99, tmp_path).part(0))
+    assert found[1].image == bytes(1000)
+    with pytest.raises(UnreadableImageError, match=r"a\.tar/0\.png: cannot be decoded \(1,001 bytes; at most"):
+        decode_image(found[0].image, found[0].name)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5])
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_a_shard_that_breaks_off_is_named(tmp_path: Path, kind: str, kept: float) -> None:
+    path = tmp_path / f"a.{kind}"
+    if kind == "tar":
+        packed_shard(path, 99, 99_999)
+    else:
+        pq.write_table(pa.table({"path": [f"{index}.png" for index in range(999)]}), path)
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(ValueError, match=rf"a\.{kind} cannot be read: .*; get it again, or leave it out"):
+        all_names(open_inputs(str(path), None, None, 99, tmp_path / "out"))
+
+
+@pytest.mark.parametrize("column", ["path", "image"])
+def test_a_large_row_group_is_several_parts(tmp_path: Path, column: str) -> None:
+    names = [f"/{index}.png" for index in range(150)]
+    cells = names if column == "path" else [{"bytes": b"x", "path": None}] * 150
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({column: cells, "other": names}), path, row_group_size=100)
+    inputs = open_inputs(str(path), None, None, 30, tmp_path / "out")
+    assert [len(list(inputs.part(part))) for part in range(inputs.parts)] == [30, 30, 30, 10, 30, 20]
+    assert all_names(inputs) == (names if column == "path" else [f"{path}:{index}" for index in range(150)])
+    assert len({inputs.identity(part, "time") for part in range(6)}) == 6
+    assert open_inputs(str(path), None, None, 100, tmp_path / "out").parts == 2
+
+
+def test_a_link_in_a_tar_is_a_row_that_says_so(tmp_path: Path) -> None:
+    """`tar` packs the second name of a file with two as a link: its photo must not be missing in silence."""
+    photo(tmp_path / "a.png")
+    (tmp_path / "b.png").hardlink_to(tmp_path / "a.png")
+    (tmp_path / "c.png").symlink_to(tmp_path / "a.png")
+    with tarfile.open(tmp_path / "a.tar", "w") as shard:
+        for name in ("a.png", "b.png", "c.png"):
+            shard.add(tmp_path / name, name)
+    first, *links = open_inputs(str(tmp_path / "a.tar"), None, None, 99, tmp_path).part(0)
+    assert first.image == (tmp_path / "a.png").read_bytes()
+    assert len(links) == 2
+    for link in links:
+        with pytest.raises(UnreadableImageError, match=r"/[bc]\.png: cannot be decoded \(a link .*hard-dereference"):
+            decode_image(link.image, link.name)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset, IterableDataset
@@ -283,6 +285,20 @@ def test_a_stream_of_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text('{"labels": [0]}\n', encoding="utf-8")
     with pytest.raises(ValueError, match="Parquet shards"):
         stream_labels(str(tmp_path), Dataset.from_dict({"labels": [[0]]}, split="train").to_iterable_dataset())
+
+
+def test_a_stream_of_more_labels_than_its_rows_can_have_is_refused(tmp_path: Path) -> None:
+    rows = build_dataset(
+        image_bytes([b""]), ["photo"], label_lists_from_matrix(np.ones((1, 2), bool)), ["x", "y"], split="train"
+    )
+    shard = next((write_parquet(rows, tmp_path / "set") / "data").iterdir())
+    table = pq.read_table(shard)
+    labels = pa.array([[0] * 100_000], table.schema.field("labels").type)
+    pq.write_table(
+        table.set_column(table.schema.get_field_index("labels"), table.schema.field("labels"), labels), shard
+    )
+    with pytest.raises(ValueError, match=r"00001\.parquet: 100,000 labels of 1 rows; there are 2 labels, each once"):
+        stream_labels(str(tmp_path / "set"), load_stream("hub", str(tmp_path / "set"), "train"))
 
 
 def test_an_unreadable_image_stops_a_stream_by_name(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from cnn_rnn.configuration_cnn_rnn import LONGEST_PATH
 from cnn_rnn.data import UnreadableImageError, decode_image
 from cnn_rnn.data.images import DECODER_ERRORS
+from cnn_rnn.data.photo_suffixes import way_to_read
 from cnn_rnn.image_processing_cnn_rnn import FORMATS
 from cnn_rnn.prediction import SavedModel
 from cnn_rnn.prediction.onnx_engine import Engine, choose_engine, set_engine
@@ -170,7 +171,9 @@ def read_photo(path: Path) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(f"{path.name}: too many pixels; save it smaller") from error
     except DECODER_ERRORS as error:
-        raise UnreadableImageError(f"{path.name}: cannot be read ({type(error).__name__}); it is no photo") from error
+        lacking = way_to_read(path.name)
+        why = f"{lacking} may read it" if lacking else "it is no photo"
+        raise UnreadableImageError(f"{path.name}: cannot be read ({type(error).__name__}); {why}") from error
     if kind != "JPEG" and width * height > MOST_PIXELS:
         raise UnreadableImageError(
             f"{path.name}: {width} x {height} pixels are more than the {MOST_PIXELS // 1_000_000} million that are "

@@ -26,14 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
     options.settings = settings
 
     from cnn_rnn.data.download import DownloadError
-    from cnn_rnn.data.extract import UnsafeArchiveError
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         if options.settings and options.run is download:
             raise ValueError(f"data download does not know {options.settings[0]!r}")  # noqa: TRY301
         options.run(options)
-    except (OSError, ValueError, ImportError, DownloadError, UnsafeArchiveError) as error:
+    except (OSError, ValueError, ImportError, DownloadError) as error:
         return refuse(error)
     return 0
 

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
 from .cvat_xml import read_cvat
+from .json_objects import read_json
 from .raw_table import RawTable, decode, is_file, read_raw, short, table_of_rows
 from .reading import Reading, listed
 
@@ -31,11 +32,13 @@ def read_annotations(path: Path, reading: Reading) -> RawTable:
         return _without_uploads(table) if {"image", "annotation_id"} <= set(table.columns) else table
     text, _ = decode(path, reading)
     try:
-        content = json.loads(text.removeprefix("\ufeff"))
+        content = read_json(text.removeprefix("\ufeff"))
     except json.JSONDecodeError as error:
         first = text.strip().partition("\n")[0]
         lines = f"; JSON of a line a row is called {path.stem}.jsonl" if _is_json(first) else ""
         raise ValueError(f"{path} is not JSON: {error}{lines}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
     except RecursionError as error:
         raise ValueError(f"{path} is nested too deep to be a label file") from error
     if isinstance(content, dict) and {"images", "categories"} <= set(content):
@@ -55,7 +58,7 @@ def _is_json(text: str) -> bool:
     """Whether a text is JSON."""
     try:
         json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return False
     return True
 

@@ -6,7 +6,8 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 
 from .disk_layout import abbreviate, existing_folder, pick_split
-from .raw_table import IMAGE_SUFFIXES, TABLES
+from .photo_suffixes import is_photo_name
+from .raw_table import TABLES
 from .schema import build_dataset, image_paths, label_lists_from_matrix
 
 ANNOTATIONS = TABLES | {".yaml", ".yml", ".mat", ".npy"}
@@ -76,7 +77,7 @@ def _class_names(folder: Path) -> list[str]:
 def _images(folder: Path, *, deep: bool) -> list[Path]:
     """The images of a folder, sorted; `deep` takes those of the folders below it too."""
     files = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    return sorted(path for path in files if is_photo_name(path.name) and path.is_file())
 
 
 def _rows(folder: Path, names: list[str], split: str) -> Dataset:
@@ -95,6 +96,7 @@ def _rows(folder: Path, names: list[str], split: str) -> Dataset:
 
 
 def _told_unread(folder: Path) -> str:
-    """Annotations beside the photos, which are not read, for people."""
-    others = annotations_below(folder)
+    """What lies beside the photos and is not read, annotations and files of other kinds, for people."""
+    files = sorted(path for path in folder.rglob("*") if not is_photo_name(path.name) and path.is_file())
+    others = [path.relative_to(folder).as_posix() for path in files]
     return f"; not read: {len(others):,} other files, {abbreviate(others)}" if others else ""

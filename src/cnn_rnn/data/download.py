@@ -16,6 +16,9 @@ from typing import Any
 from datasets import DatasetDict
 from tqdm.auto import tqdm
 
+from cnn_rnn.foundation.folder_lock import LOCK, FolderLock
+from cnn_rnn.foundation.whole_files import named_on_failure
+
 from .archives import ARCHIVES, Archive
 from .extract import extract_archive
 from .sources import load_source
@@ -114,7 +117,7 @@ def _receive(archive: Archive, part: Path, have: int) -> int:
         if total - start > free:
             raise DownloadError(f"{part}: {total - start:,} bytes are to come, the disk has {free:,} free")
         bar = tqdm(total=total, initial=start, desc=archive.name, unit="B", unit_scale=True)
-        with bar, part.open("ab" if resumed else "wb") as file:
+        with bar, named_on_failure(part), part.open("ab" if resumed else "wb") as file:
             while chunk := response.read(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
@@ -165,6 +168,12 @@ def download_benchmark(
         root: Where to; the loader's root.
         checksums: SHA-256 sums by archive name, where none is published or another one is to be believed.
         keep_archives: False removes each archive once it is unpacked.
+
+    Raises:
+        ValueError: There is no such benchmark or archive, or an archive is unsafe.
+        DownloadError: As `fetch`.
+        FolderInUseError: Another process downloads there.
+        UnwrittenFileError: The disk is full or broken.
     """
     if name not in ARCHIVES:
         raise ValueError(f"benchmark {name!r} has no archives; choose one of {', '.join(ARCHIVES)}")
@@ -172,12 +181,13 @@ def download_benchmark(
     unknown = set(checksums or {}) - {archive.name for archive in ARCHIVES[name]}
     if unknown:
         raise ValueError(f"{name} has no archive {', '.join(sorted(unknown))}")
-    for archive in ARCHIVES[name]:
-        given = (checksums or {}).get(archive.name)
-        path = fetch(replace(archive, sha256=given, md5=None) if given else archive, folder)
-        extract_archive(path, folder, archive.into)
-        if not keep_archives:
-            path.unlink()
+    with FolderLock(folder / LOCK, f"downloading {name}").acquire().held():
+        for archive in ARCHIVES[name]:
+            given = (checksums or {}).get(archive.name)
+            path = fetch(replace(archive, sha256=given, md5=None) if given else archive, folder)
+            extract_archive(path, folder, archive.into)
+            if not keep_archives:
+                path.unlink()
     options: dict[str, Any] = {"require_images": False} if name.startswith("nus-wide") else {}
     loaded: DatasetDict = load_source(name, folder, **options)
     return loaded

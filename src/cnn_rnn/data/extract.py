@@ -1,23 +1,31 @@
 """Unpacking archives that nobody vouches for: nothing is written before every member was checked."""
 
 import io
+import os
 import shutil
 import stat
 import tarfile
 import zipfile
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 
 from tqdm.auto import tqdm
 
+from cnn_rnn.foundation.folder_lock import one_at_a_time
+from cnn_rnn.foundation.whole_files import UnwrittenFileError, named_on_failure
+
+from .archive_bounds import BROKEN_ARCHIVE, ArchiveTally, CheckedTarInfo, UnsafeArchiveError
 from .disk_layout import leaves_folder
 
-
-class UnsafeArchiveError(RuntimeError):
-    """An archive that is cut off or would write outside its folder; the message names it and the member."""
+ENCRYPTED = 1  # the flag of a zip's member that wants a password
+METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+BLOCK = 4096  # bytes that a disk gives out at once
 
 
 def extract_archive(path: Path, folder: Path, into: str | None = None) -> None:
     """Unpacks a tar or zip file below `folder`; members that lie there with their right size are left alone.
+
+    Of several processes at once one unpacks, and the others wait for it.
 
     Args:
         path: The archive; a compressed tar file will do.
@@ -25,16 +33,25 @@ def extract_archive(path: Path, folder: Path, into: str | None = None) -> None:
         into: A folder below, for an archive that does not bring it along as the first part of every name.
 
     Raises:
-        UnsafeArchiveError: The file is no whole archive, a member has an absolute path, a `..`, is a link or a
-            device, or the disk is too small for what the archive declares.
+        UnsafeArchiveError: The file is no whole archive, costs more than an archive may, or two members have one name;
+            a member has an absolute path, a `..`, is a link or a device; or the disk is too small for all of it.
+        UnwrittenFileError: The disk did not take a member after all.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(folder / f".{path.name}.lock"):
+        _extract(path, folder, into)
+
+
+def _extract(path: Path, folder: Path, into: str | None) -> None:
+    """As `extract_archive`, once no other process unpacks the same."""
     try:
         if zipfile.is_zipfile(path):
             _extract_zip(path, folder, into)
         else:
             _extract_tar(path, folder, into)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+    except UnwrittenFileError:
+        raise
+    except (*BROKEN_ARCHIVE, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's fault, not the archive's
         raise UnsafeArchiveError(f"{path} is no whole tar or zip file: {error}; download it again") from error
@@ -50,25 +67,36 @@ def _extract_zip(path: Path, folder: Path, into: str | None) -> None:
     """Unpack a ZIP archive once all members are checked; files already there in full stay."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
+        tally = ArchiveTally(str(path), path.stat().st_size)
         for member in members:
             kind = stat.S_IFMT(member.external_attr >> 16)
             _check_member(path, member.filename, plain=kind in {0, stat.S_IFREG, stat.S_IFDIR})
+            if member.flag_bits & ENCRYPTED or member.compress_type not in METHODS:
+                how = "wants a password" if member.flag_bits & ENCRYPTED else "is packed in a way not known here"
+                raise UnsafeArchiveError(f"{path}: member {member.filename!r} {how}; unpack it with another program")
+            tally.add(member.filename, member.file_size)
+        _check_names(path, (member.filename for member in members if not member.is_dir()))
         target = _target(folder, into, [member.filename for member in members])
-        _check_space(path, target, sum(member.file_size for member in members))
+        _check_space(path, target, [(member.filename, member.file_size) for member in members])
         unpacking_marker(path, folder).touch()
         for member in tqdm(members, desc=f"unpacking {path.name}", unit="file"):
             if not _is_there(target / member.filename, member.file_size):
-                archive.extract(member, target)
+                with named_on_failure(target / member.filename):
+                    archive.extract(member, target)
 
 
 def _extract_tar(path: Path, folder: Path, into: str | None) -> None:
     """Unpack a tar archive once all members are checked; files already there in full stay."""
-    with tarfile.open(path) as archive:
-        members = archive.getmembers()
-        for member in members:
+    with tarfile.open(path, tarinfo=CheckedTarInfo) as archive:
+        members = []
+        tally = ArchiveTally(str(path), path.stat().st_size)
+        for member in archive:  # one by one: a bomb is not read to its end
             _check_member(path, member.name, plain=member.isfile() or member.isdir())
+            tally.add(member.name, member.size)
+            members.append(member)
+        _check_names(path, (member.name for member in members if not member.isdir()))
         target = _target(folder, into, [member.name for member in members])
-        _check_space(path, target, sum(member.size for member in members))
+        _check_space(path, target, [(member.name, member.size) for member in members])
         if isinstance(archive.fileobj, io.BufferedReader):  # not compressed: the end of the last member is known
             end = max((member.offset_data + member.size for member in members), default=0)
             if end > path.stat().st_size:
@@ -76,7 +104,8 @@ def _extract_tar(path: Path, folder: Path, into: str | None) -> None:
         unpacking_marker(path, folder).touch()
         for member in tqdm(members, desc=f"unpacking {path.name}", unit="file"):
             if member.isdir() or not _is_there(target / member.name, member.size):
-                archive.extract(member, target, filter="data")
+                with named_on_failure(target / member.name):
+                    archive.extract(member, target, filter="data")
 
 
 def _check_member(path: Path, name: str, *, plain: bool) -> None:
@@ -87,6 +116,20 @@ def _check_member(path: Path, name: str, *, plain: bool) -> None:
         raise UnsafeArchiveError(f"{path}: member {name!r} is a link or a device; do not trust this archive")
 
 
+def _check_names(path: Path, names: Iterable[str]) -> None:
+    """Refuse two files of one name, of which only the second would be left, and a file that is a folder too."""
+    files: set[PurePosixPath] = set()
+    for name in names:
+        file = PurePosixPath(name)
+        if file in files:
+            raise UnsafeArchiveError(f"{path}: member {name!r} comes twice; do not trust this archive")
+        files.add(file)
+    folders = {parent for file in files for parent in file.parents}
+    both = min(files & folders, default=None)
+    if both is not None:
+        raise UnsafeArchiveError(f"{path}: member {str(both)!r} is a file and a folder; do not trust this archive")
+
+
 def _target(folder: Path, into: str | None, names: list[str]) -> Path:
     """The folder to unpack into, made if need be: `folder`, or `into` below it where the members do not bring that."""
     brings_it = into is None or all(name.removeprefix("./").split("/")[0] == into for name in names)
@@ -95,11 +138,19 @@ def _target(folder: Path, into: str | None, names: list[str]) -> Path:
     return target
 
 
-def _check_space(path: Path, target: Path, needed: int) -> None:
-    """Refuse an archive that needs more bytes than the disk has free."""
+def _check_space(path: Path, target: Path, members: list[tuple[str, int]]) -> None:
+    """Refuse an archive whose members, named with their sizes, do not fit on the disk beside what is there already."""
+    missing = [size for name, size in members if not _is_there(target / name, size)]
+    needed = sum(-(-size // BLOCK) * BLOCK for size in missing)
     free = shutil.disk_usage(target).free
     if needed > free:
-        raise UnsafeArchiveError(f"{path} declares {needed:,} bytes, the disk has {free:,} free; make room")
+        raise UnsafeArchiveError(f"{path} needs {needed:,} bytes at {target}, the disk has {free:,} free; make room")
+    disk = os.statvfs(target)
+    if disk.f_files and len(missing) > disk.f_favail:  # some disks do not count their files
+        raise UnsafeArchiveError(
+            f"{path} has {len(missing):,} files for {target}, the disk takes {disk.f_favail:,} more; remove some, or "
+            "choose another disk"
+        )
 
 
 def _is_there(path: Path, size: int) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from .disk_layout import abbreviate, existing_paths, logger
-from .raw_table import IMAGE_SUFFIXES
+from .photo_suffixes import is_photo_name
 
 Where = Callable[[int], str]
 
@@ -76,7 +76,7 @@ class _FolderIndex:
         for place, _, files in os.walk(folder):
             below = Path(place).relative_to(folder)
             for file in files:
-                if Path(file).suffix.lower() in IMAGE_SUFFIXES and (Path(place) / file).is_file():
+                if is_photo_name(file) and (Path(place) / file).is_file():
                     name = (below / file).as_posix()
                     key = normal(name)
                     self.by_name[key].append(name)
@@ -88,7 +88,7 @@ class _FolderIndex:
         key = normal(name)
         if key in self.by_name:
             return self.by_name[key], "differ from the files in case, slashes, blanks or the writing of accents"
-        if key in self.by_stem and PurePosixPath(key).suffix not in IMAGE_SUFFIXES:
+        if key in self.by_stem and not is_photo_name(key):
             return self.by_stem[key], "lack the files' suffix"
         parts = key.split("/")
         for start in range(1, len(parts)):

@@ -184,7 +184,20 @@ def stream_labels(root: str, rows: IterableDataset) -> Dataset:
     tables = []
     for file in tqdm(files, desc=f"labels of {rows.split}", unit="shard", leave=False):
         with reading_errors(root), fsspec.open(file) as opened:
-            tables.append(pq.read_table(opened, columns=["labels"]))
+            shard = pq.ParquetFile(opened)
+            _check_label_counts(file, shard.metadata, len(label_names(rows)))
+            tables.append(shard.read(columns=["labels"]))
     features = Features({"labels": (rows.features or {})["labels"]})
     table = pa.concat_tables(tables).cast(features.arrow_schema)
     return Dataset(InMemoryTable(table), info=DatasetInfo(features=features))
+
+
+def _check_label_counts(file: str, metadata: pq.FileMetaData, num_labels: int) -> None:
+    """Refuse a file whose few bytes unpack to more labels than its rows can have."""
+    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    columns = [group.column(column) for group in groups for column in range(group.num_columns)]
+    count = sum(column.num_values for column in columns if column.path_in_schema.partition(".")[0] == "labels")
+    if count > metadata.num_rows * num_labels:
+        raise ValueError(
+            f"{file}: {count:,} labels of {metadata.num_rows:,} rows; there are {num_labels} labels, each once a row"
+        )

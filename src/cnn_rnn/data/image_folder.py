@@ -17,7 +17,8 @@ from datasets import Dataset, DatasetDict
 
 from .disk_layout import abbreviate, existing_folder, pick_split
 from .joining import with_same_columns
-from .raw_table import IMAGE_SUFFIXES, TABLES
+from .photo_suffixes import is_photo_name
+from .raw_table import TABLES
 from .reading import Reading
 from .table import Metadata, read_metadata
 
@@ -69,7 +70,7 @@ def read_class_names(path: Path) -> list[str] | None:
         return None
     try:
         names = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     except RecursionError as error:
         raise ValueError(f"{path} is nested too deep to be a list of names") from error
@@ -137,7 +138,7 @@ def _report_unlisted(folder: Path, listed: set[str]) -> None:
         name
         for place, _, names in os.walk(folder)  # follows no link, so a loop of links is harmless
         for name in names
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES and str(Path(place) / name) not in listed
+        if is_photo_name(name) and str(Path(place) / name) not in listed
     ]
     if unlisted:
         named = abbreviate(sorted(unlisted))

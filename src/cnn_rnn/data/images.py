@@ -25,6 +25,8 @@ from cnn_rnn.foundation.hub_errors import HTTP_ERROR
 from cnn_rnn.image_processing_cnn_rnn import FORMATS, to_rgb
 from cnn_rnn.photos_from_the_web import LONGEST_WAIT, fetch
 
+from .photo_suffixes import way_to_read
+
 try:
     from torchvision.io import decode_image as decode_encoded
 except ImportError:  # torchvision will part with its decoders; Pillow gives the same pixels, slower
@@ -56,7 +58,8 @@ def decode_image(image: Any, name: str = "", *, least_size: int | None = None) -
     """The picture as 8-bit RGB, upright.
 
     Args:
-        image: A path, encoded bytes, a Pillow image, or an undecoded row of an image column (`bytes` and `path`).
+        image: A path, encoded bytes, a Pillow image, an undecoded row of an image column (`bytes` and `path`), or the
+            error that says why there is none.
         name: What an error calls the image; its path where none is given.
         least_size: A JPEG may come out a half, a quarter or an eighth as large, if no side falls below this many
             pixels. All of the file is read, in far less time.
@@ -77,9 +80,8 @@ def decode_image(image: Any, name: str = "", *, least_size: int | None = None) -
     except MemoryError as error:
         raise LostImageError(f"{name}: there is no memory left to decode it") from error
     except DECODER_ERRORS as error:
-        way_out = "replace the file or leave it out"
-        if "HEIF" not in FORMATS and name.lower().endswith((".heic", ".heif")):
-            way_out = "pip install 'cnn-rnn[heif]' reads HEIC"
+        lacking = way_to_read(name)
+        way_out = f"{lacking} may read it" if lacking else "replace the file or leave it out"
         raise UnreadableImageError(f"{name}: cannot be decoded ({error}); {way_out}") from error
 
 
@@ -122,8 +124,12 @@ def _content(image: Any, name: str) -> tuple[Any, str]:
         return _remote(image, name or image), name or image
     if isinstance(image, str | Path):
         check_file(image, name or str(image))
+    if isinstance(image, UnreadableImageError):
+        raise image
     if image is None:
         raise UnreadableImageError(f"{name or 'image'}: there is no image, only labels (was it missing when loading?)")
+    if isinstance(image, bytes) and len(image) > LARGEST_FILE:
+        raise UnreadableImageError(f"{name or 'image'}: cannot be decoded ({too_long(len(image))})")
     return image, name or (str(image) if isinstance(image, str | Path) else "image")
 
 
@@ -161,7 +167,12 @@ def check_file(path: str | Path, name: str) -> None:
         kind = KINDS.get(stat.S_IFMT(status.st_mode), "something else")
         raise UnreadableImageError(f"{name}: cannot be decoded (it is {kind}, no file)")
     if status.st_size > LARGEST_FILE:
-        raise UnreadableImageError(f"{name}: cannot be decoded ({status.st_size:,} bytes; at most {LARGEST_FILE:,})")
+        raise UnreadableImageError(f"{name}: cannot be decoded ({too_long(status.st_size)})")
+
+
+def too_long(size: int) -> str:
+    """What to say of an encoded image of so many bytes."""
+    return f"{size:,} bytes; at most {LARGEST_FILE:,}"
 
 
 def _plain_jpeg(content: memoryview) -> tuple[int, bool]:

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from datasets import Dataset
 
+from cnn_rnn.foundation.whole_files import whole_file
+
 from .schema import label_lists, label_names, label_pair_counts
 
 Counts = npt.NDArray[np.int64]
@@ -175,4 +177,5 @@ def plot(look: Look, path: Path, top: int = 30) -> None:
     for axes in (frequency, sizes, balance):
         axes.legend()
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=110)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)

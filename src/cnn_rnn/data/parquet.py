@@ -1,5 +1,6 @@
 """A labelled image set as Parquet shards with its images inside: to stream, to move, to push to the Hub."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from datasets.splits import SplitDict, SplitInfo
 from datasets.table import embed_table_storage
 from huggingface_hub import DatasetCard, DatasetCardData
 from tqdm.auto import tqdm
+
+from cnn_rnn.foundation.folder_lock import LOCK, FolderLock
+from cnn_rnn.foundation.whole_files import flush, flush_folder, half_done, named_on_failure, temporary_name, write_text
 
 from .schema import label_counts, label_lists, label_names
 
@@ -30,8 +34,8 @@ def write_parquet(
 ) -> Path:
     """The folder, now with `data/<split>-<i>-of-<n>.parquet` and a dataset card; `datasets.load_dataset` reads it.
 
-    Rows are copied one group at a time, so that memory does not grow with the set. A shard appears under its name
-    only when its split is complete.
+    Rows are copied one group at a time, so that memory does not grow with the set. `data/` appears when all of it is
+    on the disk; what a killed process left half done is cleared away.
 
     Args:
         data: Rows of the one schema.
@@ -43,16 +47,38 @@ def write_parquet(
 
     Raises:
         FileExistsError: The folder holds data already.
+        FolderInUseError: Another process writes there.
+        UnwrittenFileError: The disk did not take it; nothing of it is left.
     """
     splits = data if isinstance(data, DatasetDict) else DatasetDict({str(data.split or "train"): data})
     shards = Path(folder) / "data"
     if shards.exists() and any(shards.iterdir()):
         raise FileExistsError(f"{shards} is not empty; remove it or choose another folder")
-    shards.mkdir(parents=True, exist_ok=True)
-    for name, rows in splits.items():
-        _write_split(rows, shards, name, shard_bytes)
-    _card(splits, title, source, license_name).save(Path(folder) / "README.md")
+    lock = FolderLock(Path(folder) / LOCK, "writing shards").acquire()
+    try:
+        with named_on_failure(shards):
+            for left in half_done(Path(folder), "data.*"):
+                shutil.rmtree(left)
+            _write_whole(splits, shards, shard_bytes, _card(splits, title, source, license_name))
+    finally:
+        lock.abandon()
     return Path(folder)
+
+
+def _write_whole(splits: DatasetDict, shards: Path, shard_bytes: int, card: DatasetCard) -> None:
+    """Write all splits and the card, or nothing."""
+    written = temporary_name(shards)
+    try:
+        written.mkdir()
+        for name, rows in splits.items():
+            _write_split(rows, written, name, shard_bytes)
+        flush_folder(written)
+        write_text(shards.parent / "README.md", str(card))
+        written.replace(shards)
+    except BaseException:
+        shutil.rmtree(written, ignore_errors=True)
+        raise
+    flush(shards.parent)
 
 
 def _write_split(rows: Dataset, folder: Path, name: str, shard_bytes: int) -> None:
@@ -63,7 +89,7 @@ def _write_split(rows: Dataset, folder: Path, name: str, shard_bytes: int) -> No
     with tqdm(total=len(rows), desc=f"writing {name}", unit="image") as bar:
         for group in _embedded_groups(rows):
             if writer is None:
-                parts.append(folder / f"{name}-{len(parts):05d}.incomplete")
+                parts.append(folder / f"{name}-{len(parts):05d}")
                 writer = pq.ParquetWriter(parts[-1], schema)
                 written = 0
             writer.write_table(group.cast(schema))

@@ -2,25 +2,21 @@
 
 import csv
 import io
-import json
-import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
-import pyarrow.parquet as pq
-
+from .json_objects import read_json
 from .nested_objects import without_nesting
+from .packed_tables import excel_rows, parquet_rows
+from .photo_suffixes import is_photo_name
 from .reading import MARK_NAMES, Reading, mark_of, told_mark
 
 TEXT_TABLES = frozenset({".csv", ".tsv", ".txt"})
 JSON_LINES = frozenset({".jsonl", ".ndjson"})
 TABLES = TEXT_TABLES | JSON_LINES | {".json", ".xlsx", ".parquet", ".xml"}
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
-)
 DELIMITERS = ",;\t|"
 BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 OLD_ENCODINGS = ("cp1252", "latin2")
@@ -32,7 +28,6 @@ OTHER_FILES = {  # by their first bytes
     b"SQLite format 3": "is a database; export a table of file names and labels",
     b"%PDF": "is a PDF; export a table of file names and labels",
 }
-MERGED = re.compile(rb'<mergeCell ref="([A-Z0-9:]+)"')
 COMMENT = "; where it is a title or a comment, remove what stands above the names of the columns"
 
 
@@ -86,7 +81,7 @@ Where = Callable[[int], str]
 
 def is_file(cell: Any) -> bool:
     """Whether a cell names an image file."""
-    return isinstance(cell, str) and PurePosixPath(cell.strip().replace("\\", "/")).suffix.lower() in IMAGE_SUFFIXES
+    return isinstance(cell, str) and is_photo_name(cell.strip().replace("\\", "/"))
 
 
 def read_raw(path: Path, reading: Reading) -> RawTable:
@@ -101,7 +96,7 @@ def read_raw(path: Path, reading: Reading) -> RawTable:
     elif suffix in JSON_LINES:
         table = table_of_rows(path, "line", _json_lines(path, reading))
     elif suffix == ".parquet":
-        table = table_of_rows(path, "row", enumerate(pq.read_table(path).to_pylist(), start=1))
+        table = table_of_rows(path, "row", parquet_rows(path))
     elif suffix == ".xlsx":
         table = _read_excel(path)
     else:
@@ -149,8 +144,8 @@ def _json_lines(path: Path, reading: Reading) -> Iterable[tuple[int, dict[str, A
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+            row = read_json(line)
+        except ValueError as error:
             raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
         except RecursionError as error:
             raise ValueError(f"{path}, line {number} is nested too deep to be a row") from error
@@ -278,34 +273,20 @@ def _check_header(path: Path, line: int, names: Sequence[str], delimiter: str = 
             f"such as {delimiter.join(['file_name', 'labels'])}{parted}, a name for each of the {len(names)} columns"
             f"{turn}"
         )
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    if len(set(names)) < len(names):
+        ((twice, _),) = Counter(names).most_common(1)
         raise ValueError(f"{path}, line {line}: the column {twice!r} comes twice; rename or remove one of them")
 
 
 def _read_excel(path: Path) -> RawTable:
     """The one sheet with cells, its first filled row the header; ValueError where cells have no named column."""
-    try:
-        from openpyxl import load_workbook
-        from openpyxl.utils.exceptions import InvalidFileException
-    except ImportError as error:
-        raise ImportError(f"{path}: reading Excel files needs openpyxl: pip install 'cnn-rnn[data]'") from error
-    try:
-        book = load_workbook(path, read_only=True, data_only=True)
-    except (InvalidFileException, BadZipFile, KeyError, OSError) as error:
-        raise ValueError(f"{path} is no readable Excel file: {error}") from error
-    sheets = [sheet for sheet in book.worksheets if any(any(row) for row in sheet.iter_rows(values_only=True))]
-    if len(sheets) != 1:
-        named = ", ".join(repr(sheet.title) for sheet in sheets) or "none"
-        raise ValueError(f"{path}: expected one sheet with cells, found {len(sheets)} ({named}); keep one of them")
-    _refuse_merged_cells(path)
-    lines = enumerate(sheets[0].iter_rows(values_only=True), start=1)
-    filled = [(number, row) for number, row in lines if any(cell is not None for cell in row)]
-    (line, header), *rows = filled
+    title, rows = excel_rows(path)
+    line, header = next(rows)
     names = [str(name).strip() if name is not None else "" for name in header]
     while names and not names[-1]:
         names.pop()
     _check_header(path, line, names)
+    cells = []
     for number, row in rows:
         beyond = next((cell for cell in row[len(names) :] if cell is not None), None)
         if beyond is not None:
@@ -313,20 +294,9 @@ def _read_excel(path: Path) -> RawTable:
                 f"{path}, row {number}: {short(beyond)} stands in a column without a name: row {line} names "
                 f"{', '.join(map(repr, names))}; name each column{COMMENT}"
             )
-    cells = [(number, dict(zip(names, map(_excel_text, row), strict=False))) for number, row in rows]
-    return RawTable(path, "row", cells, names, [f"sheet {sheets[0].title!r}"], is_text=True)
-
-
-def _refuse_merged_cells(path: Path) -> None:
-    """Refuse a workbook with merged cells, of which all but the first are empty: they would say "no label"."""
-    with ZipFile(path) as parts:
-        for name in parts.namelist():
-            found = MERGED.search(parts.read(name)) if name.startswith("xl/worksheets/") else None
-            if found:
-                raise ValueError(
-                    f"{path}: the cells {found[1].decode()} are merged, so that only the first of them has a value; "
-                    "unmerge them and fill in each"
-                )
+        filled = [*row, *[None] * (len(names) - len(row))]
+        cells.append((number, dict(zip(names, map(_excel_text, filled), strict=False))))
+    return RawTable(path, "row", cells, names, [f"sheet {title!r}"], is_text=True)
 
 
 def _excel_text(cell: Any) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 from .class_folders import annotations_below
 from .disk_layout import abbreviate
 from .image_folder import FOLDER_SPLITS, METADATA_NAMES, ROBOFLOW_NAMES
-from .raw_table import IMAGE_SUFFIXES, TABLES
+from .photo_suffixes import is_photo_name
+from .raw_table import TABLES
 
 PACKED = frozenset({".gz", ".zip", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".7z", ".rar"})
 
@@ -63,9 +64,7 @@ def recognise(path: Path) -> Found:
         )
     if any(file.suffix.lower() == ".parquet" for file in path.rglob("*.parquet")):
         return Found("a folder of Parquet shards", "hub", str(path))
-    if any(
-        file.suffix.lower() in IMAGE_SUFFIXES for place in path.iterdir() if place.is_dir() for file in place.rglob("*")
-    ):
+    if any(is_photo_name(file.name) for place in path.iterdir() if place.is_dir() for file in place.rglob("*")):
         return _class_folders(path)
     raise ValueError(
         f"{path} holds neither a label file ({', '.join(sorted(TABLES))}), XML annotations nor folders with images"
@@ -74,7 +73,7 @@ def recognise(path: Path) -> Found:
 
 def _refuse_a_file_a_photo(folder: Path, tables: Sequence[Path]) -> None:
     """Refuse label files that lie beside photos of their names, one each."""
-    photos = {file.name for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES}
+    photos = {file.name for file in folder.iterdir() if is_photo_name(file.name)}
     named = photos | {Path(name).stem for name in photos}
     beside = [file.name for file in tables if file.stem in named]
     if len(beside) > 1:

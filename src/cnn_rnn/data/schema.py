@@ -20,10 +20,22 @@ LEFT_OUT_COLUMNS = ("difficult", "unknown")  # of labels that neither loss nor f
 
 def label_features(label_names: Sequence[str], difficult: bool = False, unknown: bool = False) -> Features:
     """The columns of a labelled image set, with `difficult` as VOC has it, and `unknown` where nobody looked."""
+    broken = next((name for name in label_names if not is_text(name)), None)
+    if broken is not None:
+        raise ValueError(f"label {broken!r} holds half of a character, which no file can hold; write it anew")
     labels = List(ClassLabel(names=list(label_names)))
     columns = {"image": Image(), "image_id": Value("string"), "labels": labels}
     more = [name for name, there in zip(LEFT_OUT_COLUMNS, (difficult, unknown), strict=True) if there]
     return Features(columns | dict.fromkeys(more, labels))
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written down: half of a surrogate pair, as JSON may hold it, cannot."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def label_names(dataset: Dataset | DatasetDict) -> list[str]:

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cnn_rnn.data.json_objects import read_json
+
 Answers = Mapping[str, Mapping[str, bool]]
 """By image id, what is known: labels that it shows (True) or does not show (False)."""
 
@@ -33,7 +35,7 @@ def read_answers(path: Path, image_ids: Iterable[str], label_names: Collection[s
             continue
         where = f"{path}, line {number}"
         try:
-            entry = json.loads(line, object_pairs_hook=_once_each)
+            entry = read_json(line)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{where} is no JSON: {error}") from error
         if not isinstance(entry, dict) or set(entry) != {"image_id", "known"} or not isinstance(entry["known"], dict):
@@ -51,15 +53,6 @@ def read_answers(path: Path, image_ids: Iterable[str], label_names: Collection[s
         found[image_id], places[image_id] = known, where
     _check_images(places, image_ids)
     return found
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; ValueError where it says something twice, which may be two things."""
-    names = [name for name, _ in pairs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"{twice!r} stands there twice")
-    return dict(pairs)
 
 
 def _check_images(places: Mapping[str, str], image_ids: Iterable[str]) -> None:

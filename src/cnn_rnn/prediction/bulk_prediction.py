@@ -4,14 +4,12 @@ A part is one Parquet file that appears under its name only when it is whole. Wh
 so the same command goes on where a killed one stopped, and another process started with it joins in.
 """
 
-import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -173,14 +171,11 @@ def _take_parts(folder: JobFolder, parts: list[int], held: Held, batch_size: int
         folder.check_owner()
         held[part] = lock, folder.inputs.identity(part, folder.by)  # before anything is read
         batch: list[Task] = []
-        try:
-            for image in folder.inputs.part(part):
-                if len(batch) == batch_size:
-                    yield batch
-                    batch = []
-                batch.append(Task(part, image, last=False))
-        except (tarfile.TarError, pa.ArrowException, EOFError) as error:
-            raise ValueError(f"part {part} of the input cannot be read: {error}") from error
+        for image in folder.inputs.part(part):
+            if len(batch) == batch_size:
+                yield batch
+                batch = []
+            batch.append(Task(part, image, last=False))
         if batch:
             yield [*batch[:-1], replace(batch[-1], last=True)]
         else:

@@ -12,13 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
+from cnn_rnn.data.photo_suffixes import READ_SUFFIXES, way_to_read
 
-from cnn_rnn.image_processing_cnn_rnn import FORMATS
-
-IMAGE_SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
-HEIF = "pip install 'cnn-rnn[heif]'"
-BY_PLUGIN = {".heic": HEIF, ".heif": HEIF, ".avif": "a newer Pillow"}
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 EXAMPLES = 3
 
@@ -37,6 +32,12 @@ class PassedOver:
         if len(named) < EXAMPLES:
             named.append(printable(name))
 
+    def add_file(self, name: str) -> None:
+        """Count a file that is not read, with the way to read it where there is one."""
+        suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
+        way_on = way_to_read(name)
+        self.add(f"file {suffix or 'without a suffix'}{f', not read here ({way_on})' if way_on else ''}", name)
+
     def lines(self) -> list[str]:
         """A line a kind, the most frequent first."""
         return [
@@ -51,8 +52,8 @@ def printable(name: str) -> str:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a name ends as those of images do."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - asked a hundred million times
+    """Whether a name ends as those of images do that are read here."""
+    return os.path.splitext(name)[1].lower() in READ_SUFFIXES  # noqa: PTH122 - asked a hundred million times
 
 
 def walk_images(folder: str, passed_over: PassedOver) -> Iterator[str]:
@@ -74,9 +75,7 @@ def walk_images(folder: str, passed_over: PassedOver) -> Iterator[str]:
             else:
                 ways.append(_listed(entry.path, seen))
         elif not is_image_name(entry.name):
-            suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
-            way_on = f", not read here ({BY_PLUGIN[suffix]})" if suffix in BY_PLUGIN else ""
-            passed_over.add(f"file {suffix or 'without a suffix'}{way_on}", entry.path)
+            passed_over.add_file(entry.path)
         elif _is(entry, os.DirEntry.is_file):
             yield entry.path
         else:

@@ -9,12 +9,14 @@ from datasets import Dataset, concatenate_datasets
 from datasets import Image as ImageFeature
 
 from cnn_rnn.data import SOURCES, Reading, label_names, load_source
+from cnn_rnn.data.photo_suffixes import READ_SUFFIXES, is_photo_name
 
-from .found_images import IMAGE_SUFFIXES, PassedOver, is_image_name, read_list, walk_images
-from .inputs import Inputs, NamedFiles, ParquetShards, SplitRows, TarShards
+from .found_images import PassedOver, is_image_name, read_list, walk_images
+from .inputs import Inputs, NamedFiles, SplitRows
+from .shards import ParquetShards, TarShards
 
 logger = logging.getLogger(__name__)
-SHARDS: dict[str, type[ParquetShards | TarShards]] = {".parquet": ParquetShards, ".tar": TarShards}
+SHARDS = frozenset({".parquet", ".tar"})
 EXPECTED = (
     "expected an image, a folder, a list with a path a line, *.parquet, *.tar, an address, NAME:SPLIT or table:FILE"
 )
@@ -53,7 +55,7 @@ def open_inputs(
     if shards:
         if limit is not None:
             raise ValueError(f"--limit does not go with shards ({shards[0]} ...): name fewer of them")
-        return SHARDS[_suffix(shards[0])](shards)
+        return TarShards(shards) if _suffix(shards[0]) == ".tar" else ParquetShards(shards, part_size)
     passed_over = PassedOver()
     found = NamedFiles(_names(source, passed_over), work, part_size, passed_over, limit)
     if not found.images:
@@ -90,7 +92,7 @@ def find_images(source: str) -> list[Path]:
 def nothing_found(source: str, passed_over: PassedOver) -> FileNotFoundError:
     """What to raise where there is no image; it tells what there is."""
     told = "; ".join(passed_over.lines())
-    kinds = ", ".join(sorted(IMAGE_SUFFIXES)[:8])
+    kinds = ", ".join(sorted(READ_SUFFIXES)[:8])
     return FileNotFoundError(f"{source} holds or names no image ({kinds}, ...){told and f'; {told}'}")
 
 
@@ -103,7 +105,7 @@ def find_shards(source: str) -> list[str]:
     remote = "://" in source
     if not remote and Path(source).is_dir():
         with_suffix = [str(path) for path in sorted(Path(source).iterdir()) if _suffix(path.name) in SHARDS]
-        others = any(is_image_name(path.name) for path in Path(source).iterdir())
+        others = any(is_photo_name(path.name) for path in Path(source).iterdir())
         found = [] if others else with_suffix
     elif _suffix(source) not in SHARDS:
         return []
@@ -134,7 +136,7 @@ def _names(source: str, passed_over: PassedOver) -> Iterator[str]:
         yield from walk_images(source, passed_over)
     elif not path.is_file():
         raise FileNotFoundError(f"no file or folder {source!r}; data sets are written NAME:SPLIT, such as digits:test")
-    elif is_image_name(path.name):
+    elif is_photo_name(path.name):
         yield source
     else:
         yield from read_list(path)
@@ -143,7 +145,7 @@ def _names(source: str, passed_over: PassedOver) -> Iterator[str]:
 def _remote_names(source: str, passed_over: PassedOver) -> Iterator[str]:
     """The addresses of images: the source itself, those it lists, or those in the folder and below it."""
     system, path = fsspec.core.url_to_fs(source)
-    if is_image_name(path):
+    if is_photo_name(path):
         yield source
     elif system.isfile(path):
         with system.open(path, "rb") as lines:
@@ -157,4 +159,4 @@ def _remote_names(source: str, passed_over: PassedOver) -> Iterator[str]:
                 if is_image_name(name):
                     yield system.unstrip_protocol(f"{folder}/{name}")
                 else:
-                    passed_over.add(f"file {_suffix(name)}", f"{folder}/{name}")
+                    passed_over.add_file(f"{folder}/{name}")

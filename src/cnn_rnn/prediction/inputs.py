@@ -1,12 +1,12 @@
 """The images of a bulk job, in numbered parts that are read one at a time.
 
-Whatever the images lie in (a list, a folder, Parquet files, webdataset tars, a split), memory holds the places where
-parts begin and no more. Names of files are written down once, in the job's folder, so that every process sees the same.
+Whatever the images lie in (a list, a folder, a split; in `shards` Parquet files and webdataset tars), memory holds the
+places where parts begin and no more. Names of files are written down once, in the job's folder, so that every process
+sees the same.
 """
 
 import hashlib
 import os
-import tarfile
 import tempfile
 from abc import ABC, abstractmethod
 from array import array
@@ -17,20 +17,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import fsspec
-import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
 from cnn_rnn.foundation.provenance import Identity, digest_texts, file_identity
 
-from .found_images import PassedOver, is_image_name, printable
-
-NAME_COLUMNS = ("file_name", "path", "url")
+from .found_images import PassedOver, printable
 
 
 @dataclass(frozen=True)
 class Input:
-    """One image: what it is called, and what it is decoded from (a path, an address, bytes, or an undecoded row)."""
+    """One image: its name, and what it is decoded from (a path, an address, bytes, an undecoded row), or why not."""
 
     name: str
     image: Any
@@ -178,106 +174,3 @@ def _look(image: dict[str, Any] | None, by: Identity) -> str:
     if image["bytes"] is not None:
         return hashlib.sha256(image["bytes"]).hexdigest()
     return file_identity(image["path"], by)
-
-
-class ShardFiles(Inputs):
-    """Files that hold many images each, here or wherever fsspec reaches (`hf://`, `s3://`, `https://`).
-
-    Args:
-        files: Their paths or addresses.
-    """
-
-    def __init__(self, files: Sequence[str]) -> None:
-        self.files = list(files)
-        self.passed_over = PassedOver()
-        self.images = None
-
-    def _file_identity(self, file: str, by: Identity) -> str:
-        """A file's identity as far as `by` looks; of an address, what its server tells."""
-        if "://" not in file:
-            return file_identity(file, by)
-        system, path = fsspec.core.url_to_fs(file)
-        info = {} if by == "name" else system.info(path)
-        told = [str(info[key]) for key in ("size", "mtime", "ETag", "etag", "LastModified", "sha") if key in info]
-        return "\0".join([file, *told])
-
-
-class TarShards(ShardFiles):
-    """Tars as webdataset writes them; each is a part. Every member that is called like an image counts."""
-
-    def __init__(self, files: Sequence[str]) -> None:
-        super().__init__(files)
-        self.parts = len(self.files)
-        self.names = digest_texts(self.files)
-
-    def part(self, number: int) -> Iterator[Input]:
-        """The images of one tar, in order."""
-        file = self.files[number]
-        with fsspec.open(file, "rb") as opened, tarfile.open(fileobj=opened, mode="r|*") as members:
-            for member in members:
-                content = members.extractfile(member) if member.isfile() and is_image_name(member.name) else None
-                if content is not None:
-                    yield Input(f"{printable(file)}/{printable(member.name)}", content.read())
-
-    def identity(self, number: int, by: Identity) -> str:
-        """A digest of the tar's name and, as far as `by` looks, of its size, time or bytes."""
-        return digest_texts([self._file_identity(self.files[number], by)])
-
-
-class ParquetShards(ShardFiles):
-    """Parquet files with a column `image`, or with the names of files; each row group is a part."""
-
-    def __init__(self, files: Sequence[str]) -> None:
-        super().__init__(files)
-        self.groups: list[tuple[int, int]] = []
-        self.images = 0
-        for number, file in enumerate(tqdm(self.files, desc="looking at shards", unit="file", delay=2, leave=False)):
-            with fsspec.open(file, "rb") as opened:
-                shard = pq.ParquetFile(opened)
-                self.columns(file, shard)
-                self.groups += [(number, group) for group in range(shard.num_row_groups)]
-                self.images += shard.metadata.num_rows
-        self.parts = len(self.groups)
-        self.names = digest_texts(f"{self.files[number]}\0{group}" for number, group in self.groups)
-
-    @staticmethod
-    def columns(file: str, shard: pq.ParquetFile) -> tuple[str, bool]:
-        """The column that holds the images or their names, and whether there are ids.
-
-        Raises:
-            ValueError: There is none.
-        """
-        names = shard.schema_arrow.names
-        column = next((name for name in ("image", *NAME_COLUMNS) if name in names), None)
-        if column is None:
-            raise ValueError(
-                f"{file} has no column image, nor one of {', '.join(NAME_COLUMNS)}; it has {', '.join(names)}"
-            )
-        return column, "image_id" in names
-
-    def part(self, number: int) -> Iterator[Input]:
-        """The images of one row group, in order."""
-        place, group = self.groups[number]
-        file = self.files[place]
-        with fsspec.open(file, "rb") as opened:
-            shard = pq.ParquetFile(opened)
-            column, has_ids = self.columns(file, shard)
-            row = sum(shard.metadata.row_group(before).num_rows for before in range(group))
-            wanted = [column, *(["image_id"] if has_ids else [])]
-            for batch in shard.iter_batches(64, row_groups=[group], columns=wanted):
-                for entry in batch.to_pylist():
-                    named = entry[column] if column != "image" else f"{file}:{row}"
-                    yield Input(str(entry["image_id"] if has_ids else named), self._beside(file, entry[column]))
-                    row += 1
-
-    def identity(self, number: int, by: Identity) -> str:
-        """A digest of the file's name and, as far as `by` looks, of its size, time or bytes, and of the row group."""
-        place, group = self.groups[number]
-        return digest_texts([self._file_identity(self.files[place], by), str(group)])
-
-    @staticmethod
-    def _beside(file: str, image: Any) -> Any:
-        """The image; a relative name counts from the folder of the Parquet file."""
-        if isinstance(image, str) and "://" not in image and not image.startswith("/"):
-            return f"{file.rpartition('/')[0] or '.'}/{image}"
-        return image

@@ -39,6 +39,10 @@ class OtherJobError(ValueError):
     """The folder holds parts of another job; the message says what differs."""
 
 
+class OtherViewError(ValueError):
+    """Two processes see the same images differently and would make each other's parts again for ever."""
+
+
 class DamagedPartError(ValueError):
     """A file of the job is not what was written; it is removed, and to be made again."""
 
@@ -69,6 +73,7 @@ class JobFolder:
         self.answers = answers or {}
         self.parts = folder / PARTS
         self.said: list[str] = []
+        self._made: dict[int, tuple[str, int]] = {}  # inputs of each part written by this process, and how often
 
     def claim(self) -> None:
         """Write down that the folder holds parts of this job, or see that it does.
@@ -166,8 +171,21 @@ class JobFolder:
         return None if record is None or (record.lost and not self.keep_lost) else self.still_true(part, record)
 
     def still_true(self, part: int, record: PartRecord | None) -> PartRecord | None:
-        """The record, if the part's inputs are what they were."""
-        return record if record is not None and record.inputs == self.inputs.identity(part, self.by) else None
+        """The record, if the part's inputs are what they were.
+
+        Raises:
+            OtherViewError: Twice this process made the part from inputs that are as they were, and twice another one
+                made it again, from what it took for other ones.
+        """
+        if record is None:
+            return None
+        now = self.inputs.identity(part, self.by)
+        if record.inputs != now and self._made.get(part) == (now, 2):
+            raise OtherViewError(
+                f"{self.part_path(part)} was made again by another process, for which its images have another size or "
+                "time of change than here: where each machine has copies of its own, give all of them --changes_by name"
+            )
+        return record if record.inputs == now else None
 
     def missing(self) -> tuple[list[int], int]:
         """Numbers of the parts that are to be made, and how many images the others have."""
@@ -188,6 +206,8 @@ class JobFolder:
         table = pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(told))
         with whole_file(self.part_path(part)) as temporary:
             pq.write_table(table, temporary, write_page_checksum=True)
+        before, times = self._made.get(part, (inputs, 0))
+        self._made[part] = inputs, times + 1 if before == inputs else 1
 
     def joined_path(self, file: int) -> Path:
         """Where a file is until all of them are there."""

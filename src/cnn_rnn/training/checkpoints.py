@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, gather_object
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -19,6 +19,7 @@ from torch import Tensor
 from cnn_rnn.foundation.provenance import digest, digest_file, digest_tensors
 from cnn_rnn.foundation.whole_files import flush_folder, half_done, remove_whole, whole_file, write_json
 
+from .agreement import decided_by_main, wait_until_seen
 from .faults import CheckpointError, disk_advice
 
 MANIFEST = "manifest.json"
@@ -59,7 +60,7 @@ def save_checkpoint(
     """
     final = output_dir / "checkpoints" / name
     temporary = final.with_suffix(".tmp")  # the same in every process; the run has its folder for itself
-    if final.exists():
+    if decided_by_main(accelerator, final.exists):
         return final
     if accelerator.is_main_process:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -67,10 +68,14 @@ def save_checkpoint(
     try:
         with disk_advice(output_dir):
             accelerator.save_state(str(temporary))
-            accelerator.wait_for_everyone()
+            if not accelerator.is_main_process:
+                flush_folder(temporary)
+            names = set().union(*gather_object([files_of(temporary)]))  # everybody's, whichever machine sees them
+            for file in sorted(names):
+                wait_until_seen(temporary / file)
             if accelerator.is_main_process:
-                write_manifest(temporary, settings or {})
-            flush_folder(temporary)
+                write_manifest(temporary, settings or {}, names)
+                flush_folder(temporary)
     except CheckpointError:
         shutil.rmtree(temporary, ignore_errors=True)  # half of it would fill the disk for nothing
         raise
@@ -83,9 +88,9 @@ def save_checkpoint(
     return final
 
 
-def write_manifest(checkpoint: Path, settings: Mapping[str, Any]) -> None:
-    """Write down a digest of every file of a checkpoint, and the settings of the run that it is of."""
-    digests = {name: digest_file(checkpoint / name) for name in sorted(files_of(checkpoint))}
+def write_manifest(checkpoint: Path, settings: Mapping[str, Any], names: Iterable[str] | None = None) -> None:
+    """Write down a digest of every file of a checkpoint, or of those named, and the settings of the run it is of."""
+    digests = {name: digest_file(checkpoint / name) for name in sorted(names or files_of(checkpoint))}
     content = {"settings": dict(settings), "files": digests}
     write_json(checkpoint / MANIFEST, content | {"digest": digest(content)})
 
@@ -198,6 +203,15 @@ def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
         save_file(whole, temporary, metadata={"digest": digest_tensors(whole)})
 
 
+def weights_digest(path: Path) -> str | None:
+    """The digest that `save_weights` wrote; None where the file is not there, or has none."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("digest")
+    except (SafetensorError, OSError):
+        return None
+
+
 def load_weights(path: Path) -> dict[str, Tensor]:
     """The tensors that `save_weights` wrote.
 
@@ -236,6 +250,11 @@ def latest_checkpoint(output_dir: Path) -> Path | None:
     """The run's newest checkpoint, if there is one; it may have been damaged since."""
     checkpoints = complete_checkpoints(output_dir)
     return checkpoints[-1] if checkpoints else None
+
+
+def holds_a_run(output_dir: Path) -> bool:
+    """Whether a run was begun here that reached a checkpoint or the end of an epoch."""
+    return (output_dir / "history.jsonl").exists() or latest_checkpoint(output_dir) is not None
 
 
 def latest_whole_checkpoint(output_dir: Path) -> tuple[Path | None, dict[Path, CheckpointError]]:

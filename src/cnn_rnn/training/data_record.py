@@ -1,5 +1,6 @@
 """Which rows and classes a run was trained on, kept beside it, so that it never goes on with others unnoticed."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from datasets import Dataset
 
 from cnn_rnn.data.disk_layout import abbreviate
 from cnn_rnn.data.row_digest import row_digests
+from cnn_rnn.foundation.provenance import digest_texts
 from cnn_rnn.foundation.whole_files import whole_file
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,12 @@ class DataRecord:
         parts = np.repeat(np.array([0, 1], np.int8), [len(train), len(validation)])
         ids = [image_id for rows in (train, validation) for image_id in rows["image_id"]]
         return cls(label_names, parts, ids, np.concatenate([row_digests(train), row_digests(validation)]))
+
+    def digest(self) -> str:
+        """What the record is known by."""
+        found = hashlib.sha256(self.parts.tobytes() + self.digests.tobytes())
+        found.update(digest_texts([*self.label_names, "", *self.image_ids]).encode())
+        return found.hexdigest()
 
     def write(self, folder: Path) -> None:
         """Write the record beside the run, whole or not at all."""

@@ -6,6 +6,7 @@ preprocessing, the code and the precision. Labels and splits are not among it, s
 the same features. What is found is read against its digest once a run.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -33,6 +34,7 @@ from cnn_rnn.foundation.whole_files import flush_folder, remove_whole, temporary
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.prediction.predictions import extract_features
 
+from .agreement import wait_until_seen
 from .faults import disk_advice
 from .run_config import RunConfig
 
@@ -40,6 +42,7 @@ logger = logging.getLogger(__name__)
 ROWS_A_BATCH = 1024
 AUGMENTATION = ("crop_scale", "horizontal_flip", "color_jitter", "rand_augment", "random_erasing")  # of block `data`
 FEATURES, DESCRIPTION = "features.npy", "description.json"
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 WAY_ON = "free space on that disk, or name a folder on another one with --train.feature_cache; then start again"
 
 
@@ -233,9 +236,10 @@ def write_features(
             flush_folder(temporary)
         try:
             temporary.replace(folder)
-        except OSError:  # another run or machine was faster; its features are the same
-            if not (folder / FEATURES).exists():
+        except OSError as error:
+            if error.errno not in TAKEN:
                 raise
+            wait_until_seen(folder / FEATURES)  # another run or machine was faster; its features are the same
 
 
 def close(file: BinaryIO) -> None:

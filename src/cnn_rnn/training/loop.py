@@ -22,16 +22,19 @@ from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.prediction import Predictions, measure, predict
 from cnn_rnn.publishing.push import push_checkpoint
 
+from .agreement import decided_by_main, refuse_other_views, wait_until_seen
 from .checkpoints import (
+    MANIFEST,
     check_whole,
     checkpoint_name,
-    latest_checkpoint,
+    holds_a_run,
     latest_whole_checkpoint,
     load_checkpoint,
     load_weights,
     remove_leftovers,
     save_checkpoint,
     save_weights,
+    weights_digest,
 )
 from .data_record import DataRecord, check_rows
 from .faults import CheckpointError, NonFiniteLossError, disk_advice, memory_advice
@@ -86,6 +89,7 @@ class Trainer:
         checkpoint = self._starting_point(resume)
         set_seed(train.seed)
         self.data = load_training_data(config.data, train.seed) if data is None else data
+        refuse_other_views(*self.data.view())
         if checkpoint is not None:
             check_rows(checkpoint, self.output_dir, self.data.record)
         self.accelerator.print(self.data.description())
@@ -146,7 +150,11 @@ class Trainer:
     def _starting_point(self, resume: str | None) -> Path | None:
         """The checkpoint to go on from, before anything is loaded."""
         if resume == "auto":
-            checkpoint, self.damaged = latest_whole_checkpoint(self.output_dir)
+            checkpoint, self.damaged = decided_by_main(
+                self.accelerator, lambda: latest_whole_checkpoint(self.output_dir)
+            )
+            if checkpoint:
+                wait_until_seen(checkpoint / MANIFEST)
             for reason in self.damaged.values():
                 self.accelerator.print(f"{reason}; going back to {checkpoint}")
         else:
@@ -159,7 +167,7 @@ class Trainer:
                 check_whole(checkpoint)
             check_origin(checkpoint, self.config)
             return checkpoint
-        if resume is None and ((self.output_dir / "history.jsonl").exists() or latest_checkpoint(self.output_dir)):
+        if resume is None and decided_by_main(self.accelerator, lambda: holds_a_run(self.output_dir)):
             raise FileExistsError(
                 f"{self.output_dir} holds a run; continue it with --resume auto or choose another --train.output_dir"
             )
@@ -332,6 +340,8 @@ class Trainer:
         """Best weights, with fusion and thresholds fitted on the held-out part, saved for `from_pretrained`."""
         # A model of its own, whole in every process, however training spread the weights.
         model = CnnRnnForImageClassification(self.plain_model.config)
+        written = decided_by_main(self.accelerator, lambda: weights_digest(self.best_weights))
+        wait_until_seen(self.best_weights, lambda path: weights_digest(path) == written)
         model.load_state_dict(load_weights(self.best_weights))
         model.to(self.accelerator.device)
         remembering = Remembering(model.eval(), self.processor, self.accelerator, self.config.train)

@@ -5,6 +5,7 @@ is silently ignored costs a night of training.
 """
 
 import difflib
+import math
 import re
 import types
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,8 @@ from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.data.data_config import DataConfig
 from cnn_rnn.foundation.shipped_files import shipped_file
 from cnn_rnn.foundation.whole_files import write_text
+
+from .settings_file import SettingsFileError, read_settings
 
 MARK = re.compile(r"[\s,;|/+&:#]+")  # a value that YAML would take for its own mark, such as a separator
 # What a model's config gets from the data, not from the run's file.
@@ -209,7 +212,7 @@ def load_run_config(config: str | Path | None, overrides: Sequence[str] = ()) ->
     if typed["hub"].push_checkpoints and typed["hub"].repo is None:
         raise RunConfigError("hub.push_checkpoints needs hub.repo, the name on the Hub to push to")
     hints = {entry.name: entry.type for entry in fields(CnnRnnConfig)}
-    model = {key: coerce(value, hints.get(key)) for key, value in blocks["model"].items()}
+    model = {key: finite(coerce(value, hints.get(key)), f"model.{key}") for key, value in blocks["model"].items()}
     return RunConfig(model=model, **typed)
 
 
@@ -243,14 +246,15 @@ def load_data_config(model: str | Path, overrides: Sequence[str] = ()) -> DataCo
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds."""
+    """The mapping that a YAML file holds.
+
+    Raises:
+        RunConfigError: It is no such file.
+    """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RunConfigError(f"{path} is no readable YAML: {error}") from error
-    if not isinstance(content or {}, dict):
-        raise RunConfigError(f"{path} must hold the blocks model, data, train and hub, got {type(content).__name__}")
-    return content or {}
+        return read_settings(path)
+    except SettingsFileError as error:
+        raise RunConfigError(str(error)) from error
 
 
 def parse_overrides(arguments: Sequence[str]) -> Iterable[tuple[str, str, Any]]:
@@ -285,9 +289,16 @@ def typed_block(block: type, values: Mapping[str, Any], name: str) -> Any:
     """The block's dataclass, its values checked against their types."""
     hints = {entry.name: entry.type for entry in fields(block)}
     try:
-        return block(**{key: coerce(value, hints[key]) for key, value in values.items()})
+        return block(**{key: finite(coerce(value, hints[key]), f"{name}.{key}") for key, value in values.items()})
     except Exception as error:  # huggingface_hub's validation errors
         raise RunConfigError(f"{name}: {error.__cause__ or error}".replace("\n", " ")) from error
+
+
+def finite(value: Any, name: str) -> Any:
+    """The value; RunConfigError where it is NaN or infinite, with which nothing can be computed."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RunConfigError(f"{name} is {value}; expected a number")
+    return value
 
 
 def coerce(value: Any, hint: Any) -> Any:

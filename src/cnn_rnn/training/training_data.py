@@ -19,6 +19,7 @@ from cnn_rnn.data.data_config import DataConfig
 from cnn_rnn.data.disk_layout import abbreviate
 from cnn_rnn.data.row_digest import identical_photos
 from cnn_rnn.data.what_was_read import label_sizes, what_was_read
+from cnn_rnn.foundation.provenance import digest_texts
 
 from .data_record import DataRecord
 
@@ -95,6 +96,12 @@ class TrainingData:
             "identical_photos": [list(pair) for pair in self.identical],
             "unreadable_images": self.dropped,
         }
+
+    def view(self) -> tuple[str, str]:
+        """A digest of the rows as this process sees them, and how many they are, in words."""
+        rows = digest_texts([self.record.digest(), *sorted(self.dropped)])
+        parts = f"{self.train_images:,} photos to train on, {self.validation_images:,} held out"
+        return rows, f"{parts}, {len(self.label_names)} labels, digest {rows[:8]}"
 
     def description(self) -> str:
         """What was read, for people."""
