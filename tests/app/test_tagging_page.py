@@ -272,5 +272,12 @@ def test_nothing_stands_outside_the_screen_and_buttons_are_large_enough(
     box = page.locator("ol.labels .yes").first.bounding_box()
     assert box is not None
     assert min(box["width"], box["height"]) >= 36
+    told, other = (".touch", ".keys") if size is PHONE else (".keys", ".touch")
+    expect(page.locator(told)).to_contain_text("what is green or blue")
+    expect(page.locator(other)).to_be_hidden()
+    page.locator("ol.labels .yes").first.click()
+    expect(page.locator("ol.labels .score").first).to_have_text("100 %")
+    lines = "Array.from(document.querySelectorAll('.score'), one => one.getClientRects()[0].height)"
+    assert len(set(page.evaluate(lines))) == 1  # none takes two lines
     if folder := os.environ.get("CNN_RNN_SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"app-{size['width']}.png", full_page=True)

@@ -79,12 +79,16 @@ def test_the_worst_photos_stand_first_and_a_second_model_beside(
     given = ["--predictions", str(tmp_path / "own.parquet"), "--baseline", str(tmp_path / "other.parquet")]
     assert main([*command, *given]) == 0
     html = Path(command[-1]).read_text(encoding="utf-8")
-    cards = html.split('class="card"')[1:]
+    cards = html.split('id="images"')[1].split('class="card"')[1:]
     assert "4.png" in cards[0]
     assert "loss 7.60" in cards[0]  # -log 0.01 - log 0.1 - log 0.5
     assert 'id="comparison"' in html
     assert "of 0 classes" in html  # each is on two photos alone
     assert "baseline, by threshold" in html
+    assert "This model is model, the baseline other.parquet." in html
+    side_by_side = html.split('class="card"')[1]
+    assert "4.png" in side_by_side
+    assert "<strong>baseline</strong>" in side_by_side
     write_predictions(tmp_path / "other.parquet", collect_predictions([*ids[1:], "x"], names, good, truth))
     assert main([*command, *given]) == 2
 

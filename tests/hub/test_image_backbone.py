@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from cnn_rnn import CnnRnnForImageClassification
@@ -212,6 +213,17 @@ def test_missing_weights_are_named_with_the_way_out(tmp_path: Path) -> None:
         find_weights("pip:no-such-package")
     with pytest.raises(ValueError, match="'pytest' holds 0 weights files, expected 1"):
         find_weights("pip:pytest")
+
+
+def test_imagenet_weights_that_cannot_be_fetched_are_named_with_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = ImageBackbone("test_resnet")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise LocalEntryNotFoundError("we cannot find the requested files")
+
+    monkeypatch.setattr(timm, "create_model", fail)
+    with pytest.raises(FileNotFoundError, match=r"weights of 'test_resnet' cannot be fetched .*'pip:NAME'"):
+        backbone.load_weights("imagenet")
 
 
 def test_an_unknown_backbone_is_refused_with_the_names_near_it() -> None:

@@ -119,6 +119,9 @@ def test_figures_table_has_a_line_for_every_way_of_choosing_the_set() -> None:
         assert [row.figures[heading] for row in table.rows] == [computed[block][key] for block in blocks]
     assert [column.heading for column in table.columns][-2:] == ["MAP@4", "mAP"]
     assert "with fewer than 15 positives" in table.text()
+    both = figures_table({"ours": computed, "theirs": figures(map_k=4)})
+    assert [note.count("30 images") for note in both.notes] == [1, 0, 0, 0]  # said once, and what differs of each
+    assert [note.partition(" classes")[0] for note in both.notes[1:-1]] == ["ours: 5", "theirs: 1"]
     assert [row.name for row in figures_table({"x": {**computed, "path": None}}).rows] == [
         "x, by threshold",
         "x, by expected F1",

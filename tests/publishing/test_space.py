@@ -10,11 +10,14 @@ import pytest
 from huggingface_hub import SpaceCard
 from tests.commands_by_name import ROOT, main_of
 
+import cnn_rnn
 from cnn_rnn.publishing.space import requirements, space_files
 
 
-def test_the_app_serves_the_page_from_what_is_published_alone(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("boxed", [False, True], ids=["a run", "the model in the box"])
+def test_the_app_serves_the_page_from_what_is_published_alone(run: Path, tmp_path: Path, boxed: bool) -> None:
     pytest.importorskip("gradio", reason="the page needs gradio: pip install 'cnn-rnn[app]'")
+    run = cnn_rnn.bundled_model() if boxed else run  # which holds no code of its own
     for name, content in space_files(run, "org/cnn-rnn-digits").items():
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)

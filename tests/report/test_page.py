@@ -17,7 +17,7 @@ from cnn_rnn.metrics.stored_predictions import StoredPredictions, collect_predic
 from cnn_rnn.metrics.tables import protocol_table
 from cnn_rnn.report.embedded_images import overlay
 from cnn_rnn.report.page import Example, Step, nearest_labels, photo_losses, write_report
-from cnn_rnn.report.plots import plot_co_occurrence, plot_extremes, plot_precision_recall, plot_reliability
+from cnn_rnn.report.plots import plot_co_occurrence, plot_precision_recall, plot_reliability
 
 NAMES = ["cat & dog", "<script>alert(1)</script>", "$x^2", 'quote"name', "plain"]
 
@@ -116,6 +116,26 @@ def test_a_card_shows_every_step_with_its_probability_and_verdict(tmp_path: Path
     assert len([tag for tag, attributes in page.tags if tag == "img" and "jpeg" in (attributes["src"] or "")]) == 3
 
 
+def test_without_paths_a_card_shows_the_labels_that_are_named_with_their_verdicts(tmp_path: Path) -> None:
+    steps = [Step(NAMES[1], 0.9), Step(NAMES[2], 2e-5)]
+    card = Example("x.jpg", Image.new("RGB", (64, 48)), NAMES[:2], steps, ["plain"], loss=3.0, walked=False)
+    page = write(tmp_path, examples=[card])
+    spans = [attributes.get("class") for tag, attributes in page.tags if tag == "span"]
+    assert spans == ["tag open", "tag hit", "tag", "tag hit", "tag miss"]
+    assert "Images and their labels" in page.text
+    assert "path probability" not in page.text
+    for shown in ("90 %", "< 0.01 %", "loss 3.00"):
+        assert shown in page.text
+
+
+def test_the_classes_stand_in_the_order_of_their_images(tmp_path: Path) -> None:
+    write(tmp_path)
+    html = (tmp_path / "new" / "r.html").read_text(encoding="utf-8")
+    counts = stored().measure()["per_class"]
+    shown = [int(count) for count in re.findall(r"<td>[^<]*</td><td>[\d.-]+</td><td>(\d+)</td>", html)]
+    assert shown == sorted((one["positives"] for one in counts.values()), reverse=True)
+
+
 def test_given_tables_stand_first_with_their_notes(tmp_path: Path) -> None:
     predictions = stored()
     protocol = get_protocol("corel5k")
@@ -132,17 +152,6 @@ def test_few_and_many_labels_are_drawn(labels: int, tmp_path: Path) -> None:
     targets = generator.integers(0, 2, (12, labels))
     predictions = collect_predictions([str(n) for n in range(12)], names, generator.random((12, labels)), targets)
     write(tmp_path, predictions, embedding=generator.normal(size=(labels, 4)))
-
-
-def test_the_best_and_the_worst_of_many_are_named() -> None:
-    names = [f"label {c}" for c in range(1000)]
-    axis = plot_extremes([None, *np.linspace(-0.5, 0.5, 999)], names, "difference").axes[0]
-    named = [text.get_text() for text in axis.get_yticklabels()]
-    assert named == [*names[-1:-21:-1], *names[20:0:-1]]
-    assert "20 highest and the 20 lowest of 999" in axis.get_xlabel()
-    few: Any = plot_extremes([0.5, None, 0.75], ["a", "b", "c"], "AP").axes[0]
-    assert [bar.get_width() for bar in few.patches] == [75, 50]
-    assert [text.get_text() for text in few.get_yticklabels()] == ["c", "a"]
 
 
 def test_losses_are_sums_of_cross_entropies() -> None:

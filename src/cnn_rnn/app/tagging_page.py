@@ -27,6 +27,8 @@ KEYS = (
     "<kbd>←</kbd> <kbd>→</kbd> photos · <kbd>enter</kbd> accept what is green or blue, and on to the next · "
     "<kbd>s</kbd> save · <kbd>/</kbd> another label, <kbd>esc</kbd> back to the keys · "
     "a label's name shows where the network looked</p>"
+    '<p class="touch">✓ confirms, ✗ rules out, once more takes it back · Accept takes what is green or blue, and goes '
+    "on to the next photo · a label's name shows where the network looked</p>"
 )
 DAY = 24 * 60 * 60  # seconds
 STEPS = {"previous": -1, "next": 1}

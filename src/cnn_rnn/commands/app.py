@@ -7,23 +7,24 @@ import argparse
 import sys
 from pathlib import Path
 
-from .console import refuse
+from .console import loading, refuse
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve the page until Ctrl-C."""
     known = build_parser().parse_args(arguments)
 
-    from cnn_rnn.foundation.shipped_files import bundled_model
-    from cnn_rnn.prediction.input_kinds import find_images
-
     try:
-        try:
-            from cnn_rnn.app.tagging_page import Desk, serve
-        except ImportError as error:
-            raise ValueError(f"the page needs {error.name}: pip install 'cnn-rnn[app]'") from error
-        from cnn_rnn.app.photo_session import PhotoSession
-        from cnn_rnn.app.photo_tagger import Tagger
+        with loading():
+            from cnn_rnn.foundation.shipped_files import bundled_model
+            from cnn_rnn.prediction.input_kinds import find_images
+
+            try:
+                from cnn_rnn.app.tagging_page import Desk, serve
+            except ImportError as error:
+                raise ValueError(f"the page needs {error.name}: pip install 'cnn-rnn[app]'") from error
+            from cnn_rnn.app.photo_session import PhotoSession
+            from cnn_rnn.app.photo_tagger import Tagger
 
         if known.model is None:
             print("labels come from the model in the box (VOC's 20 labels); --model takes one of your own")

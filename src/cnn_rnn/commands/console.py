@@ -1,6 +1,10 @@
-"""What all commands share: one line for a refused input, and how their settings are written."""
+"""What all commands share: one line for a refused input, how their settings are written, and a quick start."""
 
+import atexit
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # For the help, which loads no library; a test holds them against the packages that know them.
 SOURCE_NAMES = (
@@ -24,3 +28,20 @@ def refuse(error: BaseException, hint: str = "") -> int:
 def visible(text: str) -> str:
     """A text without what could rule a terminal or turn its words around, as file names and labels may hold it."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """No search for garbage while libraries and a model are loaded, nor when the process ends.
+
+    Nearly all that they make is there to stay, and looking through it again and again takes a third of the time that
+    one photo takes from the command line to its labels.
+    """
+    atexit.register(gc.freeze)
+    searched = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searched:
+            gc.enable()

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import REFUSED, refuse, visible
+from .console import REFUSED, loading, refuse, visible
 
 if TYPE_CHECKING:
     from cnn_rnn.data import Reading
@@ -65,11 +65,12 @@ def reading_of(settings: list[str]) -> "Reading":
 
 def predict_here(known: argparse.Namespace) -> int:
     """Take part in the job with this process, and with those that accelerate launched beside it."""
-    from accelerate import Accelerator, InitProcessGroupKwargs
+    with loading():
+        from accelerate import Accelerator, InitProcessGroupKwargs
 
-    from cnn_rnn.prediction.bulk_prediction import predict_all
-    from cnn_rnn.prediction.onnx_engine import set_engine
-    from cnn_rnn.prediction.worker import open_job
+        from cnn_rnn.prediction.bulk_prediction import predict_all
+        from cnn_rnn.prediction.onnx_engine import set_engine
+        from cnn_rnn.prediction.worker import open_job
 
     # Waited for once, after each has looked at all names, which may take hours.
     state = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))])
@@ -213,11 +214,12 @@ def print_labels(known: argparse.Namespace) -> int:
         raise ValueError("--known needs --output, the folder for labels.parquet")
     if known.engine == "ray":
         raise ValueError("--engine ray needs --output, the folder for labels.parquet")
-    from cnn_rnn.data.images import UnreadableImageError, decode_image
-    from cnn_rnn.prediction.input_kinds import open_inputs
-    from cnn_rnn.prediction.worker import open_pipeline
+    with loading():
+        from cnn_rnn.data.images import UnreadableImageError, decode_image
+        from cnn_rnn.prediction.input_kinds import open_inputs
+        from cnn_rnn.prediction.worker import open_pipeline
 
-    classify = open_pipeline(known.model, threshold=known.threshold)
+        classify = open_pipeline(known.model, threshold=known.threshold)
     if known.engine == "onnx":  # auto stays with torch here: exporting takes longer than a few photos that are printed
         from cnn_rnn.prediction.onnx_engine import set_engine
 

@@ -82,7 +82,7 @@ def report(known: argparse.Namespace, overrides: list[str]) -> None:
         embedding=None if weights is None else weights.detach().cpu().numpy()[: config.num_labels],
         examples=shown,
         how_looked=how_looked,
-        baseline=next(iter(measured.values()), None),
+        beside=compare_models(saved, dataset, (stored, other), [figures, *measured.values()], known),
         further=[*ask_about_photos(saved, dataset, stored, known), *duplicates],
     )
 
@@ -90,17 +90,15 @@ def report(known: argparse.Namespace, overrides: list[str]) -> None:
 def walk_photos(
     saved: "SavedModel", dataset: "Dataset", stored: "StoredPredictions", known: argparse.Namespace
 ) -> tuple[list["Example"], str]:
-    """Photos with their paths, and how what the network looked at was found; none where the model walks no path."""
+    """Photos with their paths, or with their labels where the model walks none, and how what it looked at was found."""
     import numpy as np
     from tqdm.auto import tqdm
 
     from cnn_rnn.data import EvalTransform, prepare_examples
     from cnn_rnn.report.page import photo_losses
-    from cnn_rnn.report.saliency import walk_example
+    from cnn_rnn.report.saliency import label_example, walk_example
     from cnn_rnn.report.spread import spread_evenly
 
-    if saved.model.path_decoder is None:
-        return [], ""
     losses = photo_losses(stored.scores, stored.truth)
     if known.worst:
         chosen = np.argsort(-losses, kind="stable")[: known.examples]
@@ -109,10 +107,37 @@ def walk_photos(
     shown, methods = [], set()
     examples = prepare_examples(dataset.select(chosen), EvalTransform(saved.processor))
     for index, row in zip(chosen, tqdm(examples, desc="looking at images", unit="image", leave=False), strict=True):
-        example, method = walk_example(saved.model, saved.processor, row)
+        if saved.model.path_decoder is None:
+            example, method = label_example(saved.model, saved.processor, row, stored.scores[index]), "no step"
+        else:
+            example, method = walk_example(saved.model, saved.processor, row)
         shown.append(replace(example, loss=float(losses[index])) if known.worst else example)
         methods.add(method)
     return shown, " or ".join(sorted(methods - {"no step"}))
+
+
+def compare_models(
+    saved: "SavedModel",
+    dataset: "Dataset",
+    stored: "tuple[StoredPredictions, StoredPredictions | None]",
+    figures: list[dict[str, Any]],
+    known: argparse.Namespace,
+) -> list["Section"]:
+    """The parts that show two models side by side; none where there is no second one."""
+    from cnn_rnn.metrics.label_sets import pick_by_threshold
+    from cnn_rnn.report.side_by_side import comparison_section, side_by_side_section
+
+    own, other = stored
+    if other is None:
+        return []
+    names = (Path(saved.name).name, Path(other.info.get("model") or known.baseline).name)
+    models = {"this model": own, "baseline": other}
+    sets = {
+        name: pick_by_threshold(one.scores, found["threshold"]["thresholds"])
+        for (name, one), found in zip(models.items(), figures, strict=True)
+    }
+    photos = side_by_side_section(dataset, models, sets, known.examples // 2)
+    return [comparison_section(figures[0], figures[1], own.label_names, names), *([photos] if photos else [])]
 
 
 def ask_about_photos(
@@ -179,7 +204,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True, help="the HTML file")
     parser.add_argument("--predictions", type=Path, help="predictions.parquet of that split, to save the predicting")
     parser.add_argument("--protocol", help=f"whose table to show: {PROTOCOL_NAMES}")
-    parser.add_argument("--baseline", metavar="MODEL", help="second model, or its predictions, to stand beside")
+    parser.add_argument(
+        "--baseline",
+        metavar="MODEL",
+        help="second model, or its predictions, to stand beside: each class, and the photos on which both differ most",
+    )
     parser.add_argument("--examples", type=int, default=24, help="images to show, the worst first (default: 24)")
     parser.add_argument("--answers", type=int, default=12, help="images to show what one answer changes (default: 12)")
     parser.add_argument("--spread", dest="worst", action="store_false", help="show images evenly spread, not the worst")

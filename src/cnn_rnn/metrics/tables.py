@@ -121,10 +121,9 @@ def protocol_table(protocol: Protocol, rows: Mapping[str, Figures]) -> Table:
         protocol: Which columns, notes and published rows.
         rows: Figures by name of the row, each computed by the protocol's own metrics.
     """
-    notes = [*protocol.notes]
+    notes = [*protocol.notes, *notes_of_all(rows)]
     for name, figures in rows.items():
         check_protocol(protocol, figures)
-        notes += [f"{name}: {note}" for note in count_notes(figures)]
         images = figures["counts"]["images"]
         if protocol.test_images is not None and images != protocol.test_images:
             notes.append(
@@ -187,6 +186,13 @@ def count_notes(figures: Figures) -> list[str]:
     return notes
 
 
+def notes_of_all(rows: Mapping[str, Figures]) -> list[str]:
+    """What the figures of each row count and leave out; what is the same for all is said once."""
+    notes = {name: count_notes(figures) for name, figures in rows.items()}
+    same = [note for note in next(iter(notes.values()), []) if all(note in told for told in notes.values())]
+    return same + [f"{name}: {note}" for name, told in notes.items() for note in told if note not in same]
+
+
 ADJUSTED = "adjusted for frequency"
 # What each way of choosing the set is called, top k aside.
 WAYS = {"path": "by path", "threshold": "by threshold", "expected_f1": "by expected F1"}
@@ -210,7 +216,7 @@ def figures_table(rows: Mapping[str, Figures], title: str = "Figures") -> Table:
                 continue
             columns = (*set_columns(block), exact_column(block), map_at_k, MEAN_AVERAGE_PRECISION)
             lines.append(Row(f"{name}, {way}", {column.heading: column.value(figures) for column in columns}))
-        notes += [f"{name}: {note}" for note in count_notes(figures)]
+    notes += notes_of_all(rows)
     methods = sorted({figures["average_precision_method"] for figures in rows.values()})
     notes.append(f"mAP by {' and '.join(methods)}; C-F1 is the harmonic mean of mean C-P and mean C-R.")
     columns = (*set_columns("top_k"), exact_column("top_k"), map_at_k, MEAN_AVERAGE_PRECISION)

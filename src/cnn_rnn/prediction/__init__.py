@@ -1,16 +1,8 @@
-"""A saved model at work: on a data set, in bulk, and as a page of pictures."""
+"""A saved model at work: on a data set, in bulk, and as a page of pictures.
 
-from .predictions import Predictions, measure, predict, stored_predictions
-from .saved_model import SavedModel, checked_config, predict_dataset
-from .tagger import CnnRnnTagger
+What a public name (see `__init__.pyi`) stands for is loaded when it is first used: one photo needs no data set.
+"""
 
-__all__ = [
-    "CnnRnnTagger",
-    "Predictions",
-    "SavedModel",
-    "checked_config",
-    "measure",
-    "predict",
-    "predict_dataset",
-    "stored_predictions",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,17 +3,20 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fsspec
-from datasets import Dataset, concatenate_datasets
-from datasets import Image as ImageFeature
 
-from cnn_rnn.data import SOURCES, Reading, label_names, load_source
 from cnn_rnn.data.photo_suffixes import READ_SUFFIXES, is_photo_name
 
 from .found_images import PassedOver, is_image_name, read_list, walk_images
 from .inputs import Inputs, NamedFiles, SplitRows
 from .shards import ParquetShards, TarShards
+
+if TYPE_CHECKING:  # a photo or a folder needs neither the library nor the loaders, half a second of a start
+    from datasets import Dataset
+
+    from cnn_rnn.data import Reading
 
 logger = logging.getLogger(__name__)
 SHARDS = frozenset({".parquet", ".tar"})
@@ -23,7 +26,7 @@ EXPECTED = (
 
 
 def open_inputs(
-    source: str, root: str | None, limit: int | None, part_size: int, work: Path, *, reading: Reading | None = None
+    source: str, root: str | None, limit: int | None, part_size: int, work: Path, *, reading: "Reading | None" = None
 ) -> Inputs:
     """The images that --input names, none of them opened yet.
 
@@ -42,10 +45,8 @@ def open_inputs(
         ValueError: It is of no such kind, or `limit` does not fit it.
     """
     name, _, split = source.partition(":")
-    if name in SOURCES and split and not split.startswith("//"):
-        dataset = _rows(name, root, split, reading).cast_column("image", ImageFeature(decode=False))
-        dataset = dataset.select(range(min(limit or len(dataset), len(dataset))))
-        return SplitRows(dataset, label_names(dataset), part_size)
+    if split and not split.startswith("//") and _is_source(name):
+        return _split_rows(_rows(name, root, split, reading), limit, part_size)
     if reading is not None and reading.given():
         raise ValueError(
             f"--input {source} is no label file, so data.{reading.given()[0]} decides nothing; a label file is given "
@@ -63,8 +64,30 @@ def open_inputs(
     return found
 
 
-def _rows(name: str, root: str | None, split: str, reading: Reading | None) -> Dataset:
+def _is_source(name: str) -> bool:
+    """Whether a data set is called so."""
+    from cnn_rnn.data import SOURCES
+
+    return name in SOURCES
+
+
+def _split_rows(dataset: "Dataset", limit: int | None, part_size: int) -> SplitRows:
+    """The first rows of a data set in parts, their images undecoded."""
+    from datasets import Image
+
+    from cnn_rnn.data import label_names
+
+    undecoded = dataset.cast_column("image", Image(decode=False))
+    rows = undecoded.select(range(min(limit or len(undecoded), len(undecoded))))
+    return SplitRows(rows, label_names(rows), part_size)
+
+
+def _rows(name: str, root: str | None, split: str, reading: "Reading | None") -> "Dataset":
     """The rows of a split, or of all splits of a label file."""
+    from datasets import concatenate_datasets
+
+    from cnn_rnn.data import load_source
+
     if name != "table" or root is not None:
         return load_source(name, root, split=split, reading=reading)
     if not Path(split).is_file():

@@ -4,23 +4,21 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration
-from datasets import Dataset, IterableDataset
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.image_utils import pil_torch_interpolation_mapping
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
-from cnn_rnn.data import label_names
-from cnn_rnn.data.batches import eval_batches, loading_errors
 from cnn_rnn.foundation.hub_errors import first_line
 
-from .predictions import Predictions, predict
+if TYPE_CHECKING:  # a model is loaded for a single photo too, which needs no data set
+    from datasets import Dataset, IterableDataset
+
+    from .predictions import Predictions
 
 LARGEST_SIDE = 4096  # pixels of what a model sees; four such images are half a gigabyte
 
@@ -61,12 +59,14 @@ class SavedModel:
         model.backbone.put_channels_innermost()
         return cls(str(name), model.eval(), checked_processor(name))
 
-    def check_labels(self, dataset: Dataset | IterableDataset) -> None:
+    def check_labels(self, dataset: "Dataset | IterableDataset") -> None:
         """Refuse a data set whose labels are not the model's, in the same order.
 
         Raises:
             ValueError: They differ; the message names where.
         """
+        from cnn_rnn.data import label_names
+
         own, theirs = self.model.config.label_names, label_names(dataset)
         if own == theirs:
             return
@@ -113,14 +113,21 @@ def check_weights(name: str, model: Any, found: Mapping[str, Any]) -> None:
 
 
 def predict_dataset(
-    saved: SavedModel, dataset: Dataset | IterableDataset, batch_size: int, num_workers: int
-) -> Predictions:
+    saved: SavedModel, dataset: "Dataset | IterableDataset", batch_size: int, num_workers: int
+) -> "Predictions":
     """Predictions for every row, over all processes that Accelerate was launched with.
 
     Raises:
         UnreadableImageError: An image cannot be decoded.
         HubError: A stream broke off.
     """
+    from accelerate import Accelerator
+    from accelerate.utils import DataLoaderConfiguration
+
+    from cnn_rnn.data.batches import eval_batches, loading_errors
+
+    from .predictions import predict
+
     saved.check_labels(dataset)
     accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
     loader = eval_batches(dataset, saved.processor, batch_size, num_workers, accelerator)

@@ -106,6 +106,16 @@ def saved_files(folder: Path) -> Files:
         ValueError: The weights are no safetensors, or the config is another model's.
         FileNotFoundError: A file is missing.
     """
+    return saved_model_files(folder) | {name: folder / name for name in code_files(folder)}
+
+
+def saved_model_files(folder: Path) -> Files:
+    """Weights, config and preprocessing of a saved model, after a look into each, for where the package is at hand.
+
+    Raises:
+        ValueError: The weights are no safetensors, or the config is another model's.
+        FileNotFoundError: A file is missing.
+    """
     missing = [name for name in SETTINGS if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(
@@ -117,7 +127,7 @@ def saved_files(folder: Path) -> Files:
             weights.keys()
     except SafetensorError as error:
         raise ValueError(f"{folder / WEIGHTS} is no readable safetensors file: {error}") from error
-    return {name: folder / name for name in (*SETTINGS, *code_files(folder))}
+    return {name: folder / name for name in SETTINGS}
 
 
 def code_files(folder: Path) -> list[str]:

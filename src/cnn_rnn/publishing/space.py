@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 import cnn_rnn
 from cnn_rnn.foundation.shipped_files import shipped_file
 
-from .push import Files, saved_files
+from .push import Files, saved_model_files
 
 MODEL, PACKAGE = "model", "cnn_rnn"
 SUFFIXES = frozenset({".py", ".pyi", ".typed", ".jinja", ".js", ".css"})
@@ -40,7 +40,7 @@ def space_files(folder: Path, repo: str, license_name: str = "apache-2.0") -> Fi
         ValueError: The folder is no model of this package.
         FileNotFoundError: A file is missing.
     """
-    model = saved_files(folder)
+    model = saved_model_files(folder)
     labels = len(cnn_rnn.CnnRnnConfig.from_pretrained(folder).label_names)
     title = repo.rpartition("/")[2]
     data = SpaceCardData(
@@ -56,7 +56,7 @@ def space_files(folder: Path, repo: str, license_name: str = "apache-2.0") -> Fi
         "README.md": card.content.encode(),
         "app.py": APP.encode(),
         "requirements.txt": "".join(f"{line}\n" for line in requirements()).encode(),
-        **{f"{MODEL}/{name}": content for name, content in model.items() if not name.endswith(".py")},
+        **{f"{MODEL}/{name}": content for name, content in model.items()},
         **package_files(),
     }
 

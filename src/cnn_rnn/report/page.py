@@ -16,19 +16,28 @@ from cnn_rnn.metrics.label_sets import Figures, pick_by_threshold
 from cnn_rnn.metrics.stored_predictions import StoredPredictions
 from cnn_rnn.metrics.tables import Table, class_table, figures_table
 
+from .bars import BarTable, bar_table, percent_points
 from .embedded_images import image_address, overlay, plot_address, thumbnail
 from .plots import (
     INSTALL,
     MAX_NAMED_BARS,
     plot_class_bars,
     plot_co_occurrence,
-    plot_extremes,
     plot_precision_recall,
     plot_reliability,
 )
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
+TITLE = "Figures"
+EXPLAINED = (
+    "In percent. P is precision, R recall, F1 their harmonic mean; C- is the mean over classes, O- counts the labels "
+    "of all images together; exact: images whose whole set is right; mAP: mean over classes of the average precision; "
+    "MAP@k: the same of each image's first labels, mean over images. By path: the labels of the most probable walk. By "
+    "threshold: those whose score reaches their threshold. By expected F1: as many of the most probable as promise the "
+    "best F1. Top k: those with the highest scores."
+)
 FEWEST = 5  # images that show a class below which its average precision is not compared
+SMALLEST_SHOWN = 1e-4  # probability of a path or a step
 SMALLEST = 1e-6  # probabilities are clipped to [this, 1 - this] before their logarithm
 
 
@@ -58,6 +67,7 @@ class Example:
         steps: The steps of the best path, its end included where it has one.
         left_out: Labels that count neither as right nor as wrong.
         loss: How wrong the model is, see `photo_losses`.
+        walked: Whether the steps are a path; else they are labels with their probabilities.
     """
 
     name: str
@@ -66,6 +76,7 @@ class Example:
     steps: Sequence[Step]
     left_out: Sequence[str] = ()
     loss: float | None = None
+    walked: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,8 @@ class Section:
     suspects: Sequence[dict[str, Any]] = ()
     answers: Sequence[dict[str, Any]] = ()
     pairs: Sequence[dict[str, Any]] = ()
+    twins: Sequence[dict[str, Any]] = ()
+    bars: BarTable | None = None
 
 
 def write_report(
@@ -95,7 +108,7 @@ def write_report(
     embedding: Array | None = None,
     examples: Sequence[Example] = (),
     how_looked: str = "",
-    baseline: Figures | None = None,
+    beside: Sequence[Section] = (),
     further: Sequence[Section] = (),
 ) -> None:
     """Write the report, whole or not at all.
@@ -110,7 +123,7 @@ def write_report(
         embedding: (C, E) vectors of the labels, for their neighbours.
         examples: Images with their paths.
         how_looked: How what the network looked at was found, such as "Grad-CAM".
-        baseline: Figures of a second model on the same images, to stand beside.
+        beside: Parts about a second model, to stand behind the tables.
         further: Parts that others made, to stand before the images.
 
     Raises:
@@ -119,10 +132,8 @@ def write_report(
     frequencies = (predictions.truth == 1).sum(axis=0).tolist() if label_counts is None else list(label_counts)
     counted = "of these images" if label_counts is None else "images in training"
     sections = [
-        _table_section(
-            tables or [figures_table({"this model": figures} | ({"baseline": baseline} if baseline else {}))], figures
-        ),
-        None if baseline is None else _comparison_section(figures, baseline, predictions.label_names),
+        _table_section(tables or [figures_table({"this model": figures})], figures),
+        *beside,
         _curve_section(predictions),
         _class_section(figures, predictions.label_names, frequencies, counted),
         _co_occurrence_section(predictions, figures),
@@ -191,35 +202,16 @@ def _table_section(tables: Sequence[Table], figures: Figures) -> Section:
     shown = [
         {"title": table.title, "cells": table.cells(), "notes": table.all_notes(), "folded": False} for table in tables
     ]
-    classes = class_table(figures, block)
-    shown.append({"title": f"every class, sets by {block}", "cells": classes.cells(), "notes": [], "folded": True})
-    ways = (
-        "By path: the labels of the most probable walk. By threshold: those whose score reaches their threshold. "
-        "By expected F1: as many of the most probable as promise the best F1."
-    )
-    text = f"{' · '.join(table.title for table in tables)}. {ways} Top k: those with the highest scores."
-    return Section("figures", "Figures", text, tables=shown)
+    per_class = figures["per_class"]
+    by_frequency = sorted(per_class, key=lambda name: -per_class[name]["positives"])
+    classes = class_table(figures, block, by_frequency)
+    title = f"every class, sets by {block} ({len(per_class)}, the most frequent first)"
+    shown.append({"title": title, "cells": classes.cells(), "notes": [], "folded": True})
+    titles = [table.title for table in tables if table.title != TITLE]
+    return Section("figures", TITLE, " ".join([*(f"{title}." for title in titles), EXPLAINED]), tables=shown)
 
 
-def _comparison_section(figures: Figures, baseline: Figures, names: Sequence[str]) -> Section:
-    """What two models find of each class, one beside the other."""
-    differences = []
-    for name in names:
-        own, other = _average_precision(figures, name), _average_precision(baseline, name)
-        differences.append(None if own is None or other is None else own - other)
-    known = [value for value in differences if value is not None]
-    better = sum(value > 0 for value in known)
-    return Section(
-        "comparison",
-        "Beside the baseline",
-        f"Average precision of each class less that of the baseline, on the same images: higher for {better} of "
-        f"{len(known)} classes, lower for {sum(value < 0 for value in known)}. Classes on fewer than {FEWEST} images "
-        "are left out: their differences are mostly chance.",
-        [plot_address(plot_extremes(differences, names, "difference of average precision"))],
-    )
-
-
-def _average_precision(figures: Figures, name: str) -> float | None:
+def average_precision(figures: Figures, name: str) -> float | None:
     """That of a class, None where too few images show it."""
     one = figures["per_class"][name]
     return one["AP"] if one["positives"] >= FEWEST else None
@@ -239,16 +231,23 @@ def _curve_section(predictions: StoredPredictions) -> Section:
 def _class_section(figures: Figures, names: Sequence[str], frequencies: Sequence[int], counted: str) -> Section:
     """Average precision of each class beside its frequency; `counted` says of which images."""
     average_precisions = [figures["per_class"][name]["AP"] for name in names]
-    plots = [plot_class_bars(average_precisions, frequencies, names, counted)]
+    plot = plot_class_bars(average_precisions, frequencies, names, counted)
+    bars, which = None, ""
     if len(names) > MAX_NAMED_BARS:
-        counted_enough = [_average_precision(figures, name) for name in names]
-        plots.append(plot_extremes(counted_enough, names, f"average precision, of {FEWEST} images or more"))
+        enough = [average_precision(figures, name) for name in names]
+        cells = [
+            (name, f"{figures['per_class'][name]['positives']:,}", percent_points(average_precision))
+            for name, average_precision in zip(names, average_precisions, strict=True)
+        ]
+        bars = bar_table(enough, ("label", "images", "AP"), cells)
+        which = f" Below the highest and the lowest, of the classes on {FEWEST} of these images or more."
     return Section(
         "classes",
         "Average precision by class",
         "The most frequent class stands first; the orange line, on its own scale, says how frequent each is. Where "
-        "bars fall with the line, rare classes lack examples; a low bar under a high line is a hard class.",
-        [plot_address(plot) for plot in plots],
+        f"bars fall with the line, rare classes lack examples; a low bar under a high line is a hard class.{which}",
+        [plot_address(plot)],
+        bars=bars,
     )
 
 
@@ -288,16 +287,22 @@ def _reliability_section(predictions: StoredPredictions) -> Section | None:
 
 
 def _image_section(examples: Sequence[Example], how_looked: str) -> Section:
-    """Images with the steps of their paths."""
+    """Images with the steps of their paths, or with their labels."""
     losses = [example.loss for example in examples]
     worst_first = None not in losses and len(losses) > 1
     order = "Those with the largest losses, the worst first. " if worst_first else ""
     looked = f" Bright: where the network looked for that step ({how_looked})." if how_looked else ""
+    walked = all(example.walked for example in examples)
+    what = "on the path" if walked else "named"
+    steps = (
+        "The walk from label to label, with the probability of each step given the ones before."
+        if walked
+        else "The labels at or above their threshold, with their probabilities."
+    )
     return Section(
         "images",
-        "Images and their paths",
-        f"{order}The walk from label to label, with the probability of each step given the ones before. Green: "
-        f"present; red: not present; orange: present, but not on the path.{looked}",
+        "Images and their paths" if walked else "Images and their labels",
+        f"{order}{steps} Green: present; red: not present; orange: present, but not {what}.{looked}",
         cards=[_card(example) for example in examples],
     )
 
@@ -326,6 +331,7 @@ def _card(example: Example) -> dict[str, Any]:
         "left_out": list(example.left_out),
         "loss": example.loss,
         "predicted": {step.label for step in example.steps},
+        "walked": example.walked,
         "probability": _percent(math.prod(step.probability for step in example.steps)),
         "steps": [
             {
@@ -343,4 +349,6 @@ def _card(example: Example) -> dict[str, Any]:
 
 def _percent(probability: float) -> str:
     """A probability to read."""
+    if probability < SMALLEST_SHOWN:
+        return f"< {100 * SMALLEST_SHOWN:g} %"
     return f"{100 * probability:.0f} %" if probability >= 0.1 else f"{100 * probability:.2g} %"

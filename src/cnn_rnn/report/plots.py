@@ -126,32 +126,6 @@ def plot_class_bars(
 
 
 @styled
-def plot_extremes(values: Sequence[float | None], names: Sequence[str], title: str, most: int = 20) -> "Figure":
-    """The lowest and the highest values as bars with names, so that some can be read where labels are many.
-
-    Args:
-        values: (C,) fractions, None where there is none.
-        names: C names.
-        title: What the values are.
-        most: How many of each end are shown.
-    """
-    known = [index for index, value in enumerate(values) if value is not None]
-    ranked = sorted(known, key=lambda index: -(values[index] or 0.0))
-    shown = ranked if len(ranked) <= 2 * most else [*ranked[:most], *ranked[-most:]]
-    heights = [100 * (values[index] or 0.0) for index in shown]
-    plot, (axis,) = new_plot(7.2, 0.8 + 0.17 * len(shown))
-    places = np.arange(len(shown))
-    axis.barh(places, heights, color=[BLUE if height >= 0 else ORANGE for height in heights])
-    axis.set_yticks(places, [_short(names[index]) for index in shown], fontsize=7)
-    axis.invert_yaxis()
-    if len(shown) < len(ranked):
-        axis.axhline(most - 0.5, color=GREY, linestyle="--", linewidth=1)
-        title += f"; the {most} highest and the {most} lowest of {len(ranked)}"
-    axis.set_xlabel(title)
-    return plot
-
-
-@styled
 def plot_co_occurrence(
     truth: NDArray[np.bool_], predicted: NDArray[np.bool_], names: Sequence[str], most: int = 25, fewest: int = 5
 ) -> "Figure | None":

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from cnn_rnn.metrics.checked_arrays import Array
+
 from .page import Example, Step
 from .plots import INSTALL
 
@@ -37,15 +39,36 @@ def walk_example(model: Any, processor: Any, row: Mapping[str, Any]) -> tuple[Ex
     steps = [Step(names[label], probabilities[step], found.maps[step]) for step, label in enumerate(path)]
     if len(path) < len(probabilities):
         steps.append(Step(None, probabilities[len(path)]))
+    return _example(processor, row, names, steps), found.method
+
+
+def label_example(model: Any, processor: Any, row: Mapping[str, Any], scores: Array) -> Example:
+    """A photo with the labels that a model without paths names, the most probable first.
+
+    Args:
+        model: A `CnnRnnForImageClassification`.
+        processor: Its image processor.
+        row: A prepared row, as `prepare_examples` gives it.
+        scores: Its probabilities (C,).
+    """
+    names, thresholds = model.config.label_names, model.config.thresholds or [0.5] * len(scores)
+    named = [label for label in np.argsort(-scores, kind="stable") if scores[label] >= thresholds[label]]
+    return _example(processor, row, names, [Step(names[label], float(scores[label])) for label in named], walked=False)
+
+
+def _example(
+    processor: Any, row: Mapping[str, Any], names: Sequence[str], steps: Sequence[Step], *, walked: bool = True
+) -> Example:
+    """A prepared row with what is true of it and what the model says."""
     labels = row["labels"].tolist()
-    example = Example(
+    return Example(
         name=str(row["image_id"]),
         image=show_pixels(row["pixel_values"], processor.image_mean, processor.image_std),
         truth=[name for name, label in zip(names, labels, strict=True) if label == 1],
         steps=steps,
         left_out=[name for name, label in zip(names, labels, strict=True) if label < 0],
+        walked=walked,
     )
-    return example, found.method
 
 
 def show_pixels(pixel_values: Tensor, mean: Sequence[float], std: Sequence[float]) -> Image.Image:

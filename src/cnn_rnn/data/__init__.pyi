@@ -1,0 +1,51 @@
+from .adapt import Columns, to_schema
+from .coco import load_coco
+from .digits import load_digits
+from .hub_datasets import load_hub, load_stream, stream_labels
+from .image_folder import load_image_folder
+from .images import UnreadableImageError, decode_image, decode_pixels
+from .nus_wide import load_nus_wide
+from .parquet import write_parquet
+from .reading import Reading
+from .schema import build_dataset, label_counts, label_features, label_matrix, label_names, label_pair_counts
+from .sources import SOURCES, load_source
+from .splits import stratified_split
+from .table import load_table
+from .transforms import EvalTransform, TrainTransform, collate, multi_hot, prepare_examples
+from .unreadable import drop_unreadable
+from .voc import VOC_CLASSES, load_voc
+
+__all__ = [
+    "SOURCES",
+    "VOC_CLASSES",
+    "Columns",
+    "EvalTransform",
+    "Reading",
+    "TrainTransform",
+    "UnreadableImageError",
+    "build_dataset",
+    "collate",
+    "decode_image",
+    "decode_pixels",
+    "drop_unreadable",
+    "label_counts",
+    "label_features",
+    "label_matrix",
+    "label_names",
+    "label_pair_counts",
+    "load_coco",
+    "load_digits",
+    "load_hub",
+    "load_image_folder",
+    "load_nus_wide",
+    "load_source",
+    "load_stream",
+    "load_table",
+    "load_voc",
+    "multi_hot",
+    "prepare_examples",
+    "stratified_split",
+    "stream_labels",
+    "to_schema",
+    "write_parquet",
+]
