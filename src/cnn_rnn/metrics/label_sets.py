@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnn_rnn.decisions import best_sizes
 
-from .checked_arrays import Array, count_by_column, count_by_row
+from .checked_arrays import Array, count_flags
 from .ranked_rows import RankedRows
 
 Figures = dict[str, Any]
@@ -41,18 +41,27 @@ class SetCounts:
     image_predicted: NDArray[np.int64]  # (N,)
 
 
-def count_truth(truth: NDArray[np.int8]) -> TruthCounts:
-    """The counts of a truth (N, C) of 1 present, 0 absent, -1 left out."""
-    present, counted = truth == 1, truth >= 0
-    return TruthCounts(count_by_column(present), count_by_column(counted), count_by_row(present), count_by_row(counted))
-
-
-def count_sets(picked: NDArray[np.bool_], truth: NDArray[np.int8], truth_counts: TruthCounts) -> SetCounts:
-    """The counts of predicted sets (N, C); what the truth leaves out counts nowhere."""
-    hits, counted = picked & (truth == 1), picked & (truth >= 0)
-    return SetCounts(
-        truth_counts, count_by_column(hits), count_by_column(counted), count_by_row(hits), count_by_row(counted)
+def count_truth(rows: RankedRows) -> TruthCounts:
+    """The counts of what is true of some images."""
+    images, labels = rows.truth.shape
+    everything = bool((rows.counted == labels).all())
+    counted = np.full(labels, images) if everything else count_flags(rows.truth >= 0)[1]
+    positives, image_positives = (
+        np.bincount(rows.present_labels, minlength=labels),
+        np.bincount(rows.present_images, minlength=images),
     )
+    return TruthCounts(positives, counted, image_positives, rows.counted)
+
+
+def count_sets(picked: NDArray[np.bool_], rows: RankedRows, truth_counts: TruthCounts) -> SetCounts:
+    """The counts of some images' predicted sets (B, C); what the truth leaves out counts nowhere."""
+    images, labels = picked.shape
+    hit = picked[rows.present_images, rows.present_labels]
+    hits = np.bincount(rows.present_labels[hit], minlength=labels)
+    image_hits = np.bincount(rows.present_images[hit], minlength=images)
+    everything = bool((rows.counted == labels).all())
+    image_predicted, predicted = count_flags(picked if everything else picked & (rows.truth >= 0))
+    return SetCounts(truth_counts, hits, predicted, image_hits, image_predicted)
 
 
 def join_truth_counts(parts: Sequence[TruthCounts]) -> TruthCounts:
@@ -173,8 +182,13 @@ def set_figures(counts: SetCounts, min_positives: int = 1) -> Figures:
 
 
 def mean(values: Array) -> float | None:
-    """The mean, None of nothing; summed in sorted order, so that the order of the values does not matter."""
-    return float(np.sort(values).mean()) if len(values) else None
+    """The mean, None of nothing; summed in whole numbers of 2^-60, so that the order of the values does not matter."""
+    if not len(values):
+        return None
+    coarse = np.rint(values * 2.0**30)
+    fine = np.rint((values * 2.0**30 - coarse) * 2.0**30)
+    total = (int(coarse.astype(np.int64).sum()) << 30) + int(fine.astype(np.int64).sum())
+    return total / (len(values) << 60)
 
 
 def harmonic_mean(first: float | None, second: float | None) -> float | None:

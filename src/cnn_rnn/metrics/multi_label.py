@@ -221,7 +221,7 @@ class MultiLabelMetrics:
 
         def measure(rows: slice) -> Measured:
             ranked = RankedRows.of(scores[rows], truth[rows])
-            truth_counts = count_truth(ranked.truth)
+            truth_counts = count_truth(ranked)
             picks = {
                 "path": None if paths is None else paths[rows],
                 "threshold": pick_by_threshold(ranked.scores, self.thresholds),
@@ -232,7 +232,7 @@ class MultiLabelMetrics:
                 ),
             }
             counts = {
-                name: None if picked is None else count_sets(picked, ranked.truth, truth_counts)
+                name: None if picked is None else count_sets(picked, ranked, truth_counts)
                 for name, picked in picks.items()
             }
             return Measured(truth_counts, counts, rank_images(ranked, self.map_k))

@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .checked_arrays import Array, count_by_row, in_threads, row_blocks
+from .checked_arrays import Array, in_threads, row_blocks
 
 Result = TypeVar("Result")
 
@@ -21,15 +21,19 @@ class RankedRows:
     truth: NDArray[np.int8]  # (B, C) 1 present, 0 absent, -1 left out
     counted: NDArray[np.int64]  # (B,) labels that are not left out
     ascending: Array  # (B, C) the scores of each image, rising
+    present_images: NDArray[np.int64]  # (P,) of every true label its image, rising, and its id
+    present_labels: NDArray[np.int64]
 
     @classmethod
     def of(cls, scores: Array, truth: NDArray[np.int8]) -> Self:
         """The images with these scores and this truth, (B, C) each."""
-        left_out = truth < 0
-        if not left_out.any():
-            return cls(scores, truth, np.full(len(truth), truth.shape[1]), np.sort(scores, axis=1))
-        kept = np.where(left_out, -np.inf, scores).astype(scores.dtype, copy=False)
-        return cls(kept, truth, truth.shape[1] - count_by_row(left_out), np.sort(kept, axis=1))
+        labels, left_out = truth.shape[1], truth < 0
+        counted = np.full(len(truth), labels)
+        if left_out.any():
+            counted -= np.count_nonzero(left_out, axis=1)
+            scores = np.where(left_out, -np.inf, scores).astype(scores.dtype, copy=False)
+        present = np.divmod(np.flatnonzero(truth == 1), labels)
+        return cls(scores, truth, counted, np.sort(scores, axis=1), *present)
 
     def are_probabilities(self) -> bool:
         """Whether all scores that count lie in 0..1."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .checked_arrays import count_by_row, row_blocks
+from .checked_arrays import row_blocks
 from .ranked_rows import RankedRows
 
 
@@ -31,11 +31,11 @@ def rank_images(rows: RankedRows, k: int) -> ImageRankings:
     """
     images, labels = rows.scores.shape
     # Only the positives are ranked: they are few, and a full argsort of every row costs several times the rest.
-    image, own = np.divmod(np.flatnonzero(rows.truth == 1), labels)  # one entry a positive (P,) from here on
+    image = rows.present_images  # one entry a positive (P,) from here on
     positives = np.bincount(image, minlength=images)
     lowest_rank, rank = (
         np.sort(image * (labels + 1) + ranks) - image * (labels + 1)  # ascending within each image
-        for ranks in _rank_entries(rows, image, own)
+        for ranks in _rank_present(rows)
     )
     # positives met so far within their own image: their running number less those of the images before
     hits = np.arange(1, len(image) + 1) - (np.cumsum(positives) - positives)[image]
@@ -64,10 +64,9 @@ def join_rankings(parts: Sequence[ImageRankings]) -> ImageRankings:
     )
 
 
-def _rank_entries(
-    rows: RankedRows, image: NDArray[np.int64], own: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The ranks (P,) from 1 of the entries (image, own) of scores (B, C): ties against them, and ties by label id."""
+def _rank_present(rows: RankedRows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The ranks (P,) from 1 of all true labels among their image's: ties against them, and ties by label id."""
+    image, own = rows.present_images, rows.present_labels
     labels = rows.scores.shape[1]
     ascending = rows.ascending.ravel()
     score = rows.scores[image, own]
@@ -84,5 +83,6 @@ def _rank_entries(
     for block in row_blocks(len(tied), labels):
         which = tied[block]
         others, value = rows.scores[image[which]], score[which, None]
-        rank[which] = count_by_row((others > value) | ((others == value) & (np.arange(labels) <= own[which, None])))
+        before = (others > value) | ((others == value) & (np.arange(labels) <= own[which, None]))
+        rank[which] = np.count_nonzero(before, axis=1)
     return lowest_rank, rank
