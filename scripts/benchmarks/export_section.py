@@ -6,6 +6,7 @@ the 8-bit copy a quarter of that, since its numbers are a quarter as large.
 
 import tempfile
 from collections.abc import Iterator
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from floors import operations_of, seconds_at_least, weights_of
 from photos import write_photos
 from predict_section import LABELS, LITE, MANY_PHOTOS, RESNET, SIDE, bulk_command, compared, short_name
 from row import Part, Row
-from turns import Turns
+from turns import Turns, seconds_of
 from walking_models import varied_images, walking_model
 
 from cnn_rnn import CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
@@ -34,6 +35,12 @@ def parts() -> dict[str, Part]:
         **{
             short_name(backbone): Part(
                 partial(measure_engines, backbone=backbone), tuple(key_of(backbone, batch) for batch in TURNS)
+            )
+            for backbone in (LITE, RESNET)
+        },
+        **{
+            f"compiled-{short_name(backbone)}": Part(
+                partial(measure_compiled, backbone=backbone), (f"onnx_over_compiled_{short_name(backbone)}",)
             )
             for backbone in (LITE, RESNET)
         },
@@ -64,6 +71,28 @@ def measure_engines(workspace: Path, backbone: str) -> Iterator[Row]:
         yield compared(f"predict, onnxruntime, {what}", times["onnx"], times["torch"], unit, limit, floor=floor)
         graph = f"predict, the whole as one graph, {what}"
         yield compared(graph, times["whole graph"], times["torch"], unit, floor=floor)
+
+
+def measure_compiled(workspace: Path, backbone: str) -> Iterator[Row]:
+    """`generate` with the backbone in onnxruntime beside the one that torch.compile makes for the CPU."""
+    model = walking_model(backbone, LABELS, image_size=SIDE)
+    exported = SavedModel.load(save(model, workspace)).model
+    use_onnxruntime(exported, str(workspace / "model"))
+    for batch, turns in TURNS.items():
+        pixels = varied_images(batch, SIDE)
+        torch.compiler.reset()
+        compiled = deepcopy(model)
+        # The search stays as it is: it shares walk states and leaves early, which a compiled one cannot.
+        compiled.backbone.compile(dynamic=False)
+        with torch.inference_mode():
+            start = seconds_of(partial(compiled.generate, pixels))
+            ways = {"onnx": exported.generate, "compiled": compiled.generate, "torch": model.generate}
+            times = Turns.take({name: partial(way, pixels) for name, way in ways.items()}, turns)
+        what = f"{backbone}, batch {batch}"
+        key = f"onnx_over_compiled_{short_name(backbone)}" if batch == 1 else ""
+        yield compared(f"predict, onnxruntime, {what}", times["onnx"], times["compiled"], "s; torch.compile", ("", key))
+        yield compared(f"predict, torch.compile, {what}", times["compiled"], times["torch"], "s; by torch")
+        yield Row(f"to compile, {what}", start, "s")
 
 
 def measure_int8(workspace: Path) -> Iterator[Row]:

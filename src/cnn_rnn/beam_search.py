@@ -25,6 +25,9 @@ W is 1 at the first step, where all walks of an image are one, and K from then o
 """
 
 
+EXITS = (2, 3, 4, 5, 6, 8, 11, 15)  # steps behind which an exported search may end: each makes the graph larger
+
+
 class BeamSearchResult(NamedTuple):
     """The K most probable paths found for each image, best first, and what the search says of every label.
 
@@ -136,6 +139,7 @@ def beam_search(
     best_scores = torch.full((batch, width), -torch.inf, device=start.device)
     best_ends = torch.zeros(batch, width, dtype=torch.long, device=start.device)  # step * K + walk that ended there
     history: list[_Step] = []
+    early: list[tuple[Tensor, BeamSearchResult]] = []
 
     for step in range(longest + 1):
         logits, state = step_function(labels, state)
@@ -162,13 +166,18 @@ def beam_search(
         history.append(_Step(walked, probabilities, log_probabilities[..., end], kept, flat, parents, labels, chosen))
         if step == longest or (not torch.compiler.is_compiling() and not kept.any()):
             break
+        if step in EXITS and torch.compiler.is_exporting():
+            early.append((~kept.any(), _finish(history, best_ends, best_scores, longest)))
 
         state = tuple(_pick(tensor, parents) for tensor in state)
         walked = _pick(walked, parents).scatter(2, labels[..., None], kept[..., None])
         labels = torch.where(kept, labels, start[:, None])
 
-    paths, step_scores = _trace_back(history, best_ends, best_scores > -torch.inf, longest)
-    return BeamSearchResult(paths, best_scores, step_scores, score_labels(history))
+    result = _finish(history, best_ends, best_scores, longest)
+    # An exported search cannot break. It chooses between what it has, and a graph may leave undone what is not chosen.
+    for ended, so_far in reversed(early):
+        result = BeamSearchResult(*(torch.where(ended, *pair) for pair in zip(so_far, result, strict=True)))
+    return result
 
 
 def _best(totals: Tensor, number: int) -> tuple[Tensor, Tensor]:
@@ -177,6 +186,12 @@ def _best(totals: Tensor, number: int) -> tuple[Tensor, Tensor]:
     best, flat = totals.topk(there, dim=-1)
     missing = (0, number - there)
     return functional.pad(best, missing, value=-torch.inf), functional.pad(flat, missing)
+
+
+def _finish(history: list[_Step], best_ends: Tensor, best_scores: Tensor, longest: int) -> BeamSearchResult:
+    """What the steps so far have found."""
+    paths, step_scores = _trace_back(history, best_ends, best_scores > -torch.inf, longest)
+    return BeamSearchResult(paths, best_scores, step_scores, score_labels(history))
 
 
 def _trace_back(history: list[_Step], ends: Tensor, exists: Tensor, longest: int) -> tuple[Tensor, Tensor]:

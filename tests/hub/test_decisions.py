@@ -64,6 +64,11 @@ def test_of_equally_good_sets_the_smaller_one_is_taken() -> None:
     assert not pick_by_expected_f1(torch.tensor([[0.5]])).any()  # none or the one label: 0.5 each
 
 
+def test_sizes_that_single_precision_cannot_tell_apart_are_told_apart() -> None:
+    probabilities = torch.tensor([[0.5 + 1e-8, 0.0], [0.5 - 1e-8, 0.0]], dtype=torch.float64)
+    assert pick_by_expected_f1(probabilities).tolist() == [[True, False], [False, False]]
+
+
 def test_what_is_certain_is_the_set() -> None:
     certain = torch.tensor([[1.0, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1]])
     assert torch.equal(pick_by_expected_f1(certain), certain.bool())

@@ -71,6 +71,7 @@ def test_the_walks_of_this_test_differ(exported: Path) -> None:
     model = CnnRnnForImageClassification.from_pretrained(exported / "model").eval()
     best = model.generate(images(16)).paths[:, 0]
     assert len({tuple(path.tolist()) for path in best}) > 2
+    assert [node.op_type for node in onnx.load(exported / "f.onnx").graph.node].count("If") == 1  # where it is left
 
 
 def test_attention_over_places_and_the_papers_cell_are_exported_too(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Literal, TypeVar, get_args, overload
 
 import numpy as np
@@ -51,7 +52,8 @@ def average_precision(
     """
     check_method(method)
     checked, truth = check_scores(scores, targets, mask)
-    result = np.array(map_classes(partial(class_average_precision, method=method), checked, truth), np.float64)
+    (parts,) = in_threads(class_tasks(partial(class_average_precision, method=method), checked, truth))
+    result = np.array(list(chain.from_iterable(parts)), np.float64)
     return torch.from_numpy(result) if isinstance(scores, torch.Tensor) else result
 
 
@@ -61,13 +63,15 @@ def check_method(method: str) -> None:
         raise ValueError(f"average precision {method!r} is unknown: expected one of {', '.join(get_args(Method))}")
 
 
-def map_classes(work: Callable[[Array, Array], Result], scores: Array, truth: NDArray[np.int8]) -> list[Result]:
-    """What `work` makes of every class's scores, as `sorted_classes` gives them; threads share the classes."""
-    parts = in_threads(
-        lambda columns: [work(*each) for each in _sorted_columns(scores[:, columns], truth[:, columns])],
-        _column_blocks(scores.shape[1]),
-    )
-    return [result for part in parts for result in part]
+def class_tasks(
+    work: Callable[[Array, Array], Result], scores: Array, truth: NDArray[np.int8]
+) -> list[Callable[[], list[Result]]]:
+    """Tasks that give what `work` makes of some classes' scores each, as `sorted_classes` gives them, in order."""
+
+    def some(columns: slice) -> list[Result]:
+        return [work(*each) for each in _sorted_columns(scores[:, columns], truth[:, columns])]
+
+    return [partial(some, columns) for columns in _column_blocks(scores.shape[1])]
 
 
 def sorted_classes(scores: Array, truth: NDArray[np.int8]) -> Iterator[tuple[Array, Array]]:

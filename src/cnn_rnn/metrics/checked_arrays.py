@@ -1,15 +1,15 @@
 """Scores and targets of any kind become checked numpy arrays."""
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
-Result = TypeVar("Result")
 
 BLOCK_ENTRIES = 1 << 19  # entries of a working block: small enough for the cache, and memory stays flat
 
@@ -92,7 +92,7 @@ def check_paths(paths: ArrayLike | torch.Tensor, shape: tuple[int, ...]) -> NDAr
             f"paths have shape {sets.shape}, scores {shape}: expected the predicted sets as 0 or 1 of the same (N, C)"
         )
     picked: NDArray[np.bool_] = sets == 1
-    if not (picked | (sets == 0)).all():
+    if sets.dtype != np.bool_ and not (picked | (sets == 0)).all():
         raise ValueError("paths hold a value that is neither 0 nor 1: expected a multi-hot (N, C), not label ids")
     return picked
 
@@ -103,21 +103,26 @@ def row_blocks(rows: int, columns: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, rows, step))
 
 
-def in_threads(work: Callable[[slice], Result], parts: Iterable[slice]) -> list[Result]:
-    """What `work` makes of each part, in order, by as many threads as torch may use: numpy itself takes one."""
-    slices = list(parts)
-    threads = min(torch.get_num_threads(), len(slices))
+def in_threads(*kinds: Sequence[Callable[[], Any]]) -> list[list[Any]]:
+    """What the tasks of each kind give, in order, by as many threads as torch may use: numpy itself takes one.
+
+    Kinds take turns. Python runs one thread at a time, so tasks of many small operations are best side by side with
+    those of few large ones.
+    """
+    threads = min(torch.get_num_threads(), sum(map(len, kinds)))
     if threads < 2:
-        return [work(part) for part in slices]
+        return [[task() for task in tasks] for tasks in kinds]
+    results: list[list[Future[Any]]] = [[] for _ in kinds]
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, slices))
+        for turn in zip_longest(*kinds):
+            for found, task in zip(results, turn, strict=True):
+                if task is not None:
+                    found.append(pool.submit(task))
+    return [[future.result() for future in found] for found in results]
 
 
-def count_by_row(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How many are set in each row; einsum is the fastest count that starts no threads."""
-    return np.asarray(np.einsum("rc->r", flags.astype(np.int32)), np.int64)
-
-
-def count_by_column(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How many are set in each column."""
-    return np.asarray(np.einsum("rc->c", flags.astype(np.int32)), np.int64)
+def count_flags(flags: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many are set in each row and in each column; einsum is the fastest count that starts no threads."""
+    numbers = flags.astype(np.int32)
+    by_row, by_column = np.einsum("rc->r", numbers), np.einsum("rc->c", numbers)
+    return by_row.astype(np.int64), by_column.astype(np.int64)

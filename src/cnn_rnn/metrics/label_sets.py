@@ -1,16 +1,16 @@
 """Predicted sets against true sets: precision, recall and F1 by class, over all, and by image."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from cnn_rnn.decisions import best_sizes
 
-from .checked_arrays import Array, count_by_column, count_by_row, in_threads, row_blocks
+from .checked_arrays import Array, count_flags
+from .ranked_rows import RankedRows
 
 Figures = dict[str, Any]
 
@@ -41,34 +41,48 @@ class SetCounts:
     image_predicted: NDArray[np.int64]  # (N,)
 
 
-def count_truth(truth: NDArray[np.int8]) -> TruthCounts:
-    """The counts of a truth (N, C) of 1 present, 0 absent, -1 left out."""
-    by_class, by_image = _count_pairs(truth, lambda rows: (truth[rows] == 1, truth[rows] >= 0))
-    return TruthCounts(*by_class, *by_image)
-
-
-def count_sets(picked: NDArray[np.bool_], truth: NDArray[np.int8], truth_counts: TruthCounts) -> SetCounts:
-    """The counts of predicted sets (N, C); what the truth leaves out counts nowhere."""
-    by_class, by_image = _count_pairs(
-        truth, lambda rows: (picked[rows] & (truth[rows] == 1), picked[rows] & (truth[rows] >= 0))
+def count_truth(rows: RankedRows) -> TruthCounts:
+    """The counts of what is true of some images."""
+    images, labels = rows.truth.shape
+    everything = bool((rows.counted == labels).all())
+    counted = np.full(labels, images) if everything else count_flags(rows.truth >= 0)[1]
+    positives, image_positives = (
+        np.bincount(rows.present_labels, minlength=labels),
+        np.bincount(rows.present_images, minlength=images),
     )
-    return SetCounts(truth_counts, *by_class, *by_image)
+    return TruthCounts(positives, counted, image_positives, rows.counted)
 
 
-def _count_pairs(
-    truth: Array, flags: Callable[[slice], tuple[NDArray[np.bool_], NDArray[np.bool_]]]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Two kinds of flags (N, C) counted by class (2, C) and by image (2, N), a block of rows at a time."""
-    by_image = np.zeros((2, truth.shape[0]), np.int64)
+def count_sets(picked: NDArray[np.bool_], rows: RankedRows, truth_counts: TruthCounts) -> SetCounts:
+    """The counts of some images' predicted sets (B, C); what the truth leaves out counts nowhere."""
+    images, labels = picked.shape
+    hit = picked[rows.present_images, rows.present_labels]
+    hits = np.bincount(rows.present_labels[hit], minlength=labels)
+    image_hits = np.bincount(rows.present_images[hit], minlength=images)
+    everything = bool((rows.counted == labels).all())
+    image_predicted, predicted = count_flags(picked if everything else picked & (rows.truth >= 0))
+    return SetCounts(truth_counts, hits, predicted, image_hits, image_predicted)
 
-    def count(rows: slice) -> NDArray[np.int64]:
-        parts = flags(rows)
-        for counts, part in zip(by_image, parts, strict=True):
-            counts[rows] = count_by_row(part)
-        return np.stack([count_by_column(part) for part in parts])
 
-    nothing = np.zeros((2, truth.shape[1]), np.int64)
-    return sum(in_threads(count, row_blocks(*truth.shape)), nothing), by_image
+def join_truth_counts(parts: Sequence[TruthCounts]) -> TruthCounts:
+    """The counts of all images from those of some each, in order."""
+    return TruthCounts(
+        np.sum([part.positives for part in parts], axis=0),
+        np.sum([part.counted for part in parts], axis=0),
+        np.concatenate([part.image_positives for part in parts]),
+        np.concatenate([part.image_counted for part in parts]),
+    )
+
+
+def join_set_counts(parts: Sequence[SetCounts], truth_counts: TruthCounts) -> SetCounts:
+    """The counts of all images' sets from those of some each, in order."""
+    return SetCounts(
+        truth_counts,
+        np.sum([part.hits for part in parts], axis=0),
+        np.sum([part.predicted for part in parts], axis=0),
+        np.concatenate([part.image_hits for part in parts]),
+        np.concatenate([part.image_predicted for part in parts]),
+    )
 
 
 def pick_by_threshold(scores: Array, thresholds: float | ArrayLike) -> NDArray[np.bool_]:
@@ -80,78 +94,46 @@ def pick_by_threshold(scores: Array, thresholds: float | ArrayLike) -> NDArray[n
     return np.asarray(scores >= least)
 
 
-def pick_top_k(scores: Array, truth: NDArray[np.int8], k: int) -> NDArray[np.bool_]:
+def pick_top_k(rows: RankedRows, k: int) -> NDArray[np.bool_]:
     """The k labels (N, C) of each image with the highest scores, or all where there are fewer.
 
     A label that is left out takes no place. Of equal scores the lower label id goes first.
     """
-    images, labels = scores.shape
-    if k >= labels:
-        return truth >= 0
-    picked = np.zeros((images, labels), bool)
-
-    def pick(rows: slice) -> None:
-        counted = truth[rows] >= 0
-        block = scores[rows] if counted.all() else np.where(counted, scores[rows], -np.inf)
-        last = np.partition(block, labels - k, axis=1)[:, labels - k]
-        picked[rows] = _pick_first(block, last, np.full(len(block), k)) & counted
-
-    in_threads(pick, row_blocks(images, labels))
-    return picked
+    return rows.first(np.minimum(rows.counted, k))
 
 
-def _pick_first(block: Array, last: Array, sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Of each image the `sizes` (N,) greatest of its scores (N, C), the least of which is `last` (N,).
-
-    Of equal scores the lower label id goes first.
-    """
-    picked = block >= last[:, None]
-    crowded = np.flatnonzero(count_by_row(picked) > sizes)
-    if len(crowded):
-        above, tied = block[crowded] > last[crowded, None], block[crowded] == last[crowded, None]
-        free = sizes[crowded, None] - above.sum(axis=1, keepdims=True)
-        picked[crowded] = above | (tied & (tied.cumsum(axis=1) <= free))
-    return picked
-
-
-def pick_adjusted_top_k(
-    scores: Array, truth: NDArray[np.int8], k: int, label_counts: ArrayLike
-) -> NDArray[np.bool_] | None:
+def pick_adjusted_top_k(rows: RankedRows, k: int, label_counts: ArrayLike) -> NDArray[np.bool_] | None:
     """The k labels (N, C) of each image with the highest log odds less half the log of the label's frequency.
 
     Means over labels, such as C-F1 and N+, count a rare label as much as a frequent one, so a set chosen for them must
     too (logit adjustment: Menon et al., ICLR 2021). None where the scores are no probabilities.
 
     Args:
-        scores: Probabilities (N, C).
-        truth: (N, C) 1 present, 0 absent, -1 left out: takes no place.
+        rows: Images with their probabilities.
         k: Labels to choose.
         label_counts: Training images (C) that show each label.
     """
-    if scores.size and not 0 <= scores.min() <= scores.max() <= 1:
+    if not rows.are_probabilities():
         return None
-    likely = np.clip(scores.astype(np.float64), LEAST, MOST)
+    likely = np.clip(rows.scores.astype(np.float64), LEAST, MOST)
     held_against = ADJUSTMENT * np.log(np.asarray(label_counts, np.float64) + 0.5)
-    return pick_top_k(np.log(likely) - np.log1p(-likely) - held_against, truth, k)
+    return pick_top_k(RankedRows.of(np.log(likely) - np.log1p(-likely) - held_against, rows.truth), k)
 
 
-def pick_by_expectation(scores: Array, truth: NDArray[np.int8]) -> NDArray[np.bool_] | None:
+def pick_by_expectation(rows: RankedRows) -> NDArray[np.bool_] | None:
     """The labels (N, C) with the greatest expected F1 of each image; None where the scores are no probabilities.
 
     A label that is left out is taken for absent.
     """
-    images, labels = scores.shape
-    picked = np.zeros((images, labels), bool)
-    for rows in row_blocks(images, labels):
-        block = np.where(truth[rows] >= 0, scores[rows], 0)
-        if block.size and not 0 <= block.min() <= block.max() <= 1:
-            return None
-        ascending = np.sort(block, axis=1)
-        sizes = best_sizes(torch.from_numpy(ascending).flip(1)).numpy()
-        # Where nothing is picked, the last is beyond them all.
-        bounds = np.append(ascending, np.full((len(block), 1), np.inf, block.dtype), axis=1)
-        picked[rows] = _pick_first(block, bounds[np.arange(len(block)), labels - sizes], sizes) & (block > 0)
-    return picked
+    if not rows.are_probabilities():
+        return None
+    return rows.first(best_sizes(np.maximum(rows.ascending, 0)))
+
+
+def join_picks(parts: Sequence[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
+    """The sets of all images from those of some each, in order; None where one of them is."""
+    sets = [part for part in parts if part is not None]
+    return np.concatenate(sets) if len(sets) == len(parts) else None
 
 
 def divide(numerator: Array, denominator: Array) -> NDArray[np.float64]:
@@ -200,8 +182,13 @@ def set_figures(counts: SetCounts, min_positives: int = 1) -> Figures:
 
 
 def mean(values: Array) -> float | None:
-    """The mean, None of nothing; summed in sorted order, so that the order of the values does not matter."""
-    return float(np.sort(values).mean()) if len(values) else None
+    """The mean, None of nothing; summed in whole numbers of 2^-60, so that the order of the values does not matter."""
+    if not len(values):
+        return None
+    coarse = np.rint(values * 2.0**30)
+    fine = np.rint((values * 2.0**30 - coarse) * 2.0**30)
+    total = (int(coarse.astype(np.int64).sum()) << 30) + int(fine.astype(np.int64).sum())
+    return total / (len(values) << 60)
 
 
 def harmonic_mean(first: float | None, second: float | None) -> float | None:

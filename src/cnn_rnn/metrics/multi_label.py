@@ -1,7 +1,8 @@
 """All figures of a multi-label classifier, gathered batch by batch and across processes."""
 
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
+from itertools import chain
 from operator import add
 from typing import Any, NamedTuple, Self
 
@@ -9,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .average_precision import Method, check_method, class_average_precision, map_classes
+from .average_precision import Method, check_method, class_average_precision, class_tasks
 from .calibration_error import Reliability, class_reliability
-from .checked_arrays import Array, check_paths, check_scores
+from .checked_arrays import Array, check_paths, check_scores, in_threads, row_blocks
 from .label_sets import (
     Figures,
     SetCounts,
@@ -19,6 +20,8 @@ from .label_sets import (
     class_figures,
     count_sets,
     count_truth,
+    join_set_counts,
+    join_truth_counts,
     mean,
     pick_adjusted_top_k,
     pick_by_expectation,
@@ -27,7 +30,8 @@ from .label_sets import (
     set_figures,
 )
 from .processes import gather_numbers, gather_rows, several_processes
-from .rankings import rank_images
+from .ranked_rows import RankedRows
+from .rankings import ImageRankings, join_rankings, rank_images
 
 
 class Rows(NamedTuple):
@@ -36,6 +40,14 @@ class Rows(NamedTuple):
     scores: Array  # (N, C) float32 or float64
     truth: NDArray[np.int8]  # (N, C) 1 present, 0 absent, -1 left out
     paths: NDArray[np.bool_] | None  # (N, C)
+
+
+class Measured(NamedTuple):
+    """What figures are made of, of some images or of all."""
+
+    truth: TruthCounts
+    sets: dict[str, SetCounts | None]  # by the way they are chosen; None where it cannot choose
+    rankings: ImageRankings
 
 
 class MultiLabelMetrics:
@@ -177,44 +189,55 @@ class MultiLabelMetrics:
         """
         scores, truth, paths = self.rows()
         names = self.labels or [str(label) for label in range(scores.shape[1])]
-        truth_counts = count_truth(truth)
-        picks: dict[str, Callable[[], NDArray[np.bool_] | None]] = {
-            "path": lambda: paths,
-            "threshold": lambda: pick_by_threshold(scores, self.thresholds),
-            "expected_f1": lambda: pick_by_expectation(scores, truth),
-            "top_k": lambda: pick_top_k(scores, truth, self.top_k),
-            "adjusted_top_k": lambda: (
-                None if self.label_counts is None else pick_adjusted_top_k(scores, truth, self.top_k, self.label_counts)
-            ),
-        }
-        counts: dict[str, SetCounts | None] = {}
-        for name, pick in picks.items():  # one at a time is held
-            picked = pick()
-            counts[name] = None if picked is None else count_sets(picked, truth, truth_counts)
-        del picked
-        blocks: Figures = {
-            name: None if count is None else set_figures(count, self.min_positives) for name, count in counts.items()
-        }
-        blocks["threshold"]["thresholds"] = self.thresholds.tolist()
-        blocks["top_k"]["k"] = self.top_k
 
         def judge(counted: Array, positives: Array) -> tuple[float | None, Reliability | None]:
             precision = class_average_precision(counted, positives, self.average_precision_method)
             return precision if len(positives) else None, class_reliability(counted, positives, self.calibration_bins)
 
-        judged = map_classes(judge, scores, truth)
-        average_precisions, reliabilities = [each[0] for each in judged], [each[1] for each in judged]
+        measured, judged = in_threads(self._image_tasks(scores, truth, paths), class_tasks(judge, scores, truth))
+        truth_counts, counts, rankings = _join(measured)
+        average_precisions, reliabilities = zip(*chain.from_iterable(judged), strict=True)
+        blocks: Figures = {
+            name: None if count is None else set_figures(count, self.min_positives) for name, count in counts.items()
+        }
+        blocks["threshold"]["thresholds"] = self.thresholds.tolist()
+        blocks["top_k"]["k"] = self.top_k
         few = truth_counts.positives < self.min_positives
         kept = [value for value, skip in zip(average_precisions, few, strict=True) if value is not None and not skip]
         return {
             "mAP": mean(np.array(kept)),
             "average_precision_method": self.average_precision_method,
             **blocks,
-            "ranking": self._ranking_figures(scores, truth),
+            "ranking": self._ranking_figures(rankings),
             "calibration": {"ECE": _expected_error(reliabilities), "bins": self.calibration_bins},
             "per_class": _per_class(names, average_precisions, truth_counts, counts),
             "counts": _count_rows(names, truth_counts, self.min_positives),
         }
+
+    def _image_tasks(
+        self, scores: Array, truth: NDArray[np.int8], paths: NDArray[np.bool_] | None
+    ) -> list[Callable[[], Measured]]:
+        """Tasks that measure some images each, in order."""
+
+        def measure(rows: slice) -> Measured:
+            ranked = RankedRows.of(scores[rows], truth[rows])
+            truth_counts = count_truth(ranked)
+            picks = {
+                "path": None if paths is None else paths[rows],
+                "threshold": pick_by_threshold(ranked.scores, self.thresholds),
+                "expected_f1": pick_by_expectation(ranked),
+                "top_k": pick_top_k(ranked, self.top_k),
+                "adjusted_top_k": (
+                    None if self.label_counts is None else pick_adjusted_top_k(ranked, self.top_k, self.label_counts)
+                ),
+            }
+            counts = {
+                name: None if picked is None else count_sets(picked, ranked, truth_counts)
+                for name, picked in picks.items()
+            }
+            return Measured(truth_counts, counts, rank_images(ranked, self.map_k))
+
+        return [partial(measure, rows) for rows in row_blocks(*scores.shape)]
 
     def _take(self, batch: Rows) -> None:
         """Keep a checked batch that agrees with the ones before."""
@@ -245,15 +268,24 @@ class MultiLabelMetrics:
             "label_counts": None if self.label_counts is None else self.label_counts.tolist(),
         }
 
-    def _ranking_figures(self, scores: Array, truth: NDArray[np.int8]) -> Figures:
+    def _ranking_figures(self, rankings: ImageRankings) -> Figures:
         """The image-wise ranking figures."""
-        rankings = rank_images(scores, truth, self.map_k)
         return {
             "MAP_at_k": mean(rankings.average_precision_at_k[~np.isnan(rankings.average_precision_at_k)]),
             "k": self.map_k,
             "ranking_loss": mean(rankings.ranking_loss[~np.isnan(rankings.ranking_loss)]),
             "coverage_error": mean(rankings.coverage[~np.isnan(rankings.coverage)]),
         }
+
+
+def _join(parts: Sequence[Measured]) -> Measured:
+    """What all images have from what some have each, in order; None where the sets of one part are."""
+    truth_counts = join_truth_counts([part.truth for part in parts])
+    sets: dict[str, SetCounts | None] = {}
+    for name in parts[0].sets:
+        counts = [count for part in parts if (count := part.sets[name]) is not None]
+        sets[name] = join_set_counts(counts, truth_counts) if len(counts) == len(parts) else None
+    return Measured(truth_counts, sets, join_rankings([part.rankings for part in parts]))
 
 
 def _check_thresholds(thresholds: ArrayLike) -> NDArray[np.float64]:
@@ -275,7 +307,7 @@ def _check_counts(label_counts: ArrayLike) -> NDArray[np.float64]:
     return checked
 
 
-def _expected_error(reliabilities: list[Reliability | None]) -> float | None:
+def _expected_error(reliabilities: Sequence[Reliability | None]) -> float | None:
     """The calibration error over all labels, None where one of them has no probabilities."""
     known = [reliability for reliability in reliabilities if reliability is not None]
     return reduce(add, known).expected_error() if known and len(known) == len(reliabilities) else None
@@ -283,7 +315,7 @@ def _expected_error(reliabilities: list[Reliability | None]) -> float | None:
 
 def _per_class(
     names: list[str],
-    average_precisions: list[float | None],
+    average_precisions: Sequence[float | None],
     truth: TruthCounts,
     counts: dict[str, SetCounts | None],
 ) -> Figures:

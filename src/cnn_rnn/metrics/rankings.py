@@ -1,11 +1,13 @@
 """How well an image's scores put its labels first: MAP@k, ranking loss, coverage error."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .checked_arrays import Array, count_by_row, in_threads, row_blocks
+from .checked_arrays import row_blocks
+from .ranked_rows import RankedRows
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class ImageRankings:
     coverage: NDArray[np.float64]
 
 
-def rank_images(scores: Array, truth: NDArray[np.int8], k: int) -> ImageRankings:
+def rank_images(rows: RankedRows, k: int) -> ImageRankings:
     """The ranking figures of every image, over the labels that are not left out.
 
     - AP@k: over the true labels among the first k, the sum of the precision at their ranks, divided by min(k, true
@@ -27,48 +29,47 @@ def rank_images(scores: Array, truth: NDArray[np.int8], k: int) -> ImageRankings
 
     The last two are scikit-learn's definitions; they are NaN where every label is left out.
     """
-    images, labels = scores.shape
-    precision_sum, wrong_pairs, coverage = np.zeros((3, images))
-    positives, counted = np.zeros((2, images), np.int64)
-
-    def rank_rows(rows: slice) -> None:
-        states = truth[rows]
-        positives[rows], counted[rows] = count_by_row(states == 1), count_by_row(states >= 0)
-        everything = bool((counted[rows] == labels).all())
-        block = scores[rows] if everything else np.where(states < 0, -np.inf, scores[rows])
-        # Only the positives are ranked: they are few, and a full argsort of every row costs several times the rest.
-        image, own = np.divmod(np.flatnonzero(states == 1), labels)  # one entry a positive (P,) from here on
-        if not len(image):
-            return
-        lowest_rank, rank = (
-            np.sort(image * (labels + 1) + ranks) - image * (labels + 1)  # ascending within each image
-            for ranks in _rank_entries(block, image, own)
-        )
-        # positives met so far within their own image: their running number less those of the images before
-        hits = np.arange(1, len(image) + 1) - (np.cumsum(positives[rows]) - positives[rows])[image]
-        precision_sum[rows] = np.bincount(image, np.where(rank <= k, hits / rank, 0), len(block))
-        # a pair is wrong when the absent label scores as high or higher: of equal positives the last one counts
-        last_of_ties = np.append((np.diff(image) > 0) | (np.diff(lowest_rank) > 0), values=True)
-        not_lower = hits[last_of_ties][np.cumsum(last_of_ties) - last_of_ties]
-        wrong_pairs[rows] = np.bincount(image, lowest_rank - not_lower, len(block))
-        coverage[rows][image] = lowest_rank  # of an image's ranks the last, the greatest, stays
-
-    in_threads(rank_rows, row_blocks(images, labels))
-    pairs = positives * (counted - positives)
-    nothing = counted == 0
+    images, labels = rows.scores.shape
+    # Only the positives are ranked: they are few, and a full argsort of every row costs several times the rest.
+    image = rows.present_images  # one entry a positive (P,) from here on
+    positives = np.bincount(image, minlength=images)
+    lowest_rank, rank = (
+        np.sort(image * (labels + 1) + ranks) - image * (labels + 1)  # ascending within each image
+        for ranks in _rank_present(rows)
+    )
+    # positives met so far within their own image: their running number less those of the images before
+    hits = np.arange(1, len(image) + 1) - (np.cumsum(positives) - positives)[image]
+    precision_sum = np.bincount(image, np.where(rank <= k, hits / rank, 0), images)
+    # a pair is wrong when the absent label scores as high or higher: of equal positives the last one counts
+    last_of_ties = np.ones(len(image), bool)
+    last_of_ties[:-1] = (np.diff(image) > 0) | (np.diff(lowest_rank) > 0)
+    not_lower = hits[last_of_ties][np.cumsum(last_of_ties) - last_of_ties]
+    wrong_pairs = np.bincount(image, lowest_rank - not_lower, images)
+    coverage = np.zeros(images)
+    coverage[image] = lowest_rank  # of an image's ranks the last, the greatest, stays
+    pairs = positives * (rows.counted - positives)
+    nothing = rows.counted == 0
     average = np.full(images, np.nan)
     np.divide(precision_sum, np.minimum(positives, k), out=average, where=positives > 0)
     loss = np.divide(wrong_pairs, pairs, out=np.zeros(images), where=pairs > 0)
     return ImageRankings(average, np.where(nothing, np.nan, loss), np.where(nothing, np.nan, coverage))
 
 
-def _rank_entries(
-    scores: Array, image: NDArray[np.int64], own: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The ranks (P,) from 1 of the entries (image, own) of scores (B, C): ties against them, and ties by label id."""
-    labels = scores.shape[1]
-    ascending = np.sort(scores, axis=1).ravel()
-    score = scores[image, own]
+def join_rankings(parts: Sequence[ImageRankings]) -> ImageRankings:
+    """The figures of all images from those of some each, in order."""
+    return ImageRankings(
+        np.concatenate([part.average_precision_at_k for part in parts]),
+        np.concatenate([part.ranking_loss for part in parts]),
+        np.concatenate([part.coverage for part in parts]),
+    )
+
+
+def _rank_present(rows: RankedRows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The ranks (P,) from 1 of all true labels among their image's: ties against them, and ties by label id."""
+    image, own = rows.present_images, rows.present_labels
+    labels = rows.scores.shape[1]
+    ascending = rows.ascending.ravel()
+    score = rows.scores[image, own]
     # a binary search in every row at once: `below` ends as the number of scores that are less
     below, start = np.zeros(len(score), np.int64), image * labels
     step = 1 << max(labels - 1, 0).bit_length()
@@ -81,6 +82,7 @@ def _rank_entries(
     tied = np.flatnonzero((ascending[start + following] == score) & (lowest_rank > 1))
     for block in row_blocks(len(tied), labels):
         which = tied[block]
-        others, value = scores[image[which]], score[which, None]
-        rank[which] = count_by_row((others > value) | ((others == value) & (np.arange(labels) <= own[which, None])))
+        others, value = rows.scores[image[which]], score[which, None]
+        before = (others > value) | ((others == value) & (np.arange(labels) <= own[which, None]))
+        rank[which] = np.count_nonzero(before, axis=1)
     return lowest_rank, rank

@@ -1,5 +1,6 @@
 """How sure a figure is: bootstrap intervals over images, and a paired test of two predictions for the same images."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from tqdm.auto import tqdm
 
 from .average_precision import Method, check_method
 from .checked_arrays import Array, check_paths, check_scores
-from .label_sets import divide, pick_by_expectation, pick_by_threshold, pick_top_k
-from .rankings import rank_images
+from .label_sets import divide, join_picks, pick_by_expectation, pick_by_threshold, pick_top_k
+from .ranked_rows import each_ranked
+from .rankings import join_rankings, rank_images
 from .stored_predictions import StoredPredictions
 
 SET_FIGURES = ("CP", "CR", "CF1", "OP", "OR", "OF1")
@@ -175,15 +177,15 @@ def _resample(
     picks = {
         "path": paths,
         "threshold": pick_by_threshold(scores, thresholds),
-        "expected_f1": pick_by_expectation(scores, truth),
-        "top_k": pick_top_k(scores, truth, top_k),
+        "expected_f1": join_picks(each_ranked(pick_by_expectation, scores, truth)),
+        "top_k": join_picks(each_ranked(partial(pick_top_k, k=top_k), scores, truth)),
     }
     result: Samples = {"mAP": _mean_average_precision(scores, truth, kept, weights, average_precision_method)}
     for name, picked in picks.items():
         if picked is not None:
             figures = _set_figures(picked, truth, kept, weights)
             result |= {f"{name}.{figure}": values for figure, values in figures.items()}
-    average = rank_images(scores, truth, map_k).average_precision_at_k
+    average = join_rankings(each_ranked(partial(rank_images, k=map_k), scores, truth)).average_precision_at_k
     defined = ~np.isnan(average)
     sums = [(np.nan_to_num(average) @ block, defined @ block.astype(np.float64)) for block in weights]
     result["ranking.MAP_at_k"] = np.concatenate([_quotient(total, count) for total, count in sums])

@@ -1,7 +1,7 @@
 """The whole model as one ONNX graph: backbone, beam search and fusion, for any batch size.
 
-The search is unrolled over as many steps as a path can have, so the graph holds no loop. Images come normalised or as
-bytes. An int8 copy changes scores a little: measure it before you rely on it.
+The search is unrolled over as many steps as a path can have, so the graph holds no loop, and left where all walks have
+ended. Images come normalised or as bytes. An int8 copy changes scores a little: measure it before you rely on it.
 """
 
 import json
@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from cnn_rnn.foundation.whole_files import whole_file
+
+from .lazy_choices import choose_lazily
 
 OPSET = 20
 AMONG_CONVOLUTIONS = ["Conv", "Clip", "Relu", "Add"]  # what computes in 8 bits: less would go back and forth
@@ -101,6 +103,7 @@ def export_onnx(model: Any, path: str | Path, *, known_labels: bool = False, uin
         )
     assert program is not None
     graph = program.model_proto
+    choose_lazily(graph)
     onnx.helper.set_model_props(graph, metadata_of(model.config))
     onnx.checker.check_model(graph, full_check=True)
     with whole_file(path) as temporary:

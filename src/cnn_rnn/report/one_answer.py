@@ -14,7 +14,8 @@ from tqdm.auto import tqdm
 from cnn_rnn.data import EvalTransform, prepare_examples
 from cnn_rnn.decisions import pick_by_expected_f1
 from cnn_rnn.metrics.checked_arrays import Array
-from cnn_rnn.metrics.label_sets import Figures, pick_by_expectation
+from cnn_rnn.metrics.label_sets import Figures, join_picks, pick_by_expectation
+from cnn_rnn.metrics.ranked_rows import each_ranked
 from cnn_rnn.metrics.tables import known_table
 
 from .embedded_images import image_address, thumbnail
@@ -83,7 +84,7 @@ def choose_questions(scores: Array, truth: NDArray[np.int8], most: int) -> list[
         truth: (N, C) 1 present, 0 absent, negative left out.
         most: Photos at the most.
     """
-    sets = pick_by_expectation(scores, truth)
+    sets = join_picks(each_ranked(pick_by_expectation, scores, truth))
     if sets is None:
         return []
     found = []
