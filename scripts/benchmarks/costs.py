@@ -1,8 +1,10 @@
 """What a stage costs in a process of its own: seconds of processor time, and memory at the highest."""
 
 import multiprocessing
+import resource
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -54,7 +56,8 @@ class _Peak:
 
     def __init__(self, process: int | None) -> None:
         self.process, self.most, self._over = process, 0, Event()
-        self._thread = Thread(target=self._look, daemon=True)
+        self._look()  # a stage may be over before the thread has begun
+        self._thread = Thread(target=self._look_on, daemon=True)
         self._thread.start()
 
     def stop(self) -> float:
@@ -63,13 +66,14 @@ class _Peak:
         self._thread.join()
         return self.most / 2**20
 
-    def _look(self) -> None:
+    def _look_on(self) -> None:
         while not self._over.wait(LOOKS):
-            try:
-                first = psutil.Process(self.process)
-                self.most = max(self.most, sum(map(_share, [first, *first.children(recursive=True)])))
-            except psutil.NoSuchProcess:
-                return
+            self._look()
+
+    def _look(self) -> None:
+        with suppress(psutil.NoSuchProcess):
+            first = psutil.Process(self.process)
+            self.most = max(self.most, sum(map(_share, [first, *first.children(recursive=True)])))
 
 
 def _share(process: psutil.Process) -> int:
@@ -84,4 +88,5 @@ def _run(stage: Stage, root: Path, count: int, sender: Any) -> None:
     torch.set_num_threads(1)
     stage(root, count)
     time.sleep(2 * LOOKS)  # so that the highest is looked at where it comes at the end
-    sender.send(sum(psutil.Process().cpu_times()[:4]))
+    own, children = (resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    sender.send(own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime)
