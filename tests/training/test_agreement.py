@@ -77,6 +77,29 @@ def test_a_checkpoint_holds_what_another_machine_wrote_though_it_is_shown_late(
     assert "random_states_1.pkl" in json.loads((saved / MANIFEST).read_text())["files"]
 
 
+def test_a_file_that_another_process_still_writes_under_a_passing_name_is_not_waited_for(
+    tmp_path: Path, late_disk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late_disk(lambda: None)
+    begun = tmp_path / "checkpoints" / "step-00000001.tmp"
+    accelerator = Accelerator(cpu=True)
+    save_state = accelerator.save_state
+
+    def begin(folder: str) -> None:
+        save_state(folder)
+        (begun / "model.safetensors.part").write_bytes(b"half of it")
+
+    def end() -> None:
+        if (begun / "model.safetensors.part").exists():
+            (begun / "model.safetensors.part").replace(begun / "model.safetensors")
+
+    monkeypatch.setattr(accelerator, "save_state", begin)
+    monkeypatch.setattr(accelerator, "wait_for_everyone", end)
+    saved = save_checkpoint(accelerator, tmp_path, "step-00000001", 1)
+    assert "model.safetensors" in json.loads((saved / MANIFEST).read_text())["files"]
+    check_whole(saved)
+
+
 def test_only_the_main_process_looks_whether_a_checkpoint_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,7 @@ def save_checkpoint(
             accelerator.save_state(str(temporary))
             if not accelerator.is_main_process:
                 flush_folder(temporary)
+            accelerator.wait_for_everyone()  # until then there are files under passing names
             names = set().union(*gather_object([files_of(temporary)]))  # everybody's, whichever machine sees them
             for file in sorted(names):
                 wait_until_seen(temporary / file)
