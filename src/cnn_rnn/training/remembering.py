@@ -27,7 +27,7 @@ class Images(NamedTuple):
 
     features: Tensor  # (M, D)
     labels: Tensor  # (M, C) multi-hot
-    logits: Tensor  # (M, C) the relevance head's
+    logits: Tensor | None = None  # (M, C) the relevance head's, where they are asked for
 
 
 @dataclass
@@ -59,15 +59,17 @@ class Remembering:
         """
         memory = self.model.neighbours
         assert memory is not None
-        self.train, self.held_out = self._look_at(*train), self._look_at(*held_out)
+        self.train, self.held_out = self._look_at(*train), self._look_at(*held_out, scored=True)
         self._keep(self.train.features, self.train.labels)
+        assert self.held_out.logits is not None
         odds = torch.cat([memory.log_odds(part) for part in self.held_out.features.split(IMAGES_AT_ONCE)])
         memory.mix.copy_(torch.tensor(fit_logistic([self.held_out.logits, odds], self.held_out.labels)))
 
     @torch.no_grad()
     def add_held_out(self) -> None:
         """Remember the held-out images too, once nothing more is fitted on them: they would find themselves."""
-        features, labels, _ = (torch.cat(parts) for parts in zip(self.train, self.held_out, strict=True))
+        features = torch.cat([self.train.features, self.held_out.features])
+        labels = torch.cat([self.train.labels, self.held_out.labels])
         kept = self._choose(len(features))
         self._keep(features[kept], labels[kept])
 
@@ -84,8 +86,8 @@ class Remembering:
         order = np.random.default_rng(position_seed(self.config.seed)).permutation(rows)
         return torch.from_numpy(np.sort(order[: self.most]))
 
-    def _look_at(self, rows: Dataset, loader: DataLoader) -> Images:
-        """As many of the rows as are remembered."""
+    def _look_at(self, rows: Dataset, loader: DataLoader, *, scored: bool = False) -> Images:
+        """As many of the rows as are remembered; with the head's logits where they are `scored`."""
         chosen = self._choose(len(rows)).tolist()
         size, accelerator = self.config.batch_size, self.accelerator
         if isinstance(loader.dataset, CachedFeatures):
@@ -94,7 +96,7 @@ class Remembering:
         else:
             rows = rows.select(chosen)
             batches = eval_batches(rows, self.processor, size, self.config.num_workers, accelerator)
-        seen: list[Images] = []
+        seen: list[list[Tensor]] = []
         shown = not accelerator.is_main_process
         for batch in tqdm(batches, desc="images to remember", unit="batch", disable=shown, leave=False):
             own = batch.get("image_features")
@@ -102,6 +104,8 @@ class Remembering:
                 with accelerator.autocast():
                     own = self.model.encode_images(batch["pixel_values"])
             own = own.float()
-            part = Images(mean_of_places(own).contiguous(), batch["labels"], self.model.score_alone(own))
-            seen.append(Images(*map(accelerator.gather_for_metrics, part)))
+            part = [mean_of_places(own).contiguous(), batch["labels"]]
+            if scored:
+                part.append(self.model.score_alone(own))
+            seen.append([accelerator.gather_for_metrics(tensor) for tensor in part])
         return Images(*map(torch.cat, zip(*seen, strict=True)))
