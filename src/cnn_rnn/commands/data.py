@@ -137,9 +137,9 @@ def _load(options: argparse.Namespace, *, require_images: bool) -> "DatasetDict"
     if options.source not in SOURCES and Path(options.source).exists():
         options.found = recognise(Path(options.source))
         options.source, options.root = options.found.source, options.found.root
-    reading = load_run_config(None, options.settings).data.reading()
+    settings = load_run_config(None, options.settings).data
     accepts: dict[str, Any] = {"require_images": require_images} if options.source not in {"hub", "digits"} else {}
-    data = load_source(options.source, options.root, reading=reading, **accepts)
+    data = load_source(options.source, options.root, choice=settings.choice(), reading=settings.reading(), **accepts)
     if isinstance(data, Dataset):
         data = DatasetDict({str(data.split or "train"): data})
     if getattr(options, "splits", None):

@@ -40,7 +40,7 @@ def review(known: argparse.Namespace, overrides: list[str]) -> None:
         TrainingError: A fold's model cannot be trained.
         UnreadableImageError: An image cannot be decoded.
     """
-    from cnn_rnn.data import drop_unreadable, label_names, load_source
+    from cnn_rnn.data import drop_unreadable, label_names
     from cnn_rnn.foundation.whole_files import write_json
     from cnn_rnn.metrics.stored_predictions import write_predictions
     from cnn_rnn.prediction.doubtful_labels import found_mistakes, photo_doubts, rank_doubts, write_doubts
@@ -50,7 +50,7 @@ def review(known: argparse.Namespace, overrides: list[str]) -> None:
 
     settings = Path(known.run) / "run_config.yaml"
     config = load_run_config(settings if settings.is_file() else known.run, overrides)
-    rows = load_source(config.data.name, config.data.root, split=config.data.train_split)
+    rows = config.data.load(config.data.train_split)
     if config.data.skip_unreadable:
         rows, dropped = drop_unreadable(rows)
         print(f"{len(dropped)} photos cannot be read and are left out")

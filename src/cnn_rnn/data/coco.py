@@ -34,7 +34,8 @@ def load_coco(
     """The official splits of one year whose annotations exist, or the one named by `split`.
 
     Args:
-        root: The folder that holds `annotations/` and, beside it or in `images/`, `train2017/` and its like.
+        root: The folder that holds `annotations/` and, beside it or in `images/`, `train2017/` and its like; or the
+            folder that holds it as `coco/`.
         year: 2014 or 2017.
         require_images: False accepts missing images; their rows hold None as image.
         split: train or val.
@@ -46,7 +47,7 @@ def load_coco(
     """
     if str(year) not in map(str, COCO_YEARS):
         raise ValueError(f"COCO year {year!r} is not known; choose {' or '.join(map(str, COCO_YEARS))}")
-    annotations = existing_folder(root, f"COCO {year} annotations", ("annotations",))
+    annotations = existing_folder(root, f"COCO {year} annotations", ("annotations", "coco/annotations"))
     files = {name: annotations / f"instances_{name}{year}.json" for name in COCO_SPLITS}
     available = [name for name, path in files.items() if path.is_file()]
     chosen = pick_split(available, split, f"COCO {year} in {annotations}")

@@ -7,6 +7,7 @@ from datasets import Dataset, IterableDataset
 from huggingface_hub.dataclasses import strict
 
 from .hub_datasets import load_stream
+from .label_choice import LabelChoice
 from .reading import Reading
 from .sources import load_source
 from .transforms import TrainTransform
@@ -53,6 +54,9 @@ class DataConfig:
         least_confidence: From what confidence on a label counts as present.
         class_names: The classes in order, where no file tells them.
         image_root: What file names are relative to, seen from the label file's own folder.
+        rename_labels: New name of a label by its old one, in any data set; labels of one new name become one, such as
+            `{kitten: cat}`.
+        keep_labels: The labels to know, by their new names and in this order; photos stay, without the others.
     """
 
     name: str = "image_folder"
@@ -84,19 +88,40 @@ class DataConfig:
     least_confidence: float | None = None
     class_names: list[Any] | None = None
     image_root: str | None = None
+    rename_labels: dict[Any, Any] | None = None
+    keep_labels: list[Any] | None = None
 
     def validate_reading(self) -> None:
-        """Refuse a role of a column that there is not; called when the block is made."""
+        """Refuse a role of a column that there is not, and labels that are no names; called when the block is made."""
         self.reading()
+        self.choice()
 
     def reading(self) -> Reading:
         """What the settings decide where a label file could mean two things."""
         own = {entry.name: getattr(self, entry.name) for entry in fields(Reading)}
         return Reading(**(own | {"columns": self.columns or {}}))
 
-    def load(self, split: str) -> Any:
-        """The rows of a split."""
-        return load_source(self.name, self.root, split=split, reading=self.reading())
+    def choice(self) -> LabelChoice:
+        """Which labels the run knows, and what it calls them."""
+        return LabelChoice(self.rename_labels or {}, self.keep_labels)
+
+    def load(self, split: str | None) -> Any:
+        """The rows of a split, or all splits."""
+        return load_source(self.name, self.root, split=split, choice=self.choice(), reading=self.reading())
+
+    def stream(self, split: str) -> IterableDataset:
+        """The rows of a split as they come.
+
+        Raises:
+            ValueError: There is no such split, or the settings choose among the labels of shards as they are written.
+        """
+        for name in ("rename_labels", "keep_labels"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"data.{name} does not go with data.streaming: give it to 'cnn-rnn data convert', which writes the "
+                    "shards, or leave streaming off"
+                )
+        return load_stream(self.name, self.root, split)
 
 
 def load_validation_data(config: DataConfig, split: str) -> tuple[Dataset | IterableDataset, dict[str, str]]:
@@ -108,7 +133,7 @@ def load_validation_data(config: DataConfig, split: str) -> tuple[Dataset | Iter
     if config.streaming:
         if config.skip_unreadable:
             raise ValueError("data.skip_unreadable reads every image beforehand: set data.streaming to false")
-        return load_stream(config.name, config.root, split), {}
+        return config.stream(split), {}
     dataset = config.load(split)
     return drop_unreadable(dataset) if config.skip_unreadable else (dataset, {})
 

@@ -6,12 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset, DatasetDict
+
 from .class_folders import load_class_folders
 from .coco import load_coco
 from .digits import load_digits
 from .hub_datasets import load_hub
 from .image_folder import load_image_folder
 from .joining import join_datasets, joined_parts
+from .label_choice import LabelChoice
 from .nus_wide import load_nus_wide
 from .table import load_table
 from .voc import load_voc
@@ -34,20 +37,35 @@ SOURCES: dict[str, Callable[..., Any]] = {
 }
 
 
-def load_source(kind: str, root: str | Path | None = None, *, split: str | None = None, **options: Any) -> Any:
-    """What the loader of this name returns: `SOURCES[kind](root, split=split, **options)`.
+def load_source(
+    kind: str,
+    root: str | Path | None = None,
+    *,
+    split: str | None = None,
+    choice: LabelChoice | None = None,
+    **options: Any,
+) -> Any:
+    """What the loader of this name returns: `SOURCES[kind](root, split=split, **options)`, with the labels chosen.
 
     Names joined by `+` give one data set of several, with one root and the same classes: of `voc2007+voc2012` the
-    splits `trainval+train` are one of each, `train` is that of both; `train+val` of `coco2014` are two of one.
+    splits `trainval+train` are one of each, `train` is that of both; `train+val` of `coco2014` are two of one. The
+    labels of each part are renamed and left out before they are joined.
 
     Raises:
-        ValueError: There is no such source, the nearest name is told; or sources and splits cannot be joined.
+        ValueError: There is no such source or label, the nearest name is told; or sources and splits cannot be joined.
     """
+    choice = choice or LabelChoice()
     if split is None:
         if "+" in kind:
             raise ValueError(f"data source {kind!r} joins several sets: name the split of each, as train+train")
-        return _load_one(kind, root, None, options)
-    parts = [(f"{one} {part}", _load_one(one, root, part, options)) for one, part in joined_parts(kind, split)]
+        loaded = _load_one(kind, root, None, options)
+        if isinstance(loaded, Dataset):
+            return choice.of(loaded, kind)
+        return DatasetDict({name: choice.of(rows, f"{kind} {name}") for name, rows in loaded.items()})
+    parts = []
+    for one, part in joined_parts(kind, split):
+        what = f"{one} {part}"
+        parts.append((what, choice.of(_load_one(one, root, part, options), what)))
     return parts[0][1] if len(parts) == 1 else join_datasets(parts)
 
 

@@ -11,7 +11,6 @@ from cnn_rnn.data import (
     drop_unreadable,
     label_counts,
     label_names,
-    load_stream,
     stratified_split,
     stream_labels,
 )
@@ -171,9 +170,7 @@ def stream_training_data(config: DataConfig) -> TrainingData:
             "data.skip_unreadable reads every image before training, which a stream is there to avoid; leave such "
             "images out when writing the shards: 'cnn-rnn data convert ... --skip_unreadable'"
         )
-    train, validation = (
-        load_stream(config.name, config.root, split) for split in (config.train_split, config.validation_split)
-    )
+    train, validation = (config.stream(split) for split in (config.train_split, config.validation_split))
     check_same_labels(config, label_names(train), label_names(validation))
     root = str(config.root)
     data = TrainingData.of_parts(

@@ -1,0 +1,82 @@
+"""Which labels a run knows and what it calls them: two labels made one, others left out, sets of other names joined."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from .disk_layout import abbreviate
+from .schema import LEFT_OUT_COLUMNS, build_dataset, label_lists_from_matrix, label_matrix, label_names
+
+
+@dataclass(frozen=True)
+class LabelChoice:
+    """Settings of `data` that choose among the labels of a set, whatever its format.
+
+    Attributes:
+        rename_labels: New name by old one. Several labels of one new name become one, which a photo shows where it
+            shows any of them.
+        keep_labels: Labels by their new names, in the order of their ids; photos stay, with all others left out. All of
+            them where None.
+    """
+
+    rename_labels: Mapping[str, str] = field(default_factory=dict)
+    keep_labels: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no name; YAML reads a bare `no` or `on` as a truth value."""
+        kept = self.keep_labels
+        named = {"rename_labels": [*self.rename_labels, *self.rename_labels.values()], "keep_labels": kept or []}
+        for setting, names in named.items():
+            wrong = [name for name in names if not isinstance(name, str)]
+            if wrong:
+                raise ValueError(f"data.{setting} holds {wrong[0]!r}, expected the name of a label: put it in quotes")
+        if kept is not None and len(set(kept)) != len(kept):
+            twice = next(name for name in kept if list(kept).count(name) > 1)
+            raise ValueError(f"data.keep_labels names {twice!r} twice")
+        if kept is not None and not kept:
+            raise ValueError("data.keep_labels names no label; leave it out to keep all")
+
+    def of(self, rows: Dataset, what: str) -> Dataset:
+        """The rows with the labels chosen; the images are not touched.
+
+        Args:
+            rows: Rows of the schema.
+            what: Their set, for messages.
+
+        Raises:
+            ValueError: The set knows a label neither by its old nor by its new name, or lacks one that is kept; the
+                nearest names are told.
+        """
+        if not self.rename_labels and self.keep_labels is None:
+            return rows
+        old = label_names(rows)
+        lacking = [one for one, new in self.rename_labels.items() if one not in old and new not in old]
+        if lacking:
+            raise ValueError(f"data.rename_labels: {what} has no label {nearest(lacking, old)}")
+        new = [self.rename_labels.get(name, name) for name in old]
+        names = list(self.keep_labels if self.keep_labels is not None else dict.fromkeys(new))
+        lacking = [name for name in names if name not in new]
+        if lacking:
+            raise ValueError(f"data.keep_labels: {what} has no label {nearest(lacking, new)}")
+        becomes = np.array([[name == one for one in names] for name in new])  # (C old, C new)
+        columns: dict[str, Any] = {}
+        seen = np.zeros((len(rows), len(names)), bool)
+        for column in ("labels", *(name for name in LEFT_OUT_COLUMNS if name in rows.column_names)):
+            there = label_matrix(rows, column) @ becomes & ~seen  # what a photo shows is neither difficult nor unknown
+            seen |= there
+            columns[column] = label_lists_from_matrix(there)
+        table = rows.with_format("arrow")[:]
+        images, ids = (table.column(name).combine_chunks() for name in ("image", "image_id"))
+        split, description = str(rows.split) if rows.split else None, rows.info.description or ""
+        return build_dataset(images, ids, columns.pop("labels"), names, **columns, split=split, description=description)
+
+
+def nearest(lacking: Sequence[str], names: Sequence[str]) -> str:
+    """The names that are lacking, and what may be meant by the first, or else some that there are."""
+    near = get_close_matches(lacking[0], names, n=1)
+    hint = f"is {near[0]!r} meant?" if near else f"its labels are {abbreviate(sorted(set(names)))}"
+    return f"{abbreviate([repr(name) for name in lacking])}; {hint}"
