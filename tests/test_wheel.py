@@ -1,7 +1,7 @@
 """The wheel, in an environment and a folder of its own: it trains, validates and predicts without a checkout.
 
-In CI (the variable `CI` is set) the environment is empty and pip brings every library; elsewhere, to take seconds, it
-sees the libraries of this one, but not this checkout.
+The environment holds the libraries that the wheel asks for and what they ask for in turn, none besides. They are links
+to those of this environment, which takes seconds and no room on the disk where copies take minutes and gigabytes.
 """
 
 import json
@@ -10,9 +10,11 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from tests.commands_by_name import ROOT
 
 from cnn_rnn.foundation.shipped_files import PLACES
@@ -35,19 +37,39 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+def asked_for(requirements: list[str], extras: set[str]) -> list[Distribution]:
+    """The libraries of this environment that these requirements ask for, and those that each of them asks for."""
+    found: dict[tuple[str, frozenset[str]], Distribution] = {}
+    waiting = [(Requirement(text), extras) for text in requirements]
+    while waiting:
+        wanted, of = waiting.pop()
+        key = wanted.name, frozenset(wanted.extras)
+        if key in found or (wanted.marker and not any(wanted.marker.evaluate({"extra": name}) for name in {"", *of})):
+            continue
+        found[key] = distribution(wanted.name)
+        waiting += [(Requirement(text), wanted.extras) for text in found[key].requires or []]
+    return list(found.values())
+
+
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Programs of an environment into which the wheel alone was installed."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=True)
+
+    def pip(*arguments: str) -> None:
+        command = [str(folder / "bin" / "python"), "-m", "pip", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=OUTSIDE)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    pip("install", "--quiet", "--no-deps", str(wheel))
     packages = next(folder.glob("lib/python*/site-packages"))
-    options = [f"{wheel}[demo]"]
-    if not os.environ.get("CI"):
-        (packages / "libraries.pth").write_text(sysconfig.get_paths()["purelib"])  # not what its own .pth files add
-        options = ["--no-deps", "--ignore-installed", str(wheel)]
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    done = subprocess.run([*pip, *options], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    (own,) = Distribution.discover(name="cnn-rnn", path=[str(packages)])
+    for library in asked_for(own.requires or [], {"demo"}):
+        for name in {path.parts[0] for path in library.files or []} - {"..", "__pycache__"}:
+            if not (packages / name).exists():
+                (packages / name).symlink_to(Path(sysconfig.get_paths()["purelib"]) / name)
+    pip("check")
     return folder / "bin"
 
 
