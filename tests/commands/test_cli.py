@@ -26,6 +26,57 @@ def test_every_command_has_its_file_its_script_and_its_line_of_help(capsys: pyte
     assert all(f"  {name} " in printed for name in cli.COMMANDS)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["predict", "--inptu", "x.jpg"], "--inptu is not known; did you mean --input?"),  # not: --input is missing
+        (["predict", "x.jpg"], "required: --input"),
+        (["train", "--confg", "digits"], "--confg is not known; did you mean --config?"),
+        (["train", "--config", "digits", "--num_processes", "2"], "--num_processes is not known"),  # without --launch
+        (["data", "look", "digits", "--tpo", "3"], "--tpo is not known; did you mean --top?"),
+        (["validate", "runs/x", "--data.no", "-none-", "--outptu=y"], "--outptu is not known; did you mean --output?"),
+        (["review", "runs/x", "-o", "y"], "-o is not known"),
+        (["report", "runs/x", "--output", "y", "--examples", "few"], "invalid int value: 'few'"),
+    ],
+)
+def test_an_option_that_is_not_known_is_one_line_with_the_nearest(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main(arguments)
+    assert left.value.code == 2
+    assert told in (error := capsys.readouterr().err)
+    assert error.startswith("error: ")
+    assert error.endswith("--help' says what it takes)\n")
+    assert error.count("\n") == 1
+
+
+def test_what_begins_like_an_option_may_be_the_value_of_a_setting_or_of_a_launcher() -> None:
+    parser = console.CommandParser(hands_on="--launch")
+    parser.add_argument("--launch")
+    parser.add_argument("--cosine", type=float)
+    assert parser.parse_known_args(["--data.no", "--none--", "--cosine", "-0.5"])[1] == ["--data.no", "--none--"]
+    assert parser.parse_known_args(["--launch", "gpus", "--num_processes", "2"])[1] == ["--num_processes", "2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--write", "xmp"], "--write needs --output"),
+        (["--known", "x.jsonl"], "--known needs --output"),
+        (["--engine", "ray"], "--engine ray needs --output"),
+        (["--output", "out", "--dry_run"], "--dry_run needs --write"),
+        (["--output", "out", "--leave_out", "person"], "--leave_out needs --write"),
+        (["--output", "out", "--always_add", "holiday"], "--always_add needs --write"),
+    ],
+)
+def test_options_of_predict_that_would_do_nothing_are_refused(
+    options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["predict", "--input", "x.jpg", *options]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {told}")
+
+
 @pytest.mark.parametrize("command", ["", *sorted(cli.COMMANDS)])
 def test_help_loads_none_of_the_libraries(command: str) -> None:
     code = f"import sys; from cnn_rnn.commands.cli import main\ntry: main({[*command.split(), '--help']})\nfinally: "

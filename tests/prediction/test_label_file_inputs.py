@@ -58,4 +58,4 @@ def test_settings_that_decide_nothing_are_refused(
 def test_a_misspelt_argument_is_still_refused(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main_of("predict")(["--input", str(table), "--ouput", "x"])
-    assert "unrecognized arguments: --ouput" in capsys.readouterr().err
+    assert "--ouput is not known; did you mean --output?" in capsys.readouterr().err

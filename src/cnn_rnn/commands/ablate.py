@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import refuse
+from .console import CommandParser, refuse
 
 if TYPE_CHECKING:
     from cnn_rnn.metrics.tables import Table
@@ -84,9 +84,7 @@ def ablate(known: argparse.Namespace, others: list[str]) -> "Table":
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = CommandParser(description=__doc__)
     parser.add_argument("list", metavar="LIST", type=Path, help="YAML file of what to compare")
     parser.add_argument("--output", type=Path, required=True, help="folder for the runs, the table and the JSON")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of every run (default: 0 1 2)")

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .console import loading, refuse
+from .console import CommandParser, loading, refuse
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,9 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = CommandParser(description=__doc__)
     parser.add_argument("--model", help="folder of a run, or name on the Hub (default: the model in the box)")
     parser.add_argument("--input", type=Path, help="folder of photos to go through, such as PHOTOS/train")
     parser.add_argument(

@@ -4,7 +4,7 @@ import sys
 from difflib import get_close_matches
 from importlib import import_module
 
-from .console import refuse
+from .console import INTERRUPTED, refuse
 
 COMMANDS = {
     "train": "train a model on a data set or on your own photos",
@@ -18,7 +18,6 @@ COMMANDS = {
     "export-onnx": "write a model as an ONNX graph, beam search included",
     "push-to-hub": "publish a model, or a data set, with its card",
 }
-INTERRUPTED = 130  # as shells tell of Ctrl-C
 USAGE = "usage: cnn-rnn COMMAND ...\n\nMulti-label image classification as a path of labels.\n\ncommands:\n"
 
 

@@ -1,10 +1,14 @@
 """What all commands share: one line for a refused input, how their settings are written, and a quick start."""
 
+import argparse
 import atexit
 import gc
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 # For the help, which loads no library; a test holds them against the packages that know them.
 SOURCE_NAMES = (
@@ -13,6 +17,8 @@ SOURCE_NAMES = (
 )
 BENCHMARK_NAMES = "voc2007, voc2012, coco2014, coco2017, nus-wide-81, nus-wide-1000"
 PROTOCOL_NAMES = "voc2007, coco2014, nus-wide-81, nus-wide-1000, corel5k"
+OPTION = re.compile(r"--?[A-Za-z]")
+INTERRUPTED = 130  # as shells tell of Ctrl-C
 REFUSED = 2  # what a shell is told where an input, a setting or the machine stands in the way, as argparse does it
 
 
@@ -28,6 +34,46 @@ def refuse(error: BaseException, hint: str = "") -> int:
 def visible(text: str) -> str:
     """A text without what could rule a terminal or turn its words around, as file names and labels may hold it."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The arguments of a command: whatever it does not know, or lacks, is refused in one line.
+
+    Args:
+        hands_on: An option with which other options are another program's, and not looked at.
+        **options: Of `argparse.ArgumentParser`.
+    """
+
+    def __init__(self, *, hands_on: str | None = None, **options: Any) -> None:
+        raw = argparse.RawDescriptionHelpFormatter
+        super().__init__(**{"formatter_class": raw, "allow_abbrev": False, **options})
+        self.hands_on = hands_on
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse does it, after an option that is misspelt is refused: it may be the one that is missing."""
+        args = sys.argv[1:] if args is None else args
+        if self._subparsers is None and self.hands_on not in {one.partition("=")[0] for one in args}:
+            self._refuse_unknown(args)
+        known: tuple[argparse.Namespace, list[str]] = super().parse_known_args(args, namespace)
+        return known
+
+    def _refuse_unknown(self, args: Sequence[str]) -> None:
+        """Refuse an option that is neither one of these nor a setting `--block.key`, with the nearest one."""
+        options = self._option_string_actions
+        of_setting = False  # whether this is a setting's value, which may begin as it likes
+        for one in args:
+            name, equals, _ = one.partition("=")
+            is_option = bool(OPTION.match(one)) and not of_setting
+            if is_option and "." not in name and name not in options:
+                near = get_close_matches(name, options, n=1)
+                self.error(f"{name} is not known" + (f"; did you mean {near[0]}?" if near else ""))
+            of_setting = is_option and "." in name and name not in options and not equals
+
+    def error(self, message: str) -> NoReturn:
+        """Say on stderr what is wrong, in one line, and leave with `REFUSED`."""
+        self.exit(REFUSED, f"error: {visible(message)} ('{self.prog} --help' says what it takes)\n")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import BENCHMARK_NAMES, SOURCE_NAMES, refuse
+from .console import BENCHMARK_NAMES, SOURCE_NAMES, CommandParser, refuse
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -179,9 +179,7 @@ def _checksum(text: str) -> tuple[str, str]:
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = CommandParser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     get = commands.add_parser("download", help="get a benchmark's official archives, verify, unpack and load them")

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import refuse
+from .console import CommandParser, refuse
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -60,9 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = CommandParser(description=__doc__)
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or name on the Hub")
     parser.add_argument("--output", type=Path, required=True, metavar="F.onnx", help="where the graph goes")
     parser.add_argument(

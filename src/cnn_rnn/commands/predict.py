@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import REFUSED, loading, refuse, visible
+from .console import INTERRUPTED, REFUSED, CommandParser, loading, refuse, visible
 
 if TYPE_CHECKING:
     from cnn_rnn.data import Reading
@@ -26,22 +26,31 @@ NAMED = 20  # unreadable images that are named
 
 def main(arguments: list[str] | None = None) -> int:
     """Predict labels and paths, write labels.parquet and a page of pictures."""
-    parser = build_parser()
-    known, settings = parser.parse_known_args(arguments)
-    wrong = next((one for one in settings if one.startswith("-") and not one.startswith("--data.")), None)
-    if wrong:
-        parser.error(f"unrecognized arguments: {wrong}")
-    known.model = known.model or model_in_the_box()
+    known, settings = build_parser().parse_known_args(arguments)
     try:
+        refuse_what_does_nothing(known)
         known.reading = reading_of(settings)
+        known.model = known.model or model_in_the_box()
         if known.output is None:
             return print_labels(known)
         return predict_with_ray(known) if known.engine == "ray" else predict_here(known)
     except KeyboardInterrupt:
-        print(f"stopped: the same command goes on with what {known.output} lacks", file=sys.stderr)
-        return 130
+        goes_on = f": the same command goes on with what {known.output} lacks" if known.output else ""
+        print(f"stopped{goes_on}", file=sys.stderr)
+        return INTERRUPTED
     except (ValueError, OSError, ImportError) as error:
         return refuse(error)
+
+
+def refuse_what_does_nothing(known: argparse.Namespace) -> None:
+    """Refuse options that the others leave without any effect; ValueError names the option that they need."""
+    needs = {"known": "output", "write": "output", "leave_out": "write", "always_add": "write", "dry_run": "write"}
+    what = {"output": "the folder for labels.parquet", "write": "xmp, csv or txt, which it is about"}
+    for name, other in needs.items():
+        if getattr(known, name) and not getattr(known, other):
+            raise ValueError(f"--{name} needs --{other}, {what[other]}")
+    if known.engine == "ray" and known.output is None:
+        raise ValueError(f"--engine ray needs --output, {what['output']}")
 
 
 def reading_of(settings: list[str]) -> "Reading":
@@ -130,9 +139,7 @@ def model_in_the_box() -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = CommandParser(description=__doc__)
     parser.add_argument("--model", help="folder of a run, or name on the Hub (default: the model in the box)")
     parser.add_argument(
         "--input",
@@ -210,10 +217,6 @@ def print_labels(known: argparse.Namespace) -> int:
         ValueError: A setting stands in the way.
         OSError: A file does.
     """
-    if known.known is not None:
-        raise ValueError("--known needs --output, the folder for labels.parquet")
-    if known.engine == "ray":
-        raise ValueError("--engine ray needs --output, the folder for labels.parquet")
     with loading():
         from cnn_rnn.data.images import UnreadableImageError, decode_image
         from cnn_rnn.prediction.input_kinds import open_inputs

@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .console import refuse
+from .console import CommandParser, refuse
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,9 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = CommandParser(description=__doc__)
     parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a run, or of a data set with --dataset")
     parser.add_argument("--repo", required=True, help="name on the Hub, such as org/cnn-rnn-coco")
     parser.add_argument("--metrics", type=Path, help="metrics.json that cnn-rnn validate wrote for a test split")

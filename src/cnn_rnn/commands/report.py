@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import PROTOCOL_NAMES, refuse
+from .console import PROTOCOL_NAMES, CommandParser, refuse
 from .validate import obtain_predictions, thresholds_of
 
 if TYPE_CHECKING:
@@ -194,9 +194,8 @@ def near_duplicates(
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__,
-        allow_abbrev=False,
         epilog="Where MODEL is a run's folder, the data block of its run_config.yaml gives the defaults of --data.*.",
     )
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or name on the Hub")

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .console import refuse
+from .console import CommandParser, refuse
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -122,10 +122,8 @@ def rank_photos(known: argparse.Namespace) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
         epilog="Every setting of the run can be overridden, such as --train.epochs 10 --model.path_loss none.",
     )
     parser.add_argument("run", metavar="RUN", help="folder of a run, or settings: a YAML file or a name that ships")

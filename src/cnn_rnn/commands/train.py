@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_rnn.foundation.shipped_files import shipped_file
 
-from .console import refuse
+from .console import INTERRUPTED, CommandParser, refuse
 
 if TYPE_CHECKING:
     from cnn_rnn.training import RunConfig
@@ -57,7 +57,7 @@ def train(config: "RunConfig", resume: str | None) -> int:
         trainer = Trainer(config, resume)
     except KeyboardInterrupt:
         print("stopped before training began: there is nothing to save yet", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     try:
         figures = trainer.train()
     except HubError as error:
@@ -74,10 +74,9 @@ def train(config: "RunConfig", resume: str | None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
     shipped = sorted(path.stem for path in shipped_file("hub_configs").glob("*.yaml"))
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
+        hands_on="--launch",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
         epilog="Every setting of the file can be overridden, such as --train.lr 1e-4 --model.backbone resnet18.\n"
         f"Settings that ship with the package: {', '.join(shipped)}.\n"
         "SIGTERM and Ctrl-C save a checkpoint and leave with 143 and 130 (1 where several were launched);\n"

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import PROTOCOL_NAMES, refuse
+from .console import PROTOCOL_NAMES, CommandParser, refuse
 
 if TYPE_CHECKING:
     from cnn_rnn.metrics.stored_predictions import StoredPredictions
@@ -85,10 +85,8 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
         epilog="Where MODEL is a run's folder, the data block of its run_config.yaml gives the defaults of --data.*.",
     )
     parser.add_argument("model", metavar="MODEL", help="folder of a run, name on the Hub, or a predictions.parquet")

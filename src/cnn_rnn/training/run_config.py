@@ -6,15 +6,14 @@ is silently ignored costs a night of training.
 
 import difflib
 import math
-import re
-import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassFieldValidationError
 from transformers import PreTrainedConfig
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
@@ -22,9 +21,9 @@ from cnn_rnn.data.data_config import DataConfig
 from cnn_rnn.foundation.shipped_files import shipped_file
 from cnn_rnn.foundation.whole_files import write_text
 
+from .setting_values import coerce, expected, value_of
 from .settings_file import SettingsFileError, read_settings
 
-MARK = re.compile(r"[\s,;|/+&:#]+")  # a value that YAML would take for its own mark, such as a separator
 # What a model's config gets from the data, not from the run's file.
 FROM_THE_DATA = {"auto_map", "counted_images", "label_counts", "thresholds"}
 OF_ALL_MODELS = {entry.name for entry in fields(PreTrainedConfig)}
@@ -204,15 +203,20 @@ def load_run_config(config: str | Path | None, overrides: Sequence[str] = ()) ->
     for name, values in blocks.items():
         for key in values:
             check_key(key, known[name], f"{source}: key", prefix=f"{name}.")
-    for name, key, value in parse_overrides(overrides):
+    hints = {name: {entry.name: entry.type for entry in fields(block)} for name, block in BLOCKS.items()}
+    hints["model"] = {entry.name: entry.type for entry in fields(CnnRnnConfig)} | {"weights": str | None}
+    for name, key, text in parse_overrides(overrides):
         check_key(name, blocks, "the command line: block")
         check_key(key, known[name], "the command line: key", prefix=f"{name}.")
-        blocks[name][key] = value
+        try:
+            blocks[name][key] = value_of(text, hints[name].get(key))
+        except yaml.YAMLError as error:
+            raise RunConfigError(f"--{name}.{key}: cannot read the value {text!r}") from error
     typed = {name: typed_block(block, blocks[name], name) for name, block in BLOCKS.items()}
     if typed["hub"].push_checkpoints and typed["hub"].repo is None:
         raise RunConfigError("hub.push_checkpoints needs hub.repo, the name on the Hub to push to")
-    hints = {entry.name: entry.type for entry in fields(CnnRnnConfig)}
-    model = {key: finite(coerce(value, hints.get(key)), f"model.{key}") for key, value in blocks["model"].items()}
+    own = hints["model"]
+    model = {key: finite(coerce(value, own.get(key)), f"model.{key}") for key, value in blocks["model"].items()}
     return RunConfig(model=model, **typed)
 
 
@@ -257,22 +261,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise RunConfigError(str(error)) from error
 
 
-def parse_overrides(arguments: Sequence[str]) -> Iterable[tuple[str, str, Any]]:
-    """Block, key and value of each `--block.key value` or `--block.key=value`."""
+def parse_overrides(arguments: Sequence[str]) -> Iterable[tuple[str, str, str]]:
+    """Block, key and value, as it was typed, of each `--block.key value` or `--block.key=value`."""
     rest = list(arguments)
     while rest:
-        name, equals, value = rest.pop(0).partition("=")
+        name, equals, text = rest.pop(0).partition("=")
         block, dot, key = name.removeprefix("--").partition(".")
         if not name.startswith("--") or not dot:
             raise RunConfigError(f"cannot read {name!r}; settings are written --block.key value, as in --train.lr 1e-4")
         if not equals:
             if not rest:
                 raise RunConfigError(f"{name} has no value")
-            value = rest.pop(0)
-        try:
-            yield block, key, value if MARK.fullmatch(value) else yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise RunConfigError(f"{name}: cannot read the value {value!r}") from error
+            text = rest.pop(0)
+        yield block, key, text
 
 
 def check_key(key: object, known: Iterable[str], where: str, prefix: str = "") -> None:
@@ -288,8 +289,12 @@ def check_key(key: object, known: Iterable[str], where: str, prefix: str = "") -
 def typed_block(block: type, values: Mapping[str, Any], name: str) -> Any:
     """The block's dataclass, its values checked against their types."""
     hints = {entry.name: entry.type for entry in fields(block)}
+    typed = {key: finite(coerce(value, hints[key]), f"{name}.{key}") for key, value in values.items()}
     try:
-        return block(**{key: finite(coerce(value, hints[key]), f"{name}.{key}") for key, value in values.items()})
+        return block(**typed)
+    except StrictDataclassFieldValidationError as error:
+        key = str(error).split("'", 2)[1]
+        raise RunConfigError(f"{name}.{key} is {typed[key]!r}, expected {expected(hints[key])}") from error
     except Exception as error:  # huggingface_hub's validation errors
         raise RunConfigError(f"{name}: {error.__cause__ or error}".replace("\n", " ")) from error
 
@@ -298,17 +303,4 @@ def finite(value: Any, name: str) -> Any:
     """The value; RunConfigError where it is NaN or infinite, with which nothing can be computed."""
     if isinstance(value, float) and not math.isfinite(value):
         raise RunConfigError(f"{name} is {value}; expected a number")
-    return value
-
-
-def coerce(value: Any, hint: Any) -> Any:
-    """What was meant where YAML reads something else: `1e-4` or `1` for a float, a bare `no` for the word."""
-    if value is False and "no" in get_args(hint):
-        return "no"
-    wanted = hint.__args__ if isinstance(hint, types.UnionType) else (hint,)
-    if float in wanted and isinstance(value, int | str) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            return value
     return value
