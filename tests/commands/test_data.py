@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
-from datasets import load_dataset
+from datasets import DatasetDict, load_dataset
 from PIL import Image
 from tests.commands_by_name import main_of
 
-from cnn_rnn.data import label_names, load_source
+from cnn_rnn.data import SOURCES, label_names, load_source
 from cnn_rnn.data.digits import DEFAULT_COUNTS
 
 main = main_of("data")
@@ -62,8 +62,10 @@ def test_convert_splits_skips_and_writes_what_datasets_loads(
     ("arguments", "told"),
     [
         (["look", "voc2007", "--root", "nowhere"], "no VOC 2007 at nowhere"),
-        (["look", "voc2007"], "needs its root"),
-        (["look", "digits", "--splits", "dev"], "no split dev; the set has train, validation, test"),
+        (["look", "voc2007"], "needs its folder: --data.root FOLDER in training, --root FOLDER in cnn-rnn data"),
+        (["look", "digits", "--splits", "dev"], "no split 'dev'; it has train, validation, test"),
+        (["look", "voc2007+voc2012", "--root", "x"], "name a split of each, as in --splits train+train"),
+        (["look", "phtos"], "'phtos' is not known, and no file or folder of that name is there. Known: voc2007"),
         (["convert", "digits", "--output", "out", "--validation", "0.1"], "--validation splits train"),
         (["download", "voc2007", "--root", "out", "--sha256", "x"], "expected ARCHIVE=HEX"),
     ],
@@ -76,6 +78,26 @@ def test_a_mistake_is_one_clear_line(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ")
     assert told in error
+
+
+def test_joined_splits_are_looked_at_and_written_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["digits", "--splits", "train+test", "validation", "--data.keep_labels", "[three, five]"]
+    assert main(["look", *arguments]) == 0
+    assert "train_test          10" in capsys.readouterr().out
+    assert main(["convert", *arguments, "--output", str(tmp_path / "out")]) == 0
+    data = load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert {name: len(rows) for name, rows in data.items()} == {"train_test": 10, "validation": 5}
+    assert label_names(data["validation"]) == ["three", "five"]
+
+
+def test_look_tells_photos_in_two_splits_but_not_those_of_trainval(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = load_source("image_folder", photos, split="train")
+    parts = {"train": rows.select(range(10, 30)), "val": rows.select(range(29, 40)), "trainval": rows}
+    monkeypatch.setitem(SOURCES, "voc2012", lambda *_, **__: DatasetDict(parts))
+    assert main(["look", "voc2012", "--root", "x"]) == 0
+    assert "\n1 photos are in two splits, byte for byte: train 29.png and val 29.png" in capsys.readouterr().out
 
 
 def test_look_says_what_a_file_is_and_convert_brings_it_into_the_one_layout(

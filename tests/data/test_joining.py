@@ -4,7 +4,7 @@ import pytest
 from datasets import Dataset, concatenate_datasets
 
 from cnn_rnn.data import SOURCES, label_names, load_digits, load_source, load_stream
-from cnn_rnn.data.joining import join_datasets
+from cnn_rnn.data.joining import join_datasets, joined_name
 from cnn_rnn.data.schema import label_features
 
 SPLITS = ("train", "validation", "test")
@@ -67,11 +67,18 @@ def test_sources_and_splits_joined_by_a_plus(name: str, split: str, expected: li
     assert load_source(name, "R", split=split)["image_id"][:] == expected
 
 
+@pytest.mark.parametrize(
+    ("split", "name"), [("train", "train"), ("train+train", "train"), ("trainval+train", "trainval_train")]
+)
+def test_joined_splits_have_a_name_that_a_file_can_have(split: str, name: str) -> None:
+    assert joined_name(split) == name
+
+
 @pytest.mark.usefixtures("sources")
 @pytest.mark.parametrize(
     ("name", "split", "message"),
     [
-        ("left+right", None, "'left\\+right' joins several sets: name the split"),
+        ("left+right", None, "'left\\+right' joins several sets: name a split of each"),
         ("left+right", "x+y+z", "join 2 sets and 3 splits"),
         ("left+righ", "x", "'righ' is not known; is 'right' meant"),
         ("left", "x+x", "image 'R left x' is in left x and in left x"),

@@ -130,6 +130,7 @@ def _load(options: argparse.Namespace, *, require_images: bool) -> "DatasetDict"
     from datasets import Dataset, DatasetDict
 
     from cnn_rnn.data import SOURCES, load_source
+    from cnn_rnn.data.joining import joined_name
     from cnn_rnn.data.recognising import recognise
     from cnn_rnn.training.run_config import load_run_config
 
@@ -139,15 +140,14 @@ def _load(options: argparse.Namespace, *, require_images: bool) -> "DatasetDict"
         options.source, options.root = options.found.source, options.found.root
     settings = load_run_config(None, options.settings).data
     accepts: dict[str, Any] = {"require_images": require_images} if options.source not in {"hub", "digits"} else {}
-    data = load_source(options.source, options.root, choice=settings.choice(), reading=settings.reading(), **accepts)
-    if isinstance(data, Dataset):
-        data = DatasetDict({str(data.split or "train"): data})
-    if getattr(options, "splits", None):
-        missing = [name for name in options.splits if name not in data]
-        if missing:
-            raise ValueError(f"no split {', '.join(missing)}; the set has {', '.join(data)}")
-        data = DatasetDict({name: data[name] for name in options.splits})
-    return data
+    accepts |= {"choice": settings.choice(), "reading": settings.reading()}
+    if options.splits:
+        splits = {name: load_source(options.source, options.root, split=name, **accepts) for name in options.splits}
+        return DatasetDict({joined_name(name): rows for name, rows in splits.items()})
+    if "+" in options.source:
+        raise ValueError(f"{options.source} joins several sets: name a split of each, as in --splits train+train")
+    data = load_source(options.source, options.root, **accepts)
+    return DatasetDict({str(data.split or "train"): data}) if isinstance(data, Dataset) else data
 
 
 def _tell_missing(data: "DatasetDict") -> None:
@@ -159,11 +159,12 @@ def _tell_missing(data: "DatasetDict") -> None:
 
 
 def _tell_identical(data: "DatasetDict") -> None:
-    """Say which photos are in two splits, byte for byte."""
+    """Say which photos are in two splits, byte for byte, and should not be: VOC's trainval is train and val."""
     from cnn_rnn.data.disk_layout import abbreviate
     from cnn_rnn.data.row_digest import identical_photos
 
-    pairs = identical_photos(data) if len(data) > 1 else []
+    apart = {name: rows for name, rows in data.items() if name != "trainval" or not {"train", "val"} & set(data)}
+    pairs = identical_photos(apart) if len(apart) > 1 else []
     if pairs:
         named = abbreviate([" and ".join(pair) for pair in pairs])
         print(f"\n{len(pairs):,} photos are in two splits, byte for byte: {named}")
@@ -211,12 +212,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
     """The arguments that name a data set."""
-    parser.add_argument("source", metavar="SOURCE", help=f"one of {SOURCE_NAMES}; or a label file or folder")
+    named = f"one of {SOURCE_NAMES}, or several joined by +; or a label file or folder"
+    parser.add_argument("source", metavar="SOURCE", help=named)
     parser.add_argument("--root", help="its folder, table or Hub name")
-    parser.add_argument("--splits", nargs="+", help="only these splits")
+    parser.add_argument("--splits", nargs="+", help="only these; of joined sets one of each, as train+train")
     parser.epilog = (
-        "Settings that decide what a label file means, such as --data.separator space, --data.no_label 'No Finding' or "
-        "--data.columns '{file: image_name, labels: tags}', are those of training: cnn_rnn.data.Reading explains them."
+        "Settings that decide what a label file means, such as --data.separator space, --data.no_label 'No Finding'\n"
+        "or --data.columns '{file: image_name, labels: tags}', are those of training: cnn_rnn.data.Reading explains\n"
+        "them. Any set takes --data.rename_labels '{kitten: cat}' and --data.keep_labels '[cat, dog]'."
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
+ROOT = "--data.root FOLDER in training, --root FOLDER in cnn-rnn data, root in Python"
 NAMED = 5  # how many offenders an error names
 LEAVES = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
 
@@ -18,7 +19,7 @@ def existing_folder(root: str | Path, what: str, candidates: Sequence[str] = (""
         if folder.is_dir():
             return folder
     looked = " or ".join(str(Path(root) / candidate) for candidate in candidates)
-    raise FileNotFoundError(f"no {what} at {looked}; give its folder as root (data.root in a configuration)")
+    raise FileNotFoundError(f"no {what} at {looked}; give its folder: {ROOT}")
 
 
 def abbreviate(names: Sequence[object]) -> str:
@@ -59,7 +60,8 @@ def present_paths(
         named = abbreviate([f"{where(index)}: {names[index]}" if where else names[index] for index in missing])
         count = f"{what}: {len(missing):,} of {len(names):,} images are missing in {folder}: {named}"
         if require_images:
-            raise FileNotFoundError(f"{count}; add them, or pass require_images=False to work with labels alone")
+            alone = "'cnn-rnn data look', or require_images=False in Python, does without them"
+            raise FileNotFoundError(f"{count}; add them; {alone}")
         logger.warning(count)
     return found
 

@@ -51,7 +51,9 @@ def load_image_folder(
         files["validation"] = _metadata_file(folder / "valid")
     _refuse_other_splits(folder)
     if not files:
-        raise FileNotFoundError(f"{folder} has no folder train/ with one of {', '.join(METADATA_NAMES)}")
+        own = _found_files(folder, METADATA_NAMES)
+        meant = f"; is {folder.parent} meant, for {own[0].name} of one split lies here?" if own else ""
+        raise FileNotFoundError(f"{folder} has no folder train/ with one of {', '.join(METADATA_NAMES)}{meant}")
     chosen = pick_split(list(files), split, str(folder))
     given = read_class_names(folder / "labels.json") or reading.names
     if given is None and "train" not in files:

@@ -27,6 +27,11 @@ def joined_parts(kind: str, split: str) -> list[tuple[str, str]]:
     return list(zip(kinds * (several // len(kinds)), splits * (several // len(splits)), strict=True))
 
 
+def joined_name(split: str) -> str:
+    """What several splits joined by `+` are called as one: `train+train` is train, `trainval+train` trainval_train."""
+    return "_".join(dict.fromkeys(split.split("+")))
+
+
 def join_datasets(parts: Sequence[tuple[str, Dataset]]) -> Dataset:
     """All rows of the parts, one part after the other.
 

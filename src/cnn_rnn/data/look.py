@@ -134,8 +134,9 @@ def describe(look: Look, top: int = 15) -> str:
             continue
         index = look.names.index(label)
         lines.append(f"{label[:width]:<{width}} " + " ".join(f"{s.counts[index]:>10,}" for s in look.splits.values()))
-    for title, pairs in zip(("strongest company", "strongest avoidance"), look.pairs(top), strict=True):
-        lines += ["", f"{title} in {look.training} (correlation; share of the first that also shows the second)"]
+    for title, pairs in zip(("more", "less"), look.pairs(top), strict=True):
+        told = f"labels that go together {title} often than by chance, in {look.training}"
+        lines += ["", f"{told} (correlation; share of the first that also shows the second){'' if pairs else ': none'}"]
         lines += [
             f"  {pair.correlation:+.2f}  {pair.first} -> {pair.second}  {pair.given_first:.0%} ({pair.images:,} images)"
             for pair in pairs

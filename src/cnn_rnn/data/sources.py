@@ -11,6 +11,7 @@ from datasets import Dataset, DatasetDict
 from .class_folders import load_class_folders
 from .coco import load_coco
 from .digits import load_digits
+from .disk_layout import ROOT
 from .hub_datasets import load_hub
 from .image_folder import load_image_folder
 from .joining import join_datasets, joined_parts
@@ -57,7 +58,7 @@ def load_source(
     choice = choice or LabelChoice()
     if split is None:
         if "+" in kind:
-            raise ValueError(f"data source {kind!r} joins several sets: name the split of each, as train+train")
+            raise ValueError(f"data source {kind!r} joins several sets: name a split of each, as train+train")
         loaded = _load_one(kind, root, None, options)
         if isinstance(loaded, Dataset):
             return choice.of(loaded, kind)
@@ -74,10 +75,10 @@ def _load_one(kind: str, root: str | Path | None, split: str | None, options: di
     options = dict(options)
     if kind not in SOURCES:
         near = get_close_matches(kind, SOURCES, n=1)
-        hint = f"; is {near[0]!r} meant?" if near else ""
+        hint = f"; is {near[0]!r} meant?" if near else ", and no file or folder of that name is there."
         raise ValueError(f"data source {kind!r} is not known{hint} Known: {', '.join(SOURCES)}")
     if root is None and kind != "digits":
-        raise ValueError(f"data source {kind!r} needs its root (data.root in a configuration)")
+        raise ValueError(f"data source {kind!r} needs its folder: {ROOT}")
     reading = options.pop("reading", None)
     if reading is not None and reading.given():
         if kind not in READERS:
