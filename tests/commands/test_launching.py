@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cnn_rnn.commands.launching import find_launch_settings, split_arguments
+from cnn_rnn.commands.launching import find_launch_settings, launch, split_arguments
 
 
 def test_settings_are_the_commands_and_the_rest_is_the_launchers() -> None:
@@ -26,6 +26,16 @@ def test_a_bare_name_is_what_ships_and_a_path_is_a_file(tmp_path: Path) -> None:
     assert find_launch_settings(str(own)) == own
     with pytest.raises(FileNotFoundError, match="give deepspeed, fsdp, gpus, machines, one_gpu"):
         find_launch_settings("gpu")
+
+
+@pytest.mark.parametrize("name", ["gpus", "machines", "fsdp", "deepspeed"])
+def test_settings_that_share_out_gpus_are_refused_where_there_is_none(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    assert launch("cnn_rnn.commands.train", name, ["--launch", name, "--num_processes", "4"]) == 2
+    assert f"error: --launch {name}: " in (told := capsys.readouterr().err)
+    assert " needs GPUs, and this machine has none" in told
 
 
 @pytest.mark.parametrize(("processes", "told"), [(1, "nowhere"), (2, "started a single one")])

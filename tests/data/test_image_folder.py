@@ -1,6 +1,7 @@
 """One's own photos: three kinds of metadata, one result; every broken row is named."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,12 @@ def test_a_folder_that_is_no_split_is_not_skipped_silently(tmp_path: Path) -> No
     write_jsonl(tmp_path, ROWS, "val")
     with pytest.raises(ValueError, match="val is none of the splits train, validation, test"):
         load_image_folder(tmp_path)
+
+
+def test_the_folder_of_one_split_is_told_apart_from_the_root(tmp_path: Path) -> None:
+    write_jsonl(tmp_path)
+    with pytest.raises(FileNotFoundError, match=rf"no folder train/ .*; is {re.escape(str(tmp_path))} meant"):
+        load_image_folder(tmp_path / "train")
 
 
 def test_two_metadata_files_are_ambiguous_and_none_is_an_error(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def test_predict_takes_what_is_known_and_writes_it_beside_the_labels(photo_folde
         ({"image_id": "1.png"}, "line 2 must be"),
         ("[" * 100_000 + "]" * 100_000, "line 2 is no JSON"),
         ({"image_id": "7.png", "known": {}}, "line 2: there is no image '7.png'; is '"),
+        ({"image_id": "3.png", "known": {}}, "no image '3.png'; is 'below/3.png' meant"),
         ({"image_id": ["1.png"], "known": {}}, r"image_id must be an image's name, got \['1.png'\]"),
         ({"image_id": "2.png", "known": {"rad": True}}, "no label 'rad'; is 'red' meant"),
         ({"image_id": "2.png", "known": {"red": 1}}, "'red' must be true or false, got 1"),
@@ -72,4 +73,4 @@ def test_predict_takes_what_is_known_and_writes_it_beside_the_labels(photo_folde
 def test_a_line_that_says_nothing_clear_is_refused(tmp_path: Path, line: Any, message: str) -> None:
     path = write(tmp_path / "known.jsonl", {"image_id": "1.png", "known": {"red": False}}, line)
     with pytest.raises(ValueError, match=message):
-        read_answers(path, ["1.png", "2.png"], LABELS)
+        read_answers(path, ["1.png", "2.png", "below/3.png"], LABELS)

@@ -147,7 +147,8 @@ class Desk:
             return f"Not saved: {error}", gr.skip()
         where = f"to {written}" if session.folder else f"as {METADATA}: put it beside the photos, in PHOTOS/train"
         shown = gr.skip() if session.folder else gr.File(str(written), visible=True)
-        return f"Saved the labels of {session.done} photos {where}.{more}", shown
+        photos = "1 photo" if session.done == 1 else f"{session.done} photos"
+        return f"Saved the labels of {photos} {where}.{more}", shown
 
     def show(self, session: PhotoSession, problem: str = "", looked_for: str | None = None) -> tuple[Any, ...]:
         """The session as it is now: itself, the photo and its labels."""
@@ -246,16 +247,22 @@ def serve(desk: Desk, *, host: str = "127.0.0.1", port: int | None = None, wait:
     # Gradio clears the folder of dropped photos when a page ends: another page's must not lie there.
     os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="cnn-rnn-app-")
     plain = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # none fetched
-    return build_page(desk).launch(
+    page = build_page(desk)
+    served = page.launch(
         server_name=host,
         server_port=port,
         theme=plain,
         css_paths=FOLDER / "tagging_page.css",
         max_file_size=MOST_DROPPED,
-        prevent_thread_lock=not wait,
+        prevent_thread_lock=True,
+        quiet=True,
         footer_links=[],
         share=False,
         mcp_server=False,
         enable_monitoring=False,
         ssr_mode=False,
     )
+    print(f"the page is at {served[1]} (open it in a browser; Ctrl-C ends it)")
+    if wait:
+        page.block_thread()
+    return served

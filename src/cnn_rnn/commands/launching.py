@@ -63,14 +63,16 @@ def check_machine(path: Path) -> None:
     """Refuse launch settings that need GPUs where there is none: the launcher would start something else, unsaid.
 
     Raises:
-        ValueError: The settings spread weights over GPUs, and this machine has none.
+        ValueError: The settings share out work over GPUs, and this machine has none.
     """
     import torch
     from accelerate.commands.config.config_args import load_config_from_file
 
     kind = str(load_config_from_file(str(path)).distributed_type).rpartition(".")[2]
-    if kind in {"FSDP", "DEEPSPEED"} and not torch.accelerator.is_available():
-        raise ValueError(f"--launch {path.stem}: {kind} needs GPUs, and this machine has none; train without --launch")
+    if kind in {"MULTI_GPU", "FSDP", "DEEPSPEED"} and not torch.accelerator.is_available():
+        raise ValueError(
+            f"--launch {path.stem}: {kind} needs GPUs, and this machine has none; train without --launch"
+        )
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

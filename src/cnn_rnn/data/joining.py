@@ -8,6 +8,8 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from .disk_layout import abbreviate
 from .schema import LEFT_OUT_COLUMNS, label_features, label_names
 
+SAME = "data.rename_labels gives labels the same names, data.keep_labels leaves others out and sets the order"
+
 
 def joined_parts(kind: str, split: str) -> list[tuple[str, str]]:
     """Source and split of each part that names joined by `+` stand for.
@@ -48,7 +50,7 @@ def join_datasets(parts: Sequence[tuple[str, Dataset]]) -> Dataset:
         if label_names(other) != names:
             differing = sorted(set(names) ^ set(label_names(other)))
             detail = f"only one of them has {abbreviate(differing)}" if differing else "their order differs"
-            raise ValueError(f"{first} and {name} name different classes, so they cannot be joined: {detail}")
+            raise ValueError(f"{first} and {name} name different classes, so they cannot be joined: {detail}; {SAME}")
     holder: dict[str, str] = {}
     for name, part in parts:
         twice = holder.keys() & set(part["image_id"])

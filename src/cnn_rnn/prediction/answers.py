@@ -64,7 +64,9 @@ def _check_images(places: Mapping[str, str], image_ids: Iterable[str]) -> None:
             return
     if unseen:
         image_id = next(name for name in places if name in unseen)
-        raise ValueError(f"{places[image_id]}: there is no image {image_id!r}{_near(image_id, image_ids)}")
+        whole = next((name for name in image_ids if name.endswith(f"/{image_id}")), None)  # named without its folder
+        near = f"; is {whole!r} meant?" if whole else _near(image_id, image_ids)
+        raise ValueError(f"{places[image_id]}: there is no image {image_id!r}{near}")
 
 
 def digest_answers(answers: Answers) -> str | None:

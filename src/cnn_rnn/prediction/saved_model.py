@@ -79,7 +79,8 @@ class SavedModel:
         )
         raise ValueError(
             f"{self.name} has {len(own)} labels, the data {len(theirs)}; {where}. "
-            "Validate on the data set that the model was trained for, or train a model for this one"
+            "Measure on the data set that the model was trained for, train a model for this one, or bring the labels "
+            "together with --data.rename_labels and --data.keep_labels"
         )
 
 
