@@ -6,6 +6,7 @@ absent, any negative value (-100 by convention) left out, which is neither on th
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,9 +23,10 @@ def rank_labels(label_order: str, label_counts: Sequence[int] | None, num_labels
     """
     if label_order not in ("frequent_first", "rare_first") or label_counts is None:
         return torch.arange(num_labels)
-    counts = torch.tensor(label_counts)
-    walked = counts.argsort(descending=label_order == "frequent_first", stable=True)
-    return walked.argsort()
+    counts = np.array(label_counts)
+    # By numpy, as a graph that is exported cannot hold a stable sort.
+    walked = np.argsort(-counts if label_order == "frequent_first" else counts, kind="stable")
+    return torch.from_numpy(walked.argsort())
 
 
 def labels_to_paths(labels: Tensor, ranks: Tensor, longest: int | None = None) -> Tensor:

@@ -228,6 +228,15 @@ def test_a_truncated_photo_stops_training_or_is_left_out_by_name(
     assert [Path(name).name for name in counted["unreadable_images"]] == ["005.png"]
 
 
+@pytest.mark.parametrize(("split", "told"), [("train", True), ("test", False)])
+def test_figures_on_photos_that_a_run_learnt_from_are_said_to_be_too_good(
+    split: str, told: bool, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data.split", split, "--output", str(tmp_path), "--samples", "0", "--num_workers", "0"]
+    assert main_of("validate")([str(run), *arguments]) == 0
+    assert (f"{run} learnt from train of image_folder: its figures" in capsys.readouterr().err) == told
+
+
 def test_other_classes_than_the_models_are_refused(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

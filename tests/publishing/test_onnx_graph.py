@@ -181,7 +181,8 @@ def test_what_cannot_be_exported_is_said_in_one_line(tmp_path: Path, capsys: pyt
 
 @torch.no_grad()
 def test_a_second_input_takes_what_is_known(tmp_path: Path) -> None:
-    model = small_model(known_labels="state", cooccurrence=True, relevance_in_path=True, neighbours=6)
+    counted = {"label_counts": [5, 3, 7], "counted_images": 12}  # as every trained model has them
+    model = small_model(known_labels="state", cooccurrence=True, relevance_in_path=True, neighbours=6, **counted)
     model.cooccurrence.fit(torch.tensor([[6.0, 4, 1], [4, 5, 0], [1, 0, 7]]), 12)
     model.neighbours.fill(model.encode_images(images(6)), torch.eye(3).repeat(2, 1))
     model.neighbours.mix.copy_(torch.tensor([0.7, 0.4, 0.1]))

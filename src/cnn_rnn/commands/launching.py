@@ -70,9 +70,7 @@ def check_machine(path: Path) -> None:
 
     kind = str(load_config_from_file(str(path)).distributed_type).rpartition(".")[2]
     if kind in {"MULTI_GPU", "FSDP", "DEEPSPEED"} and not torch.accelerator.is_available():
-        raise ValueError(
-            f"--launch {path.stem}: {kind} needs GPUs, and this machine has none; train without --launch"
-        )
+        raise ValueError(f"--launch {path.stem}: {kind} needs GPUs, and this machine has none; train without --launch")
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .console import PROTOCOL_NAMES, CommandParser, refuse
-from .validate import obtain_predictions, thresholds_of
+from .validate import obtain_predictions, tell_of_seen_photos, thresholds_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,6 +49,7 @@ def report(known: argparse.Namespace, overrides: list[str]) -> None:
     data = load_data_config(known.model, overrides)
     data = replace(data, streaming=False)  # a report looks images up
     saved = SavedModel.load(known.model)
+    tell_of_seen_photos(known.model, data, known.split)
     dataset, _ = load_validation_data(data, known.split)
     saved.check_labels(dataset)
     stored = read_predictions(known.predictions) if known.predictions else None

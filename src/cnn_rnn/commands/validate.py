@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .console import PROTOCOL_NAMES, CommandParser, refuse
 
 if TYPE_CHECKING:
+    from cnn_rnn.data.data_config import DataConfig
     from cnn_rnn.metrics.stored_predictions import StoredPredictions
 
 
@@ -126,6 +127,7 @@ def obtain_predictions(source: str, known: argparse.Namespace, overrides: list[s
         return read_predictions(source)
     config = load_data_config(known.model, overrides)
     saved = SavedModel.load(source)
+    tell_of_seen_photos(source, config, known.split)
     dataset, dropped = load_validation_data(config, known.split)
     print(what_was_read({known.split: dataset}))
     predicted = predict_dataset(saved, dataset, known.batch_size, known.num_workers)
@@ -133,6 +135,21 @@ def obtain_predictions(source: str, known: argparse.Namespace, overrides: list[s
     model_config = saved.model.config
     info |= {"thresholds": model_config.thresholds, "label_counts": model_config.label_counts}
     return stored_predictions(predicted, model_config.label_names, **info)
+
+
+def tell_of_seen_photos(source: str, data: "DataConfig", split: str) -> None:
+    """Say on stderr where a run learnt from photos that it is to be measured on: those figures are too good."""
+    from cnn_rnn.data.joining import joined_parts
+    from cnn_rnn.training.run_config import load_data_config
+
+    if not (Path(source) / "run_config.yaml").is_file():
+        return
+    own = load_data_config(source)
+    splits = [own.train_split, *([own.validation_split] if own.validation_split else [])]
+    learnt = {part for each in splits for part in joined_parts(own.name, each)}
+    seen = learnt & set(joined_parts(data.name, split)) if data.root == own.root else set()
+    for name, part in sorted(seen):
+        print(f"{source} learnt from {part} of {name}: its figures on it are too good", file=sys.stderr)
 
 
 def label_counts(text: str) -> list[int]:
