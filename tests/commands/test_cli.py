@@ -37,6 +37,11 @@ def test_every_command_has_its_file_its_script_and_its_line_of_help(capsys: pyte
         (["validate", "runs/x", "--data.no", "-none-", "--outptu=y"], "--outptu is not known; did you mean --output?"),
         (["review", "runs/x", "-o", "y"], "-o is not known"),
         (["report", "runs/x", "--output", "y", "--examples", "few"], "invalid int value: 'few'"),
+        (["validate", "x", "--output", "y", "--data.spilt", "val"], "--data.spilt is not known; did you mean --data.s"),
+        (["report", "runs/x", "--output", "."], "argument --output: . is a folder; expected the name of a file"),
+        (["export-onnx", "x", "--output", "y", "--int8", "."], "argument --int8: . is a folder"),
+        (["predict", "--input", "x", "--output", __file__], "is a file; expected a folder"),
+        (["data", "convert", "digits", "--output", __file__], "is a file; expected a folder"),
     ],
 )
 def test_an_option_that_is_not_known_is_one_line_with_the_nearest(

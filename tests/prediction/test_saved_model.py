@@ -113,6 +113,14 @@ def test_a_config_that_would_not_end_is_refused_before_anything_is_built(
         SavedModel.load(run)
 
 
+def test_a_folder_without_a_model_is_told_from_a_run_that_was_stopped(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="has no config.json$"):
+        SavedModel.load(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(OSError, match="its training was not ended, and goes on with --resume auto"):
+        SavedModel.load(tmp_path)
+
+
 def test_a_config_nested_without_end_is_no_config(run: Path) -> None:
     (run / "config.json").write_text('{"a": ' + "[" * 200_000 + "]" * 200_000 + "}")
     with pytest.raises(ValueError, match="nested too deep"):

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import CommandParser, refuse
+from .console import CommandParser, output_folder, refuse
 
 if TYPE_CHECKING:
     from cnn_rnn.metrics.tables import Table
@@ -86,7 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("list", metavar="LIST", type=Path, help="YAML file of what to compare")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the runs, the table and the JSON")
+    parser.add_argument(
+        "--output", type=output_folder, required=True, help="folder for the runs, the table and the JSON"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of every run (default: 0 1 2)")
     return parser
 

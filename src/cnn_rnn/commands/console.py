@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NoReturn
 
 # For the help, which loads no library; a test holds them against the packages that know them.
@@ -66,14 +67,28 @@ class CommandParser(argparse.ArgumentParser):
         for one in args:
             name, equals, _ = one.partition("=")
             is_option = bool(OPTION.match(one)) and not of_setting
-            if is_option and "." not in name and name not in options:
-                near = get_close_matches(name, options, n=1)
+            near = get_close_matches(name, options, n=1, cutoff=0.85 if "." in name else 0.6)
+            if is_option and name not in options and (near or "." not in name):
                 self.error(f"{name} is not known" + (f"; did you mean {near[0]}?" if near else ""))
             of_setting = is_option and "." in name and name not in options and not equals
 
     def error(self, message: str) -> NoReturn:
         """Say on stderr what is wrong, in one line, and leave with `REFUSED`."""
         self.exit(REFUSED, f"error: {visible(message)} ('{self.prog} --help' says what it takes)\n")
+
+
+def output_folder(text: str) -> Path:
+    """The folder that an option names, which may not be there yet; argparse is told where it is a file."""
+    if Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text} is a file; expected a folder")
+    return Path(text)
+
+
+def output_file(text: str) -> Path:
+    """The file that an option names, which may not be there yet; argparse is told where it is a folder."""
+    if Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder; expected the name of a file")
+    return Path(text)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import BENCHMARK_NAMES, SOURCE_NAMES, CommandParser, refuse
+from .console import BENCHMARK_NAMES, SOURCE_NAMES, CommandParser, output_folder, refuse
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -192,13 +192,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     show = commands.add_parser("look", help="print and plot label frequency, labels an image, company, label order")
     _add_source(show)
-    show.add_argument("--output", type=Path, help="a folder for look.json and look.png")
+    show.add_argument("--output", type=output_folder, help="a folder for look.json and look.png")
     show.add_argument("--top", type=int, default=15, help="how many labels and pairs to show")
     show.set_defaults(run=look)
 
     turn = commands.add_parser("convert", help="write Parquet shards with the images inside, and a dataset card")
     _add_source(turn)
-    turn.add_argument("--output", type=Path, required=True, help="a new folder")
+    turn.add_argument("--output", type=output_folder, required=True, help="a new folder")
     turn.add_argument("--title", help="the card's title")
     turn.add_argument("--license", default="unknown", help="the images' licence as the Hub writes it")
     turn.add_argument("--validation", type=float, metavar="SHARE", help="split this share off train, stratified")

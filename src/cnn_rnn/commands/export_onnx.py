@@ -8,10 +8,9 @@ With --data.name (and --data.root) both are measured on a split, so that what th
 import argparse
 import sys
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import CommandParser, refuse
+from .console import CommandParser, output_file, refuse
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -62,11 +61,11 @@ def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or name on the Hub")
-    parser.add_argument("--output", type=Path, required=True, metavar="F.onnx", help="where the graph goes")
+    parser.add_argument("--output", type=output_file, required=True, metavar="F.onnx", help="where the graph goes")
     parser.add_argument(
         "--known_labels", action="store_true", help="a second input known_labels: 1 confirmed, -1 ruled out, 0 open"
     )
-    parser.add_argument("--int8", type=Path, metavar="G.onnx", help="where a copy with 8-bit weights goes")
+    parser.add_argument("--int8", type=output_file, metavar="G.onnx", help="where a copy with 8-bit weights goes")
     parser.add_argument(
         "--calibrate",
         metavar="FOLDER",

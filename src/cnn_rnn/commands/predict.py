@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import INTERRUPTED, REFUSED, CommandParser, loading, refuse, visible
+from .console import INTERRUPTED, REFUSED, CommandParser, loading, output_folder, refuse, visible
 
 if TYPE_CHECKING:
     from cnn_rnn.data import Reading
@@ -147,7 +147,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="image, folder, text file with a path a line, *.parquet, *.tar, an address (hf://, s3://), NAME:SPLIT, or "
         "table:FILE for the photos of a label file (--data.columns and the like as in training)",
     )
-    parser.add_argument("--output", type=Path, help="folder for labels.parquet and paths.png (default: print labels)")
+    parser.add_argument(
+        "--output", type=output_folder, help="folder for labels.parquet and paths.png (default: print labels)"
+    )
     parser.add_argument("--data.root", dest="root", help="folder of the data set that --input names")
     parser.add_argument("--threshold", type=float, help="least probability of a label (default: the model's own)")
     parser.add_argument(

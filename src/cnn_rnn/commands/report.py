@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import PROTOCOL_NAMES, CommandParser, refuse
+from .console import PROTOCOL_NAMES, CommandParser, output_file, refuse
 from .validate import obtain_predictions, tell_of_seen_photos, thresholds_of
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or name on the Hub")
     parser.add_argument("--data.split", dest="split", default="test", help="split to show (default: test)")
-    parser.add_argument("--output", type=Path, required=True, help="the HTML file")
+    parser.add_argument("--output", type=output_file, required=True, help="the HTML file")
     parser.add_argument("--predictions", type=Path, help="predictions.parquet of that split, to save the predicting")
     parser.add_argument("--protocol", help=f"whose table to show: {PROTOCOL_NAMES}")
     parser.add_argument(

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .console import CommandParser, refuse
+from .console import CommandParser, output_folder, refuse
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -127,7 +127,9 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Every setting of the run can be overridden, such as --train.epochs 10 --model.path_loss none.",
     )
     parser.add_argument("run", metavar="RUN", help="folder of a run, or settings: a YAML file or a name that ships")
-    parser.add_argument("--output", type=Path, required=True, help="folder for review.csv, review.html and the folds")
+    parser.add_argument(
+        "--output", type=output_folder, required=True, help="folder for review.csv, review.html and the folds"
+    )
     parser.add_argument("--folds", type=int, default=5, help="models, each judging the photos of one fold (default: 5)")
     parser.add_argument("--most", type=int, help="photos in the list (default: all with a doubt)")
     parser.add_argument("--shown", type=int, default=100, help="photos on the page (default: 100)")

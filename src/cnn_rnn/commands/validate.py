@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import PROTOCOL_NAMES, CommandParser, refuse
+from .console import PROTOCOL_NAMES, CommandParser, output_folder, refuse
 
 if TYPE_CHECKING:
     from cnn_rnn.data.data_config import DataConfig
@@ -92,7 +92,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", metavar="MODEL", help="folder of a run, name on the Hub, or a predictions.parquet")
     parser.add_argument("--data.split", dest="split", default="test", help="split to measure on (default: test)")
-    parser.add_argument("--output", type=Path, required=True, help="folder for metrics.json and predictions.parquet")
+    parser.add_argument(
+        "--output", type=output_folder, required=True, help="folder for metrics.json and predictions.parquet"
+    )
     parser.add_argument(
         "--baseline",
         metavar="MODEL",

@@ -143,6 +143,10 @@ def checked_config(name: str | Path) -> CnnRnnConfig:
         ValueError: It is another kind of model's, or no model can be built from it.
         OSError: There is none.
     """
+    if Path(name).is_dir() and not (Path(name) / "config.json").exists():
+        stopped = (Path(name) / "checkpoints").is_dir()
+        way_on = "; its training was not ended, and goes on with --resume auto" if stopped else ""
+        raise OSError(f"{name} is no folder of a saved model: it has no config.json{way_on}")
     try:
         fields, _ = CnnRnnConfig.get_config_dict(name)
     except RecursionError as error:

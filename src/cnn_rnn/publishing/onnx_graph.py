@@ -237,7 +237,9 @@ class OnnxModel:
     def __init__(self, path: str | Path) -> None:
         import onnxruntime
 
-        self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # it warns of how it optimises its own graph, of which nobody can mend anything
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.labels: list[str] = json.loads(metadata["labels"])
         self.takes_bytes = self.session.get_inputs()[0].type == "tensor(uint8)"
