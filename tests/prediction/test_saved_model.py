@@ -114,7 +114,7 @@ def test_a_config_that_would_not_end_is_refused_before_anything_is_built(
 
 
 def test_a_folder_without_a_model_is_told_from_a_run_that_was_stopped(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="has no config.json$"):
+    with pytest.raises(OSError, match=r"has no config\.json$"):
         SavedModel.load(tmp_path)
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(OSError, match="its training was not ended, and goes on with --resume auto"):
