@@ -109,6 +109,7 @@ def test_the_help_names_what_the_packages_know() -> None:
         (["predict", "--model", "nowhere", "--input", "x", "--output", "out"], "nowhere"),
         (["export-onnx", "nowhere", "--output", "out.onnx"], "nowhere"),
         (["push-to-hub", "nowhere", "--repo", "org/x"], "--metrics is missing"),
+        (["review", ".", "--output", "out"], ". is no folder of a run: it has no run_config.yaml"),
         (["data", "look", "voc2021", "--root", "x"], "is 'voc2012' meant?"),
         (["data", "download", "voc2021", "--root", "x"], "choose one of voc2007"),
     ],

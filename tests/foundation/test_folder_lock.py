@@ -94,6 +94,12 @@ def test_a_lock_that_fails_in_another_way_is_not_taken(tmp_path: Path, monkeypat
         pass
 
 
+def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(NotADirectoryError, match=r"photo\.jpg is a file; expected a folder"):
+        FolderLock(tmp_path / "photo.jpg" / LOCK, "training")
+
+
 def test_nothing_is_left_of_a_folder_that_was_made_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in (None, errno.ENOSYS):
         if number is not None:

@@ -49,6 +49,8 @@ def review(known: argparse.Namespace, overrides: list[str]) -> None:
     from cnn_rnn.training.out_of_fold import predict_out_of_fold
 
     settings = Path(known.run) / "run_config.yaml"
+    if Path(known.run).is_dir() and not settings.is_file():
+        raise ValueError(f"{known.run} is no folder of a run: it has no run_config.yaml")
     config = load_run_config(settings if settings.is_file() else known.run, overrides)
     rows = config.data.load(config.data.train_split)
     if config.data.skip_unreadable:

@@ -36,6 +36,8 @@ class FolderLock:
     def __init__(self, path: Path, what: str) -> None:
         self.path, self.what = path, what
         self._made = [folder for folder in path.parents if not folder.exists()]
+        if path.parent.is_file():
+            raise NotADirectoryError(f"{path.parent} is a file; expected a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _file_lock(path)
         self._held = False
