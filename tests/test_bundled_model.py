@@ -15,6 +15,7 @@ from transformers import pipeline
 
 import cnn_rnn
 from cnn_rnn.data import VOC_CLASSES
+from cnn_rnn.metrics.stored_predictions import collect_predictions, write_predictions
 from cnn_rnn.publishing.bundle import LARGEST
 
 
@@ -70,34 +71,59 @@ def elsewhere() -> Any:
 def test_what_is_named_without_being_there_is_told_apart_from_what_is_right(elsewhere: Any) -> None:
     probabilities = np.array([[0.9, 0.1], [0.6, 0.2], [0.1, 0.1], [0.7, 0.95], [0.85, 0.3]], np.float32)
     there = np.array([[0, 0], [0, 0], [0, 0], [0, 1], [1, 1]], bool)
-    assert elsewhere.what_was_named(probabilities, there, np.array([0.5, 0.5]), ["cat", "dog"]) == [
-        "3 photos show none of the 2 labels:",
-        "  a label is named on 67%, one with a probability of 0.8 or more on 33%",
-        "  most often: cat 2",
-        "2 photos show some, 3 labels in all:",
-        "  of the labels named 67% are right, of those there 67% are named",
-        "  of the labels with a probability of 0.8 or more 100% are right",
+    none = [
+        "  3 show none of the 2 labels: a label is named on 67%, with a",
+        "  probability of 0.8 or more on 33%; most often cat 2",
     ]
-    with pytest.raises(ValueError, match="0 of 2 photos show none"):
-        elsewhere.what_was_named(probabilities[3:], there[3:], np.array([0.5, 0.5]), ["cat", "dog"])
+    some = [
+        "  2 show some, 3 labels in all: of those named 67% are right,",
+        "  with 0.8 or more 100%; of those there 67% are named",
+    ]
+    thresholds, names = np.array([0.5, 0.5]), ["cat", "dog"]
+    assert elsewhere.what_was_named(probabilities, there, thresholds, names) == none + some
+    assert elsewhere.what_was_named(probabilities[3:], there[3:], thresholds, names) == some
+    assert elsewhere.what_was_named(probabilities[:3], there[:3], thresholds, names) == none
 
 
-def test_it_is_asked_about_photos_under_the_names_of_another_data_set(
+def test_photos_of_each_data_set_are_told_by_themselves(
     elsewhere: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "annotations").mkdir()
-    (tmp_path / "val2017").mkdir()
-    Image.open(cnn_rnn.bundled_model() / "example.jpg").save(tmp_path / "val2017" / "1.jpg")
-    Image.new("RGB", (300, 300), "white").save(tmp_path / "val2017" / "2.jpg")
-    names = [elsewhere.SAME.get(name, name) for name in VOC_CLASSES]
+    write_coco(tmp_path / "coco", ["1", "2"])
+    train = tmp_path / "corel5k" / "train"
+    train.mkdir(parents=True)
+    words = [["cat"], ["sky"], ["sea"], [], [], ["sky"]]  # of which every fifth without a word of VOC's is asked about
+    for number, _ in enumerate(words):
+        Image.open(cnn_rnn.bundled_model() / "example.jpg").save(train / f"{number}.jpg")
+    rows = [{"file_name": f"{number}.jpg", "labels": own} for number, own in enumerate(words)]
+    (train / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    cat = VOC_CLASSES.index("cat")
+    scores, truth = np.full((3, 20), 0.1, np.float32), np.zeros((3, 20), np.int8)
+    scores[:, cat] = 0.9
+    truth[[0, 2], cat] = 1
+    predicted = collect_predictions(
+        ["1", "2", "of-voc"], VOC_CLASSES, scores, truth, paths=[[cat], [cat], [cat]], info={"thresholds": [0.5] * 20}
+    )
+    write_predictions(tmp_path / "predictions.parquet", predicted)
+    elsewhere.main([str(tmp_path / "predictions.parquet"), "--data.root", str(tmp_path)])
+    of_voc, of_coco, of_corel5k = re.split(r"^(?=COCO|Corel5k)", capsys.readouterr().out, flags=re.MULTILINE)
+    assert "VOC, 1 photos: O-F1 by threshold 100.0%" in of_voc
+    assert "show none" not in of_voc
+    assert "COCO, 2 photos: O-F1 by threshold 66.7%" in of_coco
+    assert "1 show none of the 20 labels: a label is named on 100%" in of_coco
+    assert "1 show some, 1 labels in all: of those named 100% are right" in of_coco
+    assert "1 show none of the 20 labels: a label is named on 100%" in of_corel5k  # a cat that its words leave out
+    assert "most often cat 1" in of_corel5k
+
+
+def write_coco(root: Path, image_ids: list[str]) -> None:
+    """Photos in COCO's layout."""
+    (root / "val2017").mkdir(parents=True)
+    (root / "annotations").mkdir()
+    for image_id in image_ids:
+        Image.new("RGB", (8, 8)).save(root / "val2017" / f"{image_id}.jpg")
     document = {
-        "images": [{"id": number, "file_name": f"{number}.jpg"} for number in (1, 2)],
-        "annotations": [{"id": 1, "image_id": 1, "category_id": names.index("cat") + 1, "iscrowd": 0}],
-        "categories": [{"id": number, "name": name} for number, name in enumerate([*names, "kite"], start=1)],
+        "images": [{"id": int(image_id), "file_name": f"{image_id}.jpg"} for image_id in image_ids],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "kite"}],
     }
-    (tmp_path / "annotations" / "instances_val2017.json").write_text(json.dumps(document))
-    elsewhere.main(["--data.root", str(tmp_path)])
-    told = capsys.readouterr().out
-    assert "1 photos show none of the 20 labels:" in told
-    assert "1 photos show some, 1 labels in all:" in told
-    assert "of the labels named 100% are right, of those there 100% are named" in told
+    (root / "annotations" / "instances_val2017.json").write_text(json.dumps(document))

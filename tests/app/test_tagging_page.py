@@ -84,7 +84,7 @@ def open_page(browser: Browser, address: str, size: dict[str, int]) -> Page:
     """The page in a session of its own, ready; nothing that it shows may run code."""
     page = browser.new_context(viewport=size, accept_downloads=True).new_page()  # type: ignore[arg-type]
     page.set_default_timeout(60 * SECOND)
-    expect.set_options(timeout=60 * SECOND)
+    expect.set_options(timeout=120 * SECOND)
     page.goto(address)
     page.wait_for_selector(".place")
     return page

@@ -16,13 +16,13 @@ main = main_of("review")
 def test_a_run_is_reviewed(
     photo_folder: Path, settings: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main_of("train")(settings(tmp_path / "run", train__epochs=1, data__keep_labels="[blue, red]")) == 0
+    assert main_of("train")(settings(tmp_path / "run", train__epochs=1, data__keep_labels="[green, blue, red]")) == 0
     asked = ["--folds", "2", "--plant", "0.3", "--unlabelled", str(photo_folder / "test")]
     assert main([str(tmp_path / "run"), "--output", str(tmp_path / "review"), *asked]) == 0
     folder = tmp_path / "review"
     found = read_predictions(folder / "predictions.parquet")
     assert len(found.image_ids) == 24
-    assert found.label_names == ["blue", "red"]
+    assert found.label_names == ["green", "blue", "red"]
     with (folder / "review.csv").open(encoding="utf-8", newline="") as file:
         listed = list(csv.DictReader(file))
     assert {row["image_id"] for row in listed} <= set(found.image_ids)

@@ -160,7 +160,7 @@ def test_processes_that_export_at_once_leave_one_whole_graph(
     together = Barrier(3)
 
     def save(_graph: Any, path: Any) -> None:
-        together.wait(timeout=60)  # all have begun to write before one is done
+        together.wait(timeout=300)  # all have begun to write before one is done
         save_graph(graph, path)
 
     save_graph = onnx.save

@@ -53,6 +53,21 @@ def test_a_split_of_the_same_name_of_the_other_data_set_was_not_seen(joined_run:
         assert model_files(joined_run, NAME, write_metrics(tmp_path / "metrics.json", data=data, split=split))
 
 
+def test_labels_that_were_renamed_or_left_out_are_told(joined_run: Path, tmp_path: Path) -> None:
+    figures = write_metrics(
+        tmp_path / "metrics.json", data="voc2007+voc2007+voc2012", split="cross-validation", folds=5
+    )
+    card = " ".join(bytes(model_files(joined_run, NAME, figures)["README.md"]).decode().split())
+    assert "of `voc2007+voc2012`: each" in card
+    assert "labels otherwise" not in card
+    assert "were left out" not in card
+    settings = yaml.safe_load((joined_run / "run_config.yaml").read_text())
+    settings["data"] |= {"rename_labels": {"couch": "sofa", "tv": "tvmonitor"}, "keep_labels": ["sofa", "tvmonitor"]}
+    (joined_run / "run_config.yaml").write_text(yaml.safe_dump(settings))
+    card = " ".join(bytes(model_files(joined_run, NAME, figures)["README.md"]).decode().split())
+    assert "Where a data set names labels otherwise, couch is sofa, tv is tvmonitor here. Labels that are not" in card
+
+
 def test_the_metadata_name_base_model_data_sets_and_a_photo_to_try(joined_run: Path, tmp_path: Path) -> None:
     settings = yaml.safe_load((joined_run / "run_config.yaml").read_text())
     settings["model"] |= {"backbone": "resnet18", "weights": "imagenet"}

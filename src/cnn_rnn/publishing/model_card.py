@@ -163,7 +163,8 @@ def make_card(
         repo=repo,
         backbone=config.backbone,
         has_path=config.has_path_decoder,
-        training_data=f"Trained on {trained_on}; epoch, fusion and thresholds were chosen on {held_out}.",
+        training_data=f"Trained on {trained_on}; epoch, fusion and thresholds were chosen on {held_out}."
+        f"{labels_chosen(data)}",
         data_note=data_note or " ".join(dict.fromkeys(DATA_NOTES[name] for name, _ in parts)),
         label_table=label_table(config, figures, rival),
         has_rival=rival is not None,
@@ -182,15 +183,28 @@ def make_card(
     )
 
 
+def labels_chosen(data: Mapping[str, Any]) -> str:
+    """Sentences on labels that a run renamed or left out; empty where it took them as they are."""
+    renamed = [f"{cell(old)} is {cell(new)}" for old, new in (data.get("rename_labels") or {}).items()]
+    told = f" Where a data set names labels otherwise, {', '.join(renamed)} here." if renamed else ""
+    kept = " Labels that are not in the table were left out; photos that show none of those in it stayed."
+    return told + (kept if data.get("keep_labels") else "")
+
+
 def measured_on(figures: Figures) -> str:
     """Which images the figures are of."""
-    images, data = f"{figures['counts.images']:,} images", f"`{figures['data']}`"
+    images, data = f"{figures['counts.images']:,} images", f"`{sets_measured_on(figures)}`"
     if figures["split"] != CROSS_VALIDATION:
         return f"Measured on the {images} of the split `{figures['split']}` of {data}"
     return (
         f"Measured by cross-validation on {images} of {data}: each was judged by the one of {figures['folds']} models "
         "of these settings that was neither trained nor chosen on it"
     )
+
+
+def sets_measured_on(figures: Figures) -> str:
+    """The data sets that the figures are of, each named once."""
+    return "+".join(dict.fromkeys(str(figures["data"]).split("+")))
 
 
 def check_alike(figures: Figures, rival: Figures) -> None:
@@ -255,8 +269,8 @@ def card_data(
         EvalResult(
             task_type="image-classification",
             task_name="Multi-label image classification",
-            dataset_type=str(figures["data"]),
-            dataset_name=str(figures["data"]),
+            dataset_type=sets_measured_on(figures),
+            dataset_name=sets_measured_on(figures),
             dataset_split=str(figures["split"]),
             metric_type=kind,
             metric_name=title,
