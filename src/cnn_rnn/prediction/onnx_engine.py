@@ -136,8 +136,8 @@ def choose_engine(engine: Engine, device: torch.device) -> Literal["torch", "onn
 def set_engine(model: Any, name: str, engine: Engine, device: torch.device, *, shares_cores: bool = False) -> str:
     """Let onnxruntime run the model's backbone where that is asked for and can be; returns a sentence that says so.
 
-    With "auto" a backbone that cannot be exported stays in torch, and the sentence says why. `shares_cores` as
-    `OnnxBackbone` takes it.
+    With "auto" a backbone that cannot be exported stays in torch, and the sentence says why. By torch on a CPU it sees
+    the pieces of a batch side by side. `shares_cores` as `OnnxBackbone` takes it.
 
     Raises:
         ImportError, ValueError: "onnx" was asked for, and cannot be had.
