@@ -39,7 +39,7 @@ def label_list(workspace: Path, count: int) -> None:
         lines.writelines("photo.png\n" for _ in range(count))
     mocks: dict[tuple[Any, str], Callable[..., Any]] = {
         (bulk_prediction.PreparedImages, "prepare"): lambda *_: torch.zeros(1),
-        (bulk_prediction, "label_rows"): lambda _, prepared, *__: [dict(ANSWER) for _ in prepared],
+        (bulk_prediction, "label_rows"): lambda _, batch, *__: [dict(ANSWER) for _ in batch.failures],
     }
     for (owner, name), mock in mocks.items():
         setattr(owner, name, mock)

@@ -65,12 +65,13 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
 def test_rows_are_those_of_the_pipeline_in_order(
-    classify: MultiLabelImageClassificationPipeline, files: list[str], tmp_path: Path
+    classify: MultiLabelImageClassificationPipeline, files: list[str], tmp_path: Path, num_workers: int
 ) -> None:
     folder = job_folder(tmp_path, files)
     assert folder.job.parts == 4
-    assert predict_all(classify, folder, batch_size=2) == "finished"
+    assert predict_all(classify, folder, batch_size=2, num_workers=num_workers) == "finished"
     rows = rows_of(tmp_path)
     assert [row["image_id"] for row in rows] == files
     for file, row in zip(files, rows, strict=True):

@@ -228,7 +228,7 @@ def test_a_backbone_whose_graph_sees_something_else_stays_in_torch(
     with pytest.raises(UnfitGraphError, match="test_resnet by onnxruntime differs from torch"):
         set_engine(model, "any", "onnx", CPU)
     assert "engine torch on cpu: test_resnet by onnxruntime differs" in set_engine(model, "any", "auto", CPU)
-    assert model.backbone is backbone
+    assert model.backbone.backbone is backbone
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm.auto import tqdm
 
 from cnn_rnn.data.batches import leave_signals_alone
@@ -84,6 +84,33 @@ class PreparedImages(Dataset):
             return Failure(f"{image.name}: cannot be used ({error})", lost=False)
 
 
+@dataclass(frozen=True)
+class PreparedBatch:
+    """Images in order, as the model takes them.
+
+    Attributes:
+        pixel_values: Those that could be read (N, 3, h, w); None where none could.
+        failures: For each of the images why it could not be; None where it could.
+    """
+
+    pixel_values: Tensor | None
+    failures: list[Failure | None]
+
+    @classmethod
+    def of(cls, prepared: Sequence[Tensor | Failure]) -> Self:
+        """The images as `PreparedImages.prepare` returned them."""
+        readable = [image for image in prepared if isinstance(image, Tensor)]
+        failures = [image if isinstance(image, Failure) else None for image in prepared]
+        # default_collate writes a worker's batch straight into the memory that it shares with the model's process
+        return cls(default_collate(readable) if readable else None, failures)
+
+
+def _gather(read: Sequence[tuple[Task, Tensor | Failure]]) -> tuple[list[Task], PreparedBatch]:
+    """The tasks of a batch, and their images."""
+    tasks, prepared = zip(*read, strict=True)
+    return list(tasks), PreparedBatch.of(prepared)
+
+
 def predict_parts(
     classify: MultiLabelImageClassificationPipeline,
     folder: JobFolder,
@@ -118,7 +145,7 @@ def predict_parts(
         PreparedImages(classify.image_processor),
         batch_sampler=batches,
         num_workers=num_workers,
-        collate_fn=list,
+        collate_fn=_gather,
         worker_init_fn=leave_signals_alone,
     )
     counted = _predict(classify, loader, folder.job.threshold, folder.answers)
@@ -185,47 +212,46 @@ def _take_parts(folder: JobFolder, parts: list[int], held: Held, batch_size: int
 
 
 def _predict(
-    classify: Any, batches: Iterable[list[Any]], threshold: float | None, answers: Answers
+    classify: Any, batches: Iterable[tuple[list[Task], PreparedBatch]], threshold: float | None, answers: Answers
 ) -> Iterator[tuple[Task, Failure | None, dict[str, Any]]]:
     """A row for each image, in order, unreadable ones too."""
-    for batch in batches:
-        known = [answers.get(task.image.name, {}) for task, _ in batch]
-        rows = label_rows(classify, [prepared for _, prepared in batch], threshold, known)
-        for (task, prepared), row in zip(batch, rows, strict=True):
-            failure = prepared if isinstance(prepared, Failure) else None
+    for tasks, batch in batches:
+        known = [answers.get(task.image.name, {}) for task in tasks]
+        rows = label_rows(classify, batch, threshold, known)
+        for task, failure, row in zip(tasks, batch.failures, rows, strict=True):
             told = {"known": answer_rows(answers[task.image.name])} if task.image.name in answers else {}
             yield task, failure, {"image_id": task.image.name, **row, **told}
 
 
 def label_rows(
     classify: Any,
-    prepared: Sequence[Tensor | Failure],
+    batch: PreparedBatch,
     threshold: float | None,
     known: Sequence[Mapping[str, bool]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Labels, path and its score of each image of a batch; for a `Failure` its reason as `error`.
+    """Labels, path and its score of each image of a batch; for one that could not be read the reason as `error`.
 
     Args:
         classify: The pipeline.
-        prepared: The images.
+        batch: The images.
         threshold: Least probability of a label; the pipeline's own where None.
         known: What is known of each; of none where None.
     """
     has_path = classify.model.config.has_path_decoder
-    told = known or [{}] * len(prepared)
-    readable = [(image, known_of) for image, known_of in zip(prepared, told, strict=True) if isinstance(image, Tensor)]
+    told = known or [{}] * len(batch.failures)
     outputs: dict[str, Tensor] = {}
-    if readable:
-        inputs = {"pixel_values": torch.stack([image for image, _ in readable]).to(classify.dtype)}
-        state = torch.cat([classify.known_labels(known_of) for _, known_of in readable])
+    if batch.pixel_values is not None:
+        readable = [known_of for known_of, failure in zip(told, batch.failures, strict=True) if failure is None]
+        state = torch.cat([classify.known_labels(known_of) for known_of in readable])
+        inputs = {"pixel_values": batch.pixel_values.to(classify.dtype)}
         outputs = classify.forward(inputs, return_path=has_path, known_labels=state if bool(state.any()) else None)
         if not outputs["logits"].isfinite().all():
             raise ValueError("the model answers with what is no finite number: its weights are too large, or damaged")
     rows: list[dict[str, Any]] = []
     done = 0
-    for pixel_values in prepared:
-        if isinstance(pixel_values, Failure):
-            rows.append({"error": pixel_values.reason})
+    for failure in batch.failures:
+        if failure is not None:
+            rows.append({"error": failure.reason})
             continue
         own = {name: values[done : done + 1] for name, values in outputs.items()}
         result = classify.postprocess(own, threshold=threshold, return_path=has_path)

@@ -26,6 +26,7 @@ from cnn_rnn.image_backbone import ImageBackbone
 from cnn_rnn.pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
 
 from .saved_model import SavedModel
+from .torch_engine import PiecewiseBackbone
 
 logger = logging.getLogger(__name__)
 
@@ -135,21 +136,23 @@ def choose_engine(engine: Engine, device: torch.device) -> Literal["torch", "onn
 def set_engine(model: Any, name: str, engine: Engine, device: torch.device, *, shares_cores: bool = False) -> str:
     """Let onnxruntime run the model's backbone where that is asked for and can be; returns a sentence that says so.
 
-    With "auto" a backbone that cannot be exported stays in torch, and the sentence says why. `shares_cores` as
-    `OnnxBackbone` takes it.
+    With "auto" a backbone that cannot be exported stays in torch, and the sentence says why. By torch on a CPU it sees
+    the pieces of a batch side by side. `shares_cores` as `OnnxBackbone` takes it.
 
     Raises:
         ImportError, ValueError: "onnx" was asked for, and cannot be had.
     """
-    if choose_engine(engine, device) == "torch":
-        return f"engine torch on {device}"
-    try:
-        path = use_onnxruntime(model, name, shares_cores=shares_cores)
-    except UnfitGraphError as error:
-        if engine == "onnx":
-            raise
-        return f"engine torch on {device}: {error}"
-    return f"engine onnx on {device}: {path}"
+    reason = ""
+    if choose_engine(engine, device) == "onnx":
+        try:
+            return f"engine onnx on {device}: {use_onnxruntime(model, name, shares_cores=shares_cores)}"
+        except UnfitGraphError as error:
+            if engine == "onnx":
+                raise
+            reason = f": {error}"
+    if device.type == "cpu":
+        model.backbone = PiecewiseBackbone(model.backbone)
+    return f"engine torch on {device}{reason}"
 
 
 def use_onnxruntime(model: Any, name: str, *, shares_cores: bool = False) -> Path:

@@ -8,7 +8,7 @@ import torch
 
 from cnn_rnn.data.images import DECODER_ERRORS
 
-from .bulk_prediction import Failure, PreparedImages, label_rows
+from .bulk_prediction import Failure, PreparedBatch, PreparedImages, label_rows
 from .inputs import Input
 from .job import SCHEMA
 from .worker import open_pipeline
@@ -50,7 +50,7 @@ class CnnRnnTagger:
         """
         if self.column not in batch:
             raise KeyError(f"the batch has no column {self.column!r}; it has {', '.join(batch)}")
-        prepared = [self._prepare(image) for image in batch[self.column]]
+        prepared = PreparedBatch.of([self._prepare(image) for image in batch[self.column]])
         labelled = pa.Table.from_pylist(label_rows(self.classify, prepared, self.threshold), schema=RESULTS)
         for place, (name, values) in enumerate((key, batch[key]) for key in batch if key != self.column):
             labelled = labelled.add_column(place, name, pa.array(list(values)))
