@@ -251,7 +251,7 @@ def print_labels(known: argparse.Namespace) -> int:
 
 
 def picture(folder: "JobFolder") -> None:
-    """Draw the first images with their paths as paths.png, as far as they can still be read."""
+    """Draw the first images with their labels and paths as paths.png, as far as they can still be read."""
     from cnn_rnn.data import UnreadableImageError, decode_image
     from cnn_rnn.foundation.whole_files import whole_file
     from cnn_rnn.prediction.job_folder import PICTURE
@@ -267,8 +267,8 @@ def picture(folder: "JobFolder") -> None:
             if row["error"] is not None:
                 continue
             pictured.append(decode_image(image.image, image.name))
-            path = row["path"] if row["path"] is not None else row["labels"]
-            captions.append(Caption([(step["label"], step["score"]) for step in path], image.truth))
+            labels, path = ([(one["label"], one["score"]) for one in row[name] or ()] for name in ("labels", "path"))
+            captions.append(Caption(labels, path, image.truth))
     except (UnreadableImageError, OSError) as error:
         print(f"{PICTURE} is not complete: {error}", file=sys.stderr)
     if pictured:

@@ -1,4 +1,4 @@
-"""A page of images with the paths that were walked, for people who would rather look than read."""
+"""A page of images with their labels and the paths that were walked, for people who would rather look than read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 TILE = 220  # pixels, image and its margins
 LINE = 17  # pixels, one line of text
-FOUND, EXTRA, MISSED, PLAIN = "#157f3b", "#b3261e", "#8a6d00", "#202124"
+FOUND, EXTRA, MISSED, PLAIN, WALKED = "#157f3b", "#b3261e", "#8a6d00", "#202124", "#70757a"
 
 
 @dataclass
@@ -15,30 +15,32 @@ class Caption:
     """What stands below an image.
 
     Attributes:
+        labels: Labels that are expected, each with its probability.
         path: Labels in the order they were walked, each with the probability of its step.
         truth: Labels that are there, or None where nobody knows.
     """
 
-    path: Sequence[tuple[str, float]]
+    labels: Sequence[tuple[str, float]]
+    path: Sequence[tuple[str, float]] = ()
     truth: Sequence[str] | None = None
 
     def lines(self) -> list[tuple[str, str]]:
-        """Text and colour of each line: a step a line, then what was missed."""
+        """Text and colour of each line: a label a line, what was missed, then the path, a step a line."""
         known = self.truth is not None
-        steps = [
-            (
-                f"{number}. {label}  {probability:.2f}",
-                (FOUND if label in (self.truth or ()) else EXTRA) if known else PLAIN,
-            )
-            for number, (label, probability) in enumerate(self.path, start=1)
+        expected = [
+            (f"{label}  {probability:.2f}", (FOUND if label in (self.truth or ()) else EXTRA) if known else PLAIN)
+            for label, probability in self.labels
         ] or [("(no label)", PLAIN)]
-        walked = {label for label, _ in self.path}
-        missed = [label for label in self.truth or () if label not in walked]
-        return steps + [(f"missed: {label}", MISSED) for label in missed]
+        named = {label for label, _ in self.labels}
+        missed = [(f"missed: {label}", MISSED) for label in self.truth or () if label not in named]
+        steps = enumerate(self.path, start=1)
+        return (
+            expected + missed + [(f"path {n}. {label}  {probability:.2f}", WALKED) for n, (label, probability) in steps]
+        )
 
 
 def draw_page(images: Sequence[Image.Image], captions: Sequence[Caption], columns: int = 6) -> Image.Image:
-    """One picture of every image and its path: green what is there, red what is not, ochre what was missed."""
+    """One picture of every image, its labels and path: green what is there, red what is not, ochre what was missed."""
     columns = max(1, min(columns, len(images)))
     height = TILE + LINE * max((len(caption.lines()) for caption in captions), default=1) + 8
     rows = -(-len(images) // columns)
