@@ -25,7 +25,7 @@ demo: $(INSTALLED)
 	$(RUN)python scripts/demo/sample_photos.py --output $(DEMO)/photos
 	$(RUN)python scripts/predict.py --input $(DEMO)/photos
 	$(RUN)python scripts/predict.py --input $(DEMO)/photos --output $(DEMO)/labels --engine torch
-	@echo "A picture of real photos with their paths:  $(DEMO)/labels/paths.png"
+	@echo "A picture of real photos, their labels and paths:  $(DEMO)/labels/paths.png"
 	$(RUN)python scripts/demo/one_label.py --input $(DEMO)/photos
 	@echo
 	@echo "Now a model of our own: scenes of handwritten digits that keep company, and a plain head to beat"
