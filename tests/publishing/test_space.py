@@ -23,13 +23,17 @@ def test_the_app_serves_the_page_from_what_is_published_alone(run: Path, tmp_pat
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
     # In place of serving for ever: the page as it is built, and where the package came from.
-    code = "import gradio, cnn_rnn\ngradio.Blocks.launch = lambda page, **options: print(options['server_name'])\n"
-    code += "exec(open('app.py').read())\nprint(cnn_rnn.__file__)"
+    code = """
+import gradio, cnn_rnn
+gradio.Blocks.launch = lambda page, **options: (None, "http://" + options["server_name"], None)
+gradio.Blocks.block_thread = lambda page: print("served", cnn_rnn.__file__)
+exec(open("app.py").read())
+"""
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    host, package = done.stdout.strip().splitlines()[-2:]
-    assert host == "0.0.0.0"  # noqa: S104 - a Space is reached from outside
-    assert Path(package).parent == tmp_path / "cnn_rnn"
+    address, package = done.stdout.strip().splitlines()[-2:]
+    assert "http://0.0.0.0 " in address  # a Space is reached from outside
+    assert Path(package.removeprefix("served ")).parent == tmp_path / "cnn_rnn"
 
 
 def test_card_and_requirements_are_those_of_a_gradio_space(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
