@@ -7,7 +7,6 @@ of train whose words name nothing that VOC does. Not everything is in its words,
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from tqdm.auto import tqdm
 
 from cnn_rnn import bundled_model
 from cnn_rnn.data import label_matrix, label_names, load_coco, load_image_folder
-from cnn_rnn.metrics.stored_predictions import StoredPredictions, read_predictions
+from cnn_rnn.metrics.stored_predictions import read_predictions
 from cnn_rnn.prediction import SavedModel
 
 BATCH = 16
@@ -50,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     theirs = np.array([image_id in of_coco for image_id in predicted.image_ids])
     thresholds = np.array(predicted.info["thresholds"])
     for name, rows in (("VOC", ~theirs), ("COCO", theirs)):
-        part = select(predicted, rows)
+        part = predicted.select(np.flatnonzero(rows))
         figures = part.measure(thresholds=thresholds.tolist())
         print(f"{name}, {len(part.image_ids)} photos: O-F1 by threshold {figures['threshold']['OF1']:.1%}")
         print("\n".join(what_was_named(part.scores, part.truth == 1, thresholds, part.label_names)))
@@ -60,16 +59,6 @@ def main(arguments: list[str] | None = None) -> None:
     print("Corel5k:")
     thresholds = np.array(saved.model.config.thresholds)
     print("\n".join(what_was_named(scores, nothing, thresholds, saved.model.config.label_names)))
-
-
-def select(predicted: StoredPredictions, rows: NDArray[np.bool_]) -> StoredPredictions:
-    """Some of the images, by label scores alone."""
-    ids = [image_id for image_id, there in zip(predicted.image_ids, rows, strict=True) if there]
-    scores, truth = predicted.scores[rows], predicted.truth[rows]
-    return replace(
-        predicted, image_ids=ids, scores=scores, truth=truth, relevance_scores=None, paths=None, path_scores=None,
-        step_scores=None,
-    )  # fmt: skip
 
 
 def corel5k_scores(saved: SavedModel, root: Path) -> NDArray[np.float32]:

@@ -58,6 +58,16 @@ def test_every_part_survives_the_file(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["p.parquet"]
 
 
+def test_rows_are_chosen_in_any_order_with_all_that_was_said_of_them() -> None:
+    stored, rows = example(), np.array([7, 0, 3])
+    chosen = stored.select(rows)
+    assert chosen.image_ids == [stored.image_ids[row] for row in rows]
+    for name in ("scores", "truth", "relevance_scores", "paths", "path_scores", "step_scores"):
+        np.testing.assert_array_equal(getattr(chosen, name), getattr(stored, name)[rows])
+    bare = example(relevance_scores=None, paths=None, path_scores=None, step_scores=None)
+    assert bare.select(rows).paths is None
+
+
 def test_optional_parts_may_be_absent(tmp_path: Path) -> None:
     absent: dict[str, Any] = dict.fromkeys(["relevance_scores", "paths", "path_scores", "step_scores"])
     predictions = example(**absent)

@@ -9,7 +9,14 @@ import numpy as np
 from datasets import Dataset
 
 from .disk_layout import abbreviate
-from .schema import LEFT_OUT_COLUMNS, build_dataset, label_lists_from_matrix, label_matrix, label_names
+from .schema import (
+    LEFT_OUT_COLUMNS,
+    build_dataset,
+    label_lists,
+    label_lists_from_pairs,
+    label_names,
+    row_of_each_label,
+)
 
 
 @dataclass(frozen=True)
@@ -62,13 +69,17 @@ class LabelChoice:
         lacking = [name for name in names if name not in new]
         if lacking:
             raise ValueError(f"data.keep_labels: {what} has no label {nearest(lacking, new)}")
-        becomes = np.array([[name == one for one in names] for name in new])  # (C old, C new)
+        ids = {name: index for index, name in enumerate(names)}
+        becomes = np.array([ids.get(name, -1) for name in new])  # new id by old one
         columns: dict[str, Any] = {}
-        seen = np.zeros((len(rows), len(names)), bool)
+        seen = np.zeros(0, np.int64)
         for column in ("labels", *(name for name in LEFT_OUT_COLUMNS if name in rows.column_names)):
-            there = label_matrix(rows, column) @ becomes & ~seen  # what a photo shows is neither difficult nor unknown
-            seen |= there
-            columns[column] = label_lists_from_matrix(there)
+            lists = label_lists(rows, column)
+            chosen = becomes[lists.flatten().to_numpy(zero_copy_only=False)]
+            pairs = row_of_each_label(lists)[chosen >= 0] * len(names) + chosen[chosen >= 0]  # of row and label
+            there = np.setdiff1d(pairs, seen)  # what a photo shows is neither difficult nor unknown
+            seen = np.union1d(seen, there)
+            columns[column] = label_lists_from_pairs(*np.divmod(there, len(names)), len(rows))
         table = rows.with_format("arrow")[:]
         images, ids = (table.column(name).combine_chunks() for name in ("image", "image_id"))
         split, description = str(rows.split) if rows.split else None, rows.info.description or ""

@@ -99,7 +99,12 @@ def label_pair_counts(dataset: Dataset, column: str = "labels") -> npt.NDArray[n
 def label_lists_from_matrix(present: npt.NDArray[np.bool_]) -> pa.ListArray:
     """A 0/1 matrix (N, C) as an Arrow array of N ascending id lists."""
     rows, ids = np.nonzero(present)
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(present)))])
+    return label_lists_from_pairs(rows, ids, len(present))
+
+
+def label_lists_from_pairs(rows: npt.NDArray[np.int64], ids: npt.NDArray[np.int64], count: int) -> pa.ListArray:
+    """Row and id of each label, in ascending order of both, as an Arrow array of `count` id lists."""
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))])
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(ids, pa.int64()))
 
 

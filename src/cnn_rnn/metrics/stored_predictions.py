@@ -3,9 +3,9 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -63,6 +63,13 @@ class StoredPredictions:
         sets = np.zeros((images, labels + 1), bool)
         np.put_along_axis(sets, self.paths[:, 0].astype(np.int64), values=True, axis=1)
         return sets[:, :labels]
+
+    def select(self, rows: NDArray[np.int64]) -> Self:
+        """The predictions of these rows, in their order."""
+        names = ("scores", "truth", "relevance_scores", "paths", "path_scores", "step_scores")
+        given = {name: getattr(self, name) for name in names}
+        changes: dict[str, Any] = {name: None if value is None else value[rows] for name, value in given.items()}
+        return replace(self, image_ids=[self.image_ids[row] for row in rows], **changes)
 
     def measure(self, **settings: Any) -> dict[str, Any]:
         """The figures; the settings are those of :class:`MultiLabelMetrics`."""

@@ -89,7 +89,7 @@ def predict_out_of_fold(config: RunConfig, dataset: Dataset, folds: int, folder:
         unreadable_images={},
         thresholds=None if None in thresholds else np.mean(thresholds, axis=0).tolist(),
     )
-    return in_order(predicted, np.argsort(np.concatenate(places)))
+    return predicted.select(np.argsort(np.concatenate(places)))
 
 
 def split_folds(dataset: Dataset, folds: int, validation_fraction: float, seed: int) -> Iterator[Fold]:
@@ -135,11 +135,3 @@ def fields_of(predictions: Predictions, steps: int) -> dict[str, Any]:
         fields["step_scores"] = predictions.step_scores.new_zeros(len(predictions.paths), steps + 1)
         fields["step_scores"][:, : steps + 1 - short] = predictions.step_scores
     return fields
-
-
-def in_order(stored: StoredPredictions, order: npt.NDArray[np.int64]) -> StoredPredictions:
-    """The predictions of the photos in another order."""
-    names = ("scores", "truth", "relevance_scores", "paths", "path_scores", "step_scores")
-    given = {name: getattr(stored, name) for name in names}
-    changes: dict[str, Any] = {name: None if value is None else value[order] for name, value in given.items()}
-    return replace(stored, image_ids=[stored.image_ids[index] for index in order], **changes)
