@@ -42,13 +42,28 @@ class CommandParser(argparse.ArgumentParser):
 
     Args:
         hands_on: An option with which other options are another program's, and not looked at.
+        blocks: Blocks of settings that the help lists.
         **options: Of `argparse.ArgumentParser`.
     """
 
-    def __init__(self, *, hands_on: str | None = None, **options: Any) -> None:
+    def __init__(self, *, hands_on: str | None = None, blocks: Sequence[str] = (), **options: Any) -> None:
         raw = argparse.RawDescriptionHelpFormatter
         super().__init__(**{"formatter_class": raw, "allow_abbrev": False, **options})
-        self.hands_on = hands_on
+        self.hands_on, self.blocks = hands_on, blocks
+
+    def format_help(self) -> str:
+        """The help, after the options each setting with its type, default and meaning."""
+        if not self.blocks:
+            return super().format_help()
+        from cnn_rnn.training.declared_settings import declared_settings
+
+        self.usage = f"{self.format_usage().removeprefix('usage: ').rstrip()} [--BLOCK.KEY VALUE ...]"
+        for block in self.blocks:  # not before: they are checked and read as the YAML file's are
+            group = self.add_argument_group(f"settings of the block {block}")
+            for one in declared_settings(block):
+                told = f"{one.meaning} (default: {one.default_text})".replace("%", "%%")
+                group.add_argument(f"--{block}.{one.name}", metavar=one.kind, help=told)
+        return super().format_help()
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None

@@ -218,7 +218,7 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--splits", nargs="+", help="only these; of joined sets one of each, as train+train")
     parser.epilog = (
         "Settings that decide what a label file means, such as --data.separator space, --data.no_label 'No Finding'\n"
-        "or --data.columns '{file: image_name, labels: tags}', are those of training: cnn_rnn.data.Reading explains\n"
+        "or --data.columns '{file: image_name, labels: tags}', are those of training: 'cnn-rnn train --help' lists\n"
         "them. Any set takes --data.rename_labels '{kitten: cat}' and --data.keep_labels '[cat, dog]'."
     )
 

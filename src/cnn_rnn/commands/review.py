@@ -126,7 +126,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
     parser = CommandParser(
         description=__doc__,
-        epilog="Every setting of the run can be overridden, such as --train.epochs 10 --model.path_loss none.",
+        epilog="Every setting of the run can be overridden, such as --train.epochs 10 --model.path_loss none;\n"
+        "'cnn-rnn train --help' lists them.",
     )
     parser.add_argument("run", metavar="RUN", help="folder of a run, or settings: a YAML file or a name that ships")
     parser.add_argument(

@@ -76,10 +76,9 @@ def build_parser() -> argparse.ArgumentParser:
     shipped = sorted(path.stem for path in shipped_file("hub_configs").glob("*.yaml"))
     parser = CommandParser(
         hands_on="--launch",
+        blocks=("model", "data", "train", "hub"),
         description=__doc__,
-        epilog="Every setting of the file can be overridden, such as --train.lr 1e-4 --model.backbone resnet18.\n"
-        "python -m pydoc cnn_rnn.training.run_config.TrainConfig explains train.*, and likewise\n"
-        "cnn_rnn.data.data_config.DataConfig data.*, cnn_rnn.CnnRnnConfig model.*.\n"
+        epilog="The settings stand in the file as BLOCK: {KEY: VALUE}; what the command line says comes first.\n"
         f"Settings that ship with the package: {', '.join(shipped)}.\n"
         "SIGTERM and Ctrl-C save a checkpoint and leave with 143 and 130 (1 where several were launched);\n"
         "a second one leaves at once.\n"

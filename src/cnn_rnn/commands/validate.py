@@ -88,7 +88,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
     parser = CommandParser(
         description=__doc__,
-        epilog="Where MODEL is a run's folder, the data block of its run_config.yaml gives the defaults of --data.*.",
+        epilog="Where MODEL is a run's folder, the data block of its run_config.yaml gives the defaults of --data.*,\n"
+        "which 'cnn-rnn train --help' lists.",
     )
     parser.add_argument("model", metavar="MODEL", help="folder of a run, name on the Hub, or a predictions.parquet")
     parser.add_argument("--data.split", dest="split", default="test", help="split to measure on (default: test)")

@@ -1,20 +1,8 @@
-"""The parts of a training run."""
+"""The parts of a training run.
 
-from .faults import TrainingError
-from .held_out import fit_on_held_out
-from .interruption import Interrupted
-from .loop import Trainer
-from .resuming import finished_figures
-from .run_config import RunConfig, RunConfigError, load_data_config, load_run_config
+What a public name (see `__init__.pyi`) stands for is loaded when it is first used: settings are read without torch.
+"""
 
-__all__ = [
-    "Interrupted",
-    "RunConfig",
-    "RunConfigError",
-    "Trainer",
-    "TrainingError",
-    "finished_figures",
-    "fit_on_held_out",
-    "load_data_config",
-    "load_run_config",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

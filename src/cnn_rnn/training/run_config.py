@@ -14,20 +14,17 @@ from typing import Any, Literal
 import yaml
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassFieldValidationError
-from transformers import PreTrainedConfig
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.data.data_config import DataConfig
 from cnn_rnn.foundation.shipped_files import shipped_file
 from cnn_rnn.foundation.whole_files import write_text
 
+from .declared_settings import declared_settings
 from .setting_values import coerce, expected, value_of
 from .settings_file import SettingsFileError, read_settings
 
-# What a model's config gets from the data, not from the run's file.
-FROM_THE_DATA = {"auto_map", "counted_images", "label_counts", "thresholds"}
-OF_ALL_MODELS = {entry.name for entry in fields(PreTrainedConfig)}
-MODEL_KEYS = sorted({entry.name for entry in fields(CnnRnnConfig)} - OF_ALL_MODELS - FROM_THE_DATA | {"weights"})
+MODEL_KEYS = sorted(setting.name for setting in declared_settings("model"))
 
 
 class RunConfigError(ValueError):
@@ -143,6 +140,19 @@ class TrainConfig:
             raise ValueError("freeze_backbone freezes for good, freeze_epochs for a while: give one of them")
 
 
+@dataclass
+class FirstWeights:
+    """What a model begins with; in the block `model`, beside the fields of `CnnRnnConfig`.
+
+    Attributes:
+        weights: "imagenet" for the backbone's own (fetched from the Hub or its cache), "pip:NAME" for the file inside
+            an installed package, the path of a weights file of the backbone, or the folder of a run, whose labels are
+            matched by name; null for random ones.
+    """
+
+    weights: str | None = None
+
+
 @strict
 @dataclass
 class HubConfig:
@@ -163,7 +173,7 @@ class HubConfig:
 
 @dataclass
 class RunConfig:
-    """A whole run; `model` holds fields of `CnnRnnConfig` and `weights`, see `ImageBackbone.load_weights`."""
+    """A whole run; `model` holds what is given of `CnnRnnConfig`'s fields and of `FirstWeights`."""
 
     model: dict[str, Any] = field(default_factory=dict)
     data: DataConfig = field(default_factory=DataConfig)
@@ -204,7 +214,7 @@ def load_run_config(config: str | Path | None, overrides: Sequence[str] = ()) ->
         for key in values:
             check_key(key, known[name], f"{source}: key", prefix=f"{name}.")
     hints = {name: {entry.name: entry.type for entry in fields(block)} for name, block in BLOCKS.items()}
-    hints["model"] = {entry.name: entry.type for entry in fields(CnnRnnConfig)} | {"weights": str | None}
+    hints["model"] = {entry.name: entry.type for block in (CnnRnnConfig, FirstWeights) for entry in fields(block)}
     for name, key, text in parse_overrides(overrides):
         check_key(name, blocks, "the command line: block")
         check_key(key, known[name], "the command line: key", prefix=f"{name}.")
