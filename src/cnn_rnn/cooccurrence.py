@@ -65,14 +65,9 @@ class CooccurrencePrior(nn.Module):
             initialization.zeros_(table)
 
     @torch.no_grad()
-    def fit(self, together: Tensor, images: int) -> None:
-        """Fill the table from counts.
-
-        Args:
-            together: Training images (C, C) that show both labels; on the diagonal those that show the label.
-            images: Training images in all.
-        """
-        table = log_ratios(together, images)
+    def fit(self, together: Tensor, images: int | Tensor, shown: Tensor | None = None) -> None:
+        """Fill the table from counts, as `log_ratios` takes them."""
+        table = log_ratios(together, images, shown)
         if self.right is None:
             self.left.copy_(table)
             return
@@ -81,10 +76,19 @@ class CooccurrencePrior(nn.Module):
         self.right.copy_((right * scale.sqrt()).T)
 
 
-def log_ratios(together: Tensor, images: int) -> Tensor:
-    """The table (C, C) of log p(l|k) / p(l), smoothed; 0 on the diagonal, and about 0 in the row of a rare label."""
+def log_ratios(together: Tensor, images: int | Tensor, shown: Tensor | None = None) -> Tensor:
+    """The table (C, C) of log p(l|k) / p(l), smoothed; 0 on the diagonal, and about 0 in the row of a rare label.
+
+    Both probabilities are of the images on which both labels were looked at: others say nothing of their company.
+
+    Args:
+        together: Training images (C, C) that show both labels; on the diagonal those that show the label.
+        images: Training images in all, or those (C, C) on which both labels were looked at.
+        shown: Images (C, C) that show the first label and on which the second was looked at; None where every label was
+            looked at on every image.
+    """
     together = together.double()
-    counts = together.diagonal()
-    alone = (counts + 0.5) / (images + 1)
-    beside = (together + SMOOTHING * alone) / (counts[:, None] + SMOOTHING)
+    shown = together.diagonal()[:, None].expand_as(together) if shown is None else shown.double()
+    alone = (shown.T + 0.5) / (images + 1)
+    beside = (together + SMOOTHING * alone) / (shown + SMOOTHING)
     return (beside / alone).log().fill_diagonal_(0.0).float()

@@ -4,6 +4,8 @@ The idea is old (Makadia et al., ECCV 2008; Verma and Jawahar, ECCV 2012) and st
 and training images few. A training image that shows the labels a person has confirmed counts as nearer.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
@@ -14,6 +16,8 @@ KEY_SIZE = 256  # whitened principal components of the image features that image
 TEMPERATURE = 0.04  # of the softmax over cosines
 SHARED_LABEL = 3.0  # added to the log weight of a training image for every confirmed label that it shows
 SMOOTHING = 0.01  # images of the training set's own frequencies that every neighbourhood is mixed with
+
+UNKNOWN = 2  # a label at which nobody looked on a training image, where it is 1 if shown and 0 if not
 
 UNFITTED_MIX = (1.0, 0.0, 0.0)
 
@@ -57,14 +61,21 @@ class NeighbourMemory(nn.Module):
         return (head * logits + neighbours * self.log_odds(features, known) + bias).to(logits.dtype)
 
     def log_odds(self, features: Tensor, known: Tensor | None = None) -> Tensor:
-        """Log odds (B, C) of each label among the neighbours of images with features (B, D)."""
+        """Log odds (B, C) of each label among the neighbours of images with features (B, D).
+
+        On a label only those neighbours have a vote on which it was looked at. Where a confirmed one is unknown, a
+        neighbour is as much nearer as can be expected from how frequent the label is.
+        """
         cosines = self.project(features) @ self.keys.to(self.exact).T
-        labels = self.labels.to(cosines.dtype)
+        shown, seen = (self.labels == 1).to(cosines.dtype), (self.labels != UNKNOWN).to(cosines.dtype)
+        frequencies = (shown.sum(dim=0) + 0.5) / (seen.sum(dim=0) + 1)
         weights = cosines / TEMPERATURE
         if known is not None:
-            weights = weights + SHARED_LABEL * ((known > 0).to(labels.dtype) @ labels.T)
-        shares = weights.softmax(dim=-1) @ labels
-        frequencies = (labels.sum(dim=0) + 0.5) / (labels.shape[0] + 1)
+            shared = torch.where(seen > 0, SHARED_LABEL * shown, torch.log1p(frequencies * math.expm1(SHARED_LABEL)))
+            weights = weights + (known > 0).to(shared.dtype) @ shared.T
+        votes = weights.softmax(dim=-1)
+        voters = votes @ seen
+        shares = torch.where(voters > 0, votes @ shown / voters, frequencies)
         return torch.logit((shares + SMOOTHING * frequencies) / (1 + SMOOTHING), eps=1e-6)
 
     def project(self, features: Tensor) -> Tensor:
@@ -97,5 +108,5 @@ class NeighbourMemory(nn.Module):
         whitening = 1 / scale[:size].clamp_min(scale[0] * torch.finfo(scale.dtype).eps)
         self.projection.zero_()
         self.projection[:, :size] = axes[:size].T * whitening * scale[0]
-        self.labels = (labels > 0).to(self.labels)
+        self.labels = torch.where(labels < 0, UNKNOWN, labels > 0).to(self.labels)
         self.keys = self.project(features).to(self.keys)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, List
 
-from cnn_rnn.data import label_matrix, label_pair_counts, schema
+from cnn_rnn.data import label_matrix, label_pair_counts, looked_at_counts, schema
 
 
 def test_pairs_are_counted_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,3 +18,20 @@ def test_pairs_are_counted_image_by_image(monkeypatch: pytest.MonkeyPatch) -> No
         for second in range(4):
             assert counts[first, second] == sum(first in own and second in own for own in sets)
     assert (counts.diagonal() == np.asarray(label_matrix(rows)).sum(axis=0)).all()
+
+
+def test_images_on_which_both_of_two_labels_were_looked_at_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = List(ClassLabel(names=["cat", "dog", "sofa"]))
+    sets: dict[str, list[list[int]]] = {
+        "labels": [[0, 2], [], [2], [0, 1, 2]],
+        "difficult": [[], [2], [2], []],  # what is shown was looked at, whatever else is said
+        "unknown": [[1], [0, 1], [], []],
+    }
+    rows = Dataset.from_dict(sets, features=Features(dict.fromkeys(sets, names)))
+    monkeypatch.setattr(schema, "ROWS_AT_ONCE", 3)
+    both, shown = looked_at_counts(rows)
+    assert isinstance(both, np.ndarray)
+    assert shown is not None
+    assert both.tolist() == [[3, 2, 3], [2, 2, 2], [3, 2, 3]]
+    assert shown.tolist() == [[2, 1, 2], [1, 1, 1], [3, 2, 3]]
+    assert looked_at_counts(rows.remove_columns(["difficult", "unknown"])) == (4, None)

@@ -30,6 +30,21 @@ def test_the_table_is_the_smoothed_log_ratio_of_counts() -> None:
     assert table[3].abs().max() < 1e-6  # of a label that was never seen nothing is known
 
 
+def test_images_on_which_one_of_two_labels_is_unknown_change_nothing_between_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sets, more = (torch.rand(count, 4, generator=generator) < 0.5 for count in (30, 200))
+    unknown = torch.tensor([False, False, True, False])
+    alone, joined = (CooccurrencePrior(4) for _ in range(2))
+    alone.fit(sets.float().T @ sets.float(), len(sets))
+    present = torch.cat([sets, more & ~unknown]).float()
+    seen = torch.cat([torch.ones_like(sets), (~unknown).expand_as(more)]).float()
+    joined.fit(present.T @ present, seen.T @ seen, present.T @ seen)
+    assert torch.equal(joined.left[2], alone.left[2])
+    assert torch.equal(joined.left[:, 2], alone.left[:, 2])
+    rest = torch.cat([sets, more]).float()[:, ~unknown]
+    torch.testing.assert_close(joined.left[~unknown][:, ~unknown], prior_of(rest).left, atol=1e-6, rtol=1e-6)
+
+
 def test_known_labels_add_up_and_what_is_ruled_out_says_nothing() -> None:
     prior = prior_of(SETS)
     together = prior(torch.tensor([[1.0, 0, 1, 0]]))

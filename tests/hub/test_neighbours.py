@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cnn_rnn.neighbours import SHARED_LABEL, SMOOTHING, TEMPERATURE, NeighbourMemory
+from cnn_rnn.neighbours import SHARED_LABEL, SMOOTHING, TEMPERATURE, UNKNOWN, NeighbourMemory
 
 FEATURES = torch.randn(12, 6, generator=torch.Generator().manual_seed(0))
 LABELS = (torch.rand(12, 4, generator=torch.Generator().manual_seed(1)) < 0.4).float()
@@ -32,6 +32,32 @@ def test_the_log_odds_are_those_of_a_weighted_vote() -> None:
         share = (vote + SMOOTHING * frequency) / (1 + SMOOTHING)
         expected = math.log(share / (1 - share))
         assert memory.log_odds(query, known)[0, label].item() == pytest.approx(expected, abs=1e-3)
+
+
+def test_images_on_which_a_label_is_unknown_change_nothing_that_is_said_of_it() -> None:
+    memory, joined = filled(), NeighbourMemory(24, 6, 4)
+    joined.load_state_dict(memory.state_dict() | {"keys": torch.zeros(24, 6), "labels": torch.zeros(24, 4)})
+    more = torch.randn(12, 6, generator=torch.Generator().manual_seed(3))
+    joined.keys = torch.cat([memory.keys, memory.project(more)])
+    beside = LABELS.flip(0).clone()
+    beside[:, 2] = -100
+    labels = torch.cat([LABELS, beside])
+    joined.labels = torch.where(labels < 0, UNKNOWN, labels > 0).to(torch.uint8)
+    query = torch.cat([FEATURES, more])  # those that are remembered beside lie nearest to themselves
+    before, after = memory.log_odds(query), joined.log_odds(query)
+    torch.testing.assert_close(after[:, 2], before[:, 2], atol=1e-4, rtol=1e-4)
+    assert ((after - before).abs().amax(dim=0) > 0.1).tolist() == [True, True, False, True]
+
+
+def test_a_label_that_nobody_looked_at_among_the_neighbours_is_as_frequent_as_nothing_known_of_it() -> None:
+    memory = NeighbourMemory(12, 6, 4)
+    labels = LABELS.clone()
+    labels[:, 1] = -100
+    memory.fill(FEATURES, labels)
+    assert memory.labels[:, 1].eq(UNKNOWN).all()
+    torch.testing.assert_close(memory.log_odds(FEATURES)[:, 1], torch.zeros(12), atol=1e-5, rtol=0)
+    known = torch.tensor([[0, 1, 0, 0]])  # what nobody looked at makes no neighbour nearer than another
+    torch.testing.assert_close(memory.log_odds(FEATURES, known), memory.log_odds(FEATURES))
 
 
 def test_features_are_whitened_before_they_are_compared() -> None:

@@ -7,7 +7,15 @@ from .images import UnreadableImageError, decode_image, decode_pixels
 from .nus_wide import load_nus_wide
 from .parquet import write_parquet
 from .reading import Reading
-from .schema import build_dataset, label_counts, label_features, label_matrix, label_names, label_pair_counts
+from .schema import (
+    build_dataset,
+    label_counts,
+    label_features,
+    label_matrix,
+    label_names,
+    label_pair_counts,
+    looked_at_counts,
+)
 from .sources import SOURCES, load_source
 from .splits import stratified_split
 from .table import load_table
@@ -42,6 +50,7 @@ __all__ = [
     "load_stream",
     "load_table",
     "load_voc",
+    "looked_at_counts",
     "multi_hot",
     "prepare_examples",
     "stratified_split",

@@ -96,6 +96,31 @@ def label_pair_counts(dataset: Dataset, column: str = "labels") -> npt.NDArray[n
     return counts.reshape(num_labels, num_labels).astype(np.float32)
 
 
+Counts = npt.NDArray[np.float32]
+
+
+def looked_at_counts(dataset: Dataset) -> tuple[Counts, Counts] | tuple[int, None]:
+    """Images (C, C) on which both of two classes were looked at; and those of them that show the first.
+
+    Where every class was looked at on every image, all images, and None.
+    """
+    columns = [name for name in LEFT_OUT_COLUMNS if name in dataset.column_names and label_counts(dataset, name).any()]
+    if not columns:
+        return len(dataset), None
+    num_labels = len(label_names(dataset))
+    both, shown = np.zeros((2, num_labels, num_labels), np.float32)
+    for start in range(0, len(dataset), ROWS_AT_ONCE):
+        rows = dataset.select(range(start, min(start + ROWS_AT_ONCE, len(dataset))))
+        present = label_matrix(rows)
+        seen = np.ones_like(present)
+        for column in columns:
+            seen &= ~label_matrix(rows, column)
+        own, looked_at = present.astype(np.float32), (seen | present).astype(np.float32)
+        both += looked_at.T @ looked_at
+        shown += own.T @ looked_at
+    return both, shown
+
+
 def label_lists_from_matrix(present: npt.NDArray[np.bool_]) -> pa.ListArray:
     """A 0/1 matrix (N, C) as an Arrow array of N ascending id lists."""
     rows, ids = np.nonzero(present)

@@ -4,9 +4,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from cnn_rnn.data import label_pair_counts
+from cnn_rnn.data import label_pair_counts, looked_at_counts
 from cnn_rnn.foundation.whole_files import flush_folder
 from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
@@ -56,7 +57,8 @@ def build_model(config: RunConfig, data: TrainingData) -> CnnRnnForImageClassifi
     if earlier:
         adopt_weights(model, earlier)
     if model.cooccurrence is not None:
-        model.cooccurrence.fit(torch.from_numpy(label_pair_counts(data.train_labels)), data.train_images)
+        counts = (label_pair_counts(data.train_labels), *looked_at_counts(data.train_labels))
+        model.cooccurrence.fit(*(torch.from_numpy(part) if isinstance(part, np.ndarray) else part for part in counts))
     return model
 
 
