@@ -95,3 +95,24 @@ def test_two_that_write_one_file_do_not_disturb_each_other(tmp_path: Path) -> No
         second.write_text("second")
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_one_and_what_it_leads_to_keeps_its_mode(tmp_path: Path) -> None:
+    path, link = tmp_path / "a.txt", tmp_path / "b.txt"
+    path.write_text("before")
+    path.chmod(0o604)
+    link.symlink_to(path)
+    write_text(link, "after")
+    assert (link.is_symlink(), path.read_text(), path.stat().st_mode & 0o777) == (True, "after", 0o604)
+
+
+def test_the_longest_name_of_all_can_be_written(tmp_path: Path) -> None:
+    for name in ("a" * 255, "ä" * 127):
+        write_text(tmp_path / name, "content")
+        assert (tmp_path / name).read_text() == "content"
+
+
+def test_no_folder_is_made_where_it_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "gone" / "a.txt", make_folder=False) as temporary:
+        temporary.write_text("content")
+    assert list(tmp_path.iterdir()) == []

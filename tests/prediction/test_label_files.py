@@ -118,8 +118,93 @@ def test_a_folder_that_takes_no_file_leaves_the_photo_alone_and_says_so(
 def test_a_second_time_changes_nothing(photo: Path) -> None:
     write_sidecar(photo, NAMES)
     content = sidecar_path(photo).read_bytes()
-    assert not write_sidecar(photo, NAMES[:2])
+    assert not write_sidecar(photo, NAMES)
     assert sidecar_path(photo).read_bytes() == content
+
+
+def test_words_from_here_are_taken_out_again_and_those_of_others_stay(photo: Path) -> None:
+    sidecar_path(photo).write_text(SIDECAR)
+    write_sidecar(photo, ["cat", "dog", "animal|wolf"])
+    assert write_sidecar(photo, ["boat"])  # of another model
+    found = exiftool(sidecar_path(photo))
+    assert found["XMP-dc:Subject"] == found["XMP-lr:HierarchicalSubject"] == ["holiday", "cat", "boat"]
+    assert write_sidecar(photo, ["boat", "car"], by_person=True, ruled_out=["dog"])
+    assert not write_sidecar(photo, ["dog"])  # a guess, which takes out no word of a person and adds none ruled out
+    assert exiftool(sidecar_path(photo))["XMP-dc:Subject"] == ["holiday", "cat", "boat", "car"]
+    assert write_sidecar(photo, [], by_person=True, ruled_out=["boat", "car"])
+    found = exiftool(sidecar_path(photo))
+    assert found["XMP-dc:Subject"] == found["XMP-digiKam:TagsList"] == ["holiday", "cat"]
+    assert "boat" not in sidecar_path(photo).read_text()
+
+
+def test_a_word_below_another_keeps_its_last_part(photo: Path) -> None:
+    write_sidecar(photo, ["animal|cat", "cat"])
+    assert exiftool(sidecar_path(photo))["XMP-dc:Subject"] == ["cat"]
+    write_sidecar(photo, ["animal|cat"])
+    found = exiftool(sidecar_path(photo))
+    assert (found["XMP-dc:Subject"], found["XMP-digiKam:TagsList"]) == (["cat"], ["animal/cat"])
+    write_sidecar(photo, [])
+    assert not {"XMP-dc:Subject", "XMP-digiKam:TagsList"} & exiftool(sidecar_path(photo)).keys()
+
+
+def test_letters_of_another_case_are_the_same_word_and_a_slash_parts_nothing(photo: Path) -> None:
+    sidecar_path(photo).write_text(SIDECAR.replace(">cat<", ">Car<"))
+    write_sidecar(photo, ["car", "tv/monitor"])
+    found = exiftool(sidecar_path(photo))
+    assert found["XMP-dc:Subject"] == found["XMP-lr:HierarchicalSubject"] == ["holiday", "Car", "tv/monitor"]
+    assert found["XMP-digiKam:TagsList"] == ["holiday", "Car", "tv\\monitor"]
+    write_sidecar(photo, [])
+    assert exiftool(sidecar_path(photo))["XMP-dc:Subject"] == ["holiday", "Car"]
+
+
+def test_nothing_said_makes_no_sidecar_and_a_link_or_a_mode_stays(photo: Path, tmp_path: Path) -> None:
+    assert not write_sidecar(photo, [], by_person=True, ruled_out=["cat"])
+    elsewhere = tmp_path / "kept.xmp"
+    elsewhere.write_text(SIDECAR)
+    elsewhere.chmod(0o640)
+    sidecar_path(photo).symlink_to(elsewhere)
+    assert write_sidecar(photo, ["dog"])
+    assert sidecar_path(photo).is_symlink()
+    assert elsewhere.stat().st_mode & 0o777 == 0o640
+    assert "dog" in exiftool(elsewhere)["XMP-dc:Subject"]
+    elsewhere.unlink()
+    with pytest.raises(SidecarError, match="is no file"):
+        write_sidecar(photo, ["dog"])
+    assert not elsewhere.exists()
+
+
+def test_a_label_that_xml_cannot_hold_leaves_the_sidecar_alone(photo: Path) -> None:
+    with pytest.raises(SidecarError, match=r"no way to write 'a\\x1b'"):
+        write_sidecar(photo, ["a\x1b"])
+    assert not sidecar_path(photo).exists()
+
+
+def test_lightrooms_name_is_told_and_written_where_asked(photo: Path, tmp_path: Path) -> None:
+    photo.with_suffix(".xmp").write_text(SIDECAR)
+    other = photo.with_suffix(".png")
+    Image.new("RGB", (4, 4)).save(other)
+    folder = job(tmp_path / "job", {photo: ["dog"], other: ["cat"]})
+    done = write_labels("xmp", folder, NAMES, LabelChoice(), sidecar="photo.xmp")
+    assert (done.written, done.beside) == (1, [])
+    assert done.left == [f"{other}: a.xmp is the sidecar of a.jpg"]
+    assert "dog" in exiftool(photo.with_suffix(".xmp"))["XMP-dc:Subject"]
+    done = write_labels("xmp", folder, NAMES, LabelChoice())
+    assert (done.written, done.beside) == (2, [photo.with_suffix(".xmp")] * 2)
+
+
+@pytest.mark.parametrize("kind", ["xmp", "txt"])
+def test_a_photo_that_takes_no_file_beside_it_is_counted_and_the_others_get_theirs(
+    photo: Path, tmp_path: Path, kind: str
+) -> None:
+    longest = photo.with_name("b" * 251 + ".jpg")  # no sidecar of it can be
+    long = photo.with_name("c" * 247 + ".jpg")  # one can, and no longer name
+    for one in (longest, long):
+        Image.new("RGB", (4, 4)).save(one)
+    done = write_labels(
+        kind, job(tmp_path / "job", {longest: ["cat"], long: ["cat"], photo: ["dog"]}), NAMES, LabelChoice()
+    )
+    assert (done.written, len(done.left)) == (2, 1)
+    assert "File name too long" in done.left[0]
 
 
 @pytest.mark.parametrize("content", ["no xml at all", SIDECAR[:400], ""])

@@ -114,16 +114,13 @@ class PhotoSession:
         return taken
 
     def save_sidecars(self) -> list[str]:
-        """Add the labels of the accepted photos to XMP sidecars beside them; returns why some were left alone.
-
-        Raises:
-            ImportError: exiv2 is not installed.
-        """
+        """Let XMP sidecars beside the accepted photos say their labels; returns why some were left alone."""
         left = []
         for photo in self.photos:
-            if photo.accepted:
+            if photo.accepted is not None:
+                ruled_out = [label for label, there in photo.known.items() if not there]
                 try:
-                    write_sidecar(photo.path, photo.accepted)
+                    write_sidecar(photo.path, photo.accepted, by_person=True, ruled_out=ruled_out)
                 except (SidecarError, OSError) as error:
                     left.append(str(error))
         return left

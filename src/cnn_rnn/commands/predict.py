@@ -188,6 +188,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--write", nargs="+", choices=("xmp", "csv", "txt"), default=[],
         help="labels back to the photos: xmp sidecars or txt files beside them, or one csv; photos stay as they are",
     )  # fmt: skip
+    parser.add_argument(
+        "--sidecar",
+        choices=("photo.jpg.xmp", "photo.xmp"),
+        default="photo.jpg.xmp",
+        help="what the xmp sidecar of photo.jpg is called: as darktable and digiKam do, or Lightroom",
+    )
     parser.add_argument("--leave_out", nargs="+", default=[], metavar="LABEL", help="labels that are not written")
     parser.add_argument("--always_add", nargs="+", default=[], metavar="WORD", help="words that every photo gets")
     parser.add_argument("--dry_run", action="store_true", help="say what --write would write, and write nothing")
@@ -204,12 +210,19 @@ def write_back(known: argparse.Namespace) -> None:
     label_names = checked_config(known.model).label_names
     choice = LabelChoice(known.leave_out, known.always_add)
     for kind in known.write:
-        done = write_labels(kind, known.output, label_names, choice, dry_run=known.dry_run)
+        done = write_labels(kind, known.output, label_names, choice, sidecar=known.sidecar, dry_run=known.dry_run)
         would = "would be written" if known.dry_run else "written"
         rows = "rows of labels.csv" if kind == "csv" else f"{kind} files"
         print(f"{done.written} {rows} {would}, {done.unchanged} say it already, {len(done.left)} photos left alone")
         for reason in done.left[:NAMED]:
             print(f"left alone: {visible(reason)}", file=sys.stderr)
+        if done.beside:
+            other = "photo.xmp" if known.sidecar == "photo.jpg.xmp" else "photo.jpg.xmp"
+            print(
+                f"{len(done.beside)} photos have a sidecar of the other name too, which stays as it is: "
+                f"{visible(str(done.beside[0]))}{' ...' if len(done.beside) > 1 else ''}; --sidecar {other} writes it",
+                file=sys.stderr,
+            )
 
 
 def print_labels(known: argparse.Namespace) -> int:

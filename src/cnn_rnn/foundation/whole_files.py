@@ -6,12 +6,14 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 HALF_DONE = re.compile(r".+\.[0-9a-f]{12}\.tmp")  # as `temporary_name` makes them
+SHORT_NAME = 100  # bytes that every disk takes
 NOT_TAKEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)  # by the disk; the system names no file
 
 
@@ -20,23 +22,45 @@ class UnwrittenFileError(OSError):
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Where to write what becomes `path` in the end; an error leaves `path` as it was. Its folder is made.
+def whole_file(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
+    """Where to write what becomes `path` in the end; an error leaves `path` as it was.
+
+    A link stays one: what it leads to is replaced. What is replaced hands on its mode and, if that may be, its owner.
+
+    Args:
+        path: The file.
+        make_folder: Whether its folder is made where it is not there, which otherwise is an error.
 
     Raises:
         UnwrittenFileError: The disk is full, broken or not to be written.
     """
     with named_on_failure(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink():
+            path = Path(os.path.realpath(path))
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
         temporary = temporary_name(path)
         try:
             yield temporary
+            _hand_on_owner(path, temporary)
             flush(temporary)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
         temporary.replace(path)
         flush(path.parent)
+
+
+def _hand_on_owner(path: Path, temporary: Path) -> None:
+    """Give what replaces a file that file's owner, where this process may, and its mode."""
+    try:
+        before = path.stat()
+    except OSError:  # there is none
+        return
+    with suppress(OSError):  # only root may give files away
+        os.chown(temporary, before.st_uid, before.st_gid)
+    with suppress(OSError):  # a disk without modes
+        temporary.chmod(stat.S_IMODE(before.st_mode))
 
 
 @contextmanager
@@ -71,8 +95,13 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """A name beside `path` that no other process or machine takes and that ends in `.tmp`, as all that is half done."""
-    return path.with_name(f"{path.name}.{secrets.token_hex(6)}.tmp")
+    """A name beside `path` that no other process or machine takes and that ends in `.tmp`, as all that is half done.
+
+    It is no longer than `path` itself where that is long: a disk that takes the one takes the other.
+    """
+    ending = f".{secrets.token_hex(6)}.tmp"
+    most = max(len(os.fsencode(path.name)), SHORT_NAME) - len(ending)
+    return path.with_name(os.fsencode(path.name)[:most].decode("utf-8", "ignore") + ending)
 
 
 def half_done(folder: Path, pattern: str = "*") -> list[Path]:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
-from cnn_rnn.foundation.whole_files import whole_file, write_text
+from cnn_rnn.foundation.whole_files import whole_file
 
-from .xmp_sidecars import SidecarError, missing_keywords, sidecar_path, write_sidecar
+from .found_images import printable
+from .xmp_sidecars import SidecarError, lightroom_path, sidecar_path, write_sidecar
 
 KINDS = ("xmp", "csv", "txt")
+SIDECARS = {"photo.jpg.xmp": sidecar_path, "photo.xmp": lightroom_path}  # by the name beside `photo.jpg`
 TABLE = "labels.csv"
 SHOWN = 10  # photos of a dry run
 
@@ -52,11 +54,13 @@ class Written:
         written: Files that were written, or would be.
         unchanged: Photos whose file says it all already.
         left: Why photos were left alone, a sentence each.
+        beside: Sidecars of the other name, which were not written.
     """
 
     written: int = 0
     unchanged: int = 0
     left: list[str] = field(default_factory=list)
+    beside: list[Path] = field(default_factory=list)
 
 
 def predicted_labels(folder: Path) -> Iterator[tuple[str, list[str]]]:
@@ -69,70 +73,82 @@ def predicted_labels(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def write_labels(
-    kind: str, folder: Path, label_names: Sequence[str], choice: LabelChoice, *, dry_run: bool = False
+    kind: str,
+    folder: Path,
+    label_names: Sequence[str],
+    choice: LabelChoice,
+    *,
+    sidecar: str = "photo.jpg.xmp",
+    dry_run: bool = False,
 ) -> Written:
     """Write the labels of a finished job in one form.
 
     Args:
-        kind: xmp (`photo.jpg.xmp` beside each photo), txt (`photo.jpg.txt`, a label a line) or csv (one table in
-            `folder`, a row a photo and a column a label).
+        kind: xmp (a sidecar beside each photo), txt (`photo.jpg.txt`, a label a line) or csv (one table in `folder`, a
+            row a photo and a column a label).
         folder: The job's folder.
         label_names: The model's labels in order.
         choice: Which of them are written.
+        sidecar: What the sidecar of `photo.jpg` is called, one of `SIDECARS`.
         dry_run: Say what would be written, and write nothing.
 
     Raises:
         ValueError: The choice names a label that the model has not.
-        ImportError: The library that this form needs is not installed.
     """
     choice.check(label_names)
     if kind == "csv":
         return _write_table(folder, label_names, choice, dry_run)
     result = Written()
     shown = 0
+    photo_of: dict[Path, Path] = {}  # by its `photo.xmp`, which two photos may share
     for name, predicted in tqdm(predicted_labels(folder), desc=f"writing {kind}", unit="photo"):
         photo, labels = Path(name), choice.of(predicted)
-        if not photo.is_file():
-            result.left.append(f"{name}: there is no such file to write beside")
-            continue
         try:
-            new = _is_new(kind, photo, labels)
-            if new and dry_run and shown < SHOWN:
-                shown += 1
-                tqdm.write(f"{_beside(kind, photo)}: {', '.join(labels)}")
-            if new and not dry_run:
-                _write_beside(kind, photo, labels)
+            if not photo.is_file():
+                raise SidecarError(f"{name}: there is no such file to write beside")  # noqa: TRY301
+            if kind == "xmp":
+                _note_the_other(photo, sidecar, photo_of, result)
+                new = write_sidecar(photo, labels, place=SIDECARS[sidecar], dry_run=dry_run)
+            else:
+                new = _write_text(photo, labels, dry_run=dry_run)
         except (SidecarError, OSError) as error:
             result.left.append(str(error))
             continue
+        if new and dry_run and shown < SHOWN:
+            shown += 1
+            beside = SIDECARS[sidecar](photo) if kind == "xmp" else _text_path(photo)
+            tqdm.write(printable(f"{beside}: {', '.join(labels)}"))
         result.written += new
         result.unchanged += not new
     return result
 
 
-def _beside(kind: str, photo: Path) -> Path:
-    """The file beside a photo that takes its labels."""
-    return sidecar_path(photo) if kind == "xmp" else photo.with_name(f"{photo.name}.txt")
+def _note_the_other(photo: Path, sidecar: str, photo_of: dict[Path, Path], result: Written) -> None:
+    """Note a sidecar of the other name; SidecarError where another photo of the job has this one's already."""
+    other = next(place(photo) for name, place in SIDECARS.items() if name != sidecar)
+    if other.exists():
+        result.beside.append(other)
+    if sidecar != "photo.jpg.xmp" and (first := photo_of.setdefault(lightroom_path(photo), photo)) != photo:
+        raise SidecarError(f"{photo}: {lightroom_path(photo).name} is the sidecar of {first.name}")
 
 
-def _is_new(kind: str, photo: Path, labels: Sequence[str]) -> bool:
-    """Whether the photo's file lacks any of the labels."""
-    if kind == "xmp":
-        return bool(missing_keywords(photo, labels)) if labels else False
-    path = _beside(kind, photo)
+def _text_path(photo: Path) -> Path:
+    """The text file beside a photo."""
+    return photo.with_name(f"{photo.name}.txt")
+
+
+def _write_text(photo: Path, labels: Sequence[str], *, dry_run: bool) -> bool:
+    """Write the text file beside a photo; whether it lacked anything. SidecarError where it says something else."""
+    path = _text_path(photo)
+    content = "".join(f"{label}\n" for label in labels)
     if not path.exists():
+        if not dry_run:
+            with whole_file(path, make_folder=False) as temporary:
+                temporary.write_text(content, encoding="utf-8")
         return True
-    if path.read_text(encoding="utf-8", errors="replace").splitlines() == list(labels):
+    if path.read_text(encoding="utf-8", errors="replace") == content:
         return False
     raise SidecarError(f"{path} is there already with something else in it; move it away to write it anew")
-
-
-def _write_beside(kind: str, photo: Path, labels: Sequence[str]) -> None:
-    """Write a photo's labels into the file beside it."""
-    if kind == "xmp":
-        write_sidecar(photo, labels)
-    else:
-        write_text(_beside(kind, photo), "".join(f"{label}\n" for label in labels))
 
 
 def _write_table(folder: Path, label_names: Sequence[str], choice: LabelChoice, dry_run: bool) -> Written:

@@ -1,22 +1,30 @@
-"""Labels as keywords in XMP sidecars, where photo managers look for them; what stands there already stays."""
+"""Labels as keywords in XMP sidecars, where photo managers look for them; what others wrote there stays.
 
-from collections.abc import Sequence
-from contextlib import suppress
+A sidecar remembers, in a namespace of its own, which words came from here: a guess (`predicted`), or a person on the
+page (`confirmed`). Those are taken out again once they no longer hold. A guess never touches what a person said; what
+was ruled out is remembered by its digest (`ruledOut`), for no word that does not hold is to be found in the file.
+"""
+
+import os
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from cnn_rnn.foundation.whole_files import whole_file
 
-KEYWORDS = "Xmp.dc.subject"  # of every program
-TAGS = "Xmp.digiKam.TagsList"
-HIERARCHY = "Xmp.lr.hierarchicalSubject"  # Lightroom, darktable
+from .xmp_packet import EMPTY, Packet, PacketError, Property
+
+OWN = "urn:cnn-rnn:1.0/"
+KEYWORDS = Property("dc", "http://purl.org/dc/elements/1.1/", "subject")  # of every program
+TAGS = Property("digiKam", "http://www.digikam.org/ns/1.0/", "TagsList", "Seq")
+HIERARCHY = Property("lr", "http://ns.adobe.com/lightroom/1.0/", "hierarchicalSubject")  # Lightroom, darktable
 PARTING = {KEYWORDS: "", TAGS: "/", HIERARCHY: "|"}  # of a keyword from those above it; the first holds the last alone
-NAMESPACES = {"digiKam": "http://www.digikam.org/ns/1.0/", "lr": "http://ns.adobe.com/lightroom/1.0/"}
-INSTALL = "writing XMP needs exiv2: pip install 'cnn-rnn[xmp]'"
+PREDICTED, CONFIRMED, RULED_OUT = (Property("cnnrnn", OWN, name) for name in ("predicted", "confirmed", "ruledOut"))
 
 
 class SidecarError(ValueError):
-    """A sidecar that is there cannot be read; it is left as it is."""
+    """A sidecar stays as it is; the message says why."""
 
 
 def sidecar_path(photo: Path) -> Path:
@@ -24,116 +32,153 @@ def sidecar_path(photo: Path) -> Path:
     return photo.with_name(f"{photo.name}.xmp")
 
 
-def missing_keywords(photo: Path, labels: Sequence[str]) -> list[str]:
-    """Those of the labels that the photo's sidecar has not among its keywords yet.
-
-    Raises:
-        SidecarError: It cannot be read.
-    """
-    path = sidecar_path(photo)
-    if not path.exists():
-        return list(labels)
-    _, data = _open(path)
-    return [label for label in labels if any(_lacking(_values(data, key), [label], key) for key in PARTING)]
+def lightroom_path(photo: Path) -> Path:
+    """Where Lightroom looks for it: `photo.xmp` beside `photo.jpg`."""
+    return photo.with_suffix(".xmp")
 
 
-def write_sidecar(photo: Path, labels: Sequence[str]) -> bool:
-    """Add labels to the keywords of a photo's sidecar, which is made where there is none; the photo is not touched.
+def write_sidecar(
+    photo: Path,
+    labels: Sequence[str],
+    *,
+    by_person: bool = False,
+    ruled_out: Sequence[str] = (),
+    place: Callable[[Path], Path] = sidecar_path,
+    dry_run: bool = False,
+) -> bool:
+    """Let a photo's sidecar say these labels among its keywords; it is made where there is none.
 
     Args:
-        photo: The photo.
-        labels: What to add to `dc:subject`, `digiKam:TagsList` and `lr:hierarchicalSubject`.
+        photo: The photo, which is not touched.
+        labels: What `dc:subject`, `digiKam:TagsList` and `lr:hierarchicalSubject` are to hold. Other words that were
+            written from here before are taken out: guesses, and by a person also what was confirmed.
+        by_person: Whether a person said them, not a model.
+        ruled_out: Labels that a person ruled out, which no later guess adds.
+        place: Where the sidecar of a photo lies.
+        dry_run: Find out what would change, and write nothing.
 
     Returns:
-        Whether anything was to be added.
+        Whether anything is to be changed.
 
     Raises:
-        SidecarError: There is a sidecar that cannot be read.
-        ImportError: exiv2 is not installed.
+        SidecarError: There is a sidecar that cannot be read in full, or XML cannot hold a label.
+        OSError: It cannot be read or written.
     """
-    if not missing_keywords(photo, labels):
+    path = place(photo)
+    try:
+        before = _bytes_of(path)
+        packet = Packet(EMPTY if before is None else before)
+        after = _changed(packet, labels, by_person=by_person, ruled_out=ruled_out)
+    except PacketError as error:
+        raise SidecarError(f"{path} stays as it is: {error}; mend it or move it away to write a new one") from error
+    if after == packet.raw or (before is None and not labels):
         return False
-    exiv2, path = _library(), sidecar_path(photo)
-    with whole_file(path) as temporary:
-        if path.exists():
-            temporary.write_bytes(path.read_bytes())
-            image, data = _open(temporary)
-        else:
-            image = exiv2.ImageFactory.create(exiv2.ImageType.xmp, str(temporary))
-            data = image.xmpData()
-        known = _known(data)
-        for key, kind in ((KEYWORDS, "xmpBag"), (TAGS, "xmpSeq"), (HIERARCHY, "xmpBag")):
-            there = _values(data, key)
-            added = _lacking(there, labels if there else [*known, *labels], key)
-            if added:
-                data[key] = exiv2.XmpArrayValue([*there, *added], getattr(exiv2.TypeId, kind))
-        image.setXmpData(data)
-        image.writeMetadata()
+    if not dry_run:
+        with whole_file(path, make_folder=False) as temporary:
+            temporary.write_bytes(after)
     return True
 
 
-def _lacking(there: Sequence[str], labels: Sequence[str], key: str) -> list[str]:
+def _bytes_of(path: Path) -> bytes | None:
+    """What stands in a sidecar; None where there is none. SidecarError where it is no file that may be written."""
+    if not os.path.lexists(path):
+        return None
+    if not path.is_file():
+        raise SidecarError(f"{path} is no file; move it away to write one")
+    if not os.access(path, os.W_OK):
+        raise SidecarError(f"{path} is write-protected and stays as it is")
+    return path.read_bytes()
+
+
+def _changed(packet: Packet, labels: Sequence[str], *, by_person: bool, ruled_out: Sequence[str]) -> bytes:
+    """The packet once it says the labels."""
+    predicted, confirmed, refused = (packet.words(record) for record in (PREDICTED, CONFIRMED, RULED_OUT))
+    if not by_person:
+        labels = [label for label in labels if _digest(label) not in refused]
+    ours = [*predicted, *confirmed] if by_person else predicted
+    gone = [word for word in ours if word not in labels]
+    there = {key: packet.words(key) for key in PARTING}
+    out = _taken_out(there, gone)
+    left = {key: [word for word in words if word not in out[key]] for key, words in there.items()}
+    known = _known(left)
+    new = [label for label in labels if all(_lacking(left[key], [label], key) for key in PARTING)]
+    added = {
+        key: _lacking(words, labels if words or not labels else [*known, *labels], key) for key, words in left.items()
+    }
+    said = list(dict.fromkeys([*(word for word in ours if word in labels), *new]))
+    # A guess that a person confirms is the person's word from now on.
+    records = (
+        {PREDICTED: [], CONFIRMED: said, RULED_OUT: [_digest(label) for label in ruled_out]}
+        if by_person
+        else {PREDICTED: said}
+    )
+    changes: dict[Property, tuple[Iterable[str], Sequence[str]]] = {
+        key: (out[key], added[key]) for key in PARTING if out[key] or added[key]
+    }
+    for record, words in records.items():
+        before = packet.words(record)
+        if list(words) != before:
+            changes[record] = (before, words)
+    return packet.change(changes)
+
+
+def _taken_out(there: dict[Property, list[str]], gone: Sequence[str]) -> dict[Property, set[str]]:
+    """What goes from each property; a last part that another keyword has too stays."""
+    out = {key: {_as_written(word, key) for word in gone} & set(words) for key, words in there.items()}
+    leaves = {_split(word, key)[-1] for key in (TAGS, HIERARCHY) for word in there[key] if word not in out[key]}
+    out[KEYWORDS] -= leaves
+    return out
+
+
+def _lacking(there: Sequence[str], labels: Iterable[str], key: Property) -> list[str]:
     """What of the labels a property has not yet, as the property writes it.
 
-    A label such as `animal|cat` is the keyword `cat` below `animal`. One that a property holds below another is there.
+    A label such as `animal|cat` is the keyword `cat` below `animal`. One that a property holds below another, or in
+    letters of another case, is there.
     """
-    mark = PARTING[key]
-    known = {*there, *(value.rpartition(mark)[2] for value in there if mark)}
+    known = _all_folded([*there, *(_split(word, key)[-1] for word in there)])
     lacking = []
     for label in labels:
-        leaf = label.rpartition("|")[2]
-        written = label.replace("|", mark) if mark else leaf
-        if written not in known:
+        written = _as_written(label, key)
+        if _folded(written) not in known:
             lacking.append(written)
-            known |= {written, leaf}
+            known |= _all_folded([written, _split(written, key)[-1]])
     return lacking
 
 
-def _known(data: Any) -> list[str]:
+def _known(there: dict[Property, list[str]]) -> list[str]:
     """The keywords that any property holds, such as `animal|dog`.
 
     A program reads one of the properties: one that is new must say all that the others do, or those are lost for it.
     """
-    paths = [value.replace("/", "|") for value in _values(data, TAGS)] + _values(data, HIERARCHY)
-    leaves = {path.rpartition("|")[2] for path in paths}
-    return list(dict.fromkeys([*paths, *(word for word in _values(data, KEYWORDS) if word not in leaves)]))
+    paths = ["|".join(_split(word, key)) for key in (TAGS, HIERARCHY) for word in there[key]]
+    leaves = _all_folded(path.rpartition("|")[2] for path in paths)
+    return list(dict.fromkeys([*paths, *(word for word in there[KEYWORDS] if _folded(word) not in leaves)]))
 
 
-def _library() -> Any:
-    """The exiv2 module, silent and with all namespaces; ImportError that says how to get it."""
-    try:
-        import exiv2
-    except ImportError as error:
-        raise ImportError(INSTALL) from error
-    registered = exiv2.XmpProperties.registeredNamespaces()
-    for prefix, namespace in NAMESPACES.items():
-        if namespace not in registered:
-            with suppress(exiv2.Exiv2Error):  # it knows the namespace by this prefix already
-                exiv2.XmpProperties.registerNs(namespace, prefix)
-    exiv2.LogMsg.setLevel(exiv2.LogMsg.Level.mute)
-    return exiv2
+def _as_written(label: str, key: Property) -> str:
+    r"""A label as a property writes it; a slash that parts nothing is `\` for digiKam, as digiKam itself reads it."""
+    if key is KEYWORDS:
+        return label.rpartition("|")[2]
+    return label.replace("/", "\\").replace("|", "/") if key is TAGS else label
 
 
-def _open(path: Path) -> tuple[Any, Any]:
-    """A sidecar and its XMP data; SidecarError where it cannot be read as XMP."""
-    exiv2 = _library()
-    try:
-        image = exiv2.ImageFactory.open(str(path))
-        if image.imageType() != exiv2.ImageType.xmp:
-            raise SidecarError(f"{path} is no XMP file; move it away to write one")
-        image.readMetadata()
-    except exiv2.Exiv2Error as error:
-        raise SidecarError(
-            f"{path} cannot be read as XMP ({error}); mend it or move it away to write a new one"
-        ) from error
-    data = image.xmpData()
-    if data.empty() and path.stat().st_size:
-        text = path.read_text(encoding="utf-8", errors="replace")
-        if "rdf:Description" not in text or not text.rstrip().endswith(("?>", ">")):
-            raise SidecarError(f"{path} holds no readable XMP; mend it or move it away to write a new one")
-    return image, data
+def _split(word: str, key: Property) -> list[str]:
+    """The parts of a keyword that a property holds, from the highest to the word itself."""
+    parts = word.split(PARTING[key]) if PARTING[key] else [word]
+    return [part.replace("\\", "/") for part in parts] if key is TAGS else parts
 
 
-def _values(data: Any, key: str) -> list[str]:
-    """The items of a property, or none."""
-    return list(data[key].value()) if any(entry.key() == key for entry in data) else []
+def _folded(word: str) -> str:
+    """A word without regard to its letters' case, or to how its accents are put together."""
+    return unicodedata.normalize("NFC", word).casefold()
+
+
+def _digest(word: str) -> str:
+    """What stands for a word that is not to be read."""
+    return sha256(_folded(word).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _all_folded(words: Iterable[str]) -> set[str]:
+    """All of the words, folded."""
+    return {_folded(word) for word in words}
