@@ -117,6 +117,14 @@ def test_sets_of_other_names_and_orders_are_joined(monkeypatch: pytest.MonkeyPat
     assert label_names(joined) == ["cat", "sofa"]
     assert joined["labels"][:] == [[0, 1], [0, 1]]
     assert joined["image_id"][:] == ["ours train", "theirs val"]
+    for others, column in (("unknown", [[2], []]), ("absent", None)):
+        choice = LabelChoice({"couch": "sofa"}, labels_of_others=others)  # type: ignore[arg-type]
+        whole = load_source("ours+theirs", "R", split="t", choice=choice)
+        assert label_names(whole) == ["sofa", "cat", "zebra"]
+        assert whole["labels"][:] == [[0, 1], [0, 1, 2]]
+        assert (whole["unknown"][:] if column else "unknown" in whole.column_names) == (column or False)
+    with pytest.raises(ValueError, match=r"data\.keep_labels: ours t and theirs t has no label 'zebr'; is 'zebra'"):
+        load_source("ours+theirs", "R", split="t", choice=LabelChoice({}, ["zebr"], "unknown"))
     with pytest.raises(ValueError, match=r"data\.rename_labels: ours train has no label 'couch2'"):
         load_source("ours+theirs", "R", split="train+val", choice=LabelChoice({"couch2": "sofas"}))
 
@@ -134,7 +142,9 @@ def test_a_run_is_trained_on_the_labels_chosen(photo_folder: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("setting", [{"rename_labels": {"red": "rouge"}}, {"keep_labels": ["red"]}])
+@pytest.mark.parametrize(
+    "setting", [{"rename_labels": {"red": "rouge"}}, {"keep_labels": ["red"]}, {"labels_of_others": "unknown"}]
+)
 def test_a_stream_refuses_what_it_does_not_do(setting: dict) -> None:
     config = DataConfig(name="hub", root="org/photos", streaming=True, validation_split="validation", **setting)
     (name,) = setting

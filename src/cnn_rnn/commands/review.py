@@ -80,11 +80,11 @@ def review(known: argparse.Namespace, overrides: list[str]) -> None:
 
 def with_mistakes(rows: Any, share: float, seed: int) -> tuple[Any, Any]:
     """The rows with planted mistakes, and which rows those are."""
-    from cnn_rnn.data import label_features, label_matrix, label_names
+    from cnn_rnn.data import label_features, label_names, targets
     from cnn_rnn.data.schema import label_lists_from_matrix
     from cnn_rnn.prediction.doubtful_labels import plant_mistakes
 
-    changed, planted = plant_mistakes(label_matrix(rows), share, seed)
+    changed, planted = plant_mistakes(targets(rows), share, seed)
     features = label_features(label_names(rows))
     labels = label_lists_from_matrix(changed).cast(features.arrow_schema.field("labels").type)
     return rows.remove_columns("labels").add_column("labels", labels, feature=features["labels"]), planted

@@ -176,9 +176,8 @@ def measure_known_labels(known: argparse.Namespace, overrides: list[str], settin
     Raises:
         ValueError: Predictions are given in place of a model, or the data are streamed.
     """
-    from cnn_rnn.data import label_matrix
+    from cnn_rnn.data import targets
     from cnn_rnn.data.data_config import load_validation_data
-    from cnn_rnn.data.schema import LEFT_OUT_COLUMNS
     from cnn_rnn.prediction import SavedModel
     from cnn_rnn.prediction.known_measure import measure_known
     from cnn_rnn.training.run_config import load_data_config
@@ -190,9 +189,7 @@ def measure_known_labels(known: argparse.Namespace, overrides: list[str], settin
     if config.streaming:
         raise ValueError("--known needs all rows at hand: set data.streaming to false")
     dataset, _ = load_validation_data(config, known.split)
-    truth = label_matrix(dataset).astype("int8")
-    for column in set(LEFT_OUT_COLUMNS) & set(dataset.column_names):
-        truth[(truth == 0) & label_matrix(dataset, column)] = -1
+    truth = targets(dataset).clip(min=-1).astype("int8")
     saved, *rivals = (SavedModel.load(source) for source in (known.model, *known.baseline))
     loading = {"batch_size": known.batch_size, "num_workers": known.num_workers}
     return measure_known(saved, rivals, dataset, truth, known.known, **loading, **settings)

@@ -15,6 +15,7 @@ from .schema import (
     label_names,
     label_pair_counts,
     looked_at_counts,
+    targets,
 )
 from .sources import SOURCES, load_source
 from .splits import stratified_split
@@ -55,6 +56,7 @@ __all__ = [
     "prepare_examples",
     "stratified_split",
     "stream_labels",
+    "targets",
     "to_schema",
     "write_parquet",
 ]

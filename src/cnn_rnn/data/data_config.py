@@ -57,6 +57,8 @@ class DataConfig:
         rename_labels: New name of a label by its old one, in any data set; labels of one new name become one, such as
             `{kitten: cat}`.
         keep_labels: The labels to know, by their new names and in this order; photos stay, without the others.
+        labels_of_others: With sets joined by `+` whose labels differ: what the photos of one say of the labels that
+            only the others have a word for: unknown (nobody looked for them there), or absent.
     """
 
     name: str = "image_folder"
@@ -90,6 +92,7 @@ class DataConfig:
     image_root: str | None = None
     rename_labels: dict[Any, Any] | None = None
     keep_labels: list[Any] | None = None
+    labels_of_others: Literal["absent", "unknown"] | None = None
 
     def validate_reading(self) -> None:
         """Refuse a role of a column that there is not, and labels that are no names; called when the block is made."""
@@ -103,7 +106,7 @@ class DataConfig:
 
     def choice(self) -> LabelChoice:
         """Which labels the run knows, and what it calls them."""
-        return LabelChoice(self.rename_labels or {}, self.keep_labels)
+        return LabelChoice(self.rename_labels or {}, self.keep_labels, self.labels_of_others)
 
     def load(self, split: str | None) -> Any:
         """The rows of a split, or all splits."""
@@ -115,7 +118,7 @@ class DataConfig:
         Raises:
             ValueError: There is no such split, or the settings choose among the labels of shards as they are written.
         """
-        for name in ("rename_labels", "keep_labels"):
+        for name in ("rename_labels", "keep_labels", "labels_of_others"):
             if getattr(self, name) is not None:
                 raise ValueError(
                     f"data.{name} does not go with data.streaming: give it to 'cnn-rnn data convert', which writes the "

@@ -27,7 +27,7 @@ from cnn_rnn.foundation.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, first_
 
 from .adapt import Columns, to_schema
 from .reading import Reading
-from .schema import label_names
+from .schema import LABEL_COLUMNS, label_names
 
 WAYS_TO_READ = WAYS_OUT | {
     403: "the token may not read it: use one that may",
@@ -181,13 +181,13 @@ def stream_labels(root: str, rows: IterableDataset) -> Dataset:
     files = [str(file) for file in data_files.get(str(rows.split), ())]
     if not files or not all(file.endswith(".parquet") for file in files):
         raise ValueError(f"{root}, {rows.split}: a stream needs Parquet shards; 'cnn-rnn data convert' writes them")
+    features = Features({name: own for name, own in (rows.features or {}).items() if name in LABEL_COLUMNS})
     tables = []
     for file in tqdm(files, desc=f"labels of {rows.split}", unit="shard", leave=False):
         with reading_errors(root), fsspec.open(file) as opened:
             shard = pq.ParquetFile(opened)
             _check_label_counts(file, shard.metadata, len(label_names(rows)))
-            tables.append(shard.read(columns=["labels"]))
-    features = Features({"labels": (rows.features or {})["labels"]})
+            tables.append(shard.read(columns=list(features)))
     table = pa.concat_tables(tables).cast(features.arrow_schema)
     return Dataset(InMemoryTable(table), info=DatasetInfo(features=features))
 
@@ -196,8 +196,10 @@ def _check_label_counts(file: str, metadata: pq.FileMetaData, num_labels: int) -
     """Refuse a file whose few bytes unpack to more labels than its rows can have."""
     groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
     columns = [group.column(column) for group in groups for column in range(group.num_columns)]
-    count = sum(column.num_values for column in columns if column.path_in_schema.partition(".")[0] == "labels")
-    if count > metadata.num_rows * num_labels:
-        raise ValueError(
-            f"{file}: {count:,} labels of {metadata.num_rows:,} rows; there are {num_labels} labels, each once a row"
-        )
+    for name in LABEL_COLUMNS:
+        count = sum(column.num_values for column in columns if column.path_in_schema.partition(".")[0] == name)
+        if count > metadata.num_rows * num_labels:
+            raise ValueError(
+                f"{file}: {count:,} {name} of {metadata.num_rows:,} rows; "
+                f"there are {num_labels} labels, each once a row"
+            )

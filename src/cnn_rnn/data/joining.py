@@ -8,7 +8,10 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from .disk_layout import abbreviate
 from .schema import LEFT_OUT_COLUMNS, label_features, label_names
 
-SAME = "data.rename_labels gives labels the same names, data.keep_labels leaves others out and sets the order"
+SAME = (
+    "data.rename_labels gives labels the same names, data.keep_labels leaves others out and sets the order, "
+    "data.labels_of_others unknown joins sets whose labels differ: each is asked for its own alone"
+)
 
 
 def joined_parts(kind: str, split: str) -> list[tuple[str, str]]:

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from datasets import Dataset
 
 from .disk_layout import abbreviate
 from .schema import (
-    LEFT_OUT_COLUMNS,
+    LABEL_COLUMNS,
     build_dataset,
     label_lists,
     label_lists_from_pairs,
@@ -28,10 +28,13 @@ class LabelChoice:
             shows any of them.
         keep_labels: Labels by their new names, in the order of their ids; photos stay, with all others left out. All of
             them where None.
+        labels_of_others: What the photos of a set say of labels that only sets joined with it have a word for: nobody
+            looked for them there ("unknown"), or they are not on them ("absent"). All must name the same where None.
     """
 
     rename_labels: Mapping[str, str] = field(default_factory=dict)
     keep_labels: Sequence[str] | None = None
+    labels_of_others: Literal["absent", "unknown"] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no name; YAML reads a bare `no` or `on` as a truth value."""
@@ -58,9 +61,22 @@ class LabelChoice:
             ValueError: The set knows a label neither by its old nor by its new name, or lacks one that is kept; the
                 nearest names are told.
         """
-        if not self.rename_labels and self.keep_labels is None:
-            return rows
-        old = label_names(rows)
+        return self._with(rows, self._names(label_names(rows), what))
+
+    def of_parts(self, parts: Sequence[tuple[str, Dataset]]) -> list[tuple[str, Dataset]]:
+        """Several sets, each by its name, with the labels chosen; where `labels_of_others` is told, those of all.
+
+        Raises:
+            ValueError: As `of`; with `labels_of_others` where no set knows a label.
+        """
+        if self.labels_of_others is None:
+            return [(what, self.of(rows, what)) for what, rows in parts]
+        old = dict.fromkeys(name for _, rows in parts for name in label_names(rows))
+        names = self._names(list(old), " and ".join(what for what, _ in parts))
+        return [(what, self._with(rows, names)) for what, rows in parts]
+
+    def _names(self, old: Sequence[str], what: str) -> list[str]:
+        """The names of the labels chosen among the old ones; ValueError where one is lacking."""
         lacking = [one for one, new in self.rename_labels.items() if one not in old and new not in old]
         if lacking:
             raise ValueError(f"data.rename_labels: {what} has no label {nearest(lacking, old)}")
@@ -69,17 +85,31 @@ class LabelChoice:
         lacking = [name for name in names if name not in new]
         if lacking:
             raise ValueError(f"data.keep_labels: {what} has no label {nearest(lacking, new)}")
+        return names
+
+    def _with(self, rows: Dataset, names: list[str]) -> Dataset:
+        """The rows with labels of these names; of those that it has no word for, what `labels_of_others` tells."""
+        new = [self.rename_labels.get(name, name) for name in label_names(rows)]
+        if names == new == label_names(rows):
+            return rows
         ids = {name: index for index, name in enumerate(names)}
-        becomes = np.array([ids.get(name, -1) for name in new])  # new id by old one
+        becomes = np.array([ids.get(name, -1) for name in new], np.int64)  # new id by old one
+        lacking = np.setdiff1d(np.arange(len(names)), becomes) if self.labels_of_others == "unknown" else becomes[:0]
         columns: dict[str, Any] = {}
         seen = np.zeros(0, np.int64)
-        for column in ("labels", *(name for name in LEFT_OUT_COLUMNS if name in rows.column_names)):
-            lists = label_lists(rows, column)
-            chosen = becomes[lists.flatten().to_numpy(zero_copy_only=False)]
-            pairs = row_of_each_label(lists)[chosen >= 0] * len(names) + chosen[chosen >= 0]  # of row and label
+        for column in LABEL_COLUMNS:
+            pairs = seen[:0]  # of row and label
+            if column in rows.column_names:
+                lists = label_lists(rows, column)
+                chosen = becomes[lists.flatten().to_numpy(zero_copy_only=False)]
+                pairs = row_of_each_label(lists)[chosen >= 0] * len(names) + chosen[chosen >= 0]
             there = np.setdiff1d(pairs, seen)  # what a photo shows is neither difficult nor unknown
             seen = np.union1d(seen, there)
-            columns[column] = label_lists_from_pairs(*np.divmod(there, len(names)), len(rows))
+            if column == "unknown":
+                pairs = (np.arange(len(rows))[:, None] * len(names) + lacking).ravel()
+                there = np.sort(np.concatenate([there, pairs]), kind="stable")
+            if column in rows.column_names or len(there):
+                columns[column] = label_lists_from_pairs(*np.divmod(there, len(names)), len(rows))
         table = rows.with_format("arrow")[:]
         images, ids = (table.column(name).combine_chunks() for name in ("image", "image_id"))
         split, description = str(rows.split) if rows.split else None, rows.info.description or ""

@@ -6,6 +6,7 @@ that a file format embeds) until somebody looks at it, so an index of 200,000 ph
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,10 @@ from datasets.table import InMemoryTable
 
 ROWS_AT_ONCE = 8192  # whose pairs of labels are counted together
 LEFT_OUT_COLUMNS = ("difficult", "unknown")  # of labels that neither loss nor figures count
+Rows: TypeAlias = Dataset | pa.Table | Mapping[str, Sequence[Any]]  # whole rows, or some of them by column
+Counts: TypeAlias = npt.NDArray[np.float32]
+LABEL_COLUMNS = ("labels", *LEFT_OUT_COLUMNS)
+LEFT_OUT = -100.0  # the target of a label that counts neither as present nor as absent
 
 
 def label_features(label_names: Sequence[str], difficult: bool = False, unknown: bool = False) -> Features:
@@ -52,9 +57,11 @@ def label_names(dataset: Dataset | DatasetDict) -> list[str]:
     return list(names)
 
 
-def label_lists(dataset: Dataset, column: str = "labels") -> pa.ListArray:
+def label_lists(rows: Rows, column: str = "labels") -> pa.ListArray:
     """One label column as a single Arrow list array; no image is opened."""
-    table = dataset.select_columns(column).with_format("arrow")[:]
+    if isinstance(rows, Mapping):
+        return pa.array(rows[column], pa.list_(pa.int64()))
+    table = rows.select_columns(column).with_format("arrow")[:] if isinstance(rows, Dataset) else rows
     chunks = table.column(column).combine_chunks()
     return chunks.combine_chunks() if isinstance(chunks, pa.ChunkedArray) else chunks
 
@@ -79,6 +86,36 @@ def label_matrix(dataset: Dataset, column: str = "labels") -> npt.NDArray[np.boo
     return present
 
 
+def targets(rows: Rows, num_labels: int | None = None) -> npt.NDArray[np.float32]:
+    """What each row says of each label: 1 present, 0 absent, `LEFT_OUT` where that is not known, (N, C).
+
+    The one way from rows to targets. What a row shows is present, whatever its other columns say.
+
+    Args:
+        rows: A data set, or a part of it; where `image_id` is among its columns, errors name it.
+        num_labels: C, where `rows` are a part, which does not tell it.
+
+    Raises:
+        ValueError: A row has no list (it could mean that there are none, or that nobody looked), or an id that is none.
+    """
+    there = rows if isinstance(rows, Mapping) else rows.column_names
+    num_labels = len(label_names(rows)) if num_labels is None else num_labels
+    vectors = np.zeros((len(rows["labels"]), num_labels), np.float32)
+    for name in reversed([name for name in LABEL_COLUMNS if name in there]):
+        lists = label_lists(rows, name)
+        places, ids = row_of_each_label(lists), lists.flatten().to_numpy(zero_copy_only=False)
+        outside = places[(ids < 0) | (ids >= num_labels)]
+        if lists.null_count or len(outside):
+            row = int(outside[0] if len(outside) else lists.is_null().index(True).as_py())
+            named = rows["image_id"][row] if "image_id" in there else f"row {row}"
+            held = f"are {lists[row].as_py()}, expected ids of 0 to {num_labels - 1}" if len(outside) else "are missing"
+            raise ValueError(
+                f"{named}: its {name} {held}; give an empty list where there are none, or leave the row out"
+            )
+        vectors[places, ids] = 1.0 if name == "labels" else LEFT_OUT
+    return vectors
+
+
 def label_pair_counts(dataset: Dataset, column: str = "labels") -> npt.NDArray[np.float32]:
     """How many images show both of two classes, (C, C); on the diagonal those that show the class."""
     lists, num_labels = label_lists(dataset, column), len(label_names(dataset))
@@ -96,28 +133,20 @@ def label_pair_counts(dataset: Dataset, column: str = "labels") -> npt.NDArray[n
     return counts.reshape(num_labels, num_labels).astype(np.float32)
 
 
-Counts = npt.NDArray[np.float32]
-
-
 def looked_at_counts(dataset: Dataset) -> tuple[Counts, Counts] | tuple[int, None]:
     """Images (C, C) on which both of two classes were looked at; and those of them that show the first.
 
     Where every class was looked at on every image, all images, and None.
     """
-    columns = [name for name in LEFT_OUT_COLUMNS if name in dataset.column_names and label_counts(dataset, name).any()]
-    if not columns:
+    if not any(label_counts(dataset, name).any() for name in LEFT_OUT_COLUMNS if name in dataset.column_names):
         return len(dataset), None
     num_labels = len(label_names(dataset))
     both, shown = np.zeros((2, num_labels, num_labels), np.float32)
     for start in range(0, len(dataset), ROWS_AT_ONCE):
-        rows = dataset.select(range(start, min(start + ROWS_AT_ONCE, len(dataset))))
-        present = label_matrix(rows)
-        seen = np.ones_like(present)
-        for column in columns:
-            seen &= ~label_matrix(rows, column)
-        own, looked_at = present.astype(np.float32), (seen | present).astype(np.float32)
-        both += looked_at.T @ looked_at
-        shown += own.T @ looked_at
+        said = targets(dataset.select(range(start, min(start + ROWS_AT_ONCE, len(dataset)))))
+        present, known = (said > 0).astype(np.float32), (said >= 0).astype(np.float32)
+        both += known.T @ known
+        shown += present.T @ known
     return both, shown
 
 

@@ -50,7 +50,8 @@ def load_source(
 
     Names joined by `+` give one data set of several, with one root and the same classes: of `voc2007+voc2012` the
     splits `trainval+train` are one of each, `train` is that of both; `train+val` of `coco2014` are two of one. The
-    labels of each part are renamed and left out before they are joined.
+    labels of each part are renamed and left out before they are joined; they must then be the same, unless
+    `choice.labels_of_others` tells what a part says of those that it has no word for.
 
     Raises:
         ValueError: There is no such source or label, the nearest name is told; or sources and splits cannot be joined.
@@ -63,10 +64,9 @@ def load_source(
         if isinstance(loaded, Dataset):
             return choice.of(loaded, kind)
         return DatasetDict({name: choice.of(rows, f"{kind} {name}") for name, rows in loaded.items()})
-    parts = []
-    for one, part in joined_parts(kind, split):
-        what = f"{one} {part}"
-        parts.append((what, choice.of(_load_one(one, root, part, options), what)))
+    parts = choice.of_parts(
+        [(f"{one} {part}", _load_one(one, root, part, options)) for one, part in joined_parts(kind, split)]
+    )
     return parts[0][1] if len(parts) == 1 else join_datasets(parts)
 
 

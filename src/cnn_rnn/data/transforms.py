@@ -6,7 +6,6 @@ that is saved with the model. Evaluation calls that very processor, so it cannot
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,10 +19,9 @@ from torchvision.transforms.v2 import functional
 from transformers.image_utils import pil_torch_interpolation_mapping
 
 from .images import UnreadableImageError, decode_image, decode_pixels, image_name
-from .schema import LEFT_OUT_COLUMNS, label_names
+from .schema import LABEL_COLUMNS, label_names, targets
 
 CROP_DRAWS = 10  # how often a crop is drawn until one fits
-LEFT_OUT = -100.0  # a label that neither counts as present nor as absent
 
 Transform = Callable[[Any], Tensor]  # of a Pillow picture, or of what the transform's own `decode` returns
 SeedOf = Callable[[str], int]
@@ -167,11 +165,8 @@ def input_size(processor: Any) -> tuple[int, int]:
 
 
 def multi_hot(labels: Iterable[int], num_labels: int, left_out: Iterable[int] = ()) -> Tensor:
-    """Label ids as a float vector (C,): 1 present, 0 absent, -100 left out (present labels win)."""
-    vector = np.zeros(num_labels, np.float32)
-    vector[list(left_out)] = LEFT_OUT
-    vector[list(labels)] = 1.0
-    return torch.from_numpy(vector)
+    """One row's targets (C,): 1 for its labels, `LEFT_OUT` for those left out, else 0; see `targets`."""
+    return torch.from_numpy(targets({"labels": [list(labels)], "unknown": [list(left_out)]}, num_labels)[0])
 
 
 class _ToExamples:
@@ -186,17 +181,8 @@ class _ToExamples:
         check_columns(rows, self.seed_of)
         ids = {"image_id": list(rows["image_id"])} if "image_id" in rows else {}
         image_ids = ids.get("image_id") or [None] * len(rows["image"])
-        check_labels(rows, image_ids)
-        columns = [rows[name] for name in LEFT_OUT_COLUMNS if name in rows] or [[()] * len(rows["image"])]
-        left_out = [list(chain.from_iterable(lists)) for lists in zip(*columns, strict=True)]
-        return {
-            "pixel_values": self.pixel_values(rows["image"], image_ids),
-            "labels": [
-                multi_hot(labels, self.num_labels, skipped)
-                for labels, skipped in zip(rows["labels"], left_out, strict=True)
-            ],
-            **ids,
-        }
+        labels = list(torch.from_numpy(targets(rows, self.num_labels)))
+        return {"pixel_values": self.pixel_values(rows["image"], image_ids), "labels": labels, **ids}
 
     def pixel_values(self, images: Sequence[Any], image_ids: Sequence[Any]) -> list[Tensor]:
         """Pixel values (3, h, w) of each image; where there are seeds, torch's random state is left as it was."""
@@ -224,7 +210,7 @@ class Examples(Dataset):
         The stock Trainer removes what the model's `forward` does not name: the image before it has become pixel values.
         """
         names = [column_names] if isinstance(column_names, str) else list(column_names)
-        others = [name for name in names if name not in ("image", "labels", "difficult", "image_id")]
+        others = [name for name in names if name not in ("image", "image_id", *LABEL_COLUMNS)]
         return super().remove_columns(others, new_fingerprint=new_fingerprint)
 
 
@@ -241,21 +227,6 @@ def check_columns(columns: Collection[str], seed_of: SeedOf | None) -> None:
             f"rows with {', '.join(needed)} are expected, {', '.join(missing)} is missing here; see "
             "`cnn_rnn.data.to_schema`, and where a Trainer has removed columns, set remove_unused_columns=False"
         )
-
-
-def check_labels(rows: Mapping[str, Sequence[Any]], image_ids: Sequence[Any]) -> None:
-    """Refuse a row without a list of labels: it could mean that there are none, or that nobody looked.
-
-    Raises:
-        ValueError: There is none; the message names the image.
-    """
-    for name in ("labels", *LEFT_OUT_COLUMNS):
-        for image, image_id, labels in zip(rows["image"], image_ids, rows.get(name, ()), strict=False):
-            if labels is None:
-                raise ValueError(
-                    f"{image_name(image, image_id)}: its {name} are missing; give an empty list where there are none, "
-                    "or leave the row out"
-                )
 
 
 def prepare_examples(dataset: D, transform: Transform, seed_of: SeedOf | None = None) -> D:

@@ -8,6 +8,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,24 +99,25 @@ def expected_mistakes(scores: Array) -> Array:
     return np.asarray(np.minimum(scores, 1 - np.asarray(scores)).sum(axis=1))
 
 
-def plant_mistakes(truth: NDArray[np.bool_], share: float, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def plant_mistakes(truth: NDArray[Any], share: float, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Labels with mistakes planted in a share of the photos, and which photos (N,) those are.
 
     In each of them one label, any of its own, is replaced by one that it lacks, drawn as often as labels are given.
 
     Args:
-        truth: Labels (N, C).
+        truth: Labels (N, C): 1, 0, or negative for one that nobody looked for, which stays so.
         share: Of the photos that have a label.
         seed: Of the choice.
     """
     generator = np.random.default_rng(seed)
-    labelled = np.flatnonzero(truth.any(axis=1) & ~truth.all(axis=1))
+    given, absent = truth > 0, truth == 0
+    labelled = np.flatnonzero(given.any(axis=1) & absent.any(axis=1))
     chosen = generator.choice(labelled, max(1, round(share * len(labelled))), replace=False)
-    changed, planted = truth.copy(), np.zeros(len(truth), bool)
-    frequencies = truth.sum(axis=0) + 1e-9
+    changed, planted = given.copy(), np.zeros(len(truth), bool)
+    frequencies = given.sum(axis=0) + 1e-9
     for row in chosen:
-        weights = np.where(truth[row], 0, frequencies)
-        changed[row, generator.choice(np.flatnonzero(truth[row]))] = False
+        weights = np.where(absent[row], frequencies, 0)
+        changed[row, generator.choice(np.flatnonzero(given[row]))] = False
         changed[row, generator.choice(len(weights), p=weights / weights.sum())] = True
         planted[row] = True
     return changed, planted

@@ -28,7 +28,8 @@ from torch.utils.data import Dataset as TorchDataset
 from tqdm.auto import tqdm
 
 from cnn_rnn.data.batches import AugmentationSeeds, eval_loader, leave_signals_alone
-from cnn_rnn.data.transforms import TrainTransform, collate, multi_hot, prepare_examples
+from cnn_rnn.data.schema import LABEL_COLUMNS, label_names, targets
+from cnn_rnn.data.transforms import TrainTransform, collate, prepare_examples
 from cnn_rnn.foundation.provenance import Provenance, digest, file_identity
 from cnn_rnn.foundation.whole_files import flush_folder, remove_whole, temporary_name, write_json
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
@@ -60,21 +61,29 @@ class CachedFeatures(TorchDataset):
         self, views: Sequence[npt.NDArray[np.float32]], places: Sequence[Sequence[int]], dataset: Dataset, seed: int = 0
     ) -> None:
         self.views, self.places = list(views), [list(rows) for rows in places]
-        self.rows = dataset.remove_columns("image") if "image" in dataset.column_names else dataset
-        self.num_labels = len(dataset.features["labels"].feature.names)
+        there = [name for name in ("image_id", *LABEL_COLUMNS) if name in dataset.column_names]
+        self.rows, self.num_labels = dataset.select_columns(there).with_format("arrow"), len(label_names(dataset))
         self.seeds = AugmentationSeeds(seed)
 
     def __len__(self) -> int:
         return len(self.places[0])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        row = self.rows[index]
-        view = self.seeds(row["image_id"]) % len(self.views) if len(self.views) > 1 else 0
-        return {
-            "image_features": torch.from_numpy(np.array(self.views[view][self.places[view][index]])),
-            "labels": multi_hot(row["labels"], self.num_labels, row.get("difficult") or ()),
-            "image_id": row["image_id"],
-        }
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
+        rows = self.rows[indices]
+        return [
+            {"image_features": self._features_of(index, image_id), "labels": labels, "image_id": image_id}
+            for index, image_id, labels in zip(
+                indices, rows["image_id"].to_pylist(), torch.from_numpy(targets(rows, self.num_labels)), strict=True
+            )
+        ]
+
+    def _features_of(self, index: int, image_id: str) -> torch.Tensor:
+        """The features of a row in the view that this epoch takes of it."""
+        view = self.seeds(image_id) % len(self.views) if len(self.views) > 1 else 0
+        return torch.from_numpy(np.array(self.views[view][self.places[view][index]]))
 
     @property
     def features(self) -> npt.NDArray[np.float32]:

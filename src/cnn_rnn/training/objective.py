@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from cnn_rnn.data.transforms import LEFT_OUT
+from cnn_rnn.data.schema import LEFT_OUT
 from cnn_rnn.known_labels import open_labels, sample_known
 from cnn_rnn.losses import Balance, relevance_loss
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification

@@ -89,7 +89,7 @@ class TrainingData:
             ],
             "unknown_labels": sum(
                 int(label_sizes(rows, "unknown").sum())
-                for rows in (self.train, self.validation)
+                for rows in (self.train_labels, self.validation)
                 if isinstance(rows, Dataset) and "unknown" in rows.column_names
             ),
             "identical_photos": [list(pair) for pair in self.identical],

@@ -1,0 +1,216 @@
+"""Present, absent or not looked at: the same targets of a row from every source, by every way to the model."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from accelerate import Accelerator
+from datasets import Dataset
+from PIL import Image
+from tests.commands_by_name import main_of
+from transformers import ViTImageProcessor
+
+from cnn_rnn.data import SOURCES, EvalTransform, label_names, load_source, prepare_examples, targets, write_parquet
+from cnn_rnn.data.batches import StreamLoader, eval_batches
+from cnn_rnn.data.hub_datasets import load_stream, stream_labels
+from cnn_rnn.data.label_choice import LabelChoice
+from cnn_rnn.data.reading import Reading
+from cnn_rnn.data.schema import label_features
+from cnn_rnn.metrics.stored_predictions import read_predictions
+from cnn_rnn.training.feature_cache import CachedFeatures, collate_features
+from cnn_rnn.training.out_of_fold import split_folds
+
+X = -100.0
+NAMES = ["cat", "dog", "fox"]
+EXPECTED: dict[str, list[float]] = {"0.png": [1, X, 0], "1.png": [0, 1, X], "2.png": [X, X, X], "3.png": [0, 0, 0]}
+PROCESSOR = ViTImageProcessor(size={"height": 8, "width": 8})
+
+
+def photos(folder: Path, count: int = 4) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        Image.new("RGB", (8, 8), (40 * index, 0, 0)).save(folder / f"{index}.png")
+    return folder
+
+
+def words(row: list[float], value: float) -> list[str]:
+    return [name for name, own in zip(NAMES, row, strict=True) if own == value]
+
+
+def of_table(folder: Path) -> Dataset:
+    cells = {1.0: "yes", 0.0: "no", X: "?"}
+    lines = [",".join([name, *(cells[own] for own in row)]) for name, row in EXPECTED.items()]
+    (photos(folder) / "labels.csv").write_text("\n".join(["file,cat,dog,fox", *lines]) + "\n")
+    return load_source("table", folder / "labels.csv", split="train", reading=Reading(unknown=["?"]))
+
+
+def of_long_table(folder: Path) -> Dataset:
+    lines = [
+        f"{file},{name},{value}"
+        for file, row in EXPECTED.items()
+        for name, own in zip(NAMES, row, strict=True)
+        for value in {1.0: "1", 0.0: "0"}.get(own, "0.5").split()
+    ]
+    (photos(folder) / "labels.csv").write_text("\n".join(["ImageID,LabelName,Confidence", *lines]) + "\n")
+    return load_source(
+        "table", folder / "labels.csv", split="train", reading=Reading(least_confidence=0.9, unlisted="unknown")
+    )
+
+
+def of_folder(folder: Path) -> Dataset:
+    photos(folder / "train")
+    rows = [{"file_name": name, "labels": words(row, 1), "unknown": words(row, X)} for name, row in EXPECTED.items()]
+    (folder / "train" / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    (folder / "labels.json").write_text(json.dumps(NAMES))
+    return load_source("image_folder", folder, split="train")
+
+
+def of_voc_xml(folder: Path) -> Dataset:
+    photos(folder / "images")
+    for name, row in EXPECTED.items():
+        objects = "".join(
+            f"<object><name>{label}</name><difficult>{int(own == X)}</difficult></object>"
+            for label, own in zip(NAMES, row, strict=True)
+            if own
+        )
+        (folder / "images" / name).with_suffix(".xml").write_text(
+            f"<annotation><filename>{name}</filename>{objects}</annotation>"
+        )
+    return load_source("voc_xml", folder / "images", split="train")
+
+
+def of_hub(folder: Path) -> Dataset:
+    write_parquet(of_folder(folder / "own"), folder / "shards")
+    return load_source("hub", str(folder / "shards"), split="train")
+
+
+def of_joined(folder: Path) -> Dataset:
+    """Sets that have other words: `fox` is unknown on the photos of the first, what else is not known on any."""
+    photos(folder)
+
+    def part(names: list[str], rows: dict[str, list[str]], unknown: dict[str, list[str]]) -> Dataset:
+        columns = {
+            "image": [str(folder / file) for file in rows],
+            "image_id": list(rows),
+            "labels": [[names.index(name) for name in own] for own in rows.values()],
+            "unknown": [[names.index(name) for name in unknown.get(file, [])] for file in rows],
+        }
+        return Dataset.from_dict(columns, features=label_features(names, unknown=True))
+
+    first = part(["dog", "kitten", "cat"], {"1.png": ["dog"], "2.png": []}, {"2.png": ["dog", "cat"]})
+    second = part(["fox", "cat", "dog"], {"0.png": ["cat"], "3.png": []}, {"0.png": ["dog"]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SOURCES, "ours", lambda *_, **__: first)
+        patch.setitem(SOURCES, "theirs", lambda *_, **__: second)
+        choice = LabelChoice({"kitten": "cat"}, NAMES, labels_of_others="unknown")
+        return load_source("ours+theirs", "R", split="train", choice=choice)
+
+
+def looked_up(rows: Dataset, _: Path) -> dict[str, list[float]]:
+    return of_batches(eval_batches(rows, PROCESSOR, 3, 0, Accelerator()))
+
+
+def streamed(rows: Dataset, folder: Path) -> dict[str, list[float]]:
+    write_parquet(rows, folder / "stream")
+    stream = load_stream("hub", str(folder / "stream"), "train")
+    labels = stream_labels(str(folder / "stream"), stream)
+    np.testing.assert_array_equal(targets(labels), targets(rows))  # what the prior is counted on
+    return of_batches(StreamLoader(stream, EvalTransform(PROCESSOR), 3, 0, Accelerator()))
+
+
+def cached(rows: Dataset, _: Path) -> dict[str, list[float]]:
+    features = np.zeros((len(rows), 2), np.float32)
+    part = CachedFeatures([features], [range(len(rows))], rows)
+    assert [part[index]["labels"].tolist() for index in range(len(part))] == targets(rows).tolist()
+    return of_batches([collate_features(part.__getitems__(list(range(len(part)))))])
+
+
+def stock_trainer(rows: Dataset, _: Path) -> dict[str, list[float]]:
+    examples = prepare_examples(rows, EvalTransform(PROCESSOR))
+    kept = examples.remove_columns([name for name in examples.column_names if name not in ("pixel_values", "labels")])
+    return {example["image_id"]: example["labels"].tolist() for example in kept}
+
+
+def folds(rows: Dataset, _: Path) -> dict[str, list[float]]:
+    """What `cnn-rnn review` trains on and asks about."""
+    found: dict[str, list[float]] = {}
+    for fold in split_folds(rows, 2, 0.5, 0):
+        assert fold.data.left_out is not None
+        found |= cached(fold.data.left_out, Path())
+    return found
+
+
+def of_batches(batches: Any) -> dict[str, list[float]]:
+    return {
+        image_id: labels
+        for batch in batches
+        for image_id, labels in zip(batch["image_id"], batch["labels"].tolist(), strict=True)
+    }
+
+
+@pytest.mark.parametrize("way", [looked_up, streamed, cached, stock_trainer, folds])
+@pytest.mark.parametrize("source", [of_table, of_long_table, of_folder, of_voc_xml, of_hub, of_joined])
+def test_a_row_has_the_same_targets_everywhere(
+    source: Callable[[Path], Dataset], way: Callable[[Dataset, Path], dict[str, list[float]]], tmp_path: Path
+) -> None:
+    rows = source(tmp_path / "source")
+    order = [label_names(rows).index(name) for name in NAMES]
+    found = {Path(image_id).name: [own[index] for index in order] for image_id, own in way(rows, tmp_path).items()}
+    assert {Path(name).stem: own for name, own in found.items()} == {
+        Path(name).stem: own for name, own in EXPECTED.items()
+    }
+
+
+def test_what_a_row_shows_is_present_and_broken_rows_are_named() -> None:
+    columns = {"image_id": ["a", "b"], "labels": [[0], []], "difficult": [[0, 1], []], "unknown": [[1], [2]]}
+    assert targets(columns, 3).tolist() == [[1, X, 0], [0, 0, X]]
+    for column, lists, said in (
+        ("labels", [[0], None], "b: its labels are missing"),
+        ("unknown", [[0], None], "b: its unknown are missing"),
+        ("labels", [[0], [-1]], r"b: its labels are \[-1\], expected ids of 0 to 2"),
+        ("difficult", [[3], []], r"a: its difficult are \[3\], expected ids"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            targets(columns | {column: lists}, 3)
+
+
+@pytest.fixture(scope="module")
+def half_known(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos whose `red` is known only where it is there."""
+    folder = tmp_path_factory.mktemp("half_known")
+    for split in ("train", "test"):
+        lines = []
+        for line in (photo_folder / split / "metadata.jsonl").read_text().splitlines():
+            row = json.loads(line)
+            lines.append(json.dumps(row | {"unknown": [] if "red" in row["labels"] else ["red"]}))
+            (folder / split).mkdir(exist_ok=True)
+            (folder / split / row["file_name"]).write_bytes((photo_folder / split / row["file_name"]).read_bytes())
+        (folder / split / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_a_label_known_only_as_present_comes_out_present(
+    half_known: Path, settings: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trained, reviewed and validated with cached features; figures count what is known alone."""
+    run = tmp_path / "run"
+    cached_run = {"train__freeze_backbone": "true", "train__cache_features": "true", "train__epochs": 20}
+    assert main_of("train")(settings(run, data__root=half_known, **cached_run)) == 0
+    assert "unknown labels left out of loss and figures" in capsys.readouterr().out
+    asked = [str(run), "--data.split", "test", "--output", str(tmp_path / "v"), "--samples", "0"]
+    assert main_of("validate")(asked) == 0
+    counts = json.loads((tmp_path / "v" / "metrics.json").read_text())["counts"]
+    stored = read_predictions(tmp_path / "v" / "predictions.parquet")
+    red = stored.label_names.index("red")
+    truth = np.asarray(stored.truth)
+    assert set(truth[:, red]) == {1, -1}
+    assert set(np.delete(truth, red, axis=1).ravel()) == {0, 1}
+    assert counts["images"] == 12
+    assert (np.asarray(stored.scores)[:, red] > 0.5).all()  # nothing ever spoke against it
+    asked = [str(run), "--output", str(tmp_path / "review"), "--folds", "2", "--train.epochs", "1"]
+    assert main_of("review")(asked) == 0
+    reviewed = read_predictions(tmp_path / "review" / "predictions.parquet")
+    assert set(np.asarray(reviewed.truth)[:, reviewed.label_names.index("red")]) == {1, -1}
