@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from PIL import Image
 from tests.finished_runs import write_run
@@ -260,6 +261,14 @@ def test_what_was_meant_for_another_photo_counts_for_nothing(tagger: Tagger, pho
     assert 'data-turn="8"' in press("show", photo=1)  # asking again is no turn
     press("next", photo="of no kind")
     assert session.place == 2
+
+
+def test_a_name_of_another_page_is_not_answered(serve_page: Serve, photos: Path) -> None:
+    address = serve_page(photos)
+    for path in ("", "config", "gradio_api/info"):
+        assert httpx.get(f"{address}{path}").status_code != 403
+        refused = httpx.get(f"{address}{path}", headers={"Host": "evil.example"})
+        assert (refused.status_code, "evil.example" in refused.text) == (403, True)
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])

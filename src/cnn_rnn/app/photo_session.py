@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cnn_rnn.prediction.xmp_sidecars import SidecarError, write_sidecar
+from cnn_rnn.prediction.xmp_sidecars import SidecarError, lightroom_path, write_sidecar
 
-from .saved_labels import read_saved, write_saved
+from .saved_labels import METADATA, TWICE, Decision, Place, place_of, read_saved, why_not_text, write_saved
 
 
 @dataclass
@@ -19,6 +19,7 @@ class Photo:
         known: Labels confirmed (True) or ruled out (False).
         accepted: All its labels, once the person has said so; None before.
         saved: Its labels as this person last read or wrote them; None where there were none.
+        note: Why its labels are not saved, as far as that is known before.
     """
 
     path: Path
@@ -26,6 +27,7 @@ class Photo:
     known: dict[str, bool] = field(default_factory=dict)
     accepted: list[str] | None = None
     saved: list[str] | None = None
+    note: str = ""
 
     @property
     def unsaved(self) -> bool:
@@ -39,6 +41,11 @@ class Photo:
         else:
             self.known[label] = confirmed
         self.accepted = None
+
+    @property
+    def decision(self) -> Decision:
+        """What is to be saved of an accepted photo."""
+        return Decision(self.accepted or (), [label for label, there in self.known.items() if not there])
 
     def accept(self, expected: Iterable[str]) -> None:
         """Take what is confirmed, and of the `expected` labels those not ruled out, for all labels of the photo."""
@@ -57,12 +64,16 @@ class PhotoSession:
         place: Which one is shown.
         folder: Where the photos lie and their labels are saved; None for photos that were dropped on the page.
         turn: How many clicks and keys were heard, so that the page knows an answer that is not the latest.
+        opened: Which folder it is, whatever lies under its name later.
+        left_out: Why the last time photos were not saved, by their names.
     """
 
     photos: list[Photo] = field(default_factory=list)
     place: int = 0
     folder: Path | None = None
     turn: int = 0
+    opened: Place | None = None
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_folder(cls, folder: Path, files: Sequence[Path]) -> "PhotoSession":
@@ -71,14 +82,17 @@ class PhotoSession:
         Raises:
             ValueError: The folder has labels of another kind.
         """
+        opened = place_of(folder)
         saved = read_saved(folder)
+        labelled, twice = saved.labels, saved.twice
         photos = []
         for file in files:
             name = file.relative_to(folder).as_posix()
-            labels = saved.labels.get(name)
-            photos.append(Photo(file, name, dict.fromkeys(labels or (), True), labels, labels))
+            labels = labelled.get(name)
+            note = TWICE if name in twice else why_not_text(name)
+            photos.append(Photo(file, name, dict.fromkeys(labels or (), True), labels, labels, note))
         first = next((index for index, photo in enumerate(photos) if photo.accepted is None), 0)
-        return cls(photos, first, folder)
+        return cls(photos, first, folder, opened=opened)
 
     @property
     def shown(self) -> Photo | None:
@@ -118,9 +132,10 @@ class PhotoSession:
         left = []
         for photo in self.photos:
             if photo.accepted is not None:
-                ruled_out = [label for label, there in photo.known.items() if not there]
                 try:
-                    write_sidecar(photo.path, photo.accepted, by_person=True, ruled_out=ruled_out)
+                    write_sidecar(photo.path, photo.accepted, by_person=True, ruled_out=photo.decision.ruled_out)
+                    if (other := lightroom_path(photo.path)).exists():
+                        left.append(f"{other}, which has the name that Lightroom looks for")
                 except (SidecarError, OSError) as error:
                     left.append(str(error))
         return left
@@ -129,10 +144,17 @@ class PhotoSession:
         """Write the labels of the accepted photos to `metadata.jsonl` in a folder, beside what it holds of others.
 
         In the folder where the photos lie only what this person accepted since: another may have written the rest anew.
+        What cannot be written stays unsaved, and `left_out` says why.
+
+        Raises:
+            FolderGoneError: The folder that was opened is not there.
+            ValueError: Its `metadata.jsonl` is of another kind.
         """
-        everything = folder != self.folder
-        mine = [photo for photo in self.photos if photo.unsaved or (everything and photo.accepted is not None)]
-        written = write_saved(folder, {photo.name: photo.accepted for photo in mine if photo.accepted is not None})
+        own = folder == self.folder
+        mine = [photo for photo in self.photos if photo.unsaved or (not own and photo.accepted is not None)]
+        decided = {photo.name: photo.decision for photo in mine}
+        self.left_out = write_saved(folder, decided, self.opened if own else None)
         for photo in mine:
-            photo.saved = photo.accepted
-        return written
+            if photo.name not in self.left_out and own == (self.folder is not None):
+                photo.saved = photo.accepted
+        return folder / METADATA

@@ -1,18 +1,30 @@
 """Labels beside photos: `metadata.jsonl`, a line a photo, in the layout that training reads."""
 
 import json
+import os
+import posixpath
 import threading
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cnn_rnn.data.image_folder import METADATA_NAMES
 from cnn_rnn.foundation.folder_lock import LOCK, one_at_a_time
-from cnn_rnn.foundation.whole_files import write_text
+from cnn_rnn.foundation.whole_files import whole_file
 
 METADATA = METADATA_NAMES[0]
 WRITING = threading.Lock()  # persons who label the same folder on one page save one after the other
+ABSENT = ("not_labels", "not_label")  # columns of labels that are verified absent, as training reads them
+UNDECIDED = ("unknown", "unknown_labels")  # of labels that nobody looked at
+TWICE = f"several rows of {METADATA} are of this photo: make them one"
+
+Place = tuple[int, int]  # device and inode of a folder, whatever it is called
+
+
+class FolderGoneError(OSError):
+    """The folder that was opened is not there: its disk is away, or it has another name."""
 
 
 @dataclass(frozen=True)
@@ -20,15 +32,67 @@ class SavedLabels:
     """The rows of a `metadata.jsonl`.
 
     Attributes:
-        rows: Every row as it stands, by `file_name`.
+        folder: Where it lies.
+        rows: Every row as it stands, in order.
     """
 
-    rows: dict[str, dict[str, Any]]
+    folder: Path
+    rows: list[dict[str, Any]]
+
+    @property
+    def names(self) -> list[str]:
+        """What photo each row is of, by its one name below the folder."""
+        return [photo_name(self.folder, row["file_name"]) for row in self.rows]
 
     @property
     def labels(self) -> dict[str, list[str]]:
-        """The labels of every photo, by `file_name`."""
-        return {name: list(row["labels"]) for name, row in self.rows.items()}
+        """The labels of every photo that has one row, by its name."""
+        twice = self.twice
+        return {name: list(row["labels"]) for name, row in zip(self.names, self.rows, strict=True) if name not in twice}
+
+    @property
+    def twice(self) -> set[str]:
+        """The photos that have several rows."""
+        return {name for name, rows in Counter(self.names).items() if rows > 1}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a person decided of a photo.
+
+    Attributes:
+        labels: All its labels.
+        ruled_out: Labels that the person said are not there.
+    """
+
+    labels: Sequence[str]
+    ruled_out: Sequence[str] = ()
+
+    def replaces(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The row with what was decided, in place of whatever any of its columns said of the same labels."""
+        decided = {*self.labels, *self.ruled_out}
+        row = row | {"labels": list(self.labels)}
+        for column in (*ABSENT, *UNDECIDED):
+            if column in row:
+                row[column] = [label for label in _as_list(row[column]) if label not in decided]
+        absent = next((column for column in ABSENT if column in row), None)
+        if absent is not None:
+            row[absent] += [label for label in self.ruled_out if label not in row[absent]]
+        return row
+
+
+def place_of(folder: Path) -> Place:
+    """Which folder it is; FileNotFoundError where there is none."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def photo_name(folder: Path, name: str) -> str:
+    r"""The one name of a photo below a folder, for `./a.jpg`, its full path and, where no file is so called, `x\a`."""
+    if "\\" in name and not os.path.lexists(folder / name):
+        name = name.replace("\\", "/")
+    name = posixpath.normpath(name)
+    return os.path.relpath(name, folder.absolute()) if posixpath.isabs(name) else name
 
 
 def read_saved(folder: Path) -> SavedLabels:
@@ -41,41 +105,107 @@ def read_saved(folder: Path) -> SavedLabels:
     if others:
         raise ValueError(f"{folder} has its labels in {others[0]}; the page writes {METADATA}: move that file away")
     path = folder / METADATA
-    rows: dict[str, dict[str, Any]] = {}
     if not path.is_file():
-        return SavedLabels(rows)
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
-        except RecursionError as error:
-            raise ValueError(f"{path}, line {number} is nested too deep to be a row") from error
-        labels = row.get("labels") if isinstance(row, dict) else None
-        named = isinstance(row, dict) and isinstance(row.get("file_name"), str)
-        if not named or not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-            expected = '{"file_name": "a.jpg", "labels": ["cat"]}'
-            raise ValueError(f"{path}, line {number}: expected an object such as {expected}")
-        rows[row["file_name"]] = row
-    return SavedLabels(rows)
+        return SavedLabels(folder, [])
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
+    lines = enumerate(text.split("\n"), start=1)  # not `splitlines`: a name may hold U+2028 and its like
+    return SavedLabels(folder, [_row(path, number, line) for number, line in lines if line.strip()])
 
 
-def write_saved(folder: Path, labels: Mapping[str, list[str]]) -> Path:
+def _row(path: Path, number: int, line: str) -> dict[str, Any]:
+    """The row that a line holds; ValueError where it holds none."""
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}, line {number} is nested too deep to be a row") from error
+    labels = row.get("labels") if isinstance(row, dict) else None
+    named = isinstance(row, dict) and isinstance(row.get("file_name"), str)
+    if not named or not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        expected = '{"file_name": "a.jpg", "labels": ["cat"]}'
+        raise ValueError(f"{path}, line {number}: expected an object such as {expected}")
+    for column in (*ABSENT, *UNDECIDED):
+        if column in row and not all(isinstance(label, str) for label in _as_list(row[column])):
+            raise ValueError(f"{path}, line {number}: expected a list of labels in {column}, not {row[column]!r}")
+    return row
+
+
+def _as_list(cell: Any) -> list[Any]:
+    """The labels of a cell that may hold none or a single one."""
+    if cell is None or cell == "":
+        return []
+    return list(cell) if isinstance(cell, list) else [cell]
+
+
+def write_saved(
+    folder: Path, decided: Mapping[str, Sequence[str] | Decision], opened: Place | None = None
+) -> dict[str, str]:
     """Write a folder's `metadata.jsonl`, whole or not at all; rows of other photos stay as they are.
 
     Args:
-        folder: Where the photos lie.
-        labels: Of each photo, by its path below the folder.
+        folder: Where the photos lie; it is never made.
+        decided: Of each photo its labels or all that was decided, by its path below the folder.
+        opened: Which folder it must be, whatever lies under its name by now.
+
+    Returns:
+        Why photos were left out, by their names.
 
     Raises:
+        FolderGoneError: It is another folder, or none.
         ValueError: The file that is there is of another kind.
     """
+    check_place(folder, opened)
     with WRITING, one_at_a_time(folder / LOCK):  # of pages of other processes too
-        rows = read_saved(folder).rows
-        for name, own in labels.items():
-            rows[name] = rows.get(name, {"file_name": name}) | {"labels": own}
-        path = folder / METADATA
-        write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values()))
-    return path
+        saved = read_saved(folder)
+        names = saved.names
+        rows, left = list(saved.rows), {}
+        places = {name: index for index, name in enumerate(names)}
+        twice = saved.twice
+        for name, own in decided.items():
+            decision = own if isinstance(own, Decision) else Decision(own)
+            if why := TWICE if name in twice else why_not_text(name):
+                left[name] = why
+            elif name in places:
+                rows[places[name]] = decision.replaces(rows[places[name]])
+            else:
+                rows.append({"file_name": name, "labels": list(decision.labels)})
+        with whole_file(folder / METADATA, make_folder=False) as temporary:
+            temporary.write_text("".join(map(_line, rows)), encoding="utf-8", newline="\n")
+            check_place(folder, opened)
+        check_place(folder, opened)
+    return left
+
+
+def check_place(folder: Path, opened: Place | None) -> None:
+    """Refuse to write where another folder, or none, lies under the name of the one that was opened.
+
+    Raises:
+        FolderGoneError: It does.
+    """
+    try:
+        there = place_of(folder)
+    except OSError as error:
+        raise FolderGoneError(
+            f"{folder} is not there any more ({error.strerror}): bring it back, and save again"
+        ) from error
+    if opened is not None and there != opened:
+        raise FolderGoneError(f"{folder} is not the folder that was opened: bring that back, and save again")
+
+
+def why_not_text(name: str) -> str:
+    """Why a file's name cannot stand in a text; empty where it can."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8: rename it, for training cannot read it"
+    return ""
+
+
+def _line(row: dict[str, Any]) -> str:
+    """A row as a line; where it held half of a sign already, as JSON can say it, in ASCII."""
+    line = json.dumps(row, ensure_ascii=False)
+    return (json.dumps(row) if why_not_text(line) else line) + "\n"

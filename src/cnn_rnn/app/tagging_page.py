@@ -5,6 +5,7 @@ Everything that comes from a browser is checked again here: what was clicked, wh
 
 import os
 import tempfile
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,16 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from cnn_rnn.data import UnreadableImageError
+from cnn_rnn.foundation.own_names import OwnNames, own_names
 
 from .photo_session import PhotoSession
 from .photo_tagger import Sight, Tagger
-from .saved_labels import METADATA
-from .views import FOLDER, label_rows, show_labels, show_photo
+from .saved_labels import METADATA, FolderGoneError
+from .views import FOLDER, label_rows, readable, show_labels, show_photo
 
 MOST_DROPPED = "64mb"  # the largest file that a browser may send
 LONGEST_LABEL = 100  # signs
+LONGEST_TICKET = 100
+NOT_WRITTEN = {"Cc", "Cs", "Cn", "Co"}  # Unicode's categories: control signs, halves of signs, signs without a meaning
 KEYS = (
     '<p class="keys"><kbd>1</kbd> to <kbd>9</kbd> confirm, with <kbd>shift</kbd> rule out, once more to take back · '
     "<kbd>←</kbd> <kbd>→</kbd> photos · <kbd>enter</kbd> accept what is green or blue, and on to the next · "
@@ -57,9 +62,13 @@ class Desk:
 
     def begin(self, ticket: str | None = None) -> tuple[Any, ...]:
         """A session of one's own, for whoever opens the page; the same one for a tab that opens it again."""
-        session = self._sessions.pop(ticket or "", None)
+        ticket = ticket[:LONGEST_TICKET] if isinstance(ticket, str) else ""
+        session = self._sessions.pop(ticket, None)
         if session is None:
-            session = PhotoSession() if self.folder is None else PhotoSession.of_folder(self.folder, self.files)
+            try:
+                session = PhotoSession() if self.folder is None else PhotoSession.of_folder(self.folder, self.files)
+            except (ValueError, OSError) as error:  # until it is mended, and the page is opened again
+                return self.show(PhotoSession(folder=self.folder), problem=f"{error}; then open this page again")
         if ticket:
             self._sessions[ticket] = session
             if len(self._sessions) > MOST_SESSIONS:
@@ -68,7 +77,8 @@ class Desk:
 
     def drop(self, session: PhotoSession, files: list[str] | None) -> tuple[Any, ...]:
         """Add what was dropped."""
-        taken = session.add(Path(file) for file in files or ())
+        named = files if isinstance(files, list) else []
+        taken = session.add(Path(file) for file in named if isinstance(file, str))
         problem = f"left out, since photos of that name are here already: {', '.join(taken)}" if taken else ""
         return self.show(session, problem=problem)
 
@@ -77,21 +87,22 @@ class Desk:
 
         What was meant for another photo, since the browser did not show this one yet, counts for nothing.
         """
-        told: dict[str, Any] = getattr(event, "_data", None) or {}
-        act = told.get("act")
+        data = getattr(event, "_data", None)
+        told: dict[str, Any] = data if isinstance(data, dict) else {}
+        act = told.get("act") if isinstance(told.get("act"), str) else None
         if act == "show":  # the browser shows an answer that is not the latest
             return self.show(session)
         session.turn += 1
         if act in STEPS:
             session.move(STEPS[act])
-        elif told.get("photo") == session.place:
+        elif _is_number(told.get("photo")) and told["photo"] == session.place:
             return self.accept(session) if act == "accept" else self.decide(session, act, told.get("label"))
         return self.show(session)
 
     def decide(self, session: PhotoSession, act: Any, index: Any) -> tuple[Any, ...]:
         """Confirm a label, rule it out, or show where the network looked for it."""
         photo = session.shown
-        if photo is None or not isinstance(index, int):
+        if photo is None or not _is_number(index):
             return self.show(session)
         own = [name for name in photo.known if name not in self.tagger.thresholds]
         names = [*self.tagger.label_names, *own]
@@ -105,7 +116,12 @@ class Desk:
 
     def add_label(self, session: PhotoSession, label: str | None) -> tuple[Any, ...]:
         """Confirm a label by name, one that the model does not know too."""
-        name = " ".join((label or "").split())[:LONGEST_LABEL]
+        name = " ".join(label.split()) if isinstance(label, str) else ""
+        if any(unicodedata.category(sign) in NOT_WRITTEN for sign in name):
+            problem = f"{name!r} is no label: it holds a sign that nobody sees or writes"
+            return self.show(session, problem=problem)
+        if len(name) > LONGEST_LABEL:
+            return self.show(session, problem=f"a label of {len(name)} signs: {LONGEST_LABEL} are the most")
         if session.shown is not None and name and session.shown.known.get(name) is not True:
             session.shown.decide(name, confirmed=True)
         return self.show(session)
@@ -129,7 +145,8 @@ class Desk:
 
         Returns what is said of it, a file to take away, and what `show` returns.
         """
-        return (*self.write(session, sidecars=sidecars), *self.show(session))
+        told, written = self.write(session, sidecars=bool(sidecars))
+        return readable(told), written, *self.show(session)
 
     def write(self, session: PhotoSession, *, sidecars: bool) -> tuple[str, Any]:
         """Write the labels; returns what is said of it, and a file to take away."""
@@ -137,28 +154,40 @@ class Desk:
             return "Nothing is accepted yet: enter accepts the labels of a photo.", gr.skip()
         left = len(session.photos) - session.done
         more = f" {left} not accepted yet, left out." if left else ""
-        folder = session.folder or Path(tempfile.mkdtemp(dir=gr.utils.get_upload_folder()))
+        folder = session.folder or _new_folder()
         try:
             written = session.save(folder)
-            if sidecars and session.folder:
-                problems = session.save_sidecars()
-                more += f" XMP sidecars left as they are: {'; '.join(problems)}." if problems else " XMP sidecars too."
-        except (ImportError, ValueError, OSError) as error:
+        except FolderGoneError as error:
+            return self.write_elsewhere(session, error)
+        except (ValueError, OSError) as error:
             return f"Not saved: {error}", gr.skip()
+        left_out = session.left_out
+        if left_out:
+            more += f" {len(left_out)} left out: {'; '.join(f'{name}, {why}' for name, why in left_out.items())}."
+        if sidecars and session.folder:
+            problems = session.save_sidecars()
+            more += f" XMP sidecars left as they are: {'; '.join(problems)}." if problems else " XMP sidecars too."
         where = f"to {written}" if session.folder else f"as {METADATA}: put it beside the photos, in PHOTOS/train"
         shown = gr.skip() if session.folder else gr.File(str(written), visible=True)
-        photos = "1 photo" if session.done == 1 else f"{session.done} photos"
-        return f"Saved the labels of {photos} {where}.{more}", shown
+        saved = session.done - len(left_out)
+        return f"Saved the labels of {'1 photo' if saved == 1 else f'{saved} photos'} {where}.{more}", shown
+
+    def write_elsewhere(self, session: PhotoSession, error: FolderGoneError) -> tuple[str, Any]:
+        """Hand out all labels as a file where their folder is away; they count as not saved still."""
+        written = session.save(_new_folder())
+        told = f"Not saved: {error}. Nothing is lost: the file below holds all labels meanwhile."
+        return told, gr.File(str(written), visible=True)
 
     def show(self, session: PhotoSession, problem: str = "", looked_for: str | None = None) -> tuple[Any, ...]:
         """The session as it is now: itself, the photo and its labels."""
         photo = session.shown
         if photo is None:
             return session, show_photo(session, None, problem=problem), show_labels(session, [], [])
+        problem = "; ".join(filter(None, (problem, photo.note and f"what you decide here is not saved: {photo.note}")))
         try:
             sight = self.tagger.look(photo.path)
         except UnreadableImageError as error:
-            told = " ".join(filter(None, (problem, str(error))))
+            told = "; ".join(filter(None, (problem, str(error))))
             return session, show_photo(session, None, problem=told), show_labels(session, [], [])
         before = self.tagger.expect(sight, {})
         now = self.tagger.expect(sight, photo.known) if photo.known else before
@@ -176,6 +205,16 @@ class Desk:
             return self.tagger.explain(sight, looked_for), f"Bright: where the network looked for {looked_for}."
         except ImportError as error:
             return sight.photo, str(error)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether what a browser sent is a whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _new_folder() -> Path:
+    """A folder whose files a browser may fetch."""
+    return Path(tempfile.mkdtemp(dir=gr.utils.get_upload_folder()))
 
 
 def build_page(desk: Desk) -> gr.Blocks:
@@ -235,13 +274,16 @@ def build_page(desk: Desk) -> gr.Blocks:
     return page
 
 
-def serve(desk: Desk, *, host: str = "127.0.0.1", port: int | None = None, wait: bool = True) -> Any:
-    """Serve the page; returns what Gradio does: its app and addresses.
+def serve(
+    desk: Desk, *, host: str = "127.0.0.1", port: int | None = None, root_path: str | None = None, wait: bool = True
+) -> Any:
+    """Serve the page, to those who ask for it by a name of its own; returns what Gradio does: its app and addresses.
 
     Args:
         desk: The page at work.
         host: Address to listen at; 0.0.0.0 for other machines too.
         port: Port to listen at; the first free one from 7860 where None.
+        root_path: Its address as others write it, where there is a proxy in front of it.
         wait: Whether to stay until Ctrl-C.
     """
     # Gradio clears the folder of dropped photos when a page ends: another page's must not lie there.
@@ -251,6 +293,10 @@ def serve(desk: Desk, *, host: str = "127.0.0.1", port: int | None = None, wait:
     served = page.launch(
         server_name=host,
         server_port=port,
+        root_path=root_path,
+        app_kwargs={
+            "middleware": [Middleware(OwnNames, names=own_names(host, root_path or os.environ.get("GRADIO_ROOT_PATH")))]
+        },
         theme=plain,
         css_paths=FOLDER / "tagging_page.css",
         max_file_size=MOST_DROPPED,

@@ -94,6 +94,11 @@ def show_labels(session: PhotoSession, rows: list[LabelRow], tree: list[Branch])
     return _template("labels.html.jinja").render(place=session.place, turn=session.turn, rows=rows, tree=tree)
 
 
+def readable(text: str) -> str:
+    r"""A text of the same kind that a browser takes: what a file's name holds beside UTF-8 as `\udce9`."""
+    return type(text)(text.encode("utf-8", "backslashreplace").decode())
+
+
 @cache
 def _template(name: str) -> Any:
     """A template of the page in which every value is escaped and a missing one is an error."""
@@ -101,6 +106,7 @@ def _template(name: str) -> Any:
 
     environment = Environment(
         autoescape=True,
+        finalize=lambda value: readable(value) if isinstance(value, str) else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("loading; the first time with onnxruntime the model is exported to it, which takes half a minute")
         tagger = Tagger.load(known.model or bundled_model(), known.engine)
         print(tagger.engine)
-        serve(Desk(tagger, known.input, files), host=known.host, port=known.port)
+        serve(Desk(tagger, known.input, files), host=known.host, port=known.port, root_path=known.root_path)
     except (ValueError, OSError, ImportError) as error:
         return refuse(error)
     return 0
@@ -56,6 +56,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
     parser.add_argument("--port", type=int, help="port to listen at (default: the first free one from 7860)")
+    parser.add_argument(
+        "--root_path",
+        help="the page's address as others write it, such as https://example.org/label, with a proxy in front of it; "
+        "it answers to no other names than this one's, --host's and this machine's own",
+    )
     return parser
 
 

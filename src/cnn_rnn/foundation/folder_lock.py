@@ -110,6 +110,7 @@ class FolderLock:
 @contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
     """Wait until no other process is in here with this file, which stays; its folder must be there."""
+    path.parent.stat()  # the lock would make it
     lock = _file_lock(path)
     try:
         lock.acquire()
