@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnn_rnn.data.schema import build_dataset, image_paths, label_lists_from_matrix
+from cnn_rnn.prediction.predictions import PlacedFeatures
 from cnn_rnn.report import near_duplicates
-from cnn_rnn.report.near_duplicates import PlacedFeatures, near_duplicate_section, nearest_pairs
+from cnn_rnn.report.near_duplicates import near_duplicate_section, nearest_pairs
 
 
 def placed(name: str, features: NDArray[np.float32], folder: Path = Path()) -> PlacedFeatures:
@@ -21,7 +22,7 @@ def placed(name: str, features: NDArray[np.float32], folder: Path = Path()) -> P
     paths = [str(folder / f"{name}{row}.jpg") for row in range(len(features))]
     labels = label_lists_from_matrix(np.ones((len(features), 1), dtype=bool))
     rows = build_dataset(image_paths(paths), [f"{name}{row}" for row in range(len(features))], labels, ["<b>"])
-    return PlacedFeatures(name, rows, mixed, order.tolist())
+    return PlacedFeatures(name, rows, mixed, order)
 
 
 def test_blocks_give_what_all_cosines_at_once_give(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,15 +6,15 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from cnn_rnn.prediction import SavedModel
 from cnn_rnn.training import RunConfigError, Trainer, load_run_config
-from cnn_rnn.training.compared_features import compare_features
+from cnn_rnn.training.evaluation import Evaluation, Split, compare_features
 from cnn_rnn.training.faults import CheckpointError
 from cnn_rnn.training.feature_cache import DESCRIPTION, FEATURES, check_features, write_features
 
@@ -182,17 +182,24 @@ def test_the_features_of_training_are_found_again_beside_those_of_another_split(
 ) -> None:
     trainer = loaded(settings, tmp_path / "run")
     config = load_run_config(None, settings(tmp_path / "run", **FROZEN))
-    saved: Any = SimpleNamespace(model=trainer.plain_model, processor=trainer.transform.processor)
-    rows = config.data.load("test")
-    assert compare_features(saved, tmp_path / "elsewhere", config, rows=rows, split="test") is None  # no run is there
+
+    def of_model(folder: Path, split: str) -> Evaluation:
+        """The model on a split, wherever it lies."""
+        evaluation = Evaluation(str(folder), Split(config.data, split))
+        model, processor = trainer.plain_model, trainer.transform.processor
+        evaluation.saved = SavedModel("the model", model, processor)
+        return evaluation
+
+    assert compare_features(of_model(tmp_path / "elsewhere", "test"), config) is None  # no run is there
     before = folders(tmp_path / "features")
-    found = compare_features(saved, tmp_path / "run", config, rows=rows, split="test")
+    found = compare_features(tested := of_model(tmp_path / "run", "test"), config)
     assert found is not None
     own, beside = found
     assert len(folders(tmp_path / "features") - before) == 1  # of the other split alone
-    assert own.rows["image_id"][:] == rows["image_id"][:]
+    assert own.rows["image_id"][:] == tested.split.rows["image_id"][:]
+    assert config.train.output_dir == str(tmp_path / "run")
     held_out = {image_id for batch in trainer.validation_loader for image_id in batch["image_id"]}
     assert not held_out & set(beside.rows["image_id"])
     for batch in trainer.validation_loader:
         assert batch["image_features"].shape[1:] == beside.features[beside.places[0]].shape
-    assert compare_features(saved, tmp_path / "run", config, rows=rows, split=config.data.train_split) is None
+    assert compare_features(of_model(tmp_path / "run", config.data.train_split), config) is None

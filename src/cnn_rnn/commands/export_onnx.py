@@ -28,19 +28,17 @@ def main(arguments: list[str] | None = None) -> int:
     if known.calibrate and not known.int8:
         return refuse(ValueError("--calibrate is for the 8-bit copy: name its file with --int8"))
 
-    from cnn_rnn.data.data_config import load_validation_data
     from cnn_rnn.foundation.whole_files import write_json
     from cnn_rnn.metrics.tables import figures_table
     from cnn_rnn.prediction import SavedModel
     from cnn_rnn.publishing.onnx_graph import OnnxModel, export_onnx, quantize_onnx
-    from cnn_rnn.training.run_config import load_data_config
+    from cnn_rnn.training import Split, run_config_of
 
     try:
         saved = SavedModel.load(known.model)
-        dataset = None
-        if overrides:
-            dataset, _ = load_validation_data(load_data_config(known.model, overrides), known.split)
-            saved.check_labels(dataset)
+        split = Split(run_config_of(known.model, overrides).data, known.split) if overrides else None
+        if split is not None:
+            saved.check_labels(split.rows)
         images = calibration_images(saved, known.calibrate, known.uint8) if known.calibrate else None
         graphs = [export_onnx(saved.model, known.output, known_labels=known.known_labels, uint8=known.uint8)]
         if known.int8:
@@ -48,8 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         for graph in graphs:
             print(f"{graph}: {graph.stat().st_size:,} bytes; probabilities differ from the model's by at most ", end="")
             print(f"{largest_difference(saved.model, OnnxModel(graph)):.1e} on noise")
-            if dataset is not None:
-                figures = measure_graph(OnnxModel(graph), saved, dataset, known.batch_size)
+            if split is not None:
+                figures = measure_graph(OnnxModel(graph), saved, split.rows, known.batch_size)
                 print(figures_table({graph.name: figures}).text())
                 write_json(graph.with_suffix(".metrics.json"), figures | {"split": known.split})
     except (ValueError, OSError, ImportError) as error:
@@ -106,18 +104,20 @@ def calibration_images(saved: "SavedModel", folder: str, uint8: bool) -> "Tensor
 
 def measure_graph(graph: "OnnxModel", saved: "SavedModel", dataset: "Dataset", batch_size: int) -> dict[str, Any]:
     """The figures of a graph on the rows of a data set."""
-    from tqdm.auto import tqdm
+    from accelerate import Accelerator
 
     from cnn_rnn.data.batches import eval_loader
-    from cnn_rnn.prediction import Predictions, measure
+    from cnn_rnn.prediction import measure
+    from cnn_rnn.prediction.predictions import gather
 
-    batches = []
-    for batch in tqdm(eval_loader(dataset, saved.processor, batch_size, num_workers=0), desc="measuring", unit="batch"):
+    def answer(batch: dict[str, Any]) -> dict[str, "Tensor"]:
+        """What the graph says of a batch."""
         outputs = graph(batch["pixel_values"])
-        predicted = {"logits": outputs["logits"], "targets": batch["labels"], "image_ids": batch["image_id"]}
-        batches.append(predicted | ({"paths": outputs["paths"][:, 0]} if "paths" in outputs else {}))
+        return {"logits": outputs["logits"]} | ({"paths": outputs["paths"][:, 0]} if "paths" in outputs else {})
+
     config = saved.model.config
-    return measure(Predictions.concatenate(batches), config.label_names, config.thresholds)
+    loader = eval_loader(dataset, saved.processor, batch_size, num_workers=0)
+    return measure(gather(answer, loader, Accelerator(), "measuring"), config.label_names, config.thresholds)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ command goes on where it was; started once more, it joins in. On a Ray cluster: 
 import argparse
 import sys
 import tempfile
+from dataclasses import fields
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
@@ -18,6 +19,7 @@ from .console import INTERRUPTED, REFUSED, CommandParser, loading, output_folder
 if TYPE_CHECKING:
     from cnn_rnn.data import Reading
     from cnn_rnn.prediction.job_folder import JobFolder, State
+    from cnn_rnn.prediction.worker import JobSettings
 
 PICTURED = 24  # images on the page
 BUNDLED_LABELS = ("person", "cat", "dog", "car", "17 more")
@@ -29,11 +31,18 @@ def main(arguments: list[str] | None = None) -> int:
     known, settings = build_parser().parse_known_args(arguments)
     try:
         refuse_what_does_nothing(known)
-        known.reading = reading_of(settings)
+        reading = reading_of(settings)
         known.model = known.model or model_in_the_box()
         if known.output is None:
-            return print_labels(known)
-        return predict_with_ray(known) if known.engine == "ray" else predict_here(known)
+            return print_labels(known, reading)
+        with loading():
+            job = job_settings(known, reading)
+        if known.engine == "ray":
+            from cnn_rnn.prediction.ray_engine import label_with_ray
+
+            return told(known, *label_with_ray(job))
+        ended = predict_here(job)
+        return told(known, *ended) if ended else 0
     except KeyboardInterrupt:
         goes_on = f": the same command goes on with what {known.output} lacks" if known.output else ""
         print(f"stopped{goes_on}", file=sys.stderr)
@@ -72,8 +81,21 @@ def reading_of(settings: list[str]) -> "Reading":
     return config.data.reading()
 
 
-def predict_here(known: argparse.Namespace) -> int:
-    """Take part in the job with this process, and with those that accelerate launched beside it."""
+def job_settings(known: argparse.Namespace, reading: "Reading") -> "JobSettings":
+    """The settings of the bulk job among the arguments."""
+    from cnn_rnn.prediction.worker import JobSettings
+
+    given = {entry.name: getattr(known, entry.name) for entry in fields(JobSettings) if hasattr(known, entry.name)}
+    engine = "auto" if known.engine == "ray" else known.engine  # of Ray's actors
+    return JobSettings(**(given | {"reading": reading, "engine": engine}))
+
+
+def predict_here(job: "JobSettings") -> "tuple[JobFolder, State | None] | None":
+    """Take part in the job with this process, and with those that accelerate launched beside it.
+
+    Returns:
+        The folder, and how the job ended, None where it was finished before; None where another process tells of it.
+    """
     with loading():
         from accelerate import Accelerator, InitProcessGroupKwargs
 
@@ -84,40 +106,33 @@ def predict_here(known: argparse.Namespace) -> int:
     # Waited for once, after each has looked at all names, which may take hours.
     state = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))])
     try:
-        classify, folder = open_job(known, state.device)
+        classify, folder = open_job(job, state.device)
         finished = folder.is_finished()
         state.wait_for_everyone()
         if finished:
             folder.leave()
-            return told(known, folder) if state.is_main_process else 0
+            return (folder, None) if state.is_main_process else None
         folder.claim()
         with state.main_process_first():  # it alone exports, the others find the file
-            shared = known.num_workers > 0  # by the processes that read images
-            engine = set_engine(classify.model, known.model, known.engine, state.device, shares_cores=shared)
+            shared = job.num_workers > 0  # by the processes that read images
+            engine = set_engine(classify.model, job.model, job.engine, state.device, shares_cores=shared)
         if state.is_main_process:
             print(engine, file=sys.stderr)
         done = predict_all(
             classify,
             folder,
-            batch_size=known.batch_size,
-            num_workers=known.num_workers,
+            batch_size=job.batch_size,
+            num_workers=job.num_workers,
             turn=state.process_index / state.num_processes,
             show=state.is_main_process,
         )
     finally:
         state.end_training()
     # Of processes that were launched together one speaks: the one that finished the job.
-    return told(known, folder, done) if done == "finished" or state.num_processes == 1 else 0
+    return (folder, done) if done == "finished" or state.num_processes == 1 else None
 
 
-def predict_with_ray(known: argparse.Namespace) -> int:
-    """Hand the job to Ray's actors."""
-    from cnn_rnn.prediction.ray_engine import label_with_ray
-
-    return told(known, *label_with_ray(known))
-
-
-def told(known: argparse.Namespace, folder: "JobFolder", done: "State | None" = None) -> int:
+def told(known: argparse.Namespace, folder: "JobFolder", done: "State | None") -> int:
     """Say how the job ended, or that it was finished before, and write labels back; returns what the shell is told."""
     if done == "unfinished":
         print(f"the last parts of {folder.folder} are in work in other processes; the last of them finishes the job")
@@ -225,7 +240,7 @@ def write_back(known: argparse.Namespace) -> None:
             )
 
 
-def print_labels(known: argparse.Namespace) -> int:
+def print_labels(known: argparse.Namespace, reading: "Reading") -> int:
     """Print labels and path of each image as it is read; returns `REFUSED` where none could be.
 
     Raises:
@@ -243,7 +258,7 @@ def print_labels(known: argparse.Namespace) -> int:
 
         print(set_engine(classify.model, known.model, known.engine, classify.device), file=sys.stderr)
     inputs = open_inputs(
-        known.input, known.root, known.limit, known.part_size, Path(tempfile.gettempdir()), reading=known.reading
+        known.input, known.root, known.limit, known.part_size, Path(tempfile.gettempdir()), reading=reading
     )
     has_path = classify.model.config.has_path_decoder
     code = REFUSED

@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .console import PROTOCOL_NAMES, CommandParser, output_file, refuse
-from .validate import obtain_predictions, tell_of_seen_photos, thresholds_of
+from .validate import tell_of_seen_photos
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
-    from cnn_rnn.metrics.stored_predictions import StoredPredictions
-    from cnn_rnn.prediction import SavedModel
     from cnn_rnn.report.page import Example, Section
+    from cnn_rnn.training import Evaluation, RunConfig
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,60 +34,50 @@ def report(known: argparse.Namespace, overrides: list[str]) -> None:
         OSError: A file does.
         ImportError: A library that draws is not installed.
     """
-    from cnn_rnn.data.data_config import load_validation_data
     from cnn_rnn.metrics.protocols import get_protocol
-    from cnn_rnn.metrics.stored_predictions import read_predictions
     from cnn_rnn.metrics.tables import figures_table, protocol_table
-    from cnn_rnn.prediction import SavedModel, predict_dataset, stored_predictions
     from cnn_rnn.report.page import write_report
-    from cnn_rnn.training.run_config import load_data_config
+    from cnn_rnn.training import Evaluation, Split, run_config_of
 
     protocol = get_protocol(known.protocol) if known.protocol else None
-    data = load_data_config(known.model, overrides)
-    data = replace(data, streaming=False)  # a report looks images up
-    saved = SavedModel.load(known.model)
-    tell_of_seen_photos(known.model, data, known.split)
-    dataset, _ = load_validation_data(data, known.split)
-    saved.check_labels(dataset)
-    stored = read_predictions(known.predictions) if known.predictions else None
-    config = saved.model.config
-    if stored is not None and stored.label_names != list(config.label_names):
-        raise ValueError(f"{known.predictions}: its labels are not those of {known.model}")
-    other = obtain_predictions(known.baseline, known, overrides) if known.baseline else None
-    duplicates = near_duplicates(known, saved, dataset, overrides)
-    if stored is None:
-        predictions = predict_dataset(saved, dataset, known.batch_size, known.num_workers)
-        stored = stored_predictions(predictions, config.label_names, model=saved.name)
-    for told, one in ((known.predictions, stored), (known.baseline, other)):
-        if one is not None and (one.image_ids, one.label_names) != (list(dataset["image_id"]), stored.label_names):
-            raise ValueError(f"{told}: its images or labels are not those of {known.split} of {data.name}")
-    thresholds = 0.5 if config.thresholds is None else config.thresholds
+    config = run_config_of(known.model, overrides)
+    data = replace(config.data, streaming=False)  # a report looks images up
+    split = Split(data, known.split, batch_size=known.batch_size, num_workers=known.num_workers)
+    own = Evaluation(known.model, split, stored=known.predictions)
+    other = Evaluation(known.baseline, split, beside=[own]) if known.baseline else None
+    saved = own.saved
+    for told, one in ((known.predictions, own if known.predictions else None), (known.baseline, other)):
+        if one is None:
+            continue
+        if one.predictions.label_names != list(saved.model.config.label_names):
+            raise ValueError(f"{told}: its labels are not those of {known.model}")
+        if one.predictions.image_ids != list(split.rows["image_id"]):
+            raise ValueError(f"{told}: its images are not those of {known.split} of {data.name}")
+    duplicates = near_duplicates(known, own, config)
+    measured = {"this model": own} | ({} if other is None else {"baseline": other})
+    for one in measured.values():
+        tell_of_seen_photos(one)
     settings = protocol.settings if protocol else {}
-    measured = {} if other is None else {"baseline": other.measure(thresholds=thresholds_of(other), **settings)}
-    figures = stored.measure(thresholds=thresholds, **settings)
-    rows = {"this model": figures, **measured}
-    table = protocol_table(protocol, rows) if protocol else figures_table(rows)
+    figures = {name: one.measure(**settings) for name, one in measured.items()}
     has_paths = saved.model.path_decoder is not None
-    shown, how_looked = walk_photos(saved, dataset, stored, known)
+    shown, how_looked = walk_photos(own, known)
     weights = saved.model.path_decoder.label_embedding.weight if has_paths else None
     write_report(
         known.output,
-        stored,
-        figures,
+        own.predictions,
+        figures["this model"],
         title=f"{Path(saved.name).name} on {known.split} of {data.name}",
-        tables=[table],
-        label_counts=config.label_counts,
-        embedding=None if weights is None else weights.detach().cpu().numpy()[: config.num_labels],
+        tables=[protocol_table(protocol, figures) if protocol else figures_table(figures)],
+        label_counts=saved.model.config.label_counts,
+        embedding=None if weights is None else weights.detach().cpu().numpy()[: saved.model.config.num_labels],
         examples=shown,
         how_looked=how_looked,
-        beside=compare_models(saved, dataset, (stored, other), [figures, *measured.values()], known),
-        further=[*ask_about_photos(saved, dataset, stored, known), *duplicates],
+        beside=[] if other is None else compare_models(own, other, list(figures.values()), known.examples // 2),
+        further=[*ask_about_photos(own, known), *duplicates],
     )
 
 
-def walk_photos(
-    saved: "SavedModel", dataset: "Dataset", stored: "StoredPredictions", known: argparse.Namespace
-) -> tuple[list["Example"], str]:
+def walk_photos(evaluation: "Evaluation", known: argparse.Namespace) -> tuple[list["Example"], str]:
     """Photos with their paths, or with their labels where the model walks none, and how what it looked at was found."""
     import numpy as np
     from tqdm.auto import tqdm
@@ -100,13 +87,14 @@ def walk_photos(
     from cnn_rnn.report.saliency import label_example, walk_example
     from cnn_rnn.report.spread import spread_evenly
 
+    saved, stored, rows = evaluation.saved, evaluation.predictions, evaluation.split.rows
     losses = photo_losses(stored.scores, stored.truth)
     if known.worst:
         chosen = np.argsort(-losses, kind="stable")[: known.examples]
     else:
-        chosen = spread_evenly(len(dataset), known.examples)
+        chosen = spread_evenly(len(rows), known.examples)
     shown, methods = [], set()
-    examples = prepare_examples(dataset.select(chosen), EvalTransform(saved.processor))
+    examples = prepare_examples(rows.select(chosen), EvalTransform(saved.processor))
     for index, row in zip(chosen, tqdm(examples, desc="looking at images", unit="image", leave=False), strict=True):
         if saved.model.path_decoder is None:
             example, method = label_example(saved.model, saved.processor, row, stored.scores[index]), "no step"
@@ -118,40 +106,33 @@ def walk_photos(
 
 
 def compare_models(
-    saved: "SavedModel",
-    dataset: "Dataset",
-    stored: "tuple[StoredPredictions, StoredPredictions | None]",
-    figures: list[dict[str, Any]],
-    known: argparse.Namespace,
+    own: "Evaluation", other: "Evaluation", figures: list[dict[str, Any]], examples: int
 ) -> list["Section"]:
-    """The parts that show two models side by side; none where there is no second one."""
+    """The parts that show two models side by side, by the figures of both."""
     from cnn_rnn.metrics.label_sets import pick_by_threshold
     from cnn_rnn.report.side_by_side import comparison_section, side_by_side_section
 
-    own, other = stored
-    if other is None:
-        return []
-    names = (Path(saved.name).name, Path(other.info.get("model") or known.baseline).name)
-    models = {"this model": own, "baseline": other}
+    names = (Path(own.source).name, Path(other.predictions.info.get("model") or other.source).name)
+    models = {"this model": own.predictions, "baseline": other.predictions}
     sets = {
         name: pick_by_threshold(one.scores, found["threshold"]["thresholds"])
         for (name, one), found in zip(models.items(), figures, strict=True)
     }
-    photos = side_by_side_section(dataset, models, sets, known.examples // 2)
-    return [comparison_section(figures[0], figures[1], own.label_names, names), *([photos] if photos else [])]
+    photos = side_by_side_section(own.split.rows, models, sets, examples)
+    label_names = own.predictions.label_names
+    return [comparison_section(figures[0], figures[1], label_names, names), *([photos] if photos else [])]
 
 
-def ask_about_photos(
-    saved: "SavedModel", dataset: "Dataset", stored: "StoredPredictions", known: argparse.Namespace
-) -> list["Section"]:
+def ask_about_photos(evaluation: "Evaluation", known: argparse.Namespace) -> list["Section"]:
     """The part that shows what one answer changes; none where an answer changes nothing, or nothing is asked."""
     from cnn_rnn.report.one_answer import answer_questions, answer_section, choose_questions, hears
 
+    saved, stored = evaluation.saved, evaluation.predictions
     questions = choose_questions(stored.scores, stored.truth, known.answers) if hears(saved.model) else []
     if not questions:
         return []
     trained = saved.model.config.known_labels == "state" or saved.model.path_decoder is None
-    answered = answer_questions(saved, dataset, questions)
+    answered = answer_questions(saved, evaluation.split.rows, questions)
     return [answer_section(answered, trained=trained, known=known_figures(known.predictions))]
 
 
@@ -164,23 +145,18 @@ def known_figures(predictions: Path | None) -> dict[str, Any] | None:
     return None if found is None else dict(found)
 
 
-def near_duplicates(
-    known: argparse.Namespace, saved: "SavedModel", dataset: "Dataset", overrides: list[str]
-) -> list["Section"]:
+def near_duplicates(known: argparse.Namespace, evaluation: "Evaluation", config: "RunConfig") -> list["Section"]:
     """The section of photos that the model learnt from, or nearly; none where nobody asks and no features are kept.
 
     Raises:
         ValueError: There is no such split as --compare_with names, or the threshold is no cosine.
     """
     from cnn_rnn.report.near_duplicates import near_duplicate_section
-    from cnn_rnn.training.compared_features import compare_features
-    from cnn_rnn.training.run_config import load_run_config
+    from cnn_rnn.training import compare_features
 
     if not -1 < known.duplicate_cosine <= 1:
         raise ValueError(f"--duplicate_cosine {known.duplicate_cosine} is no cosine: expected above -1, up to 1")
-    settings = Path(known.model) / "run_config.yaml"
-    config = load_run_config(settings if settings.is_file() else None, overrides)
-    compared = compare_features(saved, known.model, config, rows=dataset, split=known.split, beside=known.compare_with)
+    compared = compare_features(evaluation, config, known.compare_with)
     if compared is None:
         print(
             "near-duplicates were not looked for: no features of other rows are kept (train.cache_features keeps "

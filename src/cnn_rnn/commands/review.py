@@ -92,34 +92,25 @@ def with_mistakes(rows: Any, share: float, seed: int) -> tuple[Any, Any]:
 
 def rank_photos(known: argparse.Namespace) -> None:
     """Write which unlabelled photos are most worth labelling."""
-    import torch
-    from torch.utils.data import DataLoader
-    from tqdm.auto import tqdm
+    import numpy as np
 
-    from cnn_rnn.prediction import SavedModel
-    from cnn_rnn.prediction.bulk_prediction import Failure, PreparedImages, Task
+    from cnn_rnn.data import drop_unreadable
+    from cnn_rnn.data.schema import build_dataset, image_paths, label_lists_from_matrix
+    from cnn_rnn.prediction import SavedModel, predict_dataset
     from cnn_rnn.prediction.doubtful_labels import write_unlabelled
     from cnn_rnn.prediction.input_kinds import find_images
-    from cnn_rnn.prediction.inputs import Input
 
     saved = SavedModel.load(known.run)
-    files = [str(file) for file in find_images(known.unlabelled)]
-    tasks = [Task(0, Input(file, file), last=False) for file in files]
-    loader = DataLoader(PreparedImages(saved.processor), known.batch_size, sampler=tasks, collate_fn=list)
-    names: list[str] = []
-    scores = []
-    for batch in tqdm(loader, desc="unlabelled", unit="batch"):
-        readable = [(task.image.name, pixels) for task, pixels in batch if not isinstance(pixels, Failure)]
-        for failure in (entry[1] for entry in batch if isinstance(entry[1], Failure)):
-            print(f"unreadable: {failure.reason}", file=sys.stderr)
-        if readable:
-            names += [name for name, _ in readable]
-            with torch.inference_mode():
-                scores.append(saved.model(torch.stack([pixels for _, pixels in readable])).logits.sigmoid())
-    if not names:
-        raise ValueError(f"{known.unlabelled}: none of {len(files)} photos can be read")
     label_names = saved.model.config.label_names
-    write_unlabelled(known.output / "unlabelled.csv", names, torch.cat(scores).numpy(), label_names)
+    files = [str(file) for file in find_images(known.unlabelled)]
+    labels = label_lists_from_matrix(np.zeros((len(files), len(label_names)), dtype=bool))
+    rows, dropped = drop_unreadable(build_dataset(image_paths(files), files, labels, label_names))
+    for reason in dropped.values():
+        print(f"unreadable: {reason}", file=sys.stderr)
+    if not len(rows):
+        raise ValueError(f"{known.unlabelled}: none of {len(files)} photos can be read")
+    found = predict_dataset(saved, rows, known.batch_size, num_workers=0)
+    write_unlabelled(known.output / "unlabelled.csv", found.image_ids, found.logits.sigmoid().numpy(), label_names)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from .console import PROTOCOL_NAMES, CommandParser, output_folder, refuse
 
 if TYPE_CHECKING:
-    from cnn_rnn.data.data_config import DataConfig
-    from cnn_rnn.metrics.stored_predictions import StoredPredictions
+    from cnn_rnn.metrics.tables import Table
+    from cnn_rnn.training import Evaluation
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,24 +33,33 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
         ValueError: A setting or an input stands in the way.
         OSError: A file does.
     """
+    from cnn_rnn.data.what_was_read import what_was_read
     from cnn_rnn.foundation.whole_files import write_json
     from cnn_rnn.metrics.protocols import get_protocol
     from cnn_rnn.metrics.resampling import bootstrap_intervals, compare_paired
     from cnn_rnn.metrics.stored_predictions import write_predictions
     from cnn_rnn.metrics.tables import comparison_table, figures_table, interval_table, known_table, protocol_table
+    from cnn_rnn.training import Evaluation, Split, run_config_of
 
     protocol = get_protocol(known.protocol) if known.protocol else None
-    predictions = {
-        name: obtain_predictions(source, known, overrides)
-        for name, source in zip(("model", "baseline"), (known.model, *known.baseline[:1]), strict=False)
-    }
+    data = run_config_of(known.model, overrides).data
+    split = Split(data, known.split, batch_size=known.batch_size, num_workers=known.num_workers)
+    models: list[Evaluation] = []
+    for source in (known.model, *known.baseline):
+        models.append(Evaluation(source, split, beside=tuple(models)))
+    measured = dict(zip(("model", "baseline"), models, strict=False))
+    loaded = [one.saved for one in measured.values() if one.has_model]
+    for one in measured.values():
+        tell_of_seen_photos(one)
+    if loaded:
+        print(what_was_read({split.name: split.rows}))
     settings: dict[str, Any] = protocol.settings if protocol else {}
     settings |= {"min_positives": known.min_positives} | ({"top_k": known.top_k} if known.top_k else {})
-    worth = measure_known_labels(known, overrides, settings) if known.known is not None else None
+    worth = None if known.known is None else measure_known_labels(models, known.known, settings)
     figures: dict[str, dict[str, Any]] = {}
-    for name, stored in predictions.items():
-        counts = stored.info.get("label_counts")
-        figures[name] = stored.measure(thresholds=thresholds_of(stored), label_counts=counts, **settings)
+    for name, one in measured.items():
+        stored = one.predictions
+        figures[name] = one.measure(**settings)
         suffix = "" if name == "model" else f"_{name}"
         write_predictions(known.output / f"predictions{suffix}.parquet", stored)
         content = figures[name] | stored.info
@@ -62,26 +71,33 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
                 stored.truth,
                 stored.path_sets,
                 samples=known.samples,
-                thresholds=thresholds_of(stored),
+                thresholds=one.thresholds,
                 **settings,
             )
         write_json(known.output / f"metrics{suffix}.json", content)
-    table = protocol_table(protocol, figures) if protocol else figures_table(figures, title_of(predictions["model"]))
-    table.write(known.output)
-    print(f"\n{table.text()}")
+    title = models[0].title
+    show(protocol_table(protocol, figures) if protocol else figures_table(figures, title), known.output, "table")
     if known.samples and known.baseline:
-        first, second = predictions["baseline"], predictions["model"]
-        thresholds = (thresholds_of(first), thresholds_of(second))
-        compared = compare_paired(first, second, samples=known.samples, thresholds=thresholds, **settings)
-        table = comparison_table(compared, "baseline", "model")
-        table.write(known.output, "comparison")
-        print(f"\n{table.text()}")
+        own, rival = models[:2]
+        compared = compare_paired(
+            rival.predictions,
+            own.predictions,
+            samples=known.samples,
+            thresholds=(rival.thresholds, own.thresholds),
+            **settings,
+        )
+        show(comparison_table(compared, "baseline", "model"), known.output, "comparison")
     elif known.samples:
-        print(f"\n{interval_table(content['intervals']).text()}")
+        show(interval_table(content["intervals"]))
     if worth is not None:
-        table = known_table(worth)
-        table.write(known.output, "known")
-        print(f"\n{table.text()}")
+        show(known_table(worth), known.output, "known")
+
+
+def show(table: "Table", folder: Path | None = None, name: str = "") -> None:
+    """Print a table, and write it into the folder under a name where there is one."""
+    if folder is not None:
+        table.write(folder, name)
+    print(f"\n{table.text()}")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -118,41 +134,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def obtain_predictions(source: str, known: argparse.Namespace, overrides: list[str]) -> "StoredPredictions":
-    """Predictions read from a file, or made by a model on the chosen split."""
-    from cnn_rnn.data.data_config import load_validation_data
-    from cnn_rnn.data.what_was_read import what_was_read
-    from cnn_rnn.metrics.stored_predictions import read_predictions
-    from cnn_rnn.prediction import SavedModel, predict_dataset, stored_predictions
-    from cnn_rnn.training.run_config import load_data_config
-
-    if source.endswith(".parquet"):
-        return read_predictions(source)
-    config = load_data_config(known.model, overrides)
-    saved = SavedModel.load(source)
-    tell_of_seen_photos(source, config, known.split)
-    dataset, dropped = load_validation_data(config, known.split)
-    print(what_was_read({known.split: dataset}))
-    predicted = predict_dataset(saved, dataset, known.batch_size, known.num_workers)
-    info = {"model": saved.name, "data": config.name, "split": known.split, "unreadable_images": dropped}
-    model_config = saved.model.config
-    info |= {"thresholds": model_config.thresholds, "label_counts": model_config.label_counts}
-    return stored_predictions(predicted, model_config.label_names, **info)
-
-
-def tell_of_seen_photos(source: str, data: "DataConfig", split: str) -> None:
-    """Say on stderr where a run learnt from photos that it is to be measured on: those figures are too good."""
-    from cnn_rnn.data.joining import joined_parts
-    from cnn_rnn.training.run_config import load_data_config
-
-    if not (Path(source) / "run_config.yaml").is_file():
-        return
-    own = load_data_config(source)
-    splits = [own.train_split, *([own.validation_split] if own.validation_split else [])]
-    learnt = {part for each in splits for part in joined_parts(own.name, each)}
-    seen = learnt & set(joined_parts(data.name, split)) if data.root == own.root else set()
-    for name, part in sorted(seen):
-        print(f"{source} learnt from {part} of {name}: its figures on it are too good", file=sys.stderr)
+def tell_of_seen_photos(evaluation: "Evaluation") -> None:
+    """Say on stderr where a run learnt from photos that it is to be measured on."""
+    for part in evaluation.seen_parts():
+        print(f"{part}: its figures on it are too good", file=sys.stderr)
 
 
 def label_counts(text: str) -> list[int]:
@@ -170,39 +155,22 @@ def label_counts(text: str) -> list[int]:
     return counts
 
 
-def measure_known_labels(known: argparse.Namespace, overrides: list[str], settings: dict[str, Any]) -> dict[str, Any]:
-    """What revealed labels are worth to the model and to its rivals, under the settings of the metrics.
+def measure_known_labels(models: "list[Evaluation]", told: list[int], settings: dict[str, Any]) -> dict[str, Any]:
+    """What so many revealed labels are worth to the model and to its rivals, under the settings of the metrics.
 
     Raises:
         ValueError: Predictions are given in place of a model, or the data are streamed.
     """
-    from cnn_rnn.data import targets
-    from cnn_rnn.data.data_config import load_validation_data
-    from cnn_rnn.prediction import SavedModel
     from cnn_rnn.prediction.known_measure import measure_known
-    from cnn_rnn.training.run_config import load_data_config
 
-    stored = [source for source in (known.model, *known.baseline) if source.endswith(".parquet")]
+    stored = [one.source for one in models if not one.has_model]
     if stored:
         raise ValueError(f"--known asks a model anew for every answer: give the model in place of {stored[0]}")
-    config = load_data_config(known.model, overrides)
-    if config.streaming:
+    split = models[0].split
+    if split.data.streaming:
         raise ValueError("--known needs all rows at hand: set data.streaming to false")
-    dataset, _ = load_validation_data(config, known.split)
-    truth = targets(dataset).clip(min=-1).astype("int8")
-    saved, *rivals = (SavedModel.load(source) for source in (known.model, *known.baseline))
-    loading = {"batch_size": known.batch_size, "num_workers": known.num_workers}
-    return measure_known(saved, rivals, dataset, truth, known.known, **loading, **settings)
-
-
-def thresholds_of(stored: "StoredPredictions") -> Any:
-    """The thresholds that were fitted on held-out training data with the model, 0.5 where there are none."""
-    return stored.info.get("thresholds") or 0.5
-
-
-def title_of(stored: "StoredPredictions") -> str:
-    """What was measured on what."""
-    return "{model} on {split} of {data}".format_map({"model": "?", "split": "?", "data": "?"} | stored.info)
+    features = [one.features for one in models]
+    return measure_known([one.saved.model for one in models], features, split.truth, told, **settings)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration
-from datasets import Dataset
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from cnn_rnn.data.batches import eval_batches, loading_errors
 from cnn_rnn.metrics.conditioning import (
     Known,
     ScoreFunction,
@@ -23,8 +19,7 @@ from cnn_rnn.metrics.conditioning import (
 )
 from cnn_rnn.metrics.label_sets import Figures
 
-from .predictions import extract_features
-from .saved_model import SavedModel
+from .predictions import PlacedFeatures
 
 STATISTICS_WEIGHT = 0.5  # of log p(l|k)/p(l) beside a plain head's logits
 IMAGES_AT_ONCE = 256
@@ -35,12 +30,14 @@ class KnownLabelScores:
 
     Args:
         models: One model, or several whose logits are averaged.
-        features: The image features (N, ...) of each.
+        features: The features of the images by the backbone of each.
         statistics: Log ratios (C, C) to add to the relevance logits for the confirmed labels, for models that do not
             take in known labels themselves; None to let a model take them in.
     """
 
-    def __init__(self, models: Sequence[Any], features: Sequence[Tensor], statistics: Tensor | None = None) -> None:
+    def __init__(
+        self, models: Sequence[Any], features: Sequence[PlacedFeatures], statistics: Tensor | None = None
+    ) -> None:
         self.models, self.features, self.statistics = models, features, statistics
 
     @torch.inference_mode()
@@ -51,7 +48,7 @@ class KnownLabelScores:
             part = slice(start, start + IMAGES_AT_ONCE)
             given = torch.from_numpy(known[part])
             logits = [
-                self._logits(model, features[torch.from_numpy(rows[part])], given)
+                self._logits(model, torch.from_numpy(features.take(rows[part])), given)
                 for model, features in zip(self.models, self.features, strict=True)
             ]
             parts.append(torch.stack(logits).mean(dim=0).sigmoid().float().cpu())
@@ -71,14 +68,10 @@ class KnownLabelScores:
 
 
 def measure_known(
-    saved: SavedModel,
-    rivals: Sequence[SavedModel],
-    dataset: Dataset,
+    models: Sequence[Any],
+    features: Sequence[PlacedFeatures],
     truth: NDArray[np.int8],
     told: Sequence[int],
-    *,
-    batch_size: int,
-    num_workers: int,
     **settings: Any,
 ) -> Figures:
     """The figures of a model and its rivals where labels are known, ready for JSON.
@@ -88,38 +81,29 @@ def measure_known(
     and where there are more rivals `baselines_averaged` and `baselines_averaged_with_statistics`.
 
     Args:
-        saved: The model.
-        rivals: Plain heads; none for the model alone.
-        dataset: The images.
-        truth: (N, C) 1 present, 0 absent, -1 left out, in the order of the data set.
+        models: The model, and after it its rivals, plain heads, if there are any.
+        features: The image features of each, of the same rows.
+        truth: (N, C) 1 present, 0 absent, -1 left out, in the order of the rows.
         told: How many labels to reveal.
-        batch_size: Images that a backbone sees at once.
-        num_workers: Processes that load images.
         **settings: Of `MultiLabelMetrics`.
 
     Raises:
         ValueError: A rival needs more than its relevance head to score labels.
     """
-    models = [saved, *rivals]
-    features: list[Tensor] = []
-    for index, each in enumerate(models):
-        each.check_labels(dataset)
-        same = next((place for place in range(index) if _sees_alike(each, models[place])), None)
-        features.append(features[same] if same is not None else _features(each, dataset, batch_size, num_workers))
-    scores: dict[str, ScoreFunction] = {"model": KnownLabelScores([saved.model], features[:1])}
-    plain = [rival.model for rival in rivals]
+    model, *plain = models
+    scores: dict[str, ScoreFunction] = {"model": KnownLabelScores([model], features[:1])}
     if plain:
         scores["baseline"] = KnownLabelScores(plain[:1], features[1:2])
     if len(plain) > 1:
         scores["baselines_averaged"] = KnownLabelScores(plain, features[1:])
-    prior = saved.model.cooccurrence
+    prior = model.cooccurrence
     if prior is not None:
         table = prior.left if prior.right is None else prior.left @ prior.right
         for name, members in (("baseline", 1), ("baselines_averaged", len(plain))):
             if name in scores:
                 scores[f"{name}_with_statistics"] = KnownLabelScores(plain[:members], features[1 : 1 + members], table)
-    ids, names = list(dataset["image_id"]), saved.model.config.label_names
-    counts = saved.model.config.label_counts
+    ids, names = list(features[0].rows["image_id"]), model.config.label_names
+    counts = model.config.label_counts
     figures: Figures = {"told": {}, "looks": {}}
     for count in told:
         known = reveal(ids, names, truth, count)
@@ -132,20 +116,3 @@ def measure_known(
             looks = count_looks(score, truth, bar.update)
         figures["looks"][name] = looks_figures(looks)
     return figures
-
-
-def _sees_alike(one: SavedModel, other: SavedModel) -> bool:
-    """Whether two models have the same preprocessing and the same backbone: then their features are computed once."""
-    if one.processor.to_dict() != other.processor.to_dict() or one.model.config.pooling != other.model.config.pooling:
-        return False
-    own, theirs = one.model.backbone.state_dict(), other.model.backbone.state_dict()
-    return own.keys() == theirs.keys() and all(torch.equal(own[name].cpu(), theirs[name].cpu()) for name in own)
-
-
-def _features(saved: SavedModel, dataset: Dataset, batch_size: int, num_workers: int) -> Tensor:
-    """The image features (N, ...) of a data set as one model's backbone sees it."""
-    accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
-    loader = eval_batches(dataset, saved.processor, batch_size, num_workers, accelerator)
-    model = saved.model.to(accelerator.device)
-    with loading_errors():
-        return torch.cat(list(extract_features(model, loader, accelerator, f"features by {saved.name}")))

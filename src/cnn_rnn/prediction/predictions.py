@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from datasets import Dataset
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -53,7 +56,27 @@ class Predictions:
         return cls(image_ids=[image_id for batch in batches for image_id in batch["image_ids"]], **joined)
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class PlacedFeatures:
+    """Rows with the features that a backbone gives of their images.
+
+    Attributes:
+        name: What the rows are called.
+        rows: Rows of the one schema.
+        features: (M, ...) features of their images and perhaps of others; a file mapped into memory will do.
+        places: The place of each row's among them.
+    """
+
+    name: str
+    rows: Dataset
+    features: NDArray[np.float32]
+    places: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.int64] | int | slice) -> NDArray[np.float32]:
+        """The features of some of the rows, read from the disk where they lie there."""
+        return np.array(self.features[self.places[rows]], np.float32)
+
+
 def predict(
     model: nn.Module,
     loader: DataLoader | StreamLoader,
@@ -61,21 +84,38 @@ def predict(
     description: str = "predicting",
     after_batch: Callable[[], None] | None = None,
 ) -> Predictions:
-    """Predictions for every image of a prepared loader, the same in every process; `after_batch` is called often.
+    """Predictions for every image of a prepared loader, from its features where it holds these; see `gather`."""
+    plain = accelerator.unwrap_model(model)
+    plain.eval()
+
+    def answer(batch: dict[str, Any]) -> dict[str, Tensor]:
+        """The fields of a batch that the model has a part for."""
+        features = batch.get("image_features")
+        if features is None:
+            with accelerator.autocast():  # of the backbone alone: rounded scores would tie and lose their order
+                features = plain.encode_images(batch["pixel_values"])
+        return batch_predictions(plain, features.float())
+
+    return gather(answer, loader, accelerator, description, after_batch)
+
+
+@torch.inference_mode()
+def gather(
+    answer: Callable[[dict[str, Any]], dict[str, Tensor]],
+    loader: DataLoader | StreamLoader,
+    accelerator: Accelerator,
+    description: str,
+    after_batch: Callable[[], None] | None = None,
+) -> Predictions:
+    """What is answered for every image of a prepared loader, the same in every process; `after_batch` is called often.
 
     Processes have different numbers of a stream's batches: what they predict is gathered at its end, and `after_batch`,
     for which they would wait, is called only where there is one.
     """
     streamed = isinstance(loader, StreamLoader)
-    plain = accelerator.unwrap_model(model)
-    plain.eval()
     batches = []
     for batch in tqdm(loader, desc=description, unit="batch", disable=not accelerator.is_main_process, leave=False):
-        features = batch.get("image_features")
-        if features is None:
-            with accelerator.autocast():  # of the backbone alone: rounded scores would tie and lose their order
-                features = plain.encode_images(batch["pixel_values"])
-        tensors = batch_predictions(plain, features.float()) | {"targets": batch["labels"]}
+        tensors = answer(batch) | {"targets": batch["labels"]}
         ids = batch["image_id"]
         if not streamed:
             tensors = accelerator.gather_for_metrics({name: tensor.contiguous() for name, tensor in tensors.items()})

@@ -5,7 +5,6 @@ dies loses the lock of its part, and Ray gives that part to another one. On a cl
 images and the output folder under the same names.
 """
 
-from argparse import Namespace
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ import torch
 from .bulk_prediction import make_until_finished, predict_parts
 from .job_folder import JobFolder, State
 from .onnx_engine import set_engine
-from .worker import open_job
+from .worker import JobSettings, open_job
 
 ROUNDS = 3  # after damaged parts
 BLOCKS = 1000  # that Ray is to keep track of
@@ -27,14 +26,14 @@ class PartMaker:
     """An actor that makes the parts whose numbers it is given.
 
     Args:
-        settings: The arguments of `cnn-rnn predict`.
+        settings: Those of the job.
     """
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self.known = Namespace(**settings)
+    def __init__(self, settings: JobSettings) -> None:
+        self.settings = settings
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.classify, self.folder = open_job(self.known, device)
-        set_engine(self.classify.model, self.known.model, "auto", device, shares_cores=True)
+        self.classify, self.folder = open_job(self.settings, device)
+        set_engine(self.classify.model, self.settings.model, settings.engine, device, shares_cores=True)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """How many of the parts were made."""
@@ -42,15 +41,15 @@ class PartMaker:
         made = predict_parts(
             self.classify,
             self.folder,
-            batch_size=self.known.batch_size,
-            num_workers=self.known.num_workers,
+            batch_size=self.settings.batch_size,
+            num_workers=self.settings.num_workers,
             parts=parts,
             show=False,
         )
         return {"part": parts[:1], "made": [made]}
 
 
-def label_with_ray(known: Namespace) -> tuple[JobFolder, State | None]:
+def label_with_ray(settings: JobSettings) -> tuple[JobFolder, State | None]:
     """The job's folder, and how it ended; None where it was finished before.
 
     Raises:
@@ -63,19 +62,21 @@ def label_with_ray(known: Namespace) -> tuple[JobFolder, State | None]:
         import ray
     except ImportError as error:
         raise ImportError("--engine ray needs Ray: pip install 'cnn-rnn[ray]'") from error
-    classify, folder = open_job(known, "cpu")
+    classify, folder = open_job(settings, "cpu")
     if folder.is_finished():
         folder.leave()
         return folder, None
     folder.claim()
     ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False)
     if not ray.cluster_resources().get("GPU"):  # once, here: the actors find the graph
-        folder.said.append(set_engine(classify.model, known.model, "auto", torch.device("cpu"), shares_cores=True))
+        folder.said.append(
+            set_engine(classify.model, settings.model, settings.engine, torch.device("cpu"), shares_cores=True)
+        )
     ray.data.DataContext.get_current().enable_progress_bars = False
-    return folder, make_until_finished(folder, lambda: _make_missing(ray, known, folder), ROUNDS)
+    return folder, make_until_finished(folder, lambda: _make_missing(ray, settings, folder), ROUNDS)
 
 
-def _make_missing(ray: Any, known: Namespace, folder: JobFolder) -> int:
+def _make_missing(ray: Any, settings: JobSettings, folder: JobFolder) -> int:
     """How many parts the actors made."""
     from tqdm.auto import tqdm
 
@@ -84,13 +85,13 @@ def _make_missing(ray: Any, known: Namespace, folder: JobFolder) -> int:
         return 0
     resources = ray.cluster_resources()
     gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-    actors = min(known.actors or gpus or cores, len(missing))
+    actors = min(settings.actors or gpus or cores, len(missing))
     made = 0
     labelled = ray.data.from_items(
         [{"part": part} for part in missing], override_num_blocks=min(len(missing), BLOCKS)
     ).map_batches(
         PartMaker,
-        fn_constructor_args=(vars(known),),
+        fn_constructor_args=(settings,),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=actors),
         num_gpus=1 if gpus else 0,

@@ -6,7 +6,7 @@ other pairs 2 of 720,000 reached 0.95. So features find the one candidate, and a
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from cnn_rnn.data import UnreadableImageError, decode_image
 from cnn_rnn.data.row_digest import identical_photos
+from cnn_rnn.prediction.predictions import PlacedFeatures
 
 from .embedded_images import image_address, thumbnail
 from .page import Section
@@ -27,29 +28,6 @@ CANDIDATES = 0.5  # the cosine from which on a pair of photos is looked at
 SIDE = 32  # pixels of the small grey pictures that are correlated
 ROWS_AT_ONCE = 2048  # of either side: 16 MiB of cosines
 SHOWN = 24  # pairs on the page
-
-
-@dataclass(frozen=True)
-class PlacedFeatures:
-    """A split with the features that a backbone gives of its images.
-
-    Attributes:
-        name: What the split is called.
-        rows: Its rows, of the one schema.
-        features: (N, ...) features of its images and perhaps of others; a file mapped into memory will do.
-        places: The place of each row's among them.
-    """
-
-    name: str
-    rows: Dataset
-    features: NDArray[np.float32]
-    places: Sequence[int]
-
-    def blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """The first row of each block of rows, and the block's features (n, D), averaged over places of the image."""
-        for start in range(0, len(self.places), ROWS_AT_ONCE):
-            block = np.asarray(self.features[self.places[start : start + ROWS_AT_ONCE]], np.float32)
-            yield start, block.reshape(len(block), -1, block.shape[-1]).mean(axis=1)
 
 
 @dataclass(frozen=True)
@@ -107,13 +85,13 @@ def nearest_pairs(split: PlacedFeatures, beside: PlacedFeatures, threshold: floa
     The mean of the features beside is taken away first: they are positive or nearly so, and without it all photos are
     alike. Memory holds a block of cosines at a time.
     """
-    total = sum(block.sum(axis=0, dtype=np.float64) for _, block in beside.blocks())
+    total = sum(block.sum(axis=0, dtype=np.float64) for _, block in _blocks(beside))
     mean = np.asarray(total / max(len(beside.places), 1), np.float32)
     best = np.full(len(split.places), -np.inf, np.float32)
     nearest = np.zeros(len(split.places), np.int64)
-    for start, theirs in beside.blocks():
+    for start, theirs in _blocks(beside):
         directions = _directions(theirs - mean).T
-        for first, ours in split.blocks():
+        for first, ours in _blocks(split):
             cosines = _directions(ours - mean) @ directions
             found, part = cosines.argmax(axis=1), slice(first, first + len(ours))
             values = cosines[np.arange(len(ours)), found]
@@ -121,6 +99,13 @@ def nearest_pairs(split: PlacedFeatures, beside: PlacedFeatures, threshold: floa
             best[part] = np.maximum(values, best[part])
     rows = np.flatnonzero(best >= threshold)
     return [Pair(int(row), int(nearest[row]), float(best[row])) for row in rows]
+
+
+def _blocks(split: PlacedFeatures) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """The first row of each block of rows, and the block's features (n, D), averaged over places of the image."""
+    for start in range(0, len(split.places), ROWS_AT_ONCE):
+        block = split.take(slice(start, start + ROWS_AT_ONCE))
+        yield start, block.reshape(len(block), -1, block.shape[-1]).mean(axis=1)
 
 
 def _directions(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

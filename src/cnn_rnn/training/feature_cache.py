@@ -33,7 +33,7 @@ from cnn_rnn.data.transforms import TrainTransform, collate, prepare_examples
 from cnn_rnn.foundation.provenance import Provenance, digest, file_identity
 from cnn_rnn.foundation.whole_files import flush_folder, remove_whole, temporary_name, write_json
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
-from cnn_rnn.prediction.predictions import extract_features
+from cnn_rnn.prediction.predictions import PlacedFeatures, extract_features
 
 from .agreement import wait_until_seen
 from .faults import disk_advice
@@ -51,22 +51,18 @@ class CachedFeatures(TorchDataset):
     """Image features that a frozen backbone gave once, in place of the images.
 
     Args:
-        views: Features (N, ...) of one or more views of all images of the cache; an epoch takes one at random.
-        places: The row of each view that is of each of these rows.
-        dataset: Rows with labels and ids; its images are not read.
-        seed: Of the choice among views.
+        views: Features of the same rows in one or more views; an epoch takes one of them at random for each row.
+        seed: Of that choice.
     """
 
-    def __init__(
-        self, views: Sequence[npt.NDArray[np.float32]], places: Sequence[Sequence[int]], dataset: Dataset, seed: int = 0
-    ) -> None:
-        self.views, self.places = list(views), [list(rows) for rows in places]
-        there = [name for name in ("image_id", *LABEL_COLUMNS) if name in dataset.column_names]
-        self.rows, self.num_labels = dataset.select_columns(there).with_format("arrow"), len(label_names(dataset))
-        self.seeds = AugmentationSeeds(seed)
+    def __init__(self, views: Sequence[PlacedFeatures], seed: int = 0) -> None:
+        self.views, self.seeds = list(views), AugmentationSeeds(seed)
+        rows = views[0].rows
+        there = [name for name in ("image_id", *LABEL_COLUMNS) if name in rows.column_names]
+        self.rows, self.num_labels = rows.select_columns(there).with_format("arrow"), len(label_names(rows))
 
     def __len__(self) -> int:
-        return len(self.places[0])
+        return len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.__getitems__([index])[0]
@@ -83,16 +79,16 @@ class CachedFeatures(TorchDataset):
     def _features_of(self, index: int, image_id: str) -> torch.Tensor:
         """The features of a row in the view that this epoch takes of it."""
         view = self.seeds(image_id) % len(self.views) if len(self.views) > 1 else 0
-        return torch.from_numpy(np.array(self.views[view][self.places[view][index]]))
+        return torch.from_numpy(self.views[view].take(index))
 
     @property
     def features(self) -> npt.NDArray[np.float32]:
         """All features (N, ...) of the first view, in the order of the cache."""
-        return self.views[0]
+        return self.views[0].features
 
     def first_view(self) -> "CachedFeatures":
         """The same rows as they are in evaluation."""
-        return CachedFeatures(self.views[:1], self.places[:1], self.rows)
+        return CachedFeatures(self.views[:1])
 
     def set_epoch(self, epoch: int) -> None:
         """Choose among the views as this epoch does."""
@@ -116,6 +112,7 @@ class FeatureCache:
         transform: The training views beside the first, and the processor of the first.
         accelerator: Processes that share the work.
         config: The run's settings.
+        precision: That of the features; the accelerator's where None.
     """
 
     def __init__(
@@ -124,31 +121,23 @@ class FeatureCache:
         transform: TrainTransform,
         accelerator: Accelerator,
         config: RunConfig,
+        precision: str | None = None,
     ) -> None:
         self.model, self.transform, self.accelerator, self.config = model, transform, accelerator, config
         train = config.train
         self.root = Path(train.feature_cache or Path(train.output_dir).parent / "features")
-        self.precision = accelerator.mixed_precision
+        self.precision = precision or accelerator.mixed_precision
 
     def load(self, train: Dataset, *others: Dataset) -> list[CachedFeatures]:
         """The features of the training rows, in all their views, and of each of the other parts as they are."""
-        parts = [train, *others]
-        features, places = self._view(parts)
-        views, own = [features], [places[0]]
-        for view in range(1, self.config.train.cached_views):
-            features, (of_train, *_) = self._view(parts, view)  # of all: another split finds them again
-            views.append(features)
-            own.append(of_train)
-        seen = [CachedFeatures(views[:1], [rows], part) for rows, part in zip(places[1:], others, strict=True)]
-        return [CachedFeatures(views, own, train, self.config.train.seed), *seen]
+        # of all parts in each view: another split finds them again
+        views = [self.views_of(train, *others, view=view) for view in range(self.config.train.cached_views)]
+        of_train = CachedFeatures([parts[0] for parts in views], self.config.train.seed)
+        return [of_train, *(CachedFeatures([part]) for part in views[0][1:])]
 
     def holds(self, *parts: Dataset) -> bool:
         """Whether the disk holds the features of these parts together, as they are in evaluation."""
         return (self._folder(parts)[0] / FEATURES).exists()
-
-    def evaluation_view(self, *parts: Dataset) -> tuple[npt.NDArray[np.float32], list[list[int]]]:
-        """The features (N, ...) of all rows as they are in evaluation, and the place of each part's rows among them."""
-        return self._view(parts)
 
     def _folder(self, datasets: Sequence[Dataset], view: int = 0) -> tuple[Path, list[int]]:
         """Where one view's features of all rows lie, and the order of the rows there."""
@@ -163,8 +152,8 @@ class FeatureCache:
         """What a view beside the first depends on."""
         return {name: getattr(self.config.data, name) for name in AUGMENTATION} if view else {}
 
-    def _view(self, datasets: Sequence[Dataset], view: int = 0) -> tuple[npt.NDArray[np.float32], list[list[int]]]:
-        """One view's features (N, ...) of all rows, and the place of each data set's rows among them."""
+    def views_of(self, *datasets: Dataset, view: int = 0) -> list[PlacedFeatures]:
+        """One view of each data set's rows, the first as they are in evaluation; all lie in one array."""
         accelerator = self.accelerator
         folder, order = self._folder(datasets, view)
         present = torch.tensor([int(check_features(folder))], device=accelerator.device)
@@ -188,8 +177,9 @@ class FeatureCache:
         places = np.empty(len(order), dtype=int)
         places[order] = np.arange(len(order))
         ends = np.cumsum([len(dataset) for dataset in datasets])
-        parts = [part.tolist() for part in np.split(places, ends[:-1])]
-        return np.load(folder / FEATURES, mmap_mode="r"), parts
+        features = np.load(folder / FEATURES, mmap_mode="r")
+        parts = zip(datasets, np.split(places, ends[:-1]), strict=True)
+        return [PlacedFeatures(str(rows.split), rows, features, own) for rows, own in parts]
 
     def _loader(self, rows: Dataset, view: int) -> DataLoader:
         """Batches of one view of the rows, in order."""

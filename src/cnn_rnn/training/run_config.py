@@ -249,14 +249,14 @@ def find_run_config(config: str | Path) -> Path:
     )
 
 
-def load_data_config(model: str | Path, overrides: Sequence[str] = ()) -> DataConfig:
-    """Where a model's data are: as in its run's `run_config.yaml`, if `model` is such a folder, with overrides.
+def run_config_of(model: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The settings of a model's `run_config.yaml`, if `model` is a run's folder, else the defaults; with overrides.
 
     Raises:
         RunConfigError: A block, key or value is not known; the message names the nearest.
     """
     run = Path(model) / "run_config.yaml"
-    return load_run_config(run if run.is_file() else None, overrides).data
+    return load_run_config(run if run.is_file() else None, overrides)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
