@@ -1,7 +1,10 @@
 """What several test files share."""
 
+import atexit
 import json
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +18,10 @@ from PIL import Image
 from .finished_runs import write_metrics, write_run
 from .loopback_hub import TOKEN, LoopbackHub
 from .loopback_hub_server import point_clients_at, serve_hub
+
+# What is remembered of files that tests write is no business of who runs them.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="cnn-rnn-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # Tests run side by side, a process a core; more threads would wait for each other.
 torch.set_num_threads(1)

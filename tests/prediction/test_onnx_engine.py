@@ -187,6 +187,46 @@ def test_a_graph_of_other_weights_under_the_right_name_is_not_taken(
     assert {entry.value for entry in onnx.load(path).metadata_props} == {digest_of(SavedModel.load(folder).model)}
 
 
+def planted(path: Path, width: int = 0) -> None:
+    """Put a graph with the right digest in a graph's place, whose features are all the same, or of another width."""
+    graph = onnx.load(path)
+    output = graph.graph.output[0]
+    width = width or output.type.tensor_type.shape.dim[1].dim_value
+    start, end = "planted_rows", "planted_shape"
+    helper, kinds = onnx.helper, onnx.TensorProto
+    value = helper.make_tensor("planted", kinds.FLOAT, [1, width], [9.0] * width)
+    nodes = [
+        helper.make_node("Shape", ["pixel_values"], [start], start=0, end=1),
+        helper.make_node("Constant", [], ["planted_one"], value=helper.make_tensor("one", kinds.INT64, [1], [1])),
+        helper.make_node("Concat", [start, "planted_one"], [end], axis=0),
+        helper.make_node("Constant", [], ["planted_value"], value=value),
+        helper.make_node("Expand", ["planted_value", end], [output.name]),
+    ]
+    pixels = list(graph.graph.input)
+    shape = helper.make_tensor_value_info(output.name, kinds.FLOAT, ["batch", width])
+    made = helper.make_model(helper.make_graph(nodes, "planted", pixels, [shape]), opset_imports=graph.opset_import)
+    made.ir_version = graph.ir_version
+    helper.set_model_props(made, {entry.key: entry.value for entry in graph.metadata_props})
+    onnx.checker.check_model(made)
+    onnx.save(made, path)
+
+
+@pytest.mark.parametrize("width", [0, 7], ids=["answers", "another_width"])
+def test_a_graph_that_somebody_planted_is_not_run_and_that_is_told(
+    width: int, photos: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = save_model(tmp_path / "model")
+    CnnRnnOnnx.from_pretrained(folder)
+    (path,) = (folder / FOLDER).iterdir()
+    planted(path, width)
+    found = CnnRnnOnnx.from_pretrained(folder)(photos, threshold=0.0)
+    assert_same_rows(found, by_torch(folder)(photos, threshold=0.0))
+    assert "was not written by this user" in caplog.text
+    caplog.clear()
+    CnnRnnOnnx.from_pretrained(folder)
+    assert caplog.text == ""
+
+
 def test_a_folder_that_cannot_be_written_keeps_no_graph(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: list[str]
 ) -> None:

@@ -2,7 +2,8 @@
 
 The backbone is nearly all of the work. What comes behind it stays as it is, with the walk states that it shares, so
 nothing is unrolled. The graph is exported once and kept beside the weights, under a digest of all that it follows from;
-other weights have another digest, so an old graph is never taken for theirs.
+other weights have another digest, so an old graph is never taken for theirs. One that no process of this user wrote, as
+it may come with a model from elsewhere, is never run: it could say anything.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from huggingface_hub import constants
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from cnn_rnn.foundation.own_files import is_own, record_own
 from cnn_rnn.foundation.shipped_files import PLACES
 from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.image_backbone import ImageBackbone
@@ -68,13 +70,13 @@ class OnnxBackbone(nn.Module):
     """An exported backbone in place of an `ImageBackbone`, in as many threads as torch has.
 
     Args:
-        path: The graph.
+        graph: The graph, or its file.
         backbone: What it was exported from.
         shares_cores: Whether other processes, such as those that read images, have work for the cores meanwhile.
             Otherwise threads wait for each other awake, which sees a single image in less time.
     """
 
-    def __init__(self, path: Path, backbone: ImageBackbone, *, shares_cores: bool = False) -> None:
+    def __init__(self, graph: bytes | Path, backbone: ImageBackbone, *, shares_cores: bool = False) -> None:
         super().__init__()
         import onnxruntime
 
@@ -84,7 +86,8 @@ class OnnxBackbone(nn.Module):
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         else:  # awake within a run alone: behind it torch has work
             options.add_session_config_entry("session.force_spinning_stop", "1")
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        model = graph if isinstance(graph, bytes) else str(graph)
+        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self.name, self.pooled, self.num_features = backbone.name, backbone.pooled, backbone.num_features
 
     def forward(self, pixel_values: Tensor, *, output_hidden_states: bool = False) -> BaseModelOutputWithPooling:
@@ -172,10 +175,15 @@ def use_onnxruntime(model: Any, name: str, *, shares_cores: bool = False) -> Pat
     for folder in places_for(name):
         path = folder / f"backbone-{digest[:16]}.onnx"
         if path.is_file() and is_graph_of(path, digest):
-            break
+            graph = path.read_bytes()
+            if is_own(graph, digest):
+                break
+            logger.warning("%s was not written by this user on this machine: it is not run, but made again", path)
     else:
         path = _export_to_first(model, places_for(name), digest)
-    model.backbone = OnnxBackbone(path, model.backbone, shares_cores=shares_cores)
+        graph = path.read_bytes()
+        record_own(graph, digest)
+    model.backbone = OnnxBackbone(graph, model.backbone, shares_cores=shares_cores)
     return path
 
 

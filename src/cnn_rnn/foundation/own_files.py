@@ -1,0 +1,66 @@
+"""Which files this user's own processes wrote, told by a record in a place that nobody else may write to.
+
+A file is not to be trusted for its name or for what it says of itself: whoever handed out a folder may have put it
+there.
+"""
+
+import hashlib
+import os
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+RECORDS = "written"
+
+
+def record_own(content: bytes, what: str) -> None:
+    """Record that a process of this user wrote a content, as far as there is a place for it.
+
+    Args:
+        content: What was written.
+        what: What it is; the record counts for that alone.
+    """
+    for place in _places():
+        with suppress(OSError):
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            place.mkdir(mode=0o700, exist_ok=True)
+            if _is_own(place):
+                (place / _name(content, what)).touch(mode=0o600)
+                return
+
+
+def is_own(content: bytes, what: str) -> bool:
+    """Whether a process of this user wrote this content as what it is to be."""
+    name = _name(content, what)
+    return any(_is_own(place) and _is_own(place / name) for place in _places())
+
+
+def _name(content: bytes, what: str) -> str:
+    """The name of a record."""
+    return hashlib.sha256(what.encode() + b"\0" + content).hexdigest()
+
+
+def _places() -> list[Path]:
+    """Where records may lie: with what else this user's programs remember, else among temporary files."""
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111 - never raises
+    user = os.getuid() if hasattr(os, "getuid") else "own"
+    return [Path(state) / "cnn-rnn" / RECORDS, Path(tempfile.gettempdir()) / f"cnn-rnn-{user}" / RECORDS]
+
+
+def _is_own(path: Path) -> bool:
+    """Whether this user alone may write to a file or folder and to the folder that it lies in; a link counts as no."""
+    return all(_is_owned(one) for one in (path, path.parent))
+
+
+def _is_owned(path: Path) -> bool:
+    """Whether a file or folder is this user's and nobody else's to write."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    if stat.S_ISLNK(status.st_mode):
+        return False
+    if not hasattr(os, "getuid"):  # a system whose files have no such owners: its home folders are private
+        return True
+    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
