@@ -48,6 +48,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ("image",)
     accepts_loss_kwargs = False
+    _keys_to_ignore_on_load_missing = (r"^neighbours\.outside$",)  # newer than the rest of the memory
     _no_split_modules = ("ImageBackbone", "PathDecoder")  # each on one device: their parts meet in sums
 
     def __init__(self, config: CnnRnnConfig) -> None:
@@ -132,10 +133,20 @@ class CnnRnnForImageClassification(PreTrainedModel):
         Raises:
             OSError: There are no such weights, or the file is no safetensors.
         """
+        name = args[0] if args else "this model"
         try:
-            return super().from_pretrained(*args, **(kwargs | {"use_safetensors": True, "weights_only": True}))
+            loaded = super().from_pretrained(*args, **(kwargs | {"use_safetensors": True, "weights_only": True}))
         except SafetensorError as error:
-            raise OSError(f"the weights of {args[0] if args else 'this model'} are no safetensors: {error}") from error
+            raise OSError(f"the weights of {name} are no safetensors: {error}") from error
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if model.neighbours is not None and model.neighbours.mend():
+            logger.warning(
+                "%s remembers %d photos as an earlier version did, which compared them by rounding errors: they are "
+                "compared anew; train again to have fitted how much they say",
+                name,
+                len(model.neighbours.keys),
+            )
+        return loaded
 
     def forward(
         self,

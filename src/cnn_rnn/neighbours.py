@@ -11,9 +11,12 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 from transformers import initialization
 
-KEY_SIZE = 256  # whitened principal components of the image features that images are compared by
+KEY_SIZE = 256  # whitened or shrunk principal components of the image features that images are compared by
 # Chosen on held-out parts of Corel5k's training photos; the figures hardly move over a factor of two of each.
 TEMPERATURE = 0.04  # of the softmax over cosines
+# Where images are no more than features, chosen on photos of VOC 2007, COCO and Corel5k that were not remembered.
+TEMPERATURE_OF_FEW = 0.1
+SMALLEST_SCALE = 1e-4  # of the largest: what lies in directions below is rounding
 SHARED_LABEL = 3.0  # added to the log weight of a training image for every confirmed label that it shows
 SMOOTHING = 0.01  # images of the training set's own frequencies that every neighbourhood is mixed with
 
@@ -39,6 +42,7 @@ class NeighbourMemory(nn.Module):
     keys: Tensor
     labels: Tensor
     mix: Tensor
+    outside: Tensor
 
     def __init__(self, images: int, feature_size: int, num_labels: int) -> None:
         super().__init__()
@@ -48,6 +52,8 @@ class NeighbourMemory(nn.Module):
         self.register_buffer("keys", torch.zeros(images, size))
         self.register_buffer("labels", torch.zeros(images, num_labels, dtype=torch.uint8))
         self.register_buffer("mix", torch.tensor(UNFITTED_MIX))  # weight of the head, of the neighbours, and bias
+        # 1 where few images are remembered: what no direction of theirs holds of an image counts in its length
+        self.register_buffer("outside", torch.zeros(1))
 
     def forward(self, features: Tensor, logits: Tensor, known: Tensor | None = None) -> Tensor:
         """Logits (B, C) of head and neighbours together.
@@ -69,7 +75,7 @@ class NeighbourMemory(nn.Module):
         cosines = self.project(features) @ self.keys.to(self.exact).T
         shown, seen = (self.labels == 1).to(cosines.dtype), (self.labels != UNKNOWN).to(cosines.dtype)
         frequencies = (shown.sum(dim=0) + 0.5) / (seen.sum(dim=0) + 1)
-        weights = cosines / TEMPERATURE
+        weights = cosines / torch.where(self.outside > 0, TEMPERATURE_OF_FEW, TEMPERATURE).to(cosines.dtype)
         if known is not None:
             shared = torch.where(seen > 0, SHARED_LABEL * shown, torch.log1p(frequencies * math.expm1(SHARED_LABEL)))
             weights = weights + (known > 0).to(shared.dtype) @ shared.T
@@ -79,9 +85,13 @@ class NeighbourMemory(nn.Module):
         return torch.logit((shares + SMOOTHING * frequencies) / (1 + SMOOTHING), eps=1e-6)
 
     def project(self, features: Tensor) -> Tensor:
-        """Unit vectors (B, 256) by which images with features (B, D) are compared."""
-        mean, projection = self.mean.to(self.exact), self.projection.to(self.exact)
-        return F.normalize((features.to(self.exact) - mean) @ projection, dim=-1)
+        """Vectors (B, 256) by which images with features (B, D) are compared, of length 1 or, of few, at most 1."""
+        centred, projection = features.to(self.exact) - self.mean.to(self.exact), self.projection.to(self.exact)
+        keys = centred @ projection
+        lengths = projection.square().sum(dim=0).clamp_min(1e-12)
+        beside = (centred.square().sum(dim=-1) - (keys.square() / lengths).sum(dim=-1)).clamp_min(0)
+        squared = keys.square().sum(dim=-1) + self.outside.to(self.exact) * beside
+        return keys * squared.clamp_min(1e-24).rsqrt()[:, None]
 
     @property
     def exact(self) -> torch.dtype:
@@ -91,7 +101,7 @@ class NeighbourMemory(nn.Module):
     @torch.no_grad()
     def initialize(self) -> None:
         """Give fresh values to what a checkpoint does not hold."""
-        for table in (self.mean, self.projection, self.keys, self.labels):
+        for table in (self.mean, self.projection, self.keys, self.labels, self.outside):
             initialization.zeros_(table)
         initialization.copy_(self.mix, torch.tensor(UNFITTED_MIX))
 
@@ -99,14 +109,51 @@ class NeighbourMemory(nn.Module):
     def fill(self, features: Tensor, labels: Tensor) -> None:
         """Remember these images alone, by features (N, D) and multi-hot labels (N, C), negative where left out.
 
-        Where N is not what the config says, the config must be told.
+        Their principal components are whitened. Of no more images than features these are known too badly for it: then
+        they are shrunk towards a sphere, as far as images are few, and what lies beside them is kept.
         """
         features = features.to(self.mean.device, self.exact)
         self.mean.copy_(features.mean(dim=0))
         _, scale, axes = torch.linalg.svd(features - self.mean, full_matrices=False)
-        size = min(self.projection.shape[1], len(scale))
-        whitening = 1 / scale[:size].clamp_min(scale[0] * torch.finfo(scale.dtype).eps)
-        self.projection.zero_()
-        self.projection[:, :size] = axes[:size].T * whitening * scale[0]
+        self._compare_by(axes.T, scale, len(features))
         self.labels = torch.where(labels < 0, UNKNOWN, labels > 0).to(self.labels)
         self.keys = self.project(features).to(self.keys)
+
+    @torch.no_grad()
+    def mend(self) -> bool:
+        """Whether an earlier version has whitened the rounding of few images; they are then compared as `fill` does it.
+
+        Of N centred images one direction in N is rounding alone: among all N of them it outweighed the rest.
+        """
+        images = len(self.keys)
+        if self.keys.is_meta or images > self.projection.shape[1] or self.outside.any() or not self.projection.any():
+            return False
+        lengths = self.projection.to(self.exact).norm(dim=0)  # a direction's is one over its scale
+        held = (
+            (lengths > 0)
+            & (lengths < 1 / SMALLEST_SCALE)
+            & (torch.arange(len(lengths), device=lengths.device) < images - 1)
+        )
+        if (lengths[~held] == 0).all():
+            return False
+        axes = self.projection.to(self.exact)[:, held] / lengths[held]
+        along = self.keys.to(self.exact)[:, held] / lengths[held]
+        self._compare_by(axes, lengths[held].reciprocal(), images)
+        weights = self.projection.to(self.exact).norm(dim=0)
+        self.keys.zero_()
+        self.keys[:, : along.shape[1]] = F.normalize(along * weights[: along.shape[1]], dim=-1)
+        return True
+
+    def _compare_by(self, axes: Tensor, scale: Tensor, images: int) -> None:
+        """Compare by directions (D, R) along which so many images are spread by `scale` (R), in falling order."""
+        features = len(axes)
+        few = images <= features
+        size = min(self.projection.shape[1], int((scale > SMALLEST_SCALE * scale[:1]).sum()), images - few)
+        if few:
+            ridge = features / images * scale.square().sum() / max(images - 1, 1)
+            weights = (ridge / (scale.square() + ridge)).sqrt()
+        else:
+            weights = scale[0] / scale
+        self.projection.zero_()
+        self.projection[:, :size] = axes[:, :size] * weights[:size]
+        self.outside.fill_(few)

@@ -89,6 +89,60 @@ def test_fewer_images_than_components_are_no_trouble() -> None:
     assert memory.log_odds(FEATURES).isfinite().all()
 
 
+def clusters(images: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Features and classes of some images of five classes, and of 200 others."""
+    generator = torch.Generator().manual_seed(images)
+    centres = torch.randn(5, size, generator=generator)
+    classes = torch.randint(5, (images + 200,), generator=generator)
+    features = centres[classes] + 2 * torch.randn(images + 200, size, generator=generator)
+    return features[:images], classes[:images], features[images:], classes[images:]
+
+
+def accuracy(memory: NeighbourMemory, features: torch.Tensor, classes: torch.Tensor) -> float:
+    return (memory.log_odds(features).argmax(dim=1) == classes).float().mean().item()
+
+
+@pytest.mark.parametrize(("images", "size"), [(25, 400), (100, 512), (200, 2048), (300, 301)])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16])
+def test_few_images_are_no_worse_than_by_plain_cosines(images: int, size: int, kind: torch.dtype) -> None:
+    features, classes, others, right = clusters(images, size)
+    memory = NeighbourMemory(images, size, 5).to(kind)
+    memory.fill(features, torch.nn.functional.one_hot(classes, 5))
+    assert all(table.isfinite().all() for table in memory.buffers())
+    cosines = torch.nn.functional.normalize(others) @ torch.nn.functional.normalize(features).T
+    votes = (cosines / TEMPERATURE).softmax(dim=-1) @ torch.nn.functional.one_hot(classes, 5).float()
+    assert accuracy(memory, others.to(kind), right) >= (votes.argmax(dim=1) == right).float().mean().item() - 0.02
+
+
+@pytest.mark.parametrize("images", [1, 2, 3])
+@pytest.mark.parametrize("alike", [False, True])
+def test_hardly_any_image_or_nothing_that_differs_is_no_trouble(images: int, alike: bool) -> None:
+    memory = NeighbourMemory(images, 6, 4)
+    memory.fill(FEATURES[:1].expand(images, -1) if alike else FEATURES[:images], LABELS[:images])
+    assert memory.log_odds(FEATURES).isfinite().all()
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16])
+def test_a_memory_of_an_earlier_version_that_whitened_rounding_is_mended_as_if_filled_now(kind: torch.dtype) -> None:
+    features, classes, others, right = clusters(100, 512)
+    labels = torch.nn.functional.one_hot(classes, 5)
+    memory, now = NeighbourMemory(100, 512, 5), NeighbourMemory(100, 512, 5)
+    now.fill(features, labels)
+    assert not now.mend()
+    memory.mean, memory.labels = now.mean, now.labels
+    _, scale, axes = torch.linalg.svd(features - now.mean, full_matrices=False)
+    memory.projection = torch.zeros(512, 256)
+    memory.projection[:, :100] = axes.T * scale[0] / scale.clamp_min(scale[0] * torch.finfo(scale.dtype).eps)
+    memory.keys = memory.project(features)
+    assert accuracy(memory, others, right) < 0.5
+    memory = memory.to(kind)
+    assert memory.mend()
+    assert not memory.mend()
+    odds = memory.log_odds(others.to(kind)).float()
+    torch.testing.assert_close(odds, now.log_odds(others), atol=0.05, rtol=0.02)
+    assert accuracy(memory, others.to(kind), right) == accuracy(now, others, right) > 0.9
+
+
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
 def test_in_half_precision_counts_are_exact_and_an_image_without_features_is_no_nan(kind: torch.dtype) -> None:
     whole, half = NeighbourMemory(5000, 6, 1), NeighbourMemory(5000, 6, 1).to(kind)
