@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from numbers import Integral
@@ -263,21 +264,29 @@ class CnnRnnConfig(PreTrainedConfig):
             raise ValueError("id2label is empty: a model needs at least one label")
         if set(self.id2label) != set(range(self.num_labels)):
             raise ValueError(f"id2label must have the keys 0..{self.num_labels - 1}, got {sorted(self.id2label)[:10]}")
-        if len(set(self.id2label.values())) != self.num_labels:
-            raise ValueError("id2label names a label twice; every label needs a name of its own")
-        if not all(isinstance(label, str) for label in self.id2label.values()):
-            raise ValueError(f"id2label must map ids to names, got {list(self.id2label.values())[:10]}")
-        if self.label2id != {label: index for index, label in self.id2label.items()}:
-            raise ValueError("label2id is not the inverse of id2label: give both, or id2label alone")
+        self._check_names()
         for name in ("label_counts", "thresholds"):
             values = getattr(self, name)
             if values is not None and len(values) != self.num_labels:
                 raise ValueError(f"{name} has {len(values)} entries for {self.num_labels} labels")
+        if min(self.label_counts or [0]) < 0:
+            raise ValueError(f"label_counts are numbers of images, 0 or more, got {min(self.label_counts or [])}")
         if self.counted_images is not None and self.counted_images < max(self.label_counts or [0]):
             raise ValueError(
                 f"counted_images is {self.counted_images}, but label_counts has {max(self.label_counts or [0])} images "
                 "of one label"
             )
+
+    def _check_names(self) -> None:
+        """Check that every label has a name of its own."""
+        if len(set(self.id2label.values())) != self.num_labels:
+            raise ValueError("id2label names a label twice; every label needs a name of its own")
+        if not all(isinstance(label, str) for label in self.id2label.values()):
+            raise ValueError(f"id2label must map ids to names, got {list(self.id2label.values())[:10]}")
+        if not all(label.strip() for label in self.id2label.values()):
+            raise ValueError(f"id2label gives a label no name: {self.id2label}"[:200])
+        if self.label2id != {label: index for index, label in self.id2label.items()}:
+            raise ValueError("label2id is not the inverse of id2label: give both, or id2label alone")
 
     def validate_sizes(self) -> None:
         """Check that sizes are positive and bounded, and shares lie in their ranges."""
@@ -292,9 +301,17 @@ class CnnRnnConfig(PreTrainedConfig):
             raise ValueError(f"crop_pct must lie in (0, 2], got {self.crop_pct}")
         if not (self.path_loss_weight >= 0 and self.relevance_loss_weight >= 0):  # so that NaN fails too
             raise ValueError("path_loss_weight and relevance_loss_weight must not be negative")
+
+    def validate_numbers(self) -> None:
+        """Check that what comes in threes is finite, and that pixels can be divided by their deviation."""
         for name in ("fusion_weights", "image_mean", "image_std"):
-            if len(getattr(self, name)) != 3:
-                raise ValueError(f"{name} must have 3 entries, got {list(getattr(self, name))}")
+            values = list(getattr(self, name))
+            if len(values) != 3:
+                raise ValueError(f"{name} must have 3 entries, got {values}")
+            if not all(map(math.isfinite, values)):
+                raise ValueError(f"{name} must hold finite numbers, got {values}")
+            if name == "image_std" and min(values) <= 0:
+                raise ValueError(f"image_std must be above 0, as pixels are divided by it, got {values}")
 
     def validate_shares(self) -> None:
         """Check that dropouts and thresholds are shares, and that no negative number of images is to be remembered."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 MOST_CANDIDATES = 256  # labels of an image, the most probable first, of which the set is chosen and its F1 expected
 IMAGES_AT_ONCE = 1024  # that are worked on together: few enough for a processor's cache
@@ -15,6 +15,36 @@ IMAGES_AT_ONCE = 1024  # that are worked on together: few enough for a processor
 ROUNDING = {np.float32: 5e-5, np.float64: 1e-12}
 
 Array = NDArray[Any]
+
+
+def probabilities_of(logits: Tensor, model: nn.Module) -> Tensor:
+    """Probabilities of label logits, of the same shape.
+
+    Args:
+        logits: Of any shape.
+        model: What they are the answer of, in which the cause is looked for where they are not finite.
+
+    Raises:
+        ValueError: One of them is not finite; the message names what is not.
+    """
+    if not logits.isfinite().all():
+        broken = not_finite(model)
+        raise ValueError(
+            "the model's logits are no finite numbers, "
+            + (
+                f"as its weights {', '.join(broken[:3])} are not: load it anew, or take another one"
+                if broken
+                else "though its weights are: its preprocessing, or a number too large for "
+                f"{next(model.parameters()).dtype}; load it with dtype=torch.float32"
+            )
+        )
+    return logits.float().sigmoid()
+
+
+def not_finite(model: nn.Module) -> list[str]:
+    """Names of a model's tensors that hold NaN or infinity; what is not in memory is not looked at."""
+    tensors = model.state_dict().items()
+    return [name for name, tensor in tensors if not (tensor.is_meta or tensor.isfinite().all())]
 
 
 def pick_by_expected_f1(probabilities: Tensor) -> Tensor:

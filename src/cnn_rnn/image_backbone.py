@@ -83,11 +83,16 @@ class ImageBackbone(nn.Module):
             model makes of them, or their mean for attention.
 
         Raises:
-            ValueError: Hidden states, or places to attend over, were asked for, and this backbone has none.
+            ValueError: They are no preprocessed images, or this backbone has not what was asked for: hidden states, or
+                places to attend over.
         """
-        if pixel_values.is_floating_point():  # whole numbers would not be preprocessed images
-            pixel_values = pixel_values.to(next(self.timm_model.parameters()).dtype)
-        if pixel_values.is_cpu and pixel_values.dim() == 4 and not (self.training or torch.compiler.is_compiling()):
+        if not pixel_values.is_floating_point() or pixel_values.dim() != 4:
+            raise ValueError(
+                f"pixel_values must be preprocessed images, fractions of shape (B, 3, h, w), got "
+                f"{tuple(pixel_values.shape)} of {pixel_values.dtype}: take what the image processor returns"
+            )
+        pixel_values = pixel_values.to(next(self.timm_model.parameters()).dtype)
+        if pixel_values.is_cpu and not (self.training or torch.compiler.is_compiling()):
             # On a CPU convolutions are faster with the channels innermost; a single image's only if weights are so too.
             innermost = self.channels_innermost or len(pixel_values) > 1
             layout = torch.channels_last if innermost else torch.contiguous_format

@@ -113,17 +113,27 @@ class CnnRnnImageProcessor(TorchvisionBackend):
         check_sides(width, height)
         if size.shortest_edge and not size.longest_edge:
             pixels = size.shortest_edge**2 * max(height, width) // min(height, width)
-            if pixels > RESIZED_PIXELS:
-                raise ValueError(
-                    f"{width} x {height} pixels, resized to a shorter side of {size.shortest_edge}, would be {pixels:,}"
-                    f" (at most {RESIZED_PIXELS:,}); crop it first"
-                )
+            told = f"a shorter side of {size.shortest_edge}"
+        else:
+            pixels = (size.height or size.longest_edge or 0) * (size.width or size.longest_edge or 0)
+            told = f"{size.width or size.longest_edge} x {size.height or size.longest_edge}"
+        if pixels > RESIZED_PIXELS:
+            raise ValueError(
+                f"{width} x {height} pixels, resized to {told}, would be {pixels:,} (at most {RESIZED_PIXELS:,}); crop "
+                "it first, or mend the size in preprocessor_config.json"
+            )
         resized: Tensor = super().resize(image, size, **kwargs)
         return resized
 
     def center_crop(self, image: Tensor, size: Any, **kwargs: Any) -> Tensor:
-        """The centre of images (..., h, w) as torchvision and timm round it; the base class is off by one pixel."""
+        """The centre of images (..., h, w) as torchvision and timm round it; the base class is off by one pixel.
+
+        Raises:
+            ValueError: It would need far more memory than a photo.
+        """
         del kwargs
+        if size.height * size.width > RESIZED_PIXELS:
+            raise ValueError(f"a crop of {size.width} x {size.height} has too many pixels (at most {RESIZED_PIXELS:,})")
         cropped: Tensor = tvf.center_crop(image, [size.height, size.width])
         return cropped
 

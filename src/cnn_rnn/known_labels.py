@@ -40,6 +40,19 @@ def known_labels_of(conditions: Conditions) -> Tensor | None:
     return conditions.get("known_labels")
 
 
+def check_known(known: Tensor | None) -> None:
+    """Refuse what is no answer to whether a label is shown.
+
+    Raises:
+        ValueError: A value other than 1, -1 and 0.
+    """
+    if known is None or torch.compiler.is_compiling() or known.is_meta:
+        return
+    wrong = known[(known != 0) & (known.abs() != 1)]  # NaN is unequal to all
+    if wrong.numel():
+        raise ValueError(f"known_labels are 1 (confirmed), -1 (ruled out) or 0 (open), got {wrong[0].item()}")
+
+
 class KnownLabelState(nn.Module):
     """The recurrent state that a walk starts from: zeros where nothing is known, whatever the order of confirmation.
 

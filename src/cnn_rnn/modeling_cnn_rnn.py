@@ -16,12 +16,14 @@ from transformers.utils import logging
 from .beam_search import BeamSearchResult, Constraints
 from .configuration_cnn_rnn import HEADS_OF_PLACES, WIDEST_BEAM, CnnRnnConfig
 from .cooccurrence import CooccurrencePrior
+from .decisions import not_finite
 from .image_backbone import ImageBackbone, preprocessing_of
 from .instance_methods import of_instances
 from .known_labels import (
     SMALLEST_SCORE,
     Conditions,
     begin_with,
+    check_known,
     known_labels_of,
     open_labels,
     settle,
@@ -55,6 +57,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         super().__init__(config)
         config.validate()  # transformers sets arguments of `from_pretrained` behind the config's own check
         self.num_labels = len(config.label_names)
+        self.weights_left_random: list[str] = []  # that a checkpoint did not hold
         self.backbone = ImageBackbone(config.backbone, config.pooling, config.backbone_args)
         feature_size = self.backbone.num_features
         self.path_decoder = (
@@ -132,13 +135,20 @@ class CnnRnnForImageClassification(PreTrainedModel):
 
         Raises:
             OSError: There are no such weights, or the file is no safetensors.
+            ValueError: Some of them are not finite.
         """
         name = args[0] if args else "this model"
         try:
-            loaded = super().from_pretrained(*args, **(kwargs | {"use_safetensors": True, "weights_only": True}))
+            asked = {"use_safetensors": True, "weights_only": True, "output_loading_info": True}
+            model, found = super().from_pretrained(*args, **(kwargs | asked))
         except SafetensorError as error:
             raise OSError(f"the weights of {name} are no safetensors: {error}") from error
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        broken = not_finite(model)
+        if broken:
+            raise ValueError(
+                f"{name}: weights are not finite numbers ({', '.join(broken[:3])}), so every label would be a guess; "
+                f"take an earlier checkpoint, or dtype=torch.float32 where {model.dtype} is too narrow"
+            )
         if model.neighbours is not None and model.neighbours.mend():
             logger.warning(
                 "%s remembers %d photos as an earlier version did, which compared them by rounding errors: they are "
@@ -146,7 +156,8 @@ class CnnRnnForImageClassification(PreTrainedModel):
                 name,
                 len(model.neighbours.keys),
             )
-        return loaded
+        model.weights_left_random = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
+        return (model, found) if kwargs.get("output_loading_info") else model
 
     def forward(
         self,
@@ -176,6 +187,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         features = self._features(image)
         for given in (labels, known_labels):
             self._check_labels(given, features.shape[0])  # a `len` would fix the batch of an exported model
+        check_known(known_labels)
         if labels is not None and known_labels is not None:
             labels = open_labels(labels, known_labels)
         relevance_logits = self._relevance_logits(features, known_labels)
@@ -225,6 +237,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
             raise ValueError(f"beam_width must lie in 1..{WIDEST_BEAM}, got {beam_width}")
         features = self._features(self._look(pixel_values, image_features))
         self._check_labels(known_labels, features.shape[0])
+        check_known(known_labels)
         constraints = self._constraints(max_path_length, min_path_length)
         relevance_logits = self._relevance_logits(features, known_labels)
         given = Given(relevance_logits, known_labels, self.cooccurrence)
@@ -298,6 +311,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
     def train(self, mode: bool = True) -> Self:
         """Set training mode, but leave a frozen backbone in evaluation mode."""
         super().train(mode)
+        self.weights_left_random = [] if mode else self.weights_left_random  # they are learned now
         if not any(parameter.requires_grad for parameter in self.backbone.parameters()):
             self.backbone.eval()
         return self

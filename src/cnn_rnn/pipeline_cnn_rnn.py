@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from transformers import AutoModelForImageClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .decisions import pick_by_expected_f1
+from .decisions import pick_by_expected_f1, probabilities_of
 from .image_processing_cnn_rnn import FORMATS, to_rgb
 from .label_paths import paths_to_labels
 from .photos_from_the_web import LONGEST_WAIT, fetch
@@ -42,6 +43,15 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     _load_image_processor = True
     _load_feature_extractor = False
     _load_tokenizer = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        random = getattr(self.model, "weights_left_random", [])
+        if random:
+            raise ValueError(
+                f"the weights hold no {', '.join(random[:3])} that fits, so every label would be chance: train the "
+                "model first, or take another one"
+            )
 
     def __call__(self, inputs: Any, *args: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
         """The labels of an image; a list of them for many, or an iterator where generators and torch data sets stream.
@@ -92,6 +102,8 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         Raises:
             ValueError: An argument is out of its range, or names a label that the model does not have.
         """
+        for name, value in (("top_k", top_k), ("beam_width", beam_width)):
+            check_whole(name, value)
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {top_k}")
         if threshold is not None:
@@ -150,7 +162,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     ) -> Any:
         """Labels of one image that are chosen, best first, and the path where asked for."""
         config = self.model.config
-        scores = outputs["logits"][0].float().sigmoid()
+        scores = probabilities_of(outputs["logits"][0], self.model)
         if decision == "expected_f1":
             chosen = pick_by_expected_f1(scores[None])[0].tolist()
         elif decision == "path":
@@ -228,14 +240,15 @@ class MultiLabelImageClassificationPipeline(Pipeline):
                 least[name] = value
             values = list(least.values())
         else:
-            values = [threshold] * config.num_labels if isinstance(threshold, int | float) else list(threshold)
+            given: Any = np.asarray(threshold).tolist()  # numpy's and torch's numbers too
+            values = given if isinstance(given, list) else [given] * config.num_labels
         if len(values) != config.num_labels:
             raise ValueError(
                 f"{len(values)} thresholds for {config.num_labels} labels: give one number, or one for each"
             )
         for value in values:
-            if not 0 <= value <= 1:
-                raise ValueError(f"threshold is a probability in 0..1, got {value}")
+            if isinstance(value, bool | str | None) or not 0 <= value <= 1:
+                raise ValueError(f"threshold is a probability in 0..1, got {value!r}")
         return [float(value) for value in values]
 
 
@@ -294,6 +307,16 @@ def evaluation_of(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for module in trained:
             module.training = True
+
+
+def check_whole(name: str, value: Any) -> None:
+    """Refuse a number of things that is none.
+
+    Raises:
+        ValueError: It is no whole number and not None.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
 
 
 def unknown_label(name: object, labels: Iterable[str]) -> str:

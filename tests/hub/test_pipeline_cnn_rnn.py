@@ -2,6 +2,8 @@
 
 import base64
 import builtins
+import math
+from copy import deepcopy
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
@@ -15,6 +17,7 @@ import torch
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from datasets import Image as ImageColumn
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tests.data.loopback import serve
 from transformers import (
     AutoModelForImageClassification,
@@ -233,6 +236,12 @@ def test_the_beam_width_is_the_callers_to_choose(own: Any) -> None:
         ({"threshold": [0.5] * 6 + [2]}, r"in 0\.\.1, got 2"),
         ({"threshold": {"dogs": 0.5}}, "no label 'dogs'; is 'dog' meant"),
         ({"threshold": {"dog": -1}}, r"in 0\.\.1, got -1"),
+        ({"threshold": np.float32(1.5)}, r"in 0\.\.1, got 1\.5"),
+        ({"threshold": torch.tensor([0.5] * 6)}, "6 thresholds for 7 labels"),
+        ({"threshold": True}, r"in 0\.\.1, got True"),
+        ({"threshold": [None] * 7}, r"in 0\.\.1, got None"),
+        ({"top_k": 2.5}, "top_k must be a whole number, got 2.5"),
+        ({"beam_width": 2.5}, "beam_width must be a whole number, got 2.5"),
         ({"top_k": 0}, "top_k must be at least 1, got 0"),
         ({"top_k": -1}, "top_k must be at least 1, got -1"),
         ({"beam_width": 0}, "beam_width .* at least 1, got 0"),
@@ -242,6 +251,48 @@ def test_the_beam_width_is_the_callers_to_choose(own: Any) -> None:
 def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str, own: Any) -> None:
     with pytest.raises(ValueError, match=message):
         own(photo(0), **arguments)
+
+
+@pytest.mark.parametrize("threshold", [np.float64(0.3), np.array(0.3), torch.tensor(0.3), [np.float32(0.3)] * 7])
+def test_a_number_of_another_library_is_a_threshold(threshold: Any, own: Any) -> None:
+    assert own(photo(0), threshold=threshold, top_k=np.int64(3)) == own(photo(0), threshold=0.3, top_k=3)
+
+
+def test_numbers_that_are_not_finite_are_refused_and_named(own: Any, tmp_path: Path) -> None:
+    name, key = "relevance_head.bias", "the model's logits are no finite numbers, as its weights relevance_head.bias"
+    model = deepcopy(own.model)
+    with torch.no_grad():
+        model.get_parameter(name)[0] = math.nan
+    with pytest.raises(ValueError, match=key):
+        type(own)(model=model, image_processor=own.image_processor)(photo(0))
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=rf"weights are not finite numbers \({name}\)"):
+        AutoModelForImageClassification.from_pretrained(tmp_path)
+    pixels = own.preprocess(photo(0))["pixel_values"]
+    with pytest.raises(ValueError, match=r"though its weights are: .*torch\.float32"):
+        own.postprocess(own.forward({"pixel_values": pixels * math.nan}))
+
+
+def test_a_model_without_its_head_is_refused_until_it_is_trained(own: Any, tmp_path: Path) -> None:
+    own.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file(
+        {name: weights[name] for name in weights if "relevance_head" not in name},
+        tmp_path / "model.safetensors",
+        {"format": "pt"},
+    )
+    with pytest.raises(ValueError, match=r"hold no relevance_head\.bias, relevance_head\.weight that fits"):
+        pipeline("multi-label-image-classification", model=str(tmp_path))
+    model = AutoModelForImageClassification.from_pretrained(tmp_path)
+    assert type(own)(model=model.train().eval(), image_processor=own.image_processor)(photo(0), top_k=1)
+
+
+@pytest.mark.parametrize("size", [{"shortest_edge": 10**6}, {"height": 10**6, "width": 10**6}])
+def test_a_preprocessor_that_would_take_all_memory_is_refused(size: dict[str, int], own: Any) -> None:
+    for field in {"size": size}, {"crop_size": {"height": 10**6, "width": 10**6}}:
+        processor = type(own.image_processor)(**(own.image_processor.to_dict() | field))
+        with pytest.raises(ValueError, match="at most 67,108,864"):
+            type(own)(model=own.model, image_processor=processor)(photo(0))
 
 
 def test_an_unreadable_image_is_named(own: Any, tmp_path: Path) -> None:

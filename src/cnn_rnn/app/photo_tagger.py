@@ -15,6 +15,7 @@ from cnn_rnn.configuration_cnn_rnn import LONGEST_PATH
 from cnn_rnn.data import UnreadableImageError, decode_image
 from cnn_rnn.data.images import DECODER_ERRORS
 from cnn_rnn.data.photo_suffixes import way_to_read
+from cnn_rnn.decisions import probabilities_of
 from cnn_rnn.image_processing_cnn_rnn import FORMATS
 from cnn_rnn.prediction import SavedModel
 from cnn_rnn.prediction.onnx_engine import Engine, choose_engine, set_engine
@@ -143,7 +144,7 @@ class Tagger:
                 tree = grow_tree(found.paths[0], found.step_scores[0], found.path_scores[0], self.label_names)
             else:
                 logits, tree = model(image_features=sight.features).logits[0], []
-        probabilities = torch.where(told[0] == 0, logits.float().sigmoid(), (told[0] > 0).float()).tolist()
+        probabilities = torch.where(told[0] == 0, probabilities_of(logits, model), (told[0] > 0).float()).tolist()
         return Expectation(dict(zip(self.label_names, probabilities, strict=True)), tree)
 
     def explain(self, sight: Sight, label: str) -> Image.Image:

@@ -1,5 +1,7 @@
 """What one call gives: logits, probabilities and losses."""
 
+import math
+from functools import partial
 from typing import Any
 
 import pytest
@@ -197,8 +199,20 @@ def test_a_model_in_half_precision_takes_images_in_full(fields: dict[str, Any], 
 
 
 def test_whole_numbers_are_no_preprocessed_images() -> None:
-    with pytest.raises(RuntimeError):
-        model_of()(PIXELS.byte())
+    for pixel_values in (PIXELS.byte(), PIXELS[0]):
+        with pytest.raises(ValueError, match=r"fractions of shape \(B, 3, h, w\), got .* the image processor"):
+            model_of()(pixel_values)
+
+
+def test_an_answer_that_is_neither_yes_nor_no_nor_open_is_refused() -> None:
+    for value in (math.nan, 0.3, 2.0, math.inf):
+        known = torch.zeros(4, NUM_LABELS)
+        known[1, 2] = value
+        for call in (model_of(), partial(generate, model_of())):
+            with pytest.raises(ValueError, match=rf"1 \(confirmed\), -1 \(ruled out\) or 0 \(open\), got {value:g}"):
+                call(PIXELS, known_labels=known)
+    with pytest.raises(ValueError, match="a batch of no images"):
+        generate(model_of(), PIXELS[:0])
 
 
 def test_in_training_logits_are_there_where_nothing_else_is() -> None:
