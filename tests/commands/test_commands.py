@@ -87,9 +87,12 @@ def test_stored_predictions_are_measured_again_with_intervals(
     first, again = (json.loads((tmp_path / name).read_text()) for name in ("metrics.json", "again/metrics.json"))
     intervals = again.pop("intervals")["figures"]
     assert again == first
-    assert intervals["mAP"]["low"] <= intervals["mAP"]["value"] == pytest.approx(first["mAP"])
-    row = next(line for line in shown.splitlines() if line.startswith("path.CF1 "))
-    assert row.split()[1:] == [f"{100 * intervals['path.CF1'][key]:.1f}" for key in ("value", "low", "high")]
+    exact = intervals["path.exact_match"]
+    assert exact["low"] <= exact["value"] <= exact["high"]
+    assert intervals["mAP"]["value"] == pytest.approx(first["mAP"])
+    row = next(line for line in shown.splitlines() if line.startswith("path.exact_match "))
+    keys = ("value", "low", "high", "standard_error")
+    assert row.split()[1:] == [f"{100 * exact[key]:.1f}" for key in keys]
 
 
 def test_predicting_a_folder_counts_and_names_what_cannot_be_read(

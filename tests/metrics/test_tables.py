@@ -138,15 +138,20 @@ def test_class_table_shows_counts_and_what_is_undefined() -> None:
 
 
 def test_intervals_and_comparisons_are_tables_too() -> None:
-    figure = {"value": 0.5, "low": 0.4, "high": 0.625}
-    intervals = {"level": 0.95, "samples": 10, "seed": 3, "figures": {"mAP": figure, "path.CF1": dict.fromkeys(figure)}}
+    figure = {"value": 0.5, "low": 0.4, "high": 0.625, "standard_error": 0.05}
+    rare = dict.fromkeys(figure) | {"reason": "too rare"}
+    intervals = {"level": 0.95, "samples": 10, "seed": 3, "figures": {"mAP": figure, "path.CF1": rare}}
     lines = interval_table(intervals).text().splitlines()
     assert lines[0] == "95 % intervals over images"
-    assert lines[4].split() == ["mAP", "50.0", "40.0", "62.5"]
-    assert lines[5].split() == ["path.CF1", "-", "-", "-"]
-    assert lines[-1].endswith("seed 3.")
-    compared = {"first": 0.5, "second": 0.6, "difference": 0.1, "low": -0.05, "high": 0.2, "p_value": 0.004}
+    assert lines[4].split() == ["mAP", "50.0", "40.0", "62.5", "5.0"]
+    assert lines[5].split() == ["path.CF1", "-", "-", "-", "-"]
+    assert lines[-2].endswith("seed 3.")
+    assert lines[-1] == "path.CF1: no interval: too rare."
+    compared = {"first": 0.5, "second": 0.6, "difference": 0.1, "low": -0.05, "high": 0.2} | {
+        "standard_error": 0.06,
+        "p_value": 0.004,
+    }
     comparison = {"level": 0.9, "samples": 10, "seed": 3, "figures": {"mAP": compared}}
     table = comparison_table(comparison, "baseline", "ours")
-    assert table.text().splitlines()[4].split() == ["mAP", "50.0", "60.0", "10.0", "-5.0", "20.0", "0.4"]
+    assert table.text().splitlines()[4].split() == ["mAP", "50.0", "60.0", "10.0", "-5.0", "20.0", "6.0", "0.4"]
     assert table.json()["rows"][0]["figures"]["ours"] == 0.6

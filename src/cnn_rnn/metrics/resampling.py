@@ -1,6 +1,16 @@
-"""How sure a figure is: bootstrap intervals over images, and a paired test of two predictions for the same images."""
+"""How sure a figure is: its interval over images, and a paired test of two predictions for the same images.
+
+Two things part the figure of some images from that of endlessly many from the same source:
+
+- chance, whose size, the standard error, follows from what each image adds to the figure;
+- bias: an average precision from few positives is too high on average, because the first image found counts itself, and
+  a precision is too low where it is 0 because a rare class was not predicted once.
+
+A bootstrap mixes them up where classes have a handful of positives: it draws an image twice and leaves classes out.
+"""
 
 from functools import partial
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -8,18 +18,21 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
-from .average_precision import Method, check_method
+from . import influence
+from .average_precision import Method, average_precision, check_method
 from .checked_arrays import Array, check_paths, check_scores
+from .influence import Estimate
+from .intervals import find_interval
 from .label_sets import divide, join_picks, pick_by_expectation, pick_by_threshold, pick_top_k
 from .ranked_rows import each_ranked
 from .rankings import join_rankings, rank_images
 from .stored_predictions import StoredPredictions
 
-SET_FIGURES = ("CP", "CR", "CF1", "OP", "OR", "OF1")
+SET_FIGURES = ("CP", "CR", "CF1", "OP", "OR", "OF1", "example_F1", "exact_match")
 SAMPLES_AT_ONCE = 100  # samples that are measured together
-Samples = dict[
-    str, NDArray[np.float64]
-]  # by figure, its value on the images as they are, then on every sample (1 + R,)
+# By so many times what half the images have it higher is the mean average precision of all too high: about 2 in
+# simulations with the label frequencies of Corel5k, VOC and COCO (scripts/benchmarks/interval_coverage.py).
+DRIFTS_LEFT = 2
 
 
 def bootstrap_intervals(
@@ -27,35 +40,40 @@ def bootstrap_intervals(
     targets: ArrayLike | torch.Tensor,
     paths: ArrayLike | torch.Tensor | None = None,
     *,
-    samples: int = 1000,
+    samples: int = 200,
     seed: int = 0,
     level: float = 0.95,
     **settings: Any,
 ) -> dict[str, Any]:
-    """For each headline figure its `value` and the `low` and `high` end of its interval; ready for JSON.
+    """For each headline figure its `value`, `standard_error`, and the `low` and `high` end of its interval.
 
-    Images are drawn with replacement, as many as there are; the interval holds the middle share of the figure's values.
-    A class without positives in a sample takes no part in that sample's class means. Figures are named like
-    `"mAP"`, `"path.CF1"`, `"top_k.OF1"`, `"ranking.MAP_at_k"`.
+    With the probability `level` the interval holds the figure of endlessly many images from the same source; means over
+    classes are then over the classes measured here, those with `min_positives` positives. Where more than chance parts
+    the value from that figure, classes are too rare for an interval: `low` and `high` are None, and `reason` says why.
+    The standard error holds all the same: so much does the value vary from one set of as many images to another.
+
+    Figures are named like `"mAP"`, `"path.CF1"`, `"top_k.OF1"`, `"ranking.MAP_at_k"`; all of it is ready for JSON.
 
     Args:
         scores: (N, C).
         targets: (N, C) 1 present, 0 absent, negative left out.
         paths: (N, C) 0/1, the labels on the predicted path.
-        samples: How many samples are drawn.
+        samples: How many half sets are drawn, in pairs that share no image.
         seed: Where the draws start; the same seed gives the same intervals.
-        level: The share of samples that the interval holds.
+        level: How often an interval holds what it is for.
         settings: `top_k`, `thresholds`, `average_precision_method`, `map_k`, `min_positives` as
             :class:`MultiLabelMetrics` takes them.
     """
     checked, truth, sets = _check(scores, targets, paths)
-    drawn = _resample(checked, truth, sets, _draw(len(truth), samples, seed), **settings)
+    estimates = _estimate(checked, truth, sets, _draw_halves(len(truth), samples, seed), **settings)
     return {
         "level": level,
         "samples": samples,
         "seed": seed,
         "figures": {
-            name: {"value": _number(values[0])} | _interval(values[1:], level) for name, values in drawn.items()
+            name: {"value": _number(estimate.value), "standard_error": _number(estimate.standard_error)}
+            | find_interval(estimate, level)
+            for name, estimate in estimates.items()
         },
     }
 
@@ -65,51 +83,52 @@ def compare_paired(
     second: StoredPredictions,
     *,
     thresholds: tuple[float | ArrayLike, float | ArrayLike] = (0.5, 0.5),
-    samples: int = 1000,
+    samples: int = 200,
     seed: int = 0,
     level: float = 0.95,
     **settings: Any,
 ) -> dict[str, Any]:
-    """For each headline figure `first`, `second`, their `difference`, its interval and `p_value`.
+    """For each headline figure `first`, `second`, their `difference`, its `standard_error`, interval and `p_value`.
 
-    The difference is second less first. Both are measured on the same samples of images. The p-value is two-sided: how
-    often, if neither were better, a bootstrap difference would lie so far on one side of 0; it is never less than
-    `2 / (samples + 1)`. Where only one of the two walks paths, `predicted_set` compares its paths with the other's
-    sets by threshold.
+    The difference is second less first, image by image; its interval is as those of :func:`bootstrap_intervals`, and
+    exists more often, because most of the bias is the same in both. The p-value is two-sided: how often, if neither
+    were better, so great a difference would come by chance; 1 where the two predict the same. Where only one of the
+    two walks paths, `predicted_set` compares its paths with the other's sets by threshold.
 
     Args:
         first: Predictions, such as the baseline's.
         second: Predictions for the same images and labels, in any order of the images.
         thresholds: Those of the first and those of the second, each one for all labels or one a label.
-        samples: How many samples are drawn.
+        samples: How many half sets are drawn, in pairs that share no image.
         seed: Where the draws start.
-        level: The share of samples that the interval holds.
+        level: How often an interval holds what it is for.
         settings: The others, as for :func:`bootstrap_intervals`.
 
     Raises:
         ValueError: the images, the labels or the truth differ.
     """
     order = _match_images(first, second)
-    weights = _draw(len(first.image_ids), samples, seed)
+    halves = _draw_halves(len(first.image_ids), samples, seed)
     sets = second.path_sets
-    one = _resample(first.scores, first.truth, first.path_sets, weights, thresholds=thresholds[0], **settings)
+    one = _estimate(first.scores, first.truth, first.path_sets, halves, thresholds=thresholds[0], **settings)
     sets = None if sets is None else sets[order]
-    other = _resample(second.scores[order], first.truth, sets, weights, thresholds=thresholds[1], **settings)
+    other = _estimate(second.scores[order], first.truth, sets, halves, thresholds=thresholds[1], **settings)
     if ("path.CF1" in one) != ("path.CF1" in other):
-        for drawn in (one, other):
-            own_set = "path" if "path.CF1" in drawn else "threshold"
-            drawn |= {f"predicted_set.{figure}": drawn[f"{own_set}.{figure}"] for figure in SET_FIGURES}
+        for estimates in (one, other):
+            own_set = "path" if "path.CF1" in estimates else "threshold"
+            estimates |= {f"predicted_set.{figure}": estimates[f"{own_set}.{figure}"] for figure in SET_FIGURES}
     figures = {}
     for name in [name for name in one if name in other]:
         difference = other[name] - one[name]
-        defined = difference[1:][~np.isnan(difference[1:])]
-        side = min(np.count_nonzero(defined <= 0), np.count_nonzero(defined >= 0)) + 1
+        error = difference.standard_error
+        chance = 2 * NormalDist().cdf(-abs(difference.value) / error) if error > 0 else float(difference.value == 0)
         figures[name] = {
-            "first": _number(one[name][0]),
-            "second": _number(other[name][0]),
-            "difference": _number(difference[0]),
-            **_interval(difference[1:], level),
-            "p_value": min(1.0, 2 * side / (len(defined) + 1)) if len(defined) else None,
+            "first": _number(one[name].value),
+            "second": _number(other[name].value),
+            "difference": _number(difference.value),
+            "standard_error": _number(error),
+            **find_interval(difference, level, share=False),
+            "p_value": None if np.isnan(difference.value) or np.isnan(error) else chance,
         }
     return {"level": level, "samples": samples, "seed": seed, "images": len(order), "figures": figures}
 
@@ -146,32 +165,34 @@ def _check(
     return checked, truth, None if paths is None else check_paths(paths, checked.shape)
 
 
-def _draw(images: int, samples: int, seed: int) -> list[NDArray[np.uint8]]:
-    """How often each sample holds each image (N, 1 + R), in blocks; the first column is the images as they are."""
+def _draw_halves(images: int, samples: int, seed: int) -> list[NDArray[np.uint8]]:
+    """Which images each half set holds (N, R) as 0 or 1, in blocks; after each comes the other half.
+
+    Where one half is lucky, the other is not: a few pairs tell what is left without chance.
+    """
     generator = np.random.default_rng(seed)
-    columns = [np.ones(images, np.uint8)]
-    for _ in range(samples):
-        counts = np.bincount(generator.integers(0, images, images), minlength=images)
-        columns.append(
-            np.minimum(counts, 255).astype(np.uint8)
-        )  # 255 draws of one image: less likely than any accident
+    columns = []
+    for _ in range((samples + 1) // 2):
+        half = np.zeros(images, np.uint8)
+        half[generator.permutation(images)[: images // 2]] = 1
+        columns += [half, 1 - half]
     starts = range(0, len(columns), SAMPLES_AT_ONCE)
     return [np.ascontiguousarray(np.stack(columns[start : start + SAMPLES_AT_ONCE], axis=1)) for start in starts]
 
 
-def _resample(
+def _estimate(
     scores: Array,
     truth: NDArray[np.int8],
     paths: NDArray[np.bool_] | None,
-    weights: list[NDArray[np.uint8]],
+    halves: list[NDArray[np.uint8]],
     *,
     top_k: int = 3,
     thresholds: float | ArrayLike = 0.5,
     average_precision_method: Method = "area",
     map_k: int = 10,
     min_positives: int = 1,
-) -> Samples:
-    """The headline figures on every sample."""
+) -> dict[str, Estimate]:
+    """The headline figures by name."""
     check_method(average_precision_method)
     kept = np.count_nonzero(truth == 1, axis=0) >= max(min_positives, 1)
     picks = {
@@ -180,56 +201,72 @@ def _resample(
         "expected_f1": join_picks(each_ranked(pick_by_expectation, scores, truth)),
         "top_k": join_picks(each_ranked(partial(pick_top_k, k=top_k), scores, truth)),
     }
-    result: Samples = {"mAP": _mean_average_precision(scores, truth, kept, weights, average_precision_method)}
+    method = average_precision_method
+    values = average_precision(scores, truth, method=method)
+    bias = DRIFTS_LEFT * _half_set_drift(scores, truth, values * np.where(kept, 1, np.nan), halves, method)
+    result = {"mAP": influence.mean_average_precision(scores, truth, kept, values, bias)}
     for name, picked in picks.items():
         if picked is not None:
-            figures = _set_figures(picked, truth, kept, weights)
-            result |= {f"{name}.{figure}": values for figure, values in figures.items()}
+            figures = _set_figures(picked, truth, kept)
+            result |= {f"{name}.{figure}": estimate for figure, estimate in figures.items()}
     average = join_rankings(each_ranked(partial(rank_images, k=map_k), scores, truth)).average_precision_at_k
-    defined = ~np.isnan(average)
-    sums = [(np.nan_to_num(average) @ block, defined @ block.astype(np.float64)) for block in weights]
-    result["ranking.MAP_at_k"] = np.concatenate([_quotient(total, count) for total, count in sums])
+    result["ranking.MAP_at_k"] = _image_mean(np.nan_to_num(average), ~np.isnan(average))
     return result
 
 
-def _set_figures(
-    picked: NDArray[np.bool_], truth: NDArray[np.int8], kept: NDArray[np.bool_], weights: list[NDArray[np.uint8]]
-) -> Samples:
-    """C-P ... O-F1 of predicted sets on every sample."""
-    present = truth == 1
-    parts = [part.astype(np.float32) for part in (picked & present, picked & (truth >= 0), present)]
-    # one product of matrices counts all samples at once; sums of whole numbers below 2**24 are exact in float32
-    hits, predicted, positives = (
-        np.concatenate([block.T.astype(np.float32) @ part for block in weights]).astype(np.float64) for part in parts
+def _set_figures(picked: NDArray[np.bool_], truth: NDArray[np.int8], kept: NDArray[np.bool_]) -> dict[str, Estimate]:
+    """C-P ... exact match of predicted sets."""
+    # float32 holds counts below 2**24 as they are
+    parts = (picked & (truth == 1), picked & (truth >= 0), truth == 1)
+    hits, predicted, present = (part.astype(np.float32) for part in parts)
+    precision = influence.mean_precision(hits, predicted, present, kept)
+    recall = influence.mean_recall(hits, present, kept)
+    image_hits, image_predicted, image_present = (
+        part.sum(axis=1, dtype=np.float64) for part in (hits, predicted, present)
     )
-    used = kept & (positives > 0)
-    classes = used.sum(axis=1)
-    class_precision = _quotient((divide(hits, predicted) * used).sum(axis=1), classes)
-    class_recall = _quotient((divide(hits, positives) * used).sum(axis=1), classes)
-    all_hits, all_predicted, all_positives = hits.sum(axis=1), predicted.sum(axis=1), positives.sum(axis=1)
-    defined = np.where(all_positives > 0, 1, np.nan)
+    counted = np.asarray((truth >= 0).any(axis=1))
+    exact = (image_hits == image_predicted) & (image_hits == image_present)
+    overall = {
+        "OP": influence.ratio(image_hits, image_predicted),
+        "OR": influence.ratio(image_hits, image_present),
+        "OF1": influence.ratio(2 * image_hits, image_predicted + image_present),
+    }
+    if not image_present.any():
+        overall = dict.fromkeys(overall, _undefined(len(truth)))
     return {
-        "CP": class_precision,
-        "CR": class_recall,
-        "CF1": divide(2 * class_precision * class_recall, class_precision + class_recall)
-        * np.where(classes > 0, 1, np.nan),
-        "OP": divide(all_hits, all_predicted) * defined,
-        "OR": divide(all_hits, all_positives) * defined,
-        "OF1": divide(2 * all_hits, all_predicted + all_positives) * defined,
+        "CP": precision,
+        "CR": recall,
+        "CF1": influence.harmonic_mean(precision, recall),
+        **overall,
+        "example_F1": _image_mean(divide(2 * image_hits, image_predicted + image_present), counted),
+        "exact_match": _image_mean(np.asarray(exact & counted), counted, trials=int(counted.sum())),
     }
 
 
-def _mean_average_precision(
+def _image_mean(values: Array, counted: NDArray[np.bool_], trials: int | None = None) -> Estimate:
+    """The mean over the images that count; the values (N,) of the others are 0."""
+    return influence.ratio(values.astype(np.float64), counted, trials) if counted.any() else _undefined(len(counted))
+
+
+def _undefined(images: int) -> Estimate:
+    """A figure that is not defined."""
+    return Estimate(np.nan, np.zeros(images))
+
+
+def _half_set_drift(
     scores: Array,
     truth: NDArray[np.int8],
-    kept: NDArray[np.bool_],
-    weights: list[NDArray[np.uint8]],
+    values: NDArray[np.float64],
+    halves: list[NDArray[np.uint8]],
     method: Method,
-) -> NDArray[np.float64]:
-    """The mAP on every sample."""
-    samples = sum(block.shape[1] for block in weights)
+) -> float:
+    """How much higher half sets have the mean of the average precisions (C,), those that are NaN left out.
+
+    A class takes no part in the mean of a half set without a positive of it.
+    """
+    samples = sum(half.shape[1] for half in halves)
     total, classes = np.zeros(samples), np.zeros(samples)
-    for label in tqdm(np.flatnonzero(kept), desc="bootstrap", unit="class", leave=False, disable=None):
+    for label in tqdm(np.flatnonzero(~np.isnan(values)), desc="intervals", unit="class", leave=False, disable=None):
         counted = np.flatnonzero(truth[:, label] >= 0)
         order = counted[np.argsort(-scores[counted, label], kind="stable")]
         present = truth[order, label] == 1
@@ -241,18 +278,20 @@ def _mean_average_precision(
         starts = np.concatenate([[0], ends[:-1]])
         positives = order[present]
         positive_starts = np.searchsorted(np.flatnonzero(present), starts)
-        values = [
-            _sampled_average_precision(
-                np.add.reduceat(block[order[: ends[-1]]], starts, axis=0, dtype=np.int64),
-                np.add.reduceat(block[positives], positive_starts, axis=0, dtype=np.int64),
-                method,
-            )
-            for block in weights
-        ]
-        average = np.concatenate(values)
-        total += np.nan_to_num(average)
+        average = np.concatenate(
+            [
+                _sampled_average_precision(
+                    np.add.reduceat(half[order[: ends[-1]]], starts, axis=0, dtype=np.int64),
+                    np.add.reduceat(half[positives], positive_starts, axis=0, dtype=np.int64),
+                    method,
+                )
+                for half in halves
+            ]
+        )
+        total += np.nan_to_num(average - values[label])
         classes += ~np.isnan(average)
-    return _quotient(total, classes)
+    used = classes > 0
+    return float((total[used] / classes[used]).mean()) if used.any() else 0.0
 
 
 def _sampled_average_precision(
@@ -276,15 +315,6 @@ def _sampled_average_precision(
 def _quotient(numerator: Array, denominator: Array) -> NDArray[np.float64]:
     """The quotients, NaN where the denominator is 0."""
     return np.where(denominator > 0, divide(numerator, denominator), np.nan)
-
-
-def _interval(values: NDArray[np.float64], level: float) -> dict[str, float | None]:
-    """The ends between which the middle share of the values lies."""
-    defined = values[~np.isnan(values)]
-    if not len(defined):
-        return {"low": None, "high": None}
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return {"low": float(low), "high": float(high)}
 
 
 def _number(value: float) -> float | None:

@@ -278,9 +278,10 @@ def class_table(figures: Figures, block: str = "path", names: Sequence[str] | No
 
 def interval_table(intervals: Mapping[str, Any]) -> Table:
     """A table of what `bootstrap_intervals` gave."""
-    columns = tuple(Column(heading, (heading,)) for heading in ("value", "low", "high"))
+    headings = {"value": "value", "low": "low", "high": "high", "std. error": "standard_error"}
+    columns = tuple(Column(heading, (key,)) for heading, key in headings.items())
     title = f"{100 * intervals['level']:g} % intervals over images"
-    return Table(title, columns, _resampled_rows(intervals, columns), (_sampling_note(intervals),))
+    return Table(title, columns, _resampled_rows(intervals, columns), _interval_notes(intervals))
 
 
 def comparison_table(comparison: Mapping[str, Any], first: str = "first", second: str = "second") -> Table:
@@ -297,10 +298,11 @@ def comparison_table(comparison: Mapping[str, Any], first: str = "first", second
         Column("difference", ("difference",)),
         Column("low", ("low",)),
         Column("high", ("high",)),
+        Column("std. error", ("standard_error",)),
         Column("p in %", ("p_value",)),
     )
     title = f"{second} against {first}, with {100 * comparison['level']:g} % intervals of the difference"
-    return Table(title, columns, _resampled_rows(comparison, columns), (_sampling_note(comparison),))
+    return Table(title, columns, _resampled_rows(comparison, columns), _interval_notes(comparison))
 
 
 def _resampled_rows(result: Mapping[str, Any], columns: tuple[Column, ...]) -> tuple[Row, ...]:
@@ -311,6 +313,8 @@ def _resampled_rows(result: Mapping[str, Any], columns: tuple[Column, ...]) -> t
     )
 
 
-def _sampling_note(result: Mapping[str, Any]) -> str:
-    """How the samples were drawn."""
-    return f"{result['samples']} samples of the images, drawn with replacement; seed {result['seed']}."
+def _interval_notes(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """How intervals came about, and why some figures have none."""
+    missing = {name: figure["reason"] for name, figure in result["figures"].items() if "reason" in figure}
+    drawn = f"Bias of mAP from {result['samples']} half sets of the images; seed {result['seed']}."
+    return (drawn, *(f"{name}: no interval: {reason}." for name, reason in missing.items()))
