@@ -1,4 +1,4 @@
-"""The README's examples, run as they stand; those for the Hub are in `test_hub.py`."""
+"""The example of the documents, run as it stands, and that links lead somewhere; those for the Hub: `test_push.py`."""
 
 import re
 from pathlib import Path
@@ -8,12 +8,13 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), ROOT / "hub_configs/results/README.md"]
 
 
 def example(heading: str) -> str:
     """The first Python block below a heading."""
-    section = README.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    section = (ROOT / "docs/training.md").read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
     found = re.search(r"```python\n(.*?)```", section, re.DOTALL)
     assert found is not None
     return found[1]
@@ -22,7 +23,7 @@ def example(heading: str) -> str:
 def test_the_stock_trainer_trains_and_saves(
     photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = example("Train on your own photos")
+    code = example("With the Trainer of transformers")
     small = code.replace('"resnet50", weights="imagenet"', '"test_resnet"').replace("num_train_epochs=5", "max_steps=2")
     assert "imagenet" not in small
     assert "max_steps" in small
@@ -39,3 +40,14 @@ def test_the_stock_trainer_trains_and_saves(
     assert {k: v.tolist() for k, v in model.state_dict().items()} == {
         k: v.tolist() for k, v in trained.state_dict().items()
     }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8")):
+        file, _, anchor = target.partition("#")
+        found = page.parent / file if file else page
+        assert found.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}

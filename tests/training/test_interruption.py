@@ -42,20 +42,22 @@ def assert_same_runs(one: Path, other: Path) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
-        {
-            "train__accumulation_steps": 2,
-            "train__ema_decay": 0.9,
-            "train__mixup": 0.4,
-            "train__cutmix": 1.0,
-            "train__label_smoothing": 0.1,
-            "train__schedule": "one_cycle",
-            "train__freeze_epochs": 2,
-            "train__num_workers": 1,
-            "data__rand_augment": 5,
-        },
+        pytest.param({}, id="plain", marks=pytest.mark.slow),
+        pytest.param(
+            {
+                "train__accumulation_steps": 2,
+                "train__ema_decay": 0.9,
+                "train__mixup": 0.4,
+                "train__cutmix": 1.0,
+                "train__label_smoothing": 0.1,
+                "train__schedule": "one_cycle",
+                "train__freeze_epochs": 2,
+                "train__num_workers": 1,
+                "data__rand_augment": 5,
+            },
+            id="all options",
+        ),
     ],
-    ids=["plain", "all options"],
 )
 def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(
     forked_runs: Any, settings: Settings, tmp_path: Path, changes: dict[str, Any]

@@ -3,6 +3,7 @@
 import unittest
 from typing import Any
 
+import pytest
 import torch
 from transformers import (
     ResNetConfig,
@@ -34,6 +35,10 @@ OURS: dict[str, dict[str, Any]] = {
     "Gru": {"cell": "gru"},
     "ReluLstm": {"cell": "relu_lstm"},
 }
+
+
+# Those that differ in parts and shapes run always; the others, and the library's own two, on a clean clone (.ci/run).
+ALWAYS = ("Default", "HeadOnly", "Attention")
 
 
 class ModelTester:
@@ -106,18 +111,21 @@ def common_tests(name: str, model_class: type, config_class: type, fields: dict[
 
 
 for variant, fields in OURS.items():
-    globals()[f"Test{variant}"] = common_tests(
-        f"Test{variant}", CnnRnnForImageClassification, CnnRnnConfig, SMALL | fields
+    tests = common_tests(f"Test{variant}", CnnRnnForImageClassification, CnnRnnConfig, SMALL | fields)
+    globals()[f"Test{variant}"] = tests if variant in ALWAYS else pytest.mark.slow(tests)
+TestResNet = pytest.mark.slow(
+    common_tests(
+        "TestResNet",
+        ResNetForImageClassification,
+        ResNetConfig,
+        {"embedding_size": 8, "hidden_sizes": [8, 128], "depths": [1, 1], "num_labels": 3},
     )
-TestResNet = common_tests(
-    "TestResNet",
-    ResNetForImageClassification,
-    ResNetConfig,
-    {"embedding_size": 8, "hidden_sizes": [8, 128], "depths": [1, 1], "num_labels": 3},
 )
-TestTimmWrapper = common_tests(
-    "TestTimmWrapper",
-    TimmWrapperForImageClassification,
-    TimmWrapperConfig,
-    {"architecture": "test_resnet", "num_labels": 3},
+TestTimmWrapper = pytest.mark.slow(
+    common_tests(
+        "TestTimmWrapper",
+        TimmWrapperForImageClassification,
+        TimmWrapperConfig,
+        {"architecture": "test_resnet", "num_labels": 3},
+    )
 )

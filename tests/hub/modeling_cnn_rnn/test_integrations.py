@@ -24,6 +24,11 @@ LARGER = {"told by a larger head": TOLD | {"relevance_head": "mlp"}}
 EVERY = VARIANTS | {"told": TOLD, "queries": QUERIES, "places": TOLD | PLACES} | LARGER
 KNOWN = torch.tensor([[1, -1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 1, -1]])
 every_variant = pytest.mark.parametrize("fields", EVERY.values(), ids=EVERY)
+ALWAYS = ("default", "attention", "relevance only")  # differ in their parts; the others' searches take seconds each
+slow_beside = pytest.mark.parametrize(
+    "fields",
+    [pytest.param(own, id=name, marks=() if name in ALWAYS else pytest.mark.slow) for name, own in EVERY.items()],
+)
 with_walks = pytest.mark.parametrize(
     "fields", [fields for fields in EVERY.values() if fields.get("path_loss") != "none"], ids=str
 )
@@ -200,7 +205,7 @@ def test_the_logits_carry_a_gradient_to_every_pixel(fields: dict[str, Any]) -> N
     assert (saliency.flatten(1).amax(dim=1) > 0).all()
 
 
-@every_variant
+@slow_beside
 def test_integrated_gradients_add_up_to_what_the_image_changes(fields: dict[str, Any]) -> None:
     attr = required("captum.attr")
     model = model_of(**fields | {"beam_width": 400})  # keeps every walk: where other walks are kept the scores jump
