@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.commands_by_name import ROOT
+from PIL import Image
+from tests.commands_by_name import ROOT, main_of
 
 from cnn_rnn.prediction import CnnRnnTagger
 from cnn_rnn.prediction.bulk_prediction import predict_all
@@ -48,6 +50,68 @@ def test_a_batch_comes_back_with_its_labels_and_failures_in_their_rows(
 def test_a_column_that_is_not_there_is_named(model: Path) -> None:
     with pytest.raises(KeyError, match="no column 'image'; it has photo"):
         CnnRnnTagger(str(model), device="cpu")({"photo": []})
+
+
+BESIDE: dict[str, Any] = {
+    "path": np.array(["a.jpg", "b.jpg"], dtype=object),
+    "labels": np.array(["x", "y"], dtype=object),
+    "error": np.array(["", ""], dtype=object),
+    "tensor": np.arange(96, dtype=np.uint8).reshape(2, 4, 4, 3),
+    "embedding": np.ones((2, 8), np.float32),
+    "day": np.array(["2024-01-01", "2024-01-02"], "datetime64[D]"),
+    "time": np.array(["2024-01-01", "2024-01-02"], "datetime64[ns]"),
+    "ragged": np.array([np.zeros((2, 2)), np.zeros((3, 2))], dtype=object),
+    "cnn_rnn_path": np.array([1, 2]),
+}
+
+
+def test_columns_of_the_batch_stay_and_no_name_stands_twice(model: Path, photo_folder: Path) -> None:
+    files = [str(path) for path in sorted((photo_folder / "train").glob("*.png"))[:2]]
+    table = CnnRnnTagger(str(model), device="cpu")({"image": files} | BESIDE)
+    assert table.column_names == [
+        *BESIDE, "cnn_rnn_labels", "cnn_rnn_cnn_rnn_path", "path_score", "cnn_rnn_error"
+    ]  # fmt: skip
+    assert table["path"].to_pylist() == ["a.jpg", "b.jpg"]
+    assert [str(day) for day in table["day"].to_pylist()] == ["2024-01-01", "2024-01-02"]
+    assert (table["tensor"].chunk(0).to_numpy_ndarray() == BESIDE["tensor"]).all()
+    assert table["cnn_rnn_error"].to_pylist() == [None, None]
+    again = CnnRnnTagger(str(model), device="cpu")(table.append_column("image", pa.array(files)))  # of Arrow
+    assert again.column_names[: len(table.column_names)] == table.column_names
+    assert len(set(again.column_names)) == len(table.column_names) + 4
+
+
+def test_arrays_are_images_and_what_is_none_is_told_by_its_name(
+    model: Path, photo_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = sorted((photo_folder / "train").glob("*.png"))[:2]
+    pixels = [np.asarray(Image.open(file).convert("RGB")) for file in files]
+    tagger = CnnRnnTagger(str(model), threshold=0.0, device="cpu")
+    expected = tagger({"image": [str(file) for file in files]})
+    for images in (np.stack(pixels), np.array([*pixels, pixels[0][:30]], dtype=object)[:2]):
+        assert tagger({"image": images})["labels"].equals(expected["labels"])
+    grey = np.zeros((1, 30, 20), np.uint8)
+    for images in (grey, grey[..., None], np.zeros((1, 30, 20, 4), np.uint8)):
+        assert tagger({"image": images})["error"].to_pylist() == [None]
+    assert not caplog.text
+    for images in (
+        np.zeros((1, 3, 30, 20), np.uint8),
+        np.zeros((1, 30, 20, 3), np.float32),
+        np.zeros((1, 0, 3), np.uint8),
+    ):
+        (error,) = tagger({"image": images, "path": ["a.jpg"]})["error"].to_pylist()
+        assert error.startswith("a.jpg: cannot be used (expected pixels (H, W)")
+    assert "none of 1 images of a batch could be read: a.jpg" in caplog.text
+
+
+def test_a_job_none_of_whose_images_can_be_read_says_so(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "photos" / name).write_bytes(b"no photo")
+    arguments = ["--model", str(model), "--input", str(tmp_path / "photos"), "--num_workers", "0", "--engine", "torch"]
+    assert main_of("predict")([*arguments, "--output", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "error: none of the 2 images could be read"
 
 
 def command(model: Path, photos: Path, output: Path, *options: str) -> subprocess.Popen[str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PICTURED = 24  # images on the page
 BUNDLED_LABELS = ("person", "cat", "dog", "car", "17 more")
+NONE_READ = 1  # what a shell is told of a job that is done and has no labels
 NAMED = 20  # unreadable images that are named
 
 
@@ -328,6 +329,9 @@ def report(folder: "JobFolder") -> int:
             file=sys.stderr,
         )
         return REFUSED
+    if rows and unreadable == rows:
+        print(f"error: none of the {rows} images could be read", file=sys.stderr)
+        return NONE_READ
     return 0
 
 
