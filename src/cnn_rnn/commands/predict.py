@@ -202,7 +202,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--actors", type=int, help="processes that Ray starts (default: one a GPU, else one a core)")
     parser.add_argument(
         "--write", nargs="+", choices=("xmp", "csv", "txt"), default=[],
-        help="labels back to the photos: xmp sidecars or txt files beside them, or one csv; photos stay as they are",
+        help="labels back to the photos: xmp sidecars or txt files beside them, or one csv; photos stay as they are. "
+        "In csv a label that begins like a formula has ' before it, a file's name ./",
     )  # fmt: skip
     parser.add_argument(
         "--sidecar",

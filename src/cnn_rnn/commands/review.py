@@ -122,7 +122,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("run", metavar="RUN", help="folder of a run, or settings: a YAML file or a name that ships")
     parser.add_argument(
-        "--output", type=output_folder, required=True, help="folder for review.csv, review.html and the folds"
+        "--output",
+        type=output_folder,
+        required=True,
+        help="folder for review.csv (what begins like a formula has ' before it), review.html and the folds",
     )
     parser.add_argument("--folds", type=int, default=5, help="models, each judging the photos of one fold (default: 5)")
     parser.add_argument("--most", type=int, help="photos in the list (default: all with a doubt)")

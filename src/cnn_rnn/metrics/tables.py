@@ -1,6 +1,5 @@
 """Figures as tables: for the terminal, Markdown, CSV and JSON."""
 
-import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cnn_rnn.foundation.spreadsheet_rows import write_rows
 from cnn_rnn.foundation.whole_files import write_text
 
 from .label_sets import Figures
@@ -60,13 +60,12 @@ class Table:
     def csv(self) -> str:
         """The table as CSV: full precision, fractions 0..1; the last column names a row's unverified headings."""
         out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["method", *(column.heading for column in self.columns), "unverified"])
+        rows: list[list[Any]] = [["method", *(column.heading for column in self.columns), "unverified"]]
         for row in self.rows:
             figures = [row.figures.get(column.heading) for column in self.columns]
-            writer.writerow(
-                [row.name, *("" if value is None else value for value in figures), " ".join(sorted(row.unverified))]
-            )
+            cells = ["" if value is None else value for value in figures]
+            rows.append([row.name, *cells, " ".join(sorted(row.unverified))])
+        write_rows(out, rows, "\n")
         return out.getvalue()
 
     def json(self) -> dict[str, Any]:

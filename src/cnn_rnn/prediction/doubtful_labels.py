@@ -4,7 +4,6 @@ A label is doubted by how far a model that never saw the photo moved its probabi
 the label's share of the photos: rare labels have small probabilities even where they are right.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_rnn.foundation.spreadsheet_rows import write_rows
 from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.metrics.checked_arrays import Array
 from cnn_rnn.metrics.stored_predictions import StoredPredictions
@@ -142,22 +142,22 @@ def found_mistakes(doubts: Array, planted: NDArray[np.bool_], first: int = 100) 
 
 
 def write_doubts(file: Path, doubts: Sequence[Doubt], image_ids: Sequence[str]) -> None:
-    """Write the ranked photos as CSV, a line a photo, whole or not at all."""
+    """Write the ranked photos as CSV in which nothing is a formula, a line a photo, whole or not at all."""
+    rows: list[list[Any]] = [["rank", "image_id", "doubt", "labels", "probably_wrong", "probably_missing"]]
+    for rank, one in enumerate(doubts, start=1):
+        told = ["|".join(f"{name} {score:.3f}" for name, score in labels) for labels in (one.wrong, one.missing)]
+        rows.append([rank, image_ids[one.index], f"{one.doubt:.3f}", "|".join(one.given), *told])
     with whole_file(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
-        writer = csv.writer(lines)
-        writer.writerow(["rank", "image_id", "doubt", "labels", "probably_wrong", "probably_missing"])
-        for rank, one in enumerate(doubts, start=1):
-            told = ["|".join(f"{name} {score:.3f}" for name, score in labels) for labels in (one.wrong, one.missing)]
-            writer.writerow([rank, image_ids[one.index], f"{one.doubt:.3f}", "|".join(one.given), *told])
+        write_rows(lines, rows)
 
 
 def write_unlabelled(file: Path, image_ids: Sequence[str], scores: Array, names: Sequence[str]) -> None:
-    """Write unlabelled photos as CSV, the one most worth labelling first, whole or not at all."""
+    """Write unlabelled photos as such CSV, the one most worth labelling first, whole or not at all."""
     mistakes = expected_mistakes(scores)
+    rows: list[list[Any]] = [["rank", "image_id", "expected_mistakes", "least_certain"]]
+    for rank, row in enumerate(rank_unlabelled(scores).tolist(), start=1):
+        unsure = np.argsort(np.abs(scores[row] - 0.5), kind="stable")[:NAMED]
+        told = "|".join(f"{names[label]} {scores[row, label]:.3f}" for label in unsure)
+        rows.append([rank, image_ids[row], f"{mistakes[row]:.3f}", told])
     with whole_file(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
-        writer = csv.writer(lines)
-        writer.writerow(["rank", "image_id", "expected_mistakes", "least_certain"])
-        for rank, row in enumerate(rank_unlabelled(scores).tolist(), start=1):
-            unsure = np.argsort(np.abs(scores[row] - 0.5), kind="stable")[:NAMED]
-            told = "|".join(f"{names[label]} {scores[row, label]:.3f}" for label in unsure)
-            writer.writerow([rank, image_ids[row], f"{mistakes[row]:.3f}", told])
+        write_rows(lines, rows)

@@ -1,13 +1,14 @@
 """Predicted labels back to the photos: XMP sidecars, a text file beside each photo, or one table."""
 
-import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
+from cnn_rnn.foundation.spreadsheet_rows import inactive_name, write_rows
 from cnn_rnn.foundation.whole_files import whole_file
 
 from .found_images import printable
@@ -154,16 +155,11 @@ def _write_text(photo: Path, labels: Sequence[str], *, dry_run: bool) -> bool:
 def _write_table(folder: Path, label_names: Sequence[str], choice: LabelChoice, dry_run: bool) -> Written:
     """Write one 0/1 column a label and one row an image; a dry run counts the rows alone."""
     columns = choice.of(label_names)
-    result = Written()
     rows = (
-        [name, *(int(column in choice.of(found)) for column in columns)] for name, found in predicted_labels(folder)
+        [inactive_name(name), *(int(column in choice.of(found)) for column in columns)]
+        for name, found in predicted_labels(folder)
     )
     if dry_run:
         return Written(written=sum(1 for _ in rows))
     with whole_file(folder / TABLE) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file_name", *columns])
-        for row in rows:
-            writer.writerow(row)
-            result.written += 1
-    return result
+        return Written(written=write_rows(file, chain([["file_name", *columns]], rows)) - 1)
