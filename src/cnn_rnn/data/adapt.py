@@ -3,21 +3,30 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Image, List, Value
+from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Image, List
 
 from .disk_layout import abbreviate
-from .label_cells import read_label_cells
-from .label_columns import LABEL_NAME, SPLIT_FLAGS, SPLIT_NAMES, plain
+from .label_columns import LABEL_NAME, SPLIT_FLAGS, SPLIT_NAMES, Roles, plain
 from .label_numbers import is_multi_hot
+from .listing import Listing, read_labels
+from .raw_table import RawTable
 from .reading import Reading, listed
 from .schema import LEFT_OUT_COLUMNS, label_features, label_lists, label_lists_from_matrix, row_of_each_label
 
 WHOLE_NUMBERS = frozenset({"bool", "int8", "int16", "int32", "int64", "uint8", "uint16"})
+CELL_SETTINGS = frozenset(
+    {"separator", "yes", "no", "unknown", "empty", "unlisted", "no_label", "case", "not_labels"}
+)  # that tell what a cell means
+FILE_SETTINGS = frozenset(
+    {"delimiter", "encoding", "rows", "least_confidence", "image_root", "file", "split", "confidence"}
+)
 FRACTIONS = frozenset({"float32", "float64"})  # of a 0.0 or 1.0 for each class
 
 
@@ -57,6 +66,7 @@ def to_schema(
         ValueError: A column is missing, holds something else or could mean two things; column and row are named.
     """
     reading = reading or Reading()
+    reading.refuse(FILE_SETTINGS, "a data set with images inside has no label file that it could explain")
     if isinstance(reading.columns.get("labels"), list):
         raise ValueError(  # noqa: TRY004
             f"data.columns: labels is {reading.columns['labels']!r}, but a data set with images inside has its labels "
@@ -74,11 +84,13 @@ def to_schema(
     found = _label_column(first, columns, reading)
     columns = columns if found is None else replace(columns, labels=found)
     splits = data if isinstance(data, DatasetDict) else {"": data}
-    labelled = {split: _texts_to_lists(rows, columns, reading, class_names) for split, rows in splits.items()}
-    names = list(
-        class_names
-        or _class_names(labelled["train" if "train" in labelled else next(iter(labelled))], columns, reading)
-    )
+    cells = _holds_cells(first, columns, reading)
+    labelled = {
+        split: _listing(rows, columns, reading, class_names) if cells else _lists_alone(rows, columns)
+        for split, rows in splits.items()
+    }
+    told = labelled["train" if "train" in labelled else next(iter(labelled))]
+    names = list(class_names or _class_names(told, columns))
     adapted = {split: _rows_to_schema(rows, labelled[split], columns, names, reading) for split, rows in splits.items()}
     return DatasetDict(adapted) if isinstance(data, DatasetDict) else adapted[""]
 
@@ -132,43 +144,85 @@ def _whole_numbers(data: Dataset, columns: Columns) -> list[str]:
     ]
 
 
-def _texts_to_lists(data: Dataset, columns: Columns, reading: Reading, class_names: Sequence[str] | None) -> Dataset:
-    """The labels alone, as lists, where the data hold a text or a single class label in each row; else the data."""
-    if columns.labels not in data.column_names:
+def _lists_alone(data: Dataset, columns: Columns) -> Dataset:
+    """The labels as lists where each row holds one class label; else the data."""
+    feature = data.features.get(columns.labels)
+    if not isinstance(feature, ClassLabel):
         return data
-    feature, split = data.features[columns.labels], str(data.split or "data")
-    if isinstance(feature, ClassLabel):
-        ids = data.with_format("arrow")[:][columns.labels].to_pylist()
-        lists = [None if one is None else [one] for one in ids]
-        told = f"{split}: one label a photo, by column {columns.labels!r}"
-        new = List(feature)
-    elif (
-        getattr(feature, "dtype", None) == "string"
-        and not isinstance(feature, List)
-        and (columns.labels != "labels" or reading.separator)
-    ):
-        cells = list(enumerate(data[columns.labels]))
-        rows, notes = read_label_cells(cells, lambda row: f"{split}, row {row}", reading, class_names)
-        lists = [rows[number].present for number, _ in cells]
-        told = "; ".join([f"{split}: labels by column {columns.labels!r}", *notes])
-        new = List(Value("string"))
+    ids = data.with_format("arrow")[:][columns.labels].to_pylist()
+    told = f"{data.split or 'data'}: one label a photo, by column {columns.labels!r}"
+    info = DatasetInfo(description=told, features=Features({columns.labels: List(feature)}))
+    return Dataset.from_dict({columns.labels: [None if one is None else [one] for one in ids]}, info=info)
+
+
+def _holds_cells(data: Dataset, columns: Columns, reading: Reading) -> bool:
+    """Whether what rows say is found out from their cells, as in a table: of texts, of yes and no, or by settings."""
+    feature = data.features.get(columns.labels)
+    text = not isinstance(feature, List) and getattr(feature, "dtype", None) == "string"
+    if text and columns.labels == "labels" and not reading.separator:
+        return False  # refused: a text in a column of the schema's own name should have been a list
+    return feature is None or text or bool(CELL_SETTINGS & {*reading.given(), *reading.columns})
+
+
+def _listing(data: Dataset, columns: Columns, reading: Reading, class_names: Sequence[str] | None) -> Listing:
+    """What the cells of the rows say of labels."""
+    told = [name for named in reading.columns.values() for name in listed(named)]
+    read = {columns.labels, *_label_like(data, columns), *LEFT_OUT_COLUMNS, *told} - {columns.image}
+    cells: dict[str, list[Any]] = {}
+    for name in data.column_names:
+        if name in read:
+            cells[name] = _named_ids(data.features[name], data.with_format("arrow")[:][name].to_pylist())
+    rows = [(number, {name: column[number] for name, column in cells.items()}) for number in range(len(data))]
+    raw = RawTable(Path(str(data.split or "data")), "row", rows, list(cells))
+    roles = Roles(columns.image, unknown=str(reading.columns.get("unknown", "unknown")))
+    roles.not_labels = reading.columns.get("not_labels")
+    roles.unknown = roles.unknown if roles.unknown in cells else None
+    if columns.labels in data.column_names:
+        roles.labels = columns.labels
+        roles.notes = [f"labels by column {columns.labels!r}"]
     else:
-        return data
-    info = DatasetInfo(description=told, features=Features({columns.labels: new}))
-    return Dataset.from_dict({columns.labels: lists}, info=info, split=data.split)
+        roles.classes = list(class_names or listed(reading.columns.get("classes")) or _whole_numbers(data, columns))
+        missing = [name for name in roles.classes if name not in cells]
+        if missing:
+            raise ValueError(f"{raw.path}: no column for the classes {abbreviate(missing)}")
+        if not roles.classes:
+            raise ValueError(
+                f"no label column {columns.labels!r} and no columns of 0 and 1; the columns are "
+                f"{', '.join(data.column_names)}: rename one, or name it in columns"
+            )
+    item = getattr(data.features.get(columns.labels), "feature", data.features.get(columns.labels))
+    said = read_labels(raw, roles, reading, class_names or getattr(item, "names", None))
+    ids = _image_ids(data, columns.image_id)
+    return Listing(
+        raw.path, range(len(data)), ids, ids, [said.rows[number] for number, _ in rows], said.columns,
+        [str(raw.path)] * len(data), said.unlisted_unknown, "row", [note for note in said.notes if note],
+    )  # fmt: skip
 
 
-def _rows_to_schema(data: Dataset, labelled: Dataset, columns: Columns, names: list[str], reading: Reading) -> Dataset:
+def _named_ids(feature: Any, cells: list[Any]) -> list[Any]:
+    """The cells of a column, class labels by their names."""
+    item = getattr(feature, "feature", feature)
+    if not isinstance(item, ClassLabel):
+        return cells
+    names = dict(enumerate(item.names))
+    return [None if one is None else [names.get(i, i) for i in listed(one)] for one in cells]
+
+
+def _rows_to_schema(
+    data: Dataset, labelled: Dataset | Listing, columns: Columns, names: list[str], reading: Reading
+) -> Dataset:
     """The rows with the schema's columns alone; the data themselves where they have its features already."""
-    if columns.labels in labelled.column_names:
-        present = _presence_of_lists(labelled, columns, names, reading)
+    lists = {column: label_lists(data, column) for column in LEFT_OUT_COLUMNS if column in data.column_names}
+    if isinstance(labelled, Listing):
+        labels, unknown = labelled.label_lists(names), labelled.unknown_lists(names)
+        lists = {name: own for name, own in (lists | {"unknown": unknown}).items() if own is not None}
     else:
-        present = _presence_of_columns(labelled, names)
-    features = label_features(names, *(column in data.column_names for column in LEFT_OUT_COLUMNS))
-    if data.features == features:
+        labels = label_lists_from_matrix(_presence_of_lists(labelled, columns, names, reading))
+    features = label_features(names, *(column in lists for column in LEFT_OUT_COLUMNS))
+    if data.features == features and not isinstance(labelled, Listing):
         return data
-    added = {"image_id": _image_ids(data, columns.image_id), "labels": label_lists_from_matrix(present)}
-    added |= {column: label_lists(data, column) for column in LEFT_OUT_COLUMNS if column in data.column_names}
+    added = {"image_id": _image_ids(data, columns.image_id), "labels": labels}
+    added |= {column: lists[column] for column in LEFT_OUT_COLUMNS if column in lists}
     rows = data.select_columns([columns.image]).rename_columns({columns.image: "image"}).cast_column("image", Image())
     for name, column in added.items():
         rows = rows.add_column(name, column, feature=features[name])
@@ -176,34 +230,31 @@ def _rows_to_schema(data: Dataset, labelled: Dataset, columns: Columns, names: l
     return rows
 
 
-def _told(data: Dataset, labelled: Dataset, columns: Columns) -> str:
+def _told(data: Dataset, labelled: Dataset | Listing, columns: Columns) -> str:
     """How the columns were read, for people; nothing where they are those of the schema."""
     read = {columns.image, columns.image_id, columns.labels, "image", "image_id", *LEFT_OUT_COLUMNS}
     if columns.labels not in data.column_names:
         read |= set(_whole_numbers(data, columns))
     unread = [name for name in data.column_names if name not in read]
-    told = [labelled.info.description] if labelled is not data else []
+    split = data.split or "data"
+    if isinstance(labelled, Listing):
+        told = ["; ".join([f"{split}: {labelled.notes[0]}", *labelled.notes[1:]])]
+    else:
+        told = [labelled.info.description] if labelled is not data else []
     if not told and columns.labels in data.column_names and columns.labels != "labels":
-        told.append(f"{data.split or 'data'}: labels by column {columns.labels!r}")
+        told.append(f"{split}: labels by column {columns.labels!r}")
     if unread:
-        told.append(f"{data.split or 'data'}: columns not read: {', '.join(map(repr, unread[:8]))}")
+        told.append(f"{split}: columns not read: {', '.join(map(repr, unread[:8]))}")
     splits = [name for name in unread if plain(name) in SPLIT_NAMES | SPLIT_FLAGS.keys()]
     if splits:
-        told.append(f"{data.split or 'data'}: WARNING: {splits[0]!r} seems to tell splits; all rows are of this one")
+        told.append(f"{split}: WARNING: {splits[0]!r} seems to tell splits; all rows are of this one")
     return "\n".join(told)
 
 
-def _class_names(data: Dataset, columns: Columns, reading: Reading) -> list[str]:
+def _class_names(data: Dataset | Listing, columns: Columns) -> list[str]:
     """The classes, as the columns or their features name them; of labels as text those that occur, sorted."""
-    if columns.labels not in data.column_names:
-        names = listed(reading.columns.get("classes")) or list(_whole_numbers(data, columns))
-        if not names:
-            raise ValueError(
-                f"no label column {columns.labels!r} and no columns of 0 and 1; the columns are "
-                f"{', '.join(data.column_names)}: "
-                "rename one, or name it in columns"
-            )
-        return names
+    if isinstance(data, Listing):
+        return data.class_names()
     item = _item(data, columns.labels)
     if isinstance(item, ClassLabel):
         return list(item.names)
@@ -274,24 +325,6 @@ def _hot_lists(data: Dataset, lists: pa.ListArray, item: ClassLabel, known: list
             f"{len(known)} classes {abbreviate(known)}"
         )
     return hot
-
-
-def _presence_of_columns(data: Dataset, names: list[str]) -> npt.NDArray[np.bool_]:
-    """One 0/1 column a class as a matrix (N, C)."""
-    missing = [name for name in names if name not in data.column_names]
-    if missing:
-        raise ValueError(f"{data.split or 'data'}: no column for the classes {abbreviate(missing)}")
-    table = data.select_columns(names).with_format("arrow")[:]
-    values = np.stack([table[name].cast(pa.int64()).fill_null(-1).to_numpy() for name in names], axis=1)
-    wrong = np.argwhere((values != 0) & (values != 1))
-    if len(wrong):
-        row, column = wrong[0]
-        raise ValueError(
-            f"{data.split or 'data'}, row {row}: column {names[column]!r} holds "
-            f"{table[names[column]][int(row)].as_py()!r}, expected 0 or 1"
-        )
-    present: npt.NDArray[np.bool_] = values == 1
-    return present
 
 
 def _image_ids(data: Dataset, column: str) -> list[str]:

@@ -124,6 +124,7 @@ class DataConfig:
                     f"data.{name} does not go with data.streaming: give it to 'cnn-rnn data convert', which writes the "
                     "shards, or leave streaming off"
                 )
+        self.reading().refuse([entry.name for entry in fields(Reading)], "a stream has the one schema already")
         return load_stream(self.name, self.root, split)
 
 

@@ -17,10 +17,11 @@ from datasets import Dataset, DatasetDict
 
 from .disk_layout import abbreviate, existing_folder, pick_split
 from .joining import with_same_columns
+from .listing import Listing
 from .photo_suffixes import is_photo_name
 from .raw_table import TABLES
 from .reading import Reading
-from .table import Metadata, read_metadata
+from .table import read_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ def _found_files(folder: Path, names: Sequence[str]) -> list[Path]:
     return [folder / name for name in names if (folder / name).is_file()]
 
 
-def _check_splits(tables: dict[str, Metadata]) -> None:
+def _check_splits(tables: dict[str, Listing]) -> None:
     """Refuse a file that says that a photo of its folder belongs to another split."""
     for name, table in tables.items():
         other = next((index for index, split in enumerate(table.splits) if split != name), None)
@@ -125,7 +126,7 @@ def _refuse_other_splits(root: Path) -> None:
         raise ValueError(f"{root}: {abbreviate(others)} is none of the splits {', '.join(FOLDER_SPLITS)}; rename it")
 
 
-def _to_dataset(table: Metadata, class_names: list[str], split: str, reading: Reading, require_images: bool) -> Dataset:
+def _to_dataset(table: Listing, class_names: list[str], split: str, reading: Reading, require_images: bool) -> Dataset:
     """The rows of a metadata file with their images; images that it leaves out are reported."""
     folder = table.path.parent / (reading.image_root or "")
     rows = table.to_dataset(folder, class_names, split, require_images=require_images)

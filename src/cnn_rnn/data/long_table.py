@@ -8,8 +8,8 @@ from .raw_table import RawTable
 from .reading import WHOLE, Reading, mark_of, told_mark
 
 
-def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> tuple[RawTable, str]:
-    """A row a photo, its labels as lists: present, verified absent (confidence 0) and unknown; and how to tell it.
+def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> RawTable:
+    """A row a photo, its labels as lists: present, verified absent (confidence 0) and unknown.
 
     Raises:
         ValueError: A confidence is neither 0 nor 1 and nothing says from where on it counts, or two rows disagree.
@@ -47,7 +47,8 @@ def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> tuple[Ra
         least = "1" if reading.least_confidence is None else f"{reading.least_confidence:g} and more"
         told += f"; confidence {least}: present, 0: absent"
     rows = [(first[file], row) for file, row in joined.items()]
-    return RawTable(table.path, table.unit, rows, list(rows[0][1]), table.notes, table.class_names), told
+    roles.notes.append(told)
+    return RawTable(table.path, table.unit, rows, list(rows[0][1]), table.notes, table.class_names)
 
 
 def _parted(cell: str, where: str, alone: set[str], reading: Reading) -> list[str]:

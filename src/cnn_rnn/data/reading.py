@@ -1,6 +1,6 @@
 """How a label file is to be read: what a person decides where the file alone could mean two things."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -69,6 +69,17 @@ class Reading:
         """The settings that differ from the default."""
         default = Reading()
         return [entry.name for entry in fields(self) if getattr(self, entry.name) != getattr(default, entry.name)]
+
+    def refuse(self, settings: Collection[str], why: str) -> None:
+        """Refuse settings that are given but that a source has no use for.
+
+        Raises:
+            ValueError: One is given; the message names it.
+        """
+        given = [f"data.{name}" for name in self.given() if name in settings]
+        given += [f"data.columns '{{{role}: ...}}'" for role in self.columns if role in settings]
+        if given:
+            raise ValueError(f"{', '.join(given)}: {why}; leave {'it' if len(given) == 1 else 'them'} out")
 
     @property
     def names(self) -> list[str] | None:

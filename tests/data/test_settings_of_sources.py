@@ -1,0 +1,110 @@
+"""Every setting that explains rows is read by a source, or refused by its name; none is taken and dropped."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import ClassLabel, Dataset, Features, Image, List, Value
+
+from cnn_rnn.data import Reading, label_names, load_table, to_schema
+from cnn_rnn.data.data_config import DataConfig
+
+Rows = list[dict[str, Any]]
+TAGS: Rows = [{"tags": "cat;dog", "id": "a"}, {"tags": "None", "id": "b"}, {"tags": "", "id": "c"}]
+FLAGS: Rows = [{"cat": "ja", "dog": "nein"}, {"cat": "nein", "dog": "?"}, {"cat": "", "dog": "ja"}]
+WORDS = {"yes": "ja", "no": "nein", "unknown": "?", "empty": "unknown"}
+
+
+def inside(rows: Rows, _: Path, reading: Reading) -> Dataset:
+    columns = {"image": [None] * len(rows)} | {name: [row[name] for row in rows] for name in rows[0]}
+    features = {name: Image() if name == "image" else Value("string") for name in columns}
+    return to_schema(Dataset.from_dict(columns, features=Features(features)), reading=reading)
+
+
+def table(rows: Rows, folder: Path, reading: Reading) -> Dataset:
+    lines = [",".join(["file", *rows[0]]), *(",".join([f"{i}.jpg", *row.values()]) for i, row in enumerate(rows))]
+    (folder / "a.csv").write_text("\n".join(lines) + "\n")
+    return load_table(folder / "a.csv", require_images=False, split="train", reading=reading)
+
+
+def said(rows: Dataset) -> list[tuple[list[str], list[str]]]:
+    names = label_names(rows)
+    unknown = rows["unknown"][:] if "unknown" in rows.column_names else [[]] * len(rows)
+    return [
+        (sorted(names[i] for i in own), sorted(names[i] for i in open_ones))
+        for own, open_ones in zip(rows["labels"][:], unknown, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings"),
+    [
+        (TAGS, {"no_label": "none"}),
+        (TAGS, {"no_label": "none", "separator": "none"}),
+        (TAGS, {"unknown": "none", "empty": "unknown"}),
+        (TAGS, {"no_label": "none", "empty": "absent"}),
+        (TAGS, {"no_label": "none", "unlisted": "unknown"}),
+        (TAGS, {"no_label": "none", "columns": {"image_id": "id"}}),
+        (TAGS, {"no_label": "none", "class_names": ["dog", "cat", "owl"]}),
+        (FLAGS, WORDS),
+        (FLAGS, WORDS | {"yes": "nein", "no": "ja"}),
+        (FLAGS, WORDS | {"empty": "absent", "class_names": ["dog", "cat"]}),
+    ],
+)
+def test_a_set_with_images_inside_says_what_a_table_of_its_columns_says(
+    rows: Rows, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    if rows is FLAGS:
+        settings = {"columns": {"classes": ["cat", "dog"]}} | settings
+    assert said(inside(rows, tmp_path, Reading(**settings))) == said(table(rows, tmp_path, Reading(**settings)))
+
+
+@pytest.mark.parametrize("read", [inside, table])
+@pytest.mark.parametrize(
+    ("rows", "settings", "name"),
+    [
+        (TAGS, {"no_label": "none", "yes": "ja"}, "data.yes"),
+        (FLAGS, WORDS | {"separator": "pipe"}, "data.separator"),
+        (FLAGS, WORDS | {"unlisted": "unknown"}, "data.unlisted"),
+        (TAGS, {"no_label": "none", "least_confidence": 0.5}, "data.least_confidence"),
+    ],
+)
+def test_a_setting_without_a_use_is_refused_by_its_name(
+    read: Callable[..., Dataset], rows: Rows, settings: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    if rows is FLAGS:
+        settings = {"columns": {"classes": ["cat", "dog"]}} | settings
+    with pytest.raises(ValueError, match=rf"{name}: .*; leave it out"):
+        read(rows, tmp_path, Reading(**settings))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"delimiter": "comma"},
+        {"encoding": "cp1252"},
+        {"rows": "label"},
+        {"image_root": "photos"},
+        {"columns": {"split": "tags"}},
+        {"columns": {"file": "tags"}},
+        {"columns": {"confidence": "tags"}},
+    ],
+)
+def test_what_explains_a_label_file_does_not_go_with_images_inside(settings: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no label file that it could explain; leave it out"):
+        inside(TAGS, tmp_path, Reading(**settings))
+
+
+def test_class_labels_with_images_inside_are_unknown_where_that_is_said() -> None:
+    features = Features({"image": Image(), "labels": List(ClassLabel(names=["a", "b", "c"]))})
+    data = Dataset.from_dict({"image": [None, None], "labels": [[0], []]}, features=features)
+    assert said(to_schema(data, reading=Reading(unlisted="unknown"))) == [(["a"], ["b", "c"]), ([], ["a", "b", "c"])]
+    assert label_names(to_schema(data, reading=Reading(unlisted="unknown"))) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("setting", [{"yes": "1"}, {"unlisted": "unknown"}, {"columns": {"labels": "tags"}}])
+def test_a_stream_refuses_what_it_does_not_read(setting: dict[str, Any]) -> None:
+    config = DataConfig(name="hub", root="org/photos", streaming=True, **setting)
+    with pytest.raises(ValueError, match="a stream has the one schema already"):
+        config.stream("train")
