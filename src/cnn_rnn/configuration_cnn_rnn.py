@@ -62,7 +62,8 @@ class CnnRnnConfig(PreTrainedConfig):
     Args:
         backbone: Name of a timm model that returns features.
         backbone_args: Further arguments for `timm.create_model`, such as `drop_path_rate`.
-        pooling: How the feature map becomes image features: its mean, its maximum, or attention over it at every step.
+        pooling: How the feature map becomes image features: its mean, its maximum, as the backbone itself was trained
+            to pool (`own`: SigLIP 2, DINOv2), or attention over it at every step.
         embedding_size: E, the joint embedding of image and labels.
         hidden_size: H, the recurrent layer.
         cell: Recurrent cell: the textbook LSTM, a GRU, or the paper's LSTM with ReLU in place of its non-linearities.
@@ -121,7 +122,7 @@ class CnnRnnConfig(PreTrainedConfig):
 
     backbone: str = "resnet50"
     backbone_args: dict[str, Any] | None = None
-    pooling: Literal["avg", "max", "attention"] = "avg"
+    pooling: Literal["avg", "max", "own", "attention"] = "avg"
     embedding_size: int = 64
     hidden_size: int = 512
     cell: Literal["lstm", "gru", "relu_lstm"] = "lstm"

