@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+import cnn_rnn
 from cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.training import Trainer, load_run_config
-from cnn_rnn.training.earlier_model import adopt_weights, is_model
+from cnn_rnn.training.earlier_model import adopt_weights, settings_of
+from cnn_rnn.training.named_weights import is_model, model_source
 
 Settings = Callable[..., list[str]]
 
@@ -62,6 +64,9 @@ def test_new_labels_start_fresh_and_dropped_ones_go(tmp_path: Path, caplog: pyte
 def test_what_names_a_model(tmp_path: Path) -> None:
     assert is_model("org/photos")
     assert is_model(str(tmp_path))
+    assert is_model("bundled")
+    assert model_source("bundled") == str(cnn_rnn.bundled_model())
+    assert model_source("./bundled") == "./bundled"
     assert not any(is_model(name) for name in ("imagenet", "pip:package", "weights/a.safetensors", "./a/b.pth", None))
 
 
@@ -86,3 +91,27 @@ def test_a_run_goes_on_from_a_finished_one(settings: Settings, tmp_path: Path) -
     saved = CnnRnnForImageClassification.from_pretrained(tmp_path / "first").state_dict()
     for name, tensor in again.plain_model.state_dict().items():
         torch.testing.assert_close(tensor.cpu(), saved[name])
+
+
+def test_an_earlier_models_settings_take_the_place_of_the_files_but_not_of_those_that_are_given(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("model: {backbone: resnet18, hidden_size: 32, weights: imagenet}\ntrain: {epochs: 3}\n")
+    started = load_run_config(file, ["--model.weights", "bundled", "--model.hidden_size", "16"])
+    assert started.model == {"weights": "bundled", "hidden_size": 16}
+    assert started.train.epochs == 3
+    assert load_run_config(file, ["--model.hidden_size", "16"]).model["backbone"] == "resnet18"
+
+
+def test_a_run_starts_from_the_model_in_the_box_and_keeps_what_it_knows_of_labels_of_the_same_name() -> None:
+    names = ["cat", "no such label"]
+    fields = settings_of(model_source("bundled"))
+    fields |= {"cooccurrence": False, "neighbours": 0}  # counted on the photos of a run
+    started = CnnRnnForImageClassification.from_backbone(fields.pop("backbone"), id2label=names, **fields)
+    adoption = adopt_weights(started, model_source("bundled"))
+    assert (adoption.kept, adoption.new, adoption.fresh) == (["cat"], ["no such label"], [])
+    boxed = CnnRnnForImageClassification.from_pretrained(cnn_rnn.bundled_model())
+    given = boxed.state_dict()
+    row = boxed.config.label2id["cat"]
+    now = started.state_dict()
+    torch.testing.assert_close(now["relevance_head.hidden.weight"], given["relevance_head.hidden.weight"])
+    torch.testing.assert_close(now["relevance_head.output.weight"][0], given["relevance_head.output.weight"][row])

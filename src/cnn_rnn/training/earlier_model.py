@@ -46,17 +46,6 @@ class Adoption:
         return "\n".join([f"weights of {self.source}: labels", *lines])
 
 
-def is_model(weights: object) -> bool:
-    """Whether what `model.weights` names is a saved model: a folder of one, or a name on the Hub."""
-    if not isinstance(weights, str | Path):
-        return False
-    path = Path(weights)
-    if path.is_dir():
-        return True
-    name = str(weights)
-    return name.count("/") == 1 and not path.suffix and not name.startswith((".", "~", "/")) and not path.exists()
-
-
 def settings_of(source: str) -> dict[str, Any]:
     """What an earlier model's config says that a run's `model` block can say, so that only changes need be given.
 

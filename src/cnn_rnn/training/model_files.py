@@ -12,7 +12,8 @@ from cnn_rnn.foundation.whole_files import flush_folder
 from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
-from .earlier_model import adopt_weights, is_model, settings_of
+from .earlier_model import adopt_weights, settings_of
+from .named_weights import is_model, model_source
 from .run_config import RunConfig
 from .training_data import TrainingData
 
@@ -38,7 +39,7 @@ def build_model(config: RunConfig, data: TrainingData) -> CnnRnnForImageClassifi
     """
     fields = dict(config.model)
     weights = fields.pop("weights", None)
-    earlier = str(weights) if is_model(weights) else None
+    earlier = model_source(weights) if is_model(weights) else None
     if earlier:
         fields = settings_of(earlier) | fields
     if config.train.baseline:

@@ -21,6 +21,7 @@ from cnn_rnn.foundation.shipped_files import shipped_file
 from cnn_rnn.foundation.whole_files import write_text
 
 from .declared_settings import declared_settings
+from .named_weights import is_model
 from .setting_values import coerce, expected, value_of
 from .settings_file import SettingsFileError, read_settings
 
@@ -191,6 +192,8 @@ BLOCKS: dict[str, type] = {"data": DataConfig, "train": TrainConfig, "hub": HubC
 def load_run_config(config: str | Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     """The settings of a YAML file (none for the defaults), with `--block.key value` overrides.
 
+    Where these name an earlier model to start from, its own settings take the place of the file's block `model`.
+
     Args:
         config: The file, or the bare name of settings that ship with the package, such as `voc2012`.
         overrides: `--block.key value` or `--block.key=value`, as a command line gives them.
@@ -215,6 +218,7 @@ def load_run_config(config: str | Path | None, overrides: Sequence[str] = ()) ->
             check_key(key, known[name], f"{source}: key", prefix=f"{name}.")
     hints = {name: {entry.name: entry.type for entry in fields(block)} for name, block in BLOCKS.items()}
     hints["model"] = {entry.name: entry.type for block in (CnnRnnConfig, FirstWeights) for entry in fields(block)}
+    of_file, blocks["model"] = blocks["model"], {}
     for name, key, text in parse_overrides(overrides):
         check_key(name, blocks, "the command line: block")
         check_key(key, known[name], "the command line: key", prefix=f"{name}.")
@@ -222,6 +226,8 @@ def load_run_config(config: str | Path | None, overrides: Sequence[str] = ()) ->
             blocks[name][key] = value_of(text, hints[name].get(key))
         except yaml.YAMLError as error:
             raise RunConfigError(f"--{name}.{key}: cannot read the value {text!r}") from error
+    if not is_model(blocks["model"].get("weights")):
+        blocks["model"] = of_file | blocks["model"]
     typed = {name: typed_block(block, blocks[name], name) for name, block in BLOCKS.items()}
     if typed["hub"].push_checkpoints and typed["hub"].repo is None:
         raise RunConfigError("hub.push_checkpoints needs hub.repo, the name on the Hub to push to")
