@@ -28,7 +28,7 @@ demo: $(INSTALLED)
 	@echo "A picture of real photos, their labels and paths:  $(DEMO)/labels/paths.png"
 	$(RUN)python scripts/demo/one_label.py --input $(DEMO)/photos
 	@echo
-	@echo "Now a model of our own: scenes of handwritten digits that keep company, and a plain head to beat"
+	@echo "Now a model of our own: scenes of handwritten digits, some often together, and a plain head to beat"
 	$(RUN)python scripts/train.py --config digits --train.output_dir $(DEMO)/cnn-rnn --resume auto
 	$(RUN)python scripts/train.py --config digits --train.output_dir $(DEMO)/baseline --resume auto --train.baseline true
 	$(RUN)python scripts/validate.py $(DEMO)/cnn-rnn --baseline $(DEMO)/baseline --data.split test --output $(DEMO)/test

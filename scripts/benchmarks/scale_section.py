@@ -95,7 +95,7 @@ def stage_costs(root: Path, size: Size) -> Iterator[tuple[str, Cost]]:
 
 
 def stages(size: Size) -> Iterator[tuple[str, Stage]]:
-    """The stages by name, in their order; those behind the first batch for sets that are measured on."""
+    """The stages by name, in their order; those after the first batch for sets that are measured on."""
     yield "index", index
     yield "index and split", split
     yield "index and first batch", first_batch

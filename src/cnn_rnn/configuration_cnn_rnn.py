@@ -229,7 +229,7 @@ class CnnRnnConfig(PreTrainedConfig):
             setattr(self, name, initial[name])
         if old:
             logger.warning(
-                "the labels changed: %s belonged to the old ones and %s left out; give them anew where they still hold",
+                "the labels changed: %s described the old ones and %s removed; give them again where they still hold",
                 ", ".join(old),
                 "is" if len(old) == 1 else "are",
             )

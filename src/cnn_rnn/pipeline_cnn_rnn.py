@@ -322,7 +322,7 @@ def check_whole(name: str, value: Any) -> None:
 def unknown_label(name: object, labels: Iterable[str]) -> str:
     """What to say of a label that the model does not have, with the nearest one."""
     near = difflib.get_close_matches(str(name), list(labels), n=1)
-    return f"the model has no label {name!r}" + (f"; is {near[0]!r} meant?" if near else "")
+    return f"the model has no label {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def read_image(source: Any, timeout: float | None = None) -> Image.Image:

@@ -101,7 +101,7 @@ def test_the_help_names_what_the_packages_know() -> None:
     ("arguments", "told"),
     [
         (["trian"], "no command 'trian'; did you mean train?"),
-        (["train", "--config", "voc2021"], "is voc2012 meant?"),
+        (["train", "--config", "voc2021"], "did you mean voc2012?"),
         (["train", "--config", "digits", "--train.epoch", "1"], "did you mean train.epochs"),
         (["train", "--launch", "gpu"], "no such launch settings; give deepspeed, fsdp, gpus"),
         (["validate", "nowhere", "--output", "out"], "nowhere"),
@@ -110,7 +110,7 @@ def test_the_help_names_what_the_packages_know() -> None:
         (["export-onnx", "nowhere", "--output", "out.onnx"], "nowhere"),
         (["push-to-hub", "nowhere", "--repo", "org/x"], "--metrics is missing"),
         (["review", ".", "--output", "out"], ". is no folder of a run: it has no run_config.yaml"),
-        (["data", "look", "voc2021", "--root", "x"], "is 'voc2012' meant?"),
+        (["data", "look", "voc2021", "--root", "x"], "did you mean 'voc2012'?"),
         (["data", "download", "voc2021", "--root", "x"], "choose one of voc2007"),
     ],
 )

@@ -82,7 +82,7 @@ def test_joined_splits_have_a_name_that_a_file_can_have(split: str, name: str) -
     [
         ("left+right", None, "'left\\+right' joins several sets: name a split of each"),
         ("left+right", "x+y+z", "join 2 sets and 3 splits"),
-        ("left+righ", "x", "'righ' is not known; is 'right' meant"),
+        ("left+righ", "x", "'righ' is not known; did you mean 'right'"),
         ("left", "x+x", "image 'R left x' is in left x and in left x"),
     ],
 )

@@ -72,10 +72,10 @@ def test_nothing_chosen_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        (LabelChoice({"ct": "animal"}), "data.rename_labels: mine has no label 'ct'; is 'cat' meant?"),
+        (LabelChoice({"ct": "animal"}), "data.rename_labels: mine has no label 'ct'; did you mean 'cat'?"),
         (LabelChoice({"x1": "y"}), "data.rename_labels: mine has no label 'x1'; its labels are boat, cat, dog, kitten"),
         (LabelChoice({"kitten": "cat"}, ["kitten"]), "data.keep_labels: mine has no label 'kitten'"),
-        (LabelChoice(keep_labels=["dog", "bot"]), "data.keep_labels: mine has no label 'bot'; is 'boat' meant?"),
+        (LabelChoice(keep_labels=["dog", "bot"]), "data.keep_labels: mine has no label 'bot'; did you mean 'boat'?"),
     ],
 )
 def test_a_label_that_there_is_not_is_named(choice: LabelChoice, said: str) -> None:
@@ -123,7 +123,7 @@ def test_sets_of_other_names_and_orders_are_joined(monkeypatch: pytest.MonkeyPat
         assert label_names(whole) == ["sofa", "cat", "zebra"]
         assert whole["labels"][:] == [[0, 1], [0, 1, 2]]
         assert (whole["unknown"][:] if column else "unknown" in whole.column_names) == (column or False)
-    with pytest.raises(ValueError, match=r"data\.keep_labels: ours t and theirs t has no label 'zebr'; is 'zebra'"):
+    with pytest.raises(ValueError, match=r"keep_labels: ours t and theirs t has no label 'zebr'; did you mean 'zebra'"):
         load_source("ours+theirs", "R", split="t", choice=LabelChoice({}, ["zebr"], "unknown"))
     with pytest.raises(ValueError, match=r"data\.rename_labels: ours train has no label 'couch2'"):
         load_source("ours+theirs", "R", split="train+val", choice=LabelChoice({"couch2": "sofas"}))

@@ -247,7 +247,7 @@ def test_other_labels_take_away_what_belonged_to_the_old_ones_with_one_warning(
     assert not config.cooccurrence
     assert not config.neighbours
     assert list(config.fusion_weights) == [0.5, 0.5, 0.0]
-    warnings = [record.getMessage() for record in caplog.records if "belonged to the old ones" in record.getMessage()]
+    warnings = [record.getMessage() for record in caplog.records if "described the old ones" in record.getMessage()]
     assert len(warnings) == 1
     assert "label_counts" in warnings[0] or where == "on the config"
 

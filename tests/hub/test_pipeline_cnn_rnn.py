@@ -234,7 +234,7 @@ def test_the_beam_width_is_the_callers_to_choose(own: Any) -> None:
         ({"threshold": "best"}, "'calibrated', got 'best'"),
         ({"threshold": [0.5]}, "1 thresholds for 7 labels"),
         ({"threshold": [0.5] * 6 + [2]}, r"in 0\.\.1, got 2"),
-        ({"threshold": {"dogs": 0.5}}, "no label 'dogs'; is 'dog' meant"),
+        ({"threshold": {"dogs": 0.5}}, "no label 'dogs'; did you mean 'dog'"),
         ({"threshold": {"dog": -1}}, r"in 0\.\.1, got -1"),
         ({"threshold": np.float32(1.5)}, r"in 0\.\.1, got 1\.5"),
         ({"threshold": torch.tensor([0.5] * 6)}, "6 thresholds for 7 labels"),

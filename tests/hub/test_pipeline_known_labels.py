@@ -71,7 +71,7 @@ def test_each_decision_gives_its_own_set(classify: MultiLabelImageClassification
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"known": {"dogg": True}}, "no label 'dogg'; is 'dog' meant"),
+        ({"known": {"dogg": True}}, "no label 'dogg'; did you mean 'dog'"),
         ({"known": {"dog": 1}}, r"known\['dog'\] must be True \(shown\) or False \(not shown\), got 1"),
         ({"decision": "best"}, "decision must be one of threshold, expected_f1, path, got 'best'"),
         ({"decision": "expected_f1", "top_k": 3}, "give no threshold and no top_k"),

@@ -1,8 +1,9 @@
 """`cnn-rnn COMMAND ...`: the package's commands by name. A command is loaded when it is called, its libraries later."""
 
 import sys
-from difflib import get_close_matches
 from importlib import import_module
+
+from cnn_rnn.foundation.nearest_names import did_you_mean
 
 from .console import INTERRUPTED, refuse
 
@@ -31,8 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     name, *rest = arguments
     name = name.replace("_", "-")
     if name not in COMMANDS:
-        near = get_close_matches(name, COMMANDS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(COMMANDS)}"
+        hint = did_you_mean(name, COMMANDS) or f"there is {', '.join(COMMANDS)}"
         return refuse(ValueError(f"cnn-rnn has no command {name!r}; {hint}"))
     sys.argv[0] = f"cnn-rnn {name}"  # for the command's own help
     try:

@@ -7,9 +7,10 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
+
+from cnn_rnn.foundation.nearest_names import did_you_mean
 
 # For the help, which loads no library; a test holds them against the packages that know them.
 SOURCE_NAMES = (
@@ -82,9 +83,9 @@ class CommandParser(argparse.ArgumentParser):
         for one in args:
             name, equals, _ = one.partition("=")
             is_option = bool(OPTION.match(one)) and not of_setting
-            near = get_close_matches(name, options, n=1, cutoff=0.85 if "." in name else 0.6)
-            if is_option and name not in options and (near or "." not in name):
-                self.error(f"{name} is not known" + (f"; did you mean {near[0]}?" if near else ""))
+            meant = did_you_mean(name, options, cutoff=0.85 if "." in name else 0.6)
+            if is_option and name not in options and (meant or "." not in name):
+                self.error(f"{name} is not known" + (f"; {meant}" if meant else ""))
             of_setting = is_option and "." in name and name not in options and not equals
 
     def error(self, message: str) -> NoReturn:

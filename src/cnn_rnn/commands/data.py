@@ -190,7 +190,9 @@ def build_parser() -> argparse.ArgumentParser:
     get.add_argument("--remove_archives", action="store_true", help="remove each archive once it is unpacked")
     get.set_defaults(run=download)
 
-    show = commands.add_parser("look", help="print and plot label frequency, labels an image, company, label order")
+    show = commands.add_parser(
+        "look", help="print and plot label frequency, labels per image, co-occurrence, label order"
+    )
     _add_source(show)
     show.add_argument("--output", type=output_folder, help="a folder for look.json and look.png")
     show.add_argument("--top", type=int, default=15, help="how many labels and pairs to show")

@@ -38,7 +38,7 @@ def launch(module: str, settings: str, arguments: Sequence[str]) -> int:
         return error.returncode
     except ChildFailedError as error:
         _, failure = error.get_first_failure()
-        told = f"process {failure.local_rank} left with {failure.exitcode}; its own last line, above, says why"
+        told = f"process {failure.local_rank} ended with exit code {failure.exitcode}; its last line, above, says why"
         refuse(RuntimeError(told))
         return int(failure.exitcode)
     return 0

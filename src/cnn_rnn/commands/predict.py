@@ -136,7 +136,9 @@ def predict_here(job: "JobSettings") -> "tuple[JobFolder, State | None] | None":
 def told(known: argparse.Namespace, folder: "JobFolder", done: "State | None") -> int:
     """Say how the job ended, or that it was finished before, and write labels back; returns what the shell is told."""
     if done == "unfinished":
-        print(f"the last parts of {folder.folder} are in work in other processes; the last of them finishes the job")
+        print(
+            f"the last parts of {folder.folder} are being made by other processes; the last of these finishes the job"
+        )
         return 0
     if done == "finished":
         picture(folder)
@@ -160,8 +162,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--input",
         required=True,
-        help="image, folder, text file with a path a line, *.parquet, *.tar, an address (hf://, s3://), NAME:SPLIT, or "
-        "table:FILE for the photos of a label file (--data.columns and the like as in training)",
+        help="image, folder, text file with one path per line, *.parquet, *.tar, an address (hf://, s3://), "
+        "NAME:SPLIT, or table:FILE for the photos of a label file (--data.columns and the like as in training)",
     )
     parser.add_argument(
         "--output", type=output_folder, help="folder for labels.parquet and paths.png (default: print labels)"
@@ -172,7 +174,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--known",
         type=Path,
         metavar="FILE",
-        help='what is known, a line an image: {"image_id": "1.jpg", "known": {"boat": true, "car": false}}; '
+        help='what is known, one line per image: {"image_id": "1.jpg", "known": {"boat": true, "car": false}}; '
         "the column known of labels.parquet repeats it",
     )
     parser.add_argument("--limit", type=int, help="only the first images")

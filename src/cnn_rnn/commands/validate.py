@@ -126,7 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="reveal so many true labels of each image: figures over the others, and looks until all are confirmed",
     )
     parser.add_argument("--protocol", help=f"print a benchmark's own table: {PROTOCOL_NAMES}")
-    parser.add_argument("--top_k", type=int, help="labels an image in the top-k figures (default: protocol's, or 3)")
+    parser.add_argument("--top_k", type=int, help="labels per image in the top-k figures (default: protocol's, or 3)")
     parser.add_argument("--min_positives", type=int, default=1, help="positives a class needs to count in class means")
     parser.add_argument("--samples", type=int, default=200, help="half sets drawn for intervals; 0 for no intervals")
     parser.add_argument("--batch_size", type=int, default=32)

@@ -119,5 +119,5 @@ class LabelChoice:
 def nearest(lacking: Sequence[str], names: Sequence[str]) -> str:
     """The names that are lacking, and what may be meant by the first, or else some that there are."""
     near = get_close_matches(lacking[0], names, n=1)
-    hint = f"is {near[0]!r} meant?" if near else f"its labels are {abbreviate(sorted(set(names)))}"
+    hint = f"did you mean {near[0]!r}?" if near else f"its labels are {abbreviate(sorted(set(names)))}"
     return f"{abbreviate([repr(name) for name in lacking])}; {hint}"

@@ -92,7 +92,7 @@ class Listing:
         near = get_close_matches(name, class_names, n=1)
         raise ValueError(
             f"{self.where(row)}: label {name!r} is none of the {len(ids)} classes"
-            + (f"; is {near[0]!r} meant?" if near else ".")
+            + (f"; did you mean {near[0]!r}?" if near else ".")
             + " The classes are those of labels.json, data.class_names, or else those that occur in train."
         )
 

@@ -75,7 +75,7 @@ def _load_one(kind: str, root: str | Path | None, split: str | None, options: di
     options = dict(options)
     if kind not in SOURCES:
         near = get_close_matches(kind, SOURCES, n=1)
-        hint = f"; is {near[0]!r} meant?" if near else ", and no file or folder of that name is there."
+        hint = f"; did you mean {near[0]!r}?" if near else ", and no file or folder of that name is there."
         raise ValueError(f"data source {kind!r} is not known{hint} Known: {', '.join(SOURCES)}")
     if root is None and kind != "digits":
         raise ValueError(f"data source {kind!r} needs its folder: {ROOT}")

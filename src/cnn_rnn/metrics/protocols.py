@@ -1,8 +1,9 @@
 """The benchmarks' rules as data: which split, which k, which average precision, and what others reported."""
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
+
+from cnn_rnn.foundation.nearest_names import did_you_mean
 
 from .average_precision import Method
 from .label_sets import Figures
@@ -209,7 +210,7 @@ def get_protocol(name: str) -> Protocol:
         ValueError: there is none; the message names the nearest.
     """
     if name not in PROTOCOLS:
-        nearest = get_close_matches(name, PROTOCOLS, n=1)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        meant = did_you_mean(name, PROTOCOLS, shown=repr)
+        hint = f"; {meant}" if meant else ""
         raise ValueError(f"protocol {name!r} is unknown: expected one of {', '.join(PROTOCOLS)}{hint}")
     return PROTOCOLS[name]

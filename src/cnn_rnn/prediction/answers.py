@@ -3,7 +3,6 @@
 A line is `{"image_id": "1.jpg", "known": {"boat": true, "car": false}}`: an image, and labels that it shows or not.
 """
 
-import difflib
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_rnn.data.json_objects import read_json
+from cnn_rnn.foundation.nearest_names import did_you_mean
 
 Answers = Mapping[str, Mapping[str, bool]]
 """By image id, what is known: labels that it shows (True) or does not show (False)."""
@@ -65,7 +65,7 @@ def _check_images(places: Mapping[str, str], image_ids: Iterable[str]) -> None:
     if unseen:
         image_id = next(name for name in places if name in unseen)
         whole = next((name for name in image_ids if name.endswith(f"/{image_id}")), None)  # named without its folder
-        near = f"; is {whole!r} meant?" if whole else _near(image_id, image_ids)
+        near = f"; did you mean {whole!r}?" if whole else _near(image_id, image_ids)
         raise ValueError(f"{places[image_id]}: there is no image {image_id!r}{near}")
 
 
@@ -83,5 +83,5 @@ def answer_rows(known: Mapping[str, bool]) -> list[dict[str, Any]]:
 
 def _near(name: object, names: Iterable[str]) -> str:
     """The end of a message that asks whether the nearest name is meant; empty where none is near."""
-    near = difflib.get_close_matches(str(name), names, n=1)
-    return f"; is {near[0]!r} meant?" if near else ""
+    meant = did_you_mean(name, names, shown=repr)
+    return f"; {meant}" if meant else ""

@@ -142,7 +142,7 @@ def found_mistakes(doubts: Array, planted: NDArray[np.bool_], first: int = 100) 
 
 
 def write_doubts(file: Path, doubts: Sequence[Doubt], image_ids: Sequence[str]) -> None:
-    """Write the ranked photos as CSV in which nothing is a formula, a line a photo, whole or not at all."""
+    """Write the ranked photos as CSV in which nothing is a formula, one line per photo, whole or not at all."""
     rows: list[list[Any]] = [["rank", "image_id", "doubt", "labels", "probably_wrong", "probably_missing"]]
     for rank, one in enumerate(doubts, start=1):
         told = ["|".join(f"{name} {score:.3f}" for name, score in labels) for labels in (one.wrong, one.missing)]

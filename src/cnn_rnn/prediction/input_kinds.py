@@ -145,7 +145,7 @@ def find_shards(source: str) -> list[str]:
 
 
 def _suffix(name: str) -> str:
-    """What stands behind a name's last dot, with the dot, in small letters."""
+    """What comes after a name's last dot, with the dot, in small letters."""
     return "." + name.rpartition(".")[2].lower()
 
 

@@ -86,7 +86,7 @@ def write_labels(
 
     Args:
         kind: xmp (a sidecar beside each photo), txt (`photo.jpg.txt`, a label a line) or csv (one table in `folder`, a
-            row a photo and a column a label).
+            row per photo and a column per label).
         folder: The job's folder.
         label_names: The model's labels in order.
         choice: Which of them are written.
@@ -153,7 +153,7 @@ def _write_text(photo: Path, labels: Sequence[str], *, dry_run: bool) -> bool:
 
 
 def _write_table(folder: Path, label_names: Sequence[str], choice: LabelChoice, dry_run: bool) -> Written:
-    """Write one 0/1 column a label and one row an image; a dry run counts the rows alone."""
+    """Write one 0/1 column per label and one row per image; a dry run counts the rows alone."""
     columns = choice.of(label_names)
     rows = (
         [inactive_name(name), *(int(column in choice.of(found)) for column in columns)]

@@ -1,7 +1,7 @@
 """An ONNX graph computes both sides of a choice; here it computes the one that is chosen.
 
 PyTorch writes the choice between two results as `Where` on a single yes or no. What is needed for one side alone moves
-into the branch of an `If`. Choices nest: what stands behind one in its second side may hold the next.
+into the branch of an `If`. Choices nest: what comes after one in its second side may hold the next.
 """
 
 from collections.abc import Iterable

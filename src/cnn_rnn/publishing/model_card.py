@@ -27,7 +27,7 @@ TWO_IN_ONE = {"trainval": ("train", "val")}
 HELD_OUT = "held-out"  # the split on which training chooses epoch, fusion and thresholds
 
 DATA_NOTES = {
-    "digits": "Scenes are put together from handwritten digits by rules: which digits keep company is ours, not the "
+    "digits": "Scenes are put together from handwritten digits by rules: which digits occur together is ours, not the "
     "world's, and nothing of it carries over to photos.",
     "voc2007": "The photos were collected from Flickr with queries for twenty classes; `person` is by far the most "
     "frequent, and Western everyday life is what most of them show.",

@@ -161,13 +161,13 @@ def quantize_onnx(source: str | Path, path: str | Path, calibration: Tensor | No
                     activation_type=QuantType.QUInt8,
                     weight_type=QuantType.QInt8,
                     op_types_to_quantize=AMONG_CONVOLUTIONS,
-                    nodes_to_exclude=_behind_convolutions(prepared),
+                    nodes_to_exclude=_after_convolutions(prepared),
                 )
             _halve_weights(Path(temporary))
     return path
 
 
-def _behind_convolutions(path: Path) -> list[str]:
+def _after_convolutions(path: Path) -> list[str]:
     """Names of the nodes that no convolution follows from: heads, search and fusion."""
     import onnx
 
@@ -216,7 +216,7 @@ class _Calibration:
         self.known = [entry for entry in onnx.load(graph).graph.input if entry.name == "known_labels"]
 
     def get_next(self) -> dict[str, Any] | None:
-        """The next inputs; None behind the last."""
+        """The next inputs; None after the last."""
         batch = next(self.batches, None)
         if batch is None:
             return None

@@ -123,7 +123,7 @@ def write_report(
         embedding: (C, E) vectors of the labels, for their neighbours.
         examples: Images with their paths.
         how_looked: How what the network looked at was found, such as "Grad-CAM".
-        beside: Parts about a second model, to stand behind the tables.
+        beside: Parts about a second model, to stand after the tables.
         further: Parts that others made, to stand before the images.
 
     Raises:

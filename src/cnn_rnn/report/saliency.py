@@ -158,7 +158,7 @@ def _explain(model: Any, pixel_values: Tensor, score: Any, targets: Sequence[Any
 def last_feature_map(backbone: nn.Module, pixel_values: Tensor) -> nn.Module | None:
     """The last module that puts out a map (B, D, h', w') of the image's proportions.
 
-    None where there is none, or where tokens (B, N, D) come after it, as in a transformer behind its patches.
+    None where there is none, or where tokens (B, N, D) come after it, as in a transformer after its patches.
     """
     height, width = pixel_values.shape[-2:]
     found: list[nn.Module] = []

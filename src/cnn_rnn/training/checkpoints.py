@@ -238,7 +238,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def checkpoint_name(step: int, epoch: int, batch: int) -> str:
-    """A name by which checkpoints sort by age: the end of an epoch comes behind its last step."""
+    """A name by which checkpoints sort by age: the end of an epoch comes after its last step."""
     return f"step-{step:08d}" if batch else f"step-{step:08d}-epoch-{epoch:04d}"
 
 

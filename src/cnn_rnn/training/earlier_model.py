@@ -129,7 +129,7 @@ def _label_axes(config: CnnRnnConfig) -> dict[str, list[int]]:
 def _take_over(
     new: Tensor, old: Tensor, axes: Sequence[int], pairs: Sequence[tuple[int, int]], counts: tuple[int, int]
 ) -> bool:
-    """Copy a tensor, along the axes of labels by name; what stands behind the labels there (END, START) stays behind.
+    """Copy a tensor, along the axes of labels by name; what comes after the labels there (END, START) stays after.
 
     Returns:
         Whether the two fit.
@@ -140,9 +140,9 @@ def _take_over(
     for axis, (size, old_size) in enumerate(zip(new.shape, old.shape, strict=True)):
         places = [(index, index) for index in range(size)]
         if axis in axes:
-            behind = size - counts[1]
-            places = [*pairs, *((counts[0] + index, counts[1] + index) for index in range(behind))]
-            if old_size != counts[0] + behind:
+            further = size - counts[1]
+            places = [*pairs, *((counts[0] + index, counts[1] + index) for index in range(further))]
+            if old_size != counts[0] + further:
                 return False
         elif size != old_size:
             return False

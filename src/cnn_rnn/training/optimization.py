@@ -40,7 +40,7 @@ def build_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig, steps:
     """The learning rate over `steps` optimiser steps: a rise over the warm-up, then `config.schedule`."""
     if config.schedule == "one_cycle":
         rates = [group["lr"] for group in optimizer.param_groups]
-        # one step more, since the schedule is also asked for the rate behind the last; momentum stays as it is set
+        # one step more, since the schedule is also asked for the rate after the last; momentum stays as it is set
         return OneCycleLR(optimizer, rates, total_steps=steps + 1, pct_start=config.warmup, cycle_momentum=False)
     name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
     return get_scheduler(name, optimizer, num_warmup_steps=round(config.warmup * steps), num_training_steps=steps)

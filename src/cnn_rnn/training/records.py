@@ -21,7 +21,7 @@ LIBRARIES = ("cnn-rnn", "torch", "torchvision", "timm", "transformers", "dataset
 
 
 def write_history(output_dir: Path, history: Sequence[dict[str, Any]]) -> None:
-    """Write `history.jsonl`, a line an epoch."""
+    """Write `history.jsonl`, one line per epoch."""
     write_text(output_dir / "history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
 
 

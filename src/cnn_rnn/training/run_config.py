@@ -4,7 +4,6 @@ A value lives in one block. A key that no block knows is an error that names the
 is silently ignored costs a night of training.
 """
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -17,6 +16,7 @@ from huggingface_hub.errors import StrictDataclassFieldValidationError
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.data.data_config import DataConfig
+from cnn_rnn.foundation.nearest_names import did_you_mean
 from cnn_rnn.foundation.shipped_files import shipped_file
 from cnn_rnn.foundation.whole_files import write_text
 
@@ -40,7 +40,7 @@ class TrainConfig:
     Attributes:
         output_dir: Folder of the run; in the end `from_pretrained` takes it.
         epochs: Passes over the training part.
-        batch_size: Images an optimiser step, over all processes and accumulated parts.
+        batch_size: Images per optimiser step, over all processes and accumulated parts.
         accumulation_steps: Parts that a step's images go through the model in: less memory, the same step.
         lr: Learning rate of decoder and head.
         backbone_lr: Learning rate of the backbone as a multiple of `lr`.
@@ -57,7 +57,7 @@ class TrainConfig:
         cached_views: Views of every training image of which features are cached: the first as in evaluation, each
             further one augmented as the block `data` says; an epoch takes one of them at random.
         feature_cache: Folder that keeps those features for other runs; None for `features` beside `output_dir`.
-        ema_decay: Share that the running average of the weights keeps a step (0.9998, say); it is then the model that
+        ema_decay: Share that the running average of the weights keeps per step (0.9998, say); it is then the model that
             is measured and saved. 0 for none.
         label_smoothing: How far the targets of the relevance loss move from 0 and 1 towards one half, 0..1.
         mixup: Beta parameter of mixing two images over one another, 0 for never.
@@ -248,10 +248,10 @@ def find_run_config(config: str | Path) -> Path:
     if (shipped / f"{config}.yaml").is_file():
         return shipped / f"{config}.yaml"
     names = sorted(file.stem for file in shipped.glob("*.yaml"))
-    near = difflib.get_close_matches(path.stem, names, n=1)
+    meant = did_you_mean(path.stem, names)
     raise FileNotFoundError(
         f"no settings {str(config)!r}: no such file, and none of the settings that ship ({', '.join(names)})"
-        + (f"; is {near[0]} meant?" if near else "")
+        + (f"; {meant}" if meant else "")
     )
 
 
@@ -297,8 +297,8 @@ def check_key(key: object, known: Iterable[str], where: str, prefix: str = "") -
     names = list(known)
     if key in names:
         return
-    near = difflib.get_close_matches(str(key), names, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(prefix + name for name in near)}?" if near else f"known: {', '.join(names)}"
+    meant = did_you_mean(key, names, most=2, cutoff=0.5, shown=lambda name: prefix + name)
+    hint = meant or f"known: {', '.join(names)}"
     raise RunConfigError(f"{where} {prefix + str(key)!r} is not known; {hint}")
 
 
