@@ -123,7 +123,8 @@ def test_sets_of_other_names_and_orders_are_joined(monkeypatch: pytest.MonkeyPat
         assert label_names(whole) == ["sofa", "cat", "zebra"]
         assert whole["labels"][:] == [[0, 1], [0, 1, 2]]
         assert (whole["unknown"][:] if column else "unknown" in whole.column_names) == (column or False)
-    with pytest.raises(ValueError, match=r"keep_labels: ours t and theirs t has no label 'zebr'; did you mean 'zebra'"):
+    told = r"data\.keep_labels: ours t and theirs t has no label 'zebr'; did you mean 'zebra'"
+    with pytest.raises(ValueError, match=told):
         load_source("ours+theirs", "R", split="t", choice=LabelChoice({}, ["zebr"], "unknown"))
     with pytest.raises(ValueError, match=r"data\.rename_labels: ours train has no label 'couch2'"):
         load_source("ours+theirs", "R", split="train+val", choice=LabelChoice({"couch2": "sofas"}))
