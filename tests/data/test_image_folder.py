@@ -96,7 +96,7 @@ def test_a_label_that_train_lacks_is_named_with_its_line_and_the_nearest_class(t
     write_jsonl(tmp_path)
     write_jsonl(tmp_path, [("a.jpg", ["cat"]), ("c.jpg", ["gras"])], "validation")
     with pytest.raises(
-        ValueError, match=r"validation.metadata\.jsonl, line 2: label 'gras' is none of .*'grass' meant"
+        ValueError, match=r"validation.metadata\.jsonl, line 2: label 'gras' is none of .*did you mean 'grass'"
     ):
         load_image_folder(tmp_path)
 
