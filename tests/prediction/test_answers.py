@@ -74,3 +74,14 @@ def test_a_line_that_says_nothing_clear_is_refused(tmp_path: Path, line: Any, me
     path = write(tmp_path / "known.jsonl", {"image_id": "1.png", "known": {"red": False}}, line)
     with pytest.raises(ValueError, match=message):
         read_answers(path, ["1.png", "2.png", "below/3.png"], LABELS)
+
+
+def test_a_mark_at_the_beginning_and_names_of_any_sign_are_read(tmp_path: Path) -> None:
+    names = ["a\u2028b.jpg", "c\x85d.jpg"]
+    lines = [json.dumps({"image_id": name, "known": {"cat": True}}, ensure_ascii=False) for name in names]
+    path = tmp_path / "known.jsonl"
+    path.write_text("\r\n".join(lines), encoding="utf-8-sig", newline="")
+    assert read_answers(path, names, ["cat"]) == {name: {"cat": True} for name in names}
+    path.write_bytes(b"\xff\xfe{")
+    with pytest.raises(ValueError, match=r"known\.jsonl is not UTF-8"):
+        read_answers(path, names, ["cat"])

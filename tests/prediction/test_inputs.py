@@ -104,6 +104,16 @@ def test_a_list_that_cannot_be_read_is_refused_with_its_line(content: bytes, mes
         list(read_list(path))
 
 
+def test_a_raw_file_is_named_as_such_with_a_way_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.CR2"
+    path.write_bytes(b"II*\0\x10\0\0\0CR")
+    with pytest.raises(ValueError, match=r"a\.CR2 is not read here, a camera's RAW file: export it as JPEG"):
+        open_inputs(str(path), None, None, 2, tmp_path / "out")
+    photo(tmp_path / "b.png")
+    inputs = open_inputs(str(tmp_path), None, None, 2, tmp_path / "out")
+    assert "1 file .cr2, not read here (a camera's RAW file" in inputs.passed_over.lines()[0]
+
+
 def test_any_name_that_the_system_allows_is_an_input(tmp_path: Path) -> None:
     raw = [b"caf\xe9.png", b"new\nline.png", b" blank .png", "käse.png".encode(), b"quote\"'.png"]
     for name in raw:

@@ -1,12 +1,22 @@
 """Settings that meet the machine, and what is said where they do not fit it."""
 
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from cnn_rnn import CnnRnnForImageClassification
-from cnn_rnn.training.hardware import apply_memory_settings, build_accelerator, to_memory_format, tracker_names
+from cnn_rnn.training.hardware import (
+    apply_memory_settings,
+    build_accelerator,
+    check_launcher,
+    to_memory_format,
+    tracker_names,
+)
 from cnn_rnn.training.run_config import RunConfig, RunConfigError, TrainConfig, load_run_config
 
 
@@ -33,6 +43,31 @@ def test_a_batch_that_does_not_divide_is_refused(monkeypatch: pytest.MonkeyPatch
     config = RunConfig(train=TrainConfig(batch_size=6, accumulation_steps=2))
     with pytest.raises(RunConfigError, match=r"batch_size 6 does not divide among 4 processes x 2 acc.*multiple of 8"):
         build_accelerator(config)
+
+
+def test_a_place_among_processes_without_the_others_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(ValueError, match=r"LOCAL_RANK=0 .* RANK, WORLD_SIZE.* for one process, unset LOCAL_RANK"):
+        build_accelerator(RunConfig())
+
+
+def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    alone: Any = SimpleNamespace(distributed_type="NO", num_processes=1, device=torch.device("cpu"))
+    with pytest.raises(RunConfigError, match=r"2 processes were started .* ACCELERATE_USE_CPU=true torchrun"):
+        check_launcher(alone)
+
+
+def test_half_precision_that_a_cpu_cannot_compute_is_refused_before_anything_is() -> None:
+    code = (
+        "from types import SimpleNamespace; import torch; from cnn_rnn.training.hardware import check_bfloat16\n"
+        "check_bfloat16(SimpleNamespace(mixed_precision='bf16', device=torch.device('cpu')))"
+    )
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}  # as on a CPU of some years
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert "RunConfigError: train.mixed_precision bf16: this CPU has no instructions" in run.stderr
 
 
 @pytest.mark.parametrize(

@@ -100,10 +100,12 @@ def predict_here(job: "JobSettings") -> "tuple[JobFolder, State | None] | None":
     with loading():
         from accelerate import Accelerator, InitProcessGroupKwargs
 
+        from cnn_rnn.foundation.launched import check_launch
         from cnn_rnn.prediction.bulk_prediction import predict_all
         from cnn_rnn.prediction.onnx_engine import set_engine
         from cnn_rnn.prediction.worker import open_job
 
+    check_launch()
     # Waited for once, after each has looked at all names, which may take hours.
     state = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))])
     try:

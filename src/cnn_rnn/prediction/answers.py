@@ -30,7 +30,7 @@ def read_answers(path: Path, image_ids: Iterable[str], label_names: Collection[s
     """
     found: dict[str, dict[str, bool]] = {}
     places: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -53,6 +53,15 @@ def read_answers(path: Path, image_ids: Iterable[str], label_names: Collection[s
         found[image_id], places[image_id] = known, where
     _check_images(places, image_ids)
     return found
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file; ValueError where it is not UTF-8."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
+    return text.split("\n")  # a name may hold U+2028, at which `splitlines` parts
 
 
 def _check_images(places: Mapping[str, str], image_ids: Iterable[str]) -> None:

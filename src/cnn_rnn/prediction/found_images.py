@@ -14,6 +14,11 @@ from pathlib import Path
 
 from cnn_rnn.data.photo_suffixes import READ_SUFFIXES, way_to_read
 
+RAW_SUFFIXES = frozenset(
+    {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef",
+     ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"}
+)  # fmt: skip
+RAW_WAY = "a camera's RAW file: export it as JPEG, or take out its preview, exiftool -b -PreviewImage -w jpg FILE"
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 EXAMPLES = 3
 
@@ -35,7 +40,7 @@ class PassedOver:
     def add_file(self, name: str) -> None:
         """Count a file that is not read, with the way to read it where there is one."""
         suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
-        way_on = way_to_read(name)
+        way_on = RAW_WAY if suffix in RAW_SUFFIXES else way_to_read(name)
         self.add(f"file {suffix or 'without a suffix'}{f', not read here ({way_on})' if way_on else ''}", name)
 
     def lines(self) -> list[str]:

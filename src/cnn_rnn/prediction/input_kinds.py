@@ -9,7 +9,7 @@ import fsspec
 
 from cnn_rnn.data.photo_suffixes import READ_SUFFIXES, is_photo_name
 
-from .found_images import PassedOver, is_image_name, read_list, walk_images
+from .found_images import RAW_SUFFIXES, RAW_WAY, PassedOver, is_image_name, printable, read_list, walk_images
 from .inputs import Inputs, NamedFiles, SplitRows
 from .shards import ParquetShards, TarShards
 
@@ -159,6 +159,8 @@ def _names(source: str, passed_over: PassedOver) -> Iterator[str]:
         yield from walk_images(source, passed_over)
     elif not path.is_file():
         raise FileNotFoundError(f"no file or folder {source!r}; data sets are written NAME:SPLIT, such as digits:test")
+    elif path.suffix.lower() in RAW_SUFFIXES:
+        raise ValueError(f"{printable(source)} is not read here, {RAW_WAY}")
     elif is_photo_name(path.name):
         yield source
     else:

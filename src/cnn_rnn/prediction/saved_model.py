@@ -14,6 +14,7 @@ from transformers.image_utils import pil_torch_interpolation_mapping
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.foundation.hub_errors import first_line
+from cnn_rnn.foundation.launched import check_launch
 
 if TYPE_CHECKING:  # a model is loaded for a single photo too, which needs no data set
     from datasets import Dataset, IterableDataset
@@ -130,6 +131,7 @@ def predict_dataset(
     from .predictions import predict
 
     saved.check_labels(dataset)
+    check_launch()
     accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
     loader = eval_batches(dataset, saved.processor, batch_size, num_workers, accelerator)
     with loading_errors():

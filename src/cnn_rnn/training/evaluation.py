@@ -18,6 +18,7 @@ from cnn_rnn.data import targets
 from cnn_rnn.data.batches import eval_batches, loading_errors
 from cnn_rnn.data.data_config import DataConfig, load_validation_data, train_transform
 from cnn_rnn.data.joining import joined_parts
+from cnn_rnn.foundation.launched import check_launch
 from cnn_rnn.metrics.stored_predictions import StoredPredictions, read_predictions
 from cnn_rnn.prediction import SavedModel, predict, predict_dataset, stored_predictions
 from cnn_rnn.prediction.predictions import PlacedFeatures, Predictions, extract_features
@@ -206,6 +207,7 @@ def compare_features(
 
 def _accelerator() -> Accelerator:
     """The processes that Accelerate was launched with, which share each batch."""
+    check_launch()
     return Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
 
 

@@ -16,6 +16,7 @@ from accelerate.utils import (
 )
 from torch import nn
 
+from cnn_rnn.foundation.launched import check_launch
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
 from .run_config import RunConfig, RunConfigError, TrainConfig
@@ -30,6 +31,7 @@ def build_accelerator(config: RunConfig) -> Accelerator:
     train = config.train
     # A backbone that joins later, or whose last layers pooling leaves out, has weights that a step does not use.
     partly_used = bool(train.freeze_epochs) or config.model.get("pooling") == "attention"
+    check_launch()
     project = ProjectConfiguration(project_dir=train.output_dir, logging_dir=f"{train.output_dir}/tensorboard")
     accelerator = Accelerator(
         mixed_precision=None if train.mixed_precision == "no" else train.mixed_precision,  # None: the launcher's
@@ -40,6 +42,7 @@ def build_accelerator(config: RunConfig) -> Accelerator:
         project_config=project,
     )
     check_launcher(accelerator)
+    check_bfloat16(accelerator)
     parts = train.accumulation_steps * accelerator.num_processes
     if train.batch_size % parts:
         raise RunConfigError(
@@ -58,9 +61,17 @@ def check_launcher(accelerator: Accelerator) -> None:
     """Refuse to train otherwise than the launcher was asked to; it falls back to one plain process without a word.
 
     Raises:
-        RunConfigError: Weights were to be spread and are not, or several processes were asked for and one was started.
+        RunConfigError: Weights were to be spread and are not, several processes were asked for and one was started, or
+            processes that were started together do not know of each other.
     """
     kind = accelerator.distributed_type
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1 and accelerator.num_processes == 1:
+        raise RunConfigError(
+            f"{started} processes were started together and each would train alone, for this machine has no GPU to "
+            f"share: for CPUs, ACCELERATE_USE_CPU=true torchrun --nproc_per_node {started} -m cnn_rnn.commands.train "
+            "...; for one process, cnn-rnn train ..."
+        )
     asked = {"ACCELERATE_USE_FSDP": DistributedType.FSDP, "ACCELERATE_USE_DEEPSPEED": DistributedType.DEEPSPEED}
     for variable, wanted in asked.items():
         if os.environ.get(variable, "").lower() == "true" and kind != wanted:
@@ -74,6 +85,24 @@ def check_launcher(accelerator: Accelerator) -> None:
             "accelerate was asked for several processes and started a single one, as it does with --cpu. On CPUs: "
             "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes N ...; or ask for one process"
         )
+
+
+def check_bfloat16(accelerator: Accelerator) -> None:
+    """Refuse half precision on a CPU whose instructions do not reach for the recurrent layer in it.
+
+    Raises:
+        RunConfigError: They do not.
+    """
+    if accelerator.mixed_precision != "bf16" or accelerator.device.type != "cpu":
+        return
+    try:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            nn.LSTM(1, 1)(torch.zeros(1, 1, 1))
+    except RuntimeError as error:
+        raise RunConfigError(
+            "train.mixed_precision bf16: this CPU has no instructions for a recurrent layer in bfloat16 "
+            "(AVX-512 is the least): --train.mixed_precision no"
+        ) from error
 
 
 def tracker_names(setting: str) -> list[str]:
