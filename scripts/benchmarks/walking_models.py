@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.label_paths import labels_to_paths, rank_labels
+from cnn_rnn.walking import Walk
 
 LABELS_A_WALK = 3
 IMAGES, WALKS, STEPS, BATCH, LEARNING_RATE = 64, 1024, 240, 32, 3e-3
@@ -72,7 +73,7 @@ def train_a_little(model: CnnRnnForImageClassification) -> None:
     with torch.enable_grad():
         for step in range(STEPS):
             rows = torch.arange(step * BATCH, (step + 1) * BATCH) % WALKS
-            logits = decoder.score_paths(features[rows], paths[rows])
+            logits = Walk(decoder, features[rows]).follow(paths[rows])
             wanted = paths[rows]
             counted = functional.pad(wanted[:, :-1] < config.num_labels, (1, 0), value=True)  # the first END counts
             loss = functional.cross_entropy(logits[counted], wanted[counted])

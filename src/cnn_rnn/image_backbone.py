@@ -178,6 +178,11 @@ class ImageBackbone(nn.Module):
         self.timm_model.load_state_dict(fit_weights(state, self.timm_model.state_dict(), str(weights)))
 
 
+def mean_of_places(features: Tensor) -> Tensor:
+    """Image features (B, D) of the places (B, P, D) of a feature map, or as they are."""
+    return features.mean(dim=1) if features.dim() == 3 else features
+
+
 def preprocessing_of(backbone: str) -> dict[str, Any]:
     """Config fields of the preprocessing that a timm model was trained with."""
     timm_config = timm.get_pretrained_cfg(backbone)

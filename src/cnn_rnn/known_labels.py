@@ -1,18 +1,32 @@
 """What a person knows of an image's labels: 1 confirmed, -1 ruled out, 0 open."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
 
-from .beam_search import BeamSearchResult
+from .beam_search import BeamSearchResult, Constraints
+from .label_paths import labels_to_paths
 
 SMALLEST_SCORE = 1e-6  # label scores are clipped to [this, 1 - this] before their log odds
 LARGEST_LOGIT = math.log((1 - SMALLEST_SCORE) / SMALLEST_SCORE)
 LEFT_OUT = -100.0
 SHARE_TOLD = 0.5  # of the images of a training batch
 MOST_OTHERS = 8  # images of a batch whose labels are ruled out in training
+
+
+NOT_TRAINED_WITH_KNOWN_LABELS = (
+    "This model was not trained with known labels (known_labels='prefix'): its walks begin with the confirmed ones and "
+    "leave out what is ruled out, but what they say of the other labels may be worse than without. Train with "
+    "model.known_labels=state to condition on them."
+)
+KNOWN_LABELS_CHANGE_NOTHING = (
+    "This model scores every label by itself: what is known changes nothing but its own labels. Train with "
+    "model.cooccurrence=true, or with a path, for the others to follow."
+)
 
 
 class Conditions(TypedDict, total=False):
@@ -51,6 +65,62 @@ def check_known(known: Tensor | None) -> None:
     wrong = known[(known != 0) & (known.abs() != 1)]  # NaN is unequal to all
     if wrong.numel():
         raise ValueError(f"known_labels are 1 (confirmed), -1 (ruled out) or 0 (open), got {wrong[0].item()}")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a batch, and what follows from it for walks, results and losses.
+
+    Attributes:
+        labels: What a person knows (B, C); None for nothing.
+        enters: Whether a walk takes it in as its initial state; else it begins with the confirmed labels.
+    """
+
+    labels: Tensor | None
+    enters: bool
+
+    @property
+    def entering(self) -> Tensor | None:
+        """What a search takes in beside the image (B, C)."""
+        return self.labels if self.enters else None
+
+    def limit(self, limits: Constraints, order: Callable[[Tensor], Tensor]) -> Constraints:
+        """The limits of a search over what is open.
+
+        Args:
+            limits: Those of a search without knowledge.
+            order: Gives the paths (B, T + 1) of multi-hot labels (B, C).
+
+        Raises:
+            ValueError: More labels are confirmed than a path can hold.
+        """
+        if self.labels is None:
+            return limits
+        taken, longest = (self.labels > 0).sum(dim=-1), limits.max_path_length
+        if not torch.compiler.is_compiling() and int(taken.max()) > longest:
+            raise ValueError(
+                f"{int(taken.max())} labels are confirmed, but a path holds at most {longest}: raise max_path_length"
+            )
+        if self.enters:
+            return replace(limits, allowed=self.labels == 0, taken=taken)
+        return replace(limits, allowed=self.labels >= 0, prefix=order(self.labels)[:, :-1])
+
+    def begin(self, result: BeamSearchResult, ranks: Tensor) -> BeamSearchResult:
+        """A search's result with what is confirmed on every path, in the order of ranks (C,)."""
+        if self.labels is None or not self.enters:
+            return result
+        confirmed = labels_to_paths(self.labels, ranks, result.paths.shape[-1])
+        return begin_with(result, confirmed, self.labels)
+
+    def settle(self, logits: Tensor) -> Tensor:
+        """Label logits (B, C) that agree with what is known: certain there, as they were where labels are open."""
+        if self.labels is None:
+            return logits
+        return torch.where(self.labels != 0, LARGEST_LOGIT * self.labels.sign().to(logits), logits)
+
+    def open(self, labels: Tensor | None) -> Tensor | None:
+        """Multi-hot labels (B, C) of which the loss is: those that are open."""
+        return labels if labels is None or self.labels is None else open_labels(labels, self.labels)
 
 
 class KnownLabelState(nn.Module):
@@ -92,13 +162,6 @@ def begin_with(result: BeamSearchResult, confirmed: Tensor, known: Tensor) -> Be
     scores = torch.where(known > 0, 1.0, torch.where(known < 0, 0.0, result.label_scores))
     step_scores = torch.where(before, 0.0, result.step_scores.gather(-1, places))
     return BeamSearchResult(paths, result.path_scores, step_scores, scores)
-
-
-def settle(logits: Tensor, known: Tensor | None) -> Tensor:
-    """Label logits (B, C) that agree with what is known (B, C): certain there, as they were where labels are open."""
-    if known is None:
-        return logits
-    return torch.where(known != 0, LARGEST_LOGIT * known.sign().to(logits), logits)
 
 
 def open_labels(labels: Tensor, known: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """The model: a CNN sees the image once, a path decoder walks from label to label, a head scores each label alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -9,7 +8,7 @@ import timm
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import PreTrainedModel, initialization
+from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import logging
 
@@ -17,23 +16,25 @@ from .beam_search import BeamSearchResult, Constraints
 from .configuration_cnn_rnn import HEADS_OF_PLACES, WIDEST_BEAM, CnnRnnConfig
 from .cooccurrence import CooccurrencePrior
 from .decisions import not_finite
-from .image_backbone import ImageBackbone, pooling_of, preprocessing_of
+from .fusion import fuse
+from .image_backbone import ImageBackbone, mean_of_places, pooling_of, preprocessing_of
+from .initial_values import initialize_module
 from .instance_methods import of_instances
 from .known_labels import (
-    SMALLEST_SCORE,
+    KNOWN_LABELS_CHANGE_NOTHING,
+    NOT_TRAINED_WITH_KNOWN_LABELS,
     Conditions,
-    begin_with,
+    Known,
     check_known,
     known_labels_of,
-    open_labels,
-    settle,
 )
 from .label_paths import labels_to_paths, rank_labels
 from .losses import training_loss
 from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
 from .neighbours import NeighbourMemory
-from .path_decoder import Given, LearnedWeight, PathDecoder, ReluLstm
+from .path_decoder import PathDecoder
 from .relevance_head import build_relevance_head
+from .walking import Walk
 
 if TYPE_CHECKING:  # never run: whoever saves the model saves what it imports, and the config names this file too
     from .pipeline_cnn_rnn import MultiLabelImageClassificationPipeline  # noqa: F401
@@ -182,27 +183,110 @@ class CnnRnnForImageClassification(PreTrainedModel):
             **conditions: `known_labels` (B, C), what a person knows: 1 confirmed, -1 ruled out, 0 open. The logits are
                 given what is known, and the loss is of the open labels.
         """
-        if return_dict is None:
-            return_dict = self.config.return_dict
         known_labels = known_labels_of(conditions)
-        image = self._look(pixel_values, image_features, output_hidden_states)
-        features = self._features(image)
-        for given in (labels, known_labels):
-            self._check_labels(given, features.shape[0])  # a `len` would fix the batch of an exported model
-        check_known(known_labels)
-        if labels is not None and known_labels is not None:
-            labels = open_labels(labels, known_labels)
-        relevance_logits = self._relevance_logits(features, known_labels)
-        paths, path_logits = self._follow_labels(features, labels, relevance_logits, known_labels)
+        image = self.see(pixel_values, image_features, output_hidden_states)
+        known = self._known(known_labels, image)
+        labels = known.open(self._check_labels(labels, image))
+        relevance = self.relevance(image, known)
+        paths, steps = (None, None) if labels is None else self.follow(labels, image, relevance, known)
         # In training the search is left out where nothing hangs on it.
-        training = self.training and (labels is not None or relevance_logits is not None)
-        label_scores = None if training else self._label_scores(features, relevance_logits, known_labels)
-        logits = relevance_logits if training else settle(self.fuse(label_scores, relevance_logits), known_labels)
-        loss = None if labels is None else training_loss(self.config, labels, relevance_logits, path_logits, paths)
-        output = CnnRnnOutput(loss, logits, image.hidden_states, relevance_logits, path_logits, label_scores)
+        searched = not self.training or (labels is None and relevance is None)
+        scores = None
+        if searched and self.config.fusion != "relevance":
+            scores = self.search(image, relevance, known).label_scores
+        logits = known.settle(self.fuse(scores, relevance)) if searched else relevance
+        loss = None if labels is None else training_loss(self.config, labels, relevance, steps, paths)
+        output = CnnRnnOutput(loss, logits, image.hidden_states, relevance, steps, scores)
         if not self.training:
             output.last_hidden_state, output.pooler_output = image.last_hidden_state, image.pooler_output
-        return output if return_dict else output.to_tuple()
+        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+    def see(
+        self,
+        pixel_values: Tensor | None,
+        image_features: Tensor | BaseModelOutputWithPooling | None,
+        output_hidden_states: bool | None = None,
+    ) -> BaseModelOutputWithPooling:
+        """What the backbone sees, or the features that are given in its place."""
+        if (pixel_values is None) == (image_features is None):
+            raise ValueError("give either pixel_values or image_features")
+        if isinstance(image_features, Tensor):
+            features = image_features.to(self.dtype)
+            places = features if features.dim() == 3 else None
+            return BaseModelOutputWithPooling(places, mean_of_places(features))
+        if image_features is not None:
+            return image_features
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        return self.backbone(pixel_values, output_hidden_states=output_hidden_states)
+
+    def relevance(self, image: BaseModelOutputWithPooling, known: Known) -> Tensor | None:
+        """Logits (B, C) of each label by itself, given what is known: the head's, neighbours' and prior's together."""
+        if self.relevance_head is None:
+            return None
+        features = self._features(image)
+        logits = self.score_alone(features)
+        if self.neighbours is not None and not self.training:
+            logits = self.neighbours(mean_of_places(features), logits, known.labels)
+        if self.cooccurrence is not None and known.labels is not None:
+            logits = logits + self.cooccurrence(known.labels, "relevance")
+        return logits
+
+    def follow(
+        self, labels: Tensor, image: BaseModelOutputWithPooling, relevance: Tensor | None, known: Known
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The true paths (B, T) and the logits (B, T, C + 1) of their steps; None without path decoder."""
+        if self.path_decoder is None:
+            return None, None
+        features = self._features(image)
+        paths = self.order(labels, features)
+        return paths, Walk(self.path_decoder, features, relevance, known.labels, self.cooccurrence).follow(paths)
+
+    def search(
+        self,
+        image: BaseModelOutputWithPooling,
+        relevance: Tensor | None,
+        known: Known,
+        *,
+        beam_width: int | None = None,
+        max_path_length: int | None = None,
+        min_path_length: int = 0,
+    ) -> BeamSearchResult:
+        """The most probable paths, on each of them what is confirmed; numbers as `generate` takes them."""
+        assert self.path_decoder is not None
+        features, config = self._features(image), self.config
+        longest = config.max_path_length if max_path_length is None else max_path_length
+        longest, fewest = min(longest, self.num_labels), min(min_path_length, self.num_labels)
+        limits = Constraints(self.num_labels, longest, min_path_length=fewest)
+        limits = known.limit(limits, lambda labels: self.order(labels, features))
+        walk = Walk(self.path_decoder, features, relevance, known.entering, self.cooccurrence)
+        result = walk.search(limits, config.beam_width if beam_width is None else beam_width)
+        return known.begin(result, self._ranks())
+
+    def fuse(self, label_scores: Tensor | None, relevance_logits: Tensor | None) -> Tensor:
+        """Label logits (B, C) from the path's label scores and the relevance logits."""
+        assert self.config.fusion_weights is not None
+        fusion = self.config.fusion
+        label_scores = None if fusion == "relevance" else label_scores
+        return fuse(label_scores, None if fusion == "path" else relevance_logits, self.config.fusion_weights)
+
+    @torch.no_grad()
+    def order(self, labels: Tensor, features: Tensor) -> Tensor:
+        """Paths (B, T + 1) of multi-hot labels (B, C) in the configured order, END-padded."""
+        if self.config.label_order != "aligned":
+            return labels_to_paths(labels, self._ranks())
+        # The order that the model prefers: its own greedy walk over the labels, which may end only when none is left.
+        longest = int((labels > 0).sum(-1).max())
+        paths = labels.new_full((len(labels), longest + 1), self.num_labels, dtype=torch.long)
+        if longest:
+            assert self.path_decoder is not None
+            limits = Constraints(self.num_labels, longest, min_path_length=longest, allowed=labels > 0)
+            paths[:, :-1] = Walk(self.path_decoder, features).search(limits, beam_width=1).paths[:, 0]
+        return paths
+
+    def _ranks(self) -> Tensor:
+        """Position (C,) of every label in the configured order, 0 for the first."""
+        return rank_labels(self.config.label_order, self.config.label_counts, self.num_labels)
 
     @of_instances
     @torch.no_grad()
@@ -237,15 +321,19 @@ class CnnRnnForImageClassification(PreTrainedModel):
         beam_width = self.config.beam_width if beam_width is None else beam_width
         if beam_width > WIDEST_BEAM:
             raise ValueError(f"beam_width must lie in 1..{WIDEST_BEAM}, got {beam_width}")
-        features = self._features(self._look(pixel_values, image_features))
-        self._check_labels(known_labels, features.shape[0])
-        check_known(known_labels)
-        constraints = self._constraints(max_path_length, min_path_length)
-        relevance_logits = self._relevance_logits(features, known_labels)
-        given = Given(relevance_logits, known_labels, self.cooccurrence)
-        result = self._walk(features, given, constraints, beam_width)
-        logits = settle(self.fuse(result.label_scores, relevance_logits), known_labels)
-        return CnnRnnGenerateOutput(**result._asdict(), relevance_logits=relevance_logits, logits=logits)
+        image = self.see(pixel_values, image_features)
+        known = self._known(known_labels, image)
+        relevance = self.relevance(image, known)
+        result = self.search(
+            image,
+            relevance,
+            known,
+            beam_width=beam_width,
+            max_path_length=max_path_length,
+            min_path_length=min_path_length,
+        )
+        logits = known.settle(self.fuse(result.label_scores, relevance))
+        return CnnRnnGenerateOutput(**result._asdict(), relevance_logits=relevance, logits=logits)
 
     def get_image_features(
         self,
@@ -265,12 +353,12 @@ class CnnRnnForImageClassification(PreTrainedModel):
             `last_hidden_state`, the places (B, P, D) of the last feature map, and `pooler_output`, the image features
             (B, D): what the backbone makes of them, or their mean with attention pooling.
         """
-        image = self._look(pixel_values, None, output_hidden_states)
+        image = self.see(pixel_values, None, output_hidden_states)
         return image if (self.config.return_dict if return_dict is None else return_dict) else image.to_tuple()
 
     def encode_images(self, pixel_values: Tensor) -> Tensor:
         """Image features as the heads take them: (B, D), or places (B, P, D) with attention pooling."""
-        return self._features(self._look(pixel_values, None))
+        return self._features(self.see(pixel_values, None))
 
     def score_alone(self, image_features: Tensor) -> Tensor:
         """What the relevance head says by itself: logits (B, C) of image features as `encode_images` returns them."""
@@ -318,173 +406,39 @@ class CnnRnnForImageClassification(PreTrainedModel):
             self.backbone.eval()
         return self
 
-    def _look(
-        self,
-        pixel_values: Tensor | None,
-        image_features: Tensor | BaseModelOutputWithPooling | None,
-        output_hidden_states: bool | None = None,
-    ) -> BaseModelOutputWithPooling:
-        """What the backbone sees, or the features that are given in its place."""
-        if (pixel_values is None) == (image_features is None):
-            raise ValueError("give either pixel_values or image_features")
-        if isinstance(image_features, Tensor):
-            features = image_features.to(self.dtype)
-            places = features if features.dim() == 3 else None
-            return BaseModelOutputWithPooling(places, mean_of_places(features))
-        if image_features is not None:
-            return image_features
-        if output_hidden_states is None:
-            output_hidden_states = self.config.output_hidden_states
-        return self.backbone(pixel_values, output_hidden_states=output_hidden_states)
-
     def _features(self, image: BaseModelOutputWithPooling) -> Tensor:
         """Image features (B, D), or places (B, P, D) for attention."""
         features: Tensor = image.last_hidden_state if self.config.pooling == "attention" else image.pooler_output
         return features
 
-    def _check_labels(self, labels: Tensor | None, batch: int) -> None:
-        """Refuse labels of another shape than (B, C)."""
+    def _check_labels(self, labels: Tensor | None, image: BaseModelOutputWithPooling) -> Tensor | None:
+        """The labels, or what is known of them, of shape (B, C); others are refused."""
+        batch = self._features(image).shape[0]  # a `len` would fix the batch of an exported model
         if labels is not None and labels.shape != (batch, self.num_labels):
             raise ValueError(
                 f"labels must be multi-hot of shape ({batch}, {self.num_labels}), a row an image and a column a label, "
                 f"got {tuple(labels.shape)}"
             )
+        return labels
 
-    def _relevance_logits(self, features: Tensor, known: Tensor | None) -> Tensor | None:
-        """Logits (B, C) of each label by itself, given what is known: the head's, neighbours' and prior's together."""
-        if known is not None and self.path_decoder is not None and self.config.known_labels == "prefix":
-            logger.warning_once(
-                "This model was not trained with known labels (known_labels='prefix'): its walks begin with the "
-                "confirmed ones and leave out what is ruled out, but what they say of the other labels may be worse "
-                "than without. Train with model.known_labels=state to condition on them."
-            )
-        if known is not None and all(part is None for part in (self.path_decoder, self.cooccurrence, self.neighbours)):
-            logger.warning_once(
-                "This model scores every label by itself: what is known changes nothing but its own labels. Train with "
-                "model.cooccurrence=true, or with a path, for the others to follow."
-            )
-        if self.relevance_head is None:
-            return None
-        logits = self.score_alone(features)
-        if self.neighbours is not None and not self.training:
-            logits = self.neighbours(mean_of_places(features), logits, known)
-        if self.cooccurrence is not None and known is not None:
-            logits = logits + self.cooccurrence(known, "relevance")
-        return logits
+    def _known(self, labels: Tensor | None, image: BaseModelOutputWithPooling) -> Known:
+        """What is known of the images; what this model cannot make of it is told once."""
+        check_known(self._check_labels(labels, image))
+        if labels is not None and self.path_decoder is not None and self.config.known_labels == "prefix":
+            logger.warning_once(NOT_TRAINED_WITH_KNOWN_LABELS)
+        parts = (self.path_decoder, self.cooccurrence, self.neighbours)
+        if labels is not None and all(part is None for part in parts):
+            logger.warning_once(KNOWN_LABELS_CHANGE_NOTHING)
+        return Known(labels, enters=self.config.known_labels == "state")
 
-    def _follow_labels(
-        self, features: Tensor, labels: Tensor | None, relevance_logits: Tensor | None, known: Tensor | None
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """The true paths (B, T) and the logits (B, T, C + 1) of their steps; None without `labels` or path decoder."""
-        if labels is None or self.path_decoder is None:
-            return None, None
-        paths = self._target_paths(features, labels)
-        given = Given(relevance_logits, known, self.cooccurrence)
-        return paths, self.path_decoder.score_paths(features, paths, given)
-
-    def _label_scores(self, features: Tensor, relevance_logits: Tensor | None, known: Tensor | None) -> Tensor | None:
-        """Probability (B, C) that the image's path holds each label; None where it is not fused."""
-        if self.config.fusion == "relevance":
-            return None
-        given = Given(relevance_logits, known, self.cooccurrence)
-        return self._walk(features, given, self._constraints(), self.config.beam_width).label_scores
-
-    def _walk(self, features: Tensor, given: Given, constraints: Constraints, beam_width: int) -> BeamSearchResult:
-        """The most probable paths, on each of them what is confirmed.
-
-        Raises:
-            ValueError: More labels are confirmed than a path can hold.
-        """
-        known = given.known
-        assert self.path_decoder is not None
-        if known is None:
-            return self.path_decoder.search(features, constraints, beam_width, given)
-        taken, longest = (known > 0).sum(dim=-1), constraints.max_path_length
-        if not torch.compiler.is_compiling() and int(taken.max()) > longest:
-            raise ValueError(
-                f"{int(taken.max())} labels are confirmed, but a path holds at most {longest}: raise max_path_length"
-            )
-        if self.config.known_labels == "prefix":
-            constraints.allowed, constraints.prefix = known >= 0, self._target_paths(features, known)[:, :-1]
-            return self.path_decoder.search(features, constraints, beam_width, replace(given, known=None))
-        constraints.allowed, constraints.taken = known == 0, taken
-        result = self.path_decoder.search(features, constraints, beam_width, given)
-        return begin_with(result, labels_to_paths(known, self._ranks(), longest), known)
-
-    def _ranks(self) -> Tensor:
-        """Position (C,) of every label in the configured order, 0 for the first."""
-        return rank_labels(self.config.label_order, self.config.label_counts, self.num_labels)
-
-    @torch.no_grad()
-    def _target_paths(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Paths (B, T + 1) of the labels in the configured order, END-padded."""
-        if self.config.label_order != "aligned":
-            return labels_to_paths(labels, self._ranks())
-        # The order that the model prefers: its own greedy walk over the labels, which may end only when none is left.
-        longest = int((labels > 0).sum(-1).max())
-        paths = labels.new_full((len(labels), longest + 1), self.num_labels, dtype=torch.long)
-        if longest:
-            assert self.path_decoder is not None
-            walk = Constraints(self.num_labels, longest, min_path_length=longest, allowed=labels > 0)
-            paths[:, :-1] = self.path_decoder.search(features, walk, beam_width=1).paths[:, 0]
-        return paths
-
-    def _constraints(self, max_path_length: int | None = None, min_path_length: int = 0) -> Constraints:
-        """What holds of a path: its least and greatest length, neither beyond the number of labels."""
-        longest = self.config.max_path_length if max_path_length is None else max_path_length
-        # No path is longer than the labels there are.
-        longest = min(longest, self.num_labels)
-        return Constraints(self.num_labels, longest, min_path_length=min(min_path_length, self.num_labels))
-
-    def fuse(self, label_scores: Tensor | None, relevance_logits: Tensor | None) -> Tensor:
-        """Label logits (B, C) from the path's label scores and the relevance logits."""
-        assert self.config.fusion_weights is not None
-        path_weight, relevance_weight, bias = self.config.fusion_weights
-        terms = []
-        if self.config.fusion != "relevance":
-            assert label_scores is not None
-            terms.append(path_weight * path_log_odds(label_scores))
-        if self.config.fusion != "path":
-            assert relevance_logits is not None
-            # Half precision would be coarser than the path's part, and is no type of numpy's.
-            exact = torch.promote_types(relevance_logits.dtype, torch.float32)
-            terms.append(relevance_weight * relevance_logits.to(exact))
-        return torch.stack(terms).sum(dim=0) + bias
-
-    @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Give fresh values to one module; values loaded from a checkpoint stay (`transformers.initialization`)."""
-        if isinstance(module, nn.LSTM | nn.GRU | ReluLstm):
-            for name, parameter in module.named_parameters():
-                if "bias" in name:
-                    initialization.zeros_(parameter)
-                elif "hidden_gates" in name or "weight_hh" in name:
-                    initialization.orthogonal_(parameter)
-                else:
-                    initialization.xavier_uniform_(parameter)
-        elif isinstance(module, nn.Embedding):
-            initialization.normal_(module.weight, std=module.embedding_dim**-0.5)
-        elif isinstance(module, nn.Linear):
-            initialization.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                initialization.zeros_(module.bias)
-        elif isinstance(module, CooccurrencePrior | NeighbourMemory | LearnedWeight):
-            module.initialize()
+        """Give fresh values to one module; values loaded from a checkpoint stay."""
+        initialize_module(module)
 
     def initialize_weights(self) -> None:
         """Give fresh values to all that has none yet; the backbone's are timm's own."""
         super().initialize_weights()
         self.backbone.initialize_missing()
-
-
-def mean_of_places(features: Tensor) -> Tensor:
-    """Image features (B, D) of the places (B, P, D) of a feature map, or as they are."""
-    return features.mean(dim=1) if features.dim() == 3 else features
-
-
-def path_log_odds(label_scores: Tensor) -> Tensor:
-    """Log odds of the path's label scores, finite also for certain ones."""
-    return torch.logit(label_scores, eps=SMALLEST_SCORE)
 
 
 CnnRnnForImageClassification.register_for_auto_class("AutoModelForImageClassification")

@@ -1,110 +1,18 @@
 """The joint embedding of image and labels: which label follows, given the labels before and the image (section 3.1)."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 from transformers import initialization
 
-from .beam_search import BeamSearchResult, Constraints, StepFunction, beam_search
 from .cooccurrence import CooccurrencePrior
 from .known_labels import KnownLabelState
-from .walk_states import NOTHING_KNOWN, WalkStates, is_plain, shareable_weights
-
-State = tuple[Tensor, ...]
-"""What a recurrent cell remembers of N sequences: tensors (N, H)."""
-
+from .recurrent_layer import RecurrentLayer, State
+from .walk_states import WalkStates
 
 FIRST_RELEVANCE_WEIGHT = 0.3
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a walk over the labels of B images is given beside the images; None for nothing.
-
-    Attributes:
-        relevance_logits: Logits (B, C) of each label by itself; their own loss alone trains them, not the path's.
-        known: What a person knows (B, C): 1 confirmed, -1 ruled out, 0 open.
-        prior: What known and walked labels say of the others.
-    """
-
-    relevance_logits: Tensor | None = None
-    known: Tensor | None = None
-    prior: CooccurrencePrior | None = None
-
-
-NOTHING = Given()
-
-
-class ReluLstm(nn.Module):
-    """The paper's recurrent layer (section 3.1): an LSTM, ReLU for all non-linearities, no bias, output r(t) * o."""
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.input_gates = nn.Linear(input_size, 4 * hidden_size, bias=False)
-        self.hidden_gates = nn.Linear(hidden_size, 4 * hidden_size, bias=False)
-
-    def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Outputs (N, T, H) for inputs (N, T, E), and the state: memory r and output, (N, H) each."""
-        memory, output = state
-        outputs = []
-        for gates in self.input_gates(inputs).unbind(dim=1):
-            candidate, enter, forget, leave = F.relu(gates + self.hidden_gates(output)).chunk(4, dim=-1)
-            memory = forget * memory + enter * candidate
-            output = memory * leave
-            outputs.append(output)
-        return torch.stack(outputs, dim=1), (memory, output)
-
-
-class RecurrentLayer(nn.Module):
-    """A recurrent layer over label embeddings, the same face for every cell."""
-
-    def __init__(self, cell: str, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.hidden_size = hidden_size
-        self.num_states = 1 if cell == "gru" else 2
-        self.batched = cell != "relu_lstm"  # torch's own layers keep a leading dimension of layers in their state
-        layers = {"lstm": nn.LSTM, "gru": nn.GRU}
-        self.layer: nn.Module = (
-            layers[cell](input_size, hidden_size, batch_first=True)
-            if self.batched
-            else ReluLstm(input_size, hidden_size)
-        )
-
-    def initial_state(self, like: Tensor) -> State:
-        """State of all zeros, of the dtype and device of `like` (N, ...)."""
-        return (like.new_zeros(like.shape[0], self.hidden_size),) * self.num_states
-
-    def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Outputs (N, T, H) for inputs (N, T, E), and the state behind the last step."""
-        if not self.batched:
-            return cast("tuple[Tensor, State]", self.layer(inputs, state))
-        given = tuple(tensor[None].contiguous() for tensor in state)
-        outputs, new = self.layer(inputs, given if len(given) > 1 else given[0])
-        return outputs, tuple(tensor[0] for tensor in (new if isinstance(new, tuple) else (new,)))
-
-    def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Output (N, H) and state behind one input (N, E), as `forward` gives it.
-
-        torch's layers prepare their weights for whole sequences at every call, which costs more than a single step.
-        """
-        layer = self.layer
-        if not is_plain(layer):
-            outputs, new = self(inputs[:, None], state)
-            return outputs[:, 0], new
-        if isinstance(layer, nn.LSTM):
-            hidden, memory = torch.lstm_cell(inputs, state, *layer.all_weights[0])
-            return hidden, (hidden, memory)
-        assert isinstance(layer, nn.GRU)
-        hidden = torch.gru_cell(inputs, state[0], *layer.all_weights[0])
-        return hidden, (hidden,)
-
-    def leaves(self) -> list[nn.Module]:
-        """The modules that hold the weights."""
-        return [self.layer] if self.batched else list(self.layer.children())
 
 
 class StepAttention(nn.Module):
@@ -234,146 +142,28 @@ class PathDecoder(nn.Module):
         joint = torch.tanh(views[0] + image)
         return F.linear(self.dropout(joint), outputs)
 
-    def score_paths(self, features: Tensor, paths: Tensor, given: Given = NOTHING) -> Tensor:
-        """Logits (B, T, C + 1) of every step of the given paths (B, T), teacher forced."""
-        walked = F.pad(paths[:, :-1], (1, 0), value=self.num_labels + 1)
-        bias = self._label_bias(given)
-        logits, _ = self(walked, self.embed_image(features), self._start_state(given.known))
-        if bias is not None:
-            logits = logits + F.pad(bias, (0, 1))[:, None]
-        if given.prior is not None:
-            said = given.prior(walked, "path", ids=True).cumsum(dim=1)
-            logits = logits + F.pad(said, (0, 1))
-        return logits
-
-    def search(
-        self, features: Tensor, constraints: Constraints, beam_width: int, given: Given = NOTHING
-    ) -> BeamSearchResult:
-        """The most probable paths of each image: K walks each, taken without dropout.
-
-        Args:
-            features: Image features (B, D) or (B, P, D).
-            constraints: What every walk must obey.
-            beam_width: K.
-            given: What the walks are given beside the image.
-        """
-        if self.training:
-            self.eval()
-            try:
-                return self._search_alone(features, constraints, beam_width, given)
-            finally:
-                self.train()
-        weights = shareable_weights(self._walked_by())
-        if weights:
-            with self.walk_states.opened(weights) as tree:
-                if tree is not None:
-                    return self._search_tree(tree, features, constraints, beam_width, given)
-        return self._search_alone(features, constraints, beam_width, given)
-
-    def _search_alone(
-        self, features: Tensor, constraints: Constraints, beam_width: int, given: Given
-    ) -> BeamSearchResult:
-        """The search with a step of the recurrent layer for every walk."""
-
-        def walk(labels: Tensor, state: State) -> tuple[Sequence[Tensor], State]:
-            width = labels.shape[1]
-            inputs = self.label_embedding(_flatten(labels))
-            hidden, state = self.recurrent.step(inputs, tuple(_flatten(tensor) for tensor in state))
-            return self.views(_unflatten(hidden, width)), tuple(_unflatten(tensor, width) for tensor in state)
-
-        embedded = self.embed_image(features)
-        state = self._start_state(given.known)
-        state = self.recurrent.initial_state(embedded) if state is None else state
-        step, more = self._step_function(walk, len(state), embedded, given)
-        first = tuple(tensor[:, None] for tensor in state) + more
-        return beam_search(step, first, self._start(features), constraints, beam_width)
-
-    def _search_tree(
-        self, tree: WalkStates, features: Tensor, constraints: Constraints, beam_width: int, given: Given
-    ) -> BeamSearchResult:
-        """The search with a step of the recurrent layer for every prefix that the tree does not hold yet."""
-        known = None if self.known_state is None else given.known
-        number = 1 if self.attention is None else 2  # of the views, behind which a node keeps the recurrent state
-
-        def extend(labels: Tensor, state: State) -> tuple[Tensor, ...]:
-            hidden, state = self.recurrent.step(self.label_embedding(labels), state)
-            return (*self.views(hidden), *state)
-
-        def begin(rows: Tensor) -> tuple[Tensor, ...]:
-            start = torch.full_like(rows, self.num_labels + 1)
-            state = self._start_state(None if known is None else known[rows])
-            return extend(start, self.recurrent.initial_state(self.label_embedding(start)) if state is None else state)
-
-        def walk(labels: Tensor, state: State) -> tuple[Sequence[Tensor], State]:
-            nodes = tree.follow(state[0], labels, lambda last, before: extend(last, tuple(before[number:])))
-            return tree.at(nodes, number), (nodes,)
-
-        beginnings = [NOTHING_KNOWN] * features.shape[0]
-        if known is not None:
-            beginnings = [row.tobytes() if row.any() else NOTHING_KNOWN for row in known.sign().to(torch.int8).numpy()]
-        nodes = tree.begin(beginnings, begin)
-        step, more = self._step_function(walk, 1, self.embed_image(features), given)
-        return beam_search(step, (nodes[:, None], *more), self._start(features), constraints, beam_width)
-
-    def _step_function(
-        self,
-        walk: Callable[[Tensor, State], tuple[Sequence[Tensor], State]],
-        num_states: int,
-        image_embedding: Tensor,
-        given: Given,
-    ) -> tuple[StepFunction, State]:
-        """The step of a search, and what a walk remembers beside the `num_states` tensors that `walk` takes."""
-        outputs, bias, prior = self.embed_outputs(image_embedding.device), self._label_bias(given), given.prior
-        bias = None if bias is None else F.pad(bias, (0, 1))[:, None]
-
-        def step(labels: Tensor, state: State) -> tuple[Tensor, State]:
-            views, walked = walk(labels, state[:num_states])
-            logits, said = self.score_views(views, image_embedding, outputs), state[num_states:]
-            if bias is not None:
-                logits = logits + bias
-            if prior is not None:
-                said = (said[0] + prior(labels, "path", ids=True),)
-                logits = logits + F.pad(said[0], (0, 1))
-            return logits, walked + said
-
-        # What its labels say of the next is part of a walk's state.
-        nothing = image_embedding.new_zeros(image_embedding.shape[0], 1, self.num_labels)
-        return step, (() if prior is None else (nothing,))
-
-    def _start(self, features: Tensor) -> Tensor:
-        """The id of START for each image (B,)."""
-        return torch.full((features.shape[0],), self.num_labels + 1, device=features.device)
-
-    def _walked_by(self) -> list[nn.Module]:
+    def walked_by(self) -> list[nn.Module]:
         """The modules that make what the tree of walks keeps."""
         query = [] if self.attention is None else [self.attention.query]
         known = [] if self.known_state is None else [self.known_state.confirmed, self.known_state.ruled_out]
         return [self.label_embedding, *self.recurrent.leaves(), self.recurrent_projection, *query, *known]
 
-    def _start_state(self, known: Tensor | None) -> State | None:
+    def start_state(self, known: Tensor | None) -> State | None:
         """The recurrent state (B, H) before START; None for all zeros, where what is known does not enter it."""
         if self.known_state is None or known is None:
             return None
         embeddings = self.label_embedding(torch.arange(self.num_labels, device=known.device))
         return (self.known_state(known, embeddings),) * self.recurrent.num_states
 
-    def _label_bias(self, given: Given) -> Tensor | None:
+    def label_bias(
+        self, relevance_logits: Tensor | None, known: Tensor | None, prior: CooccurrencePrior | None
+    ) -> Tensor | None:
         """What is added to the labels' logits (B, C) at every step of an image's walk; None for nothing."""
         terms = []
-        if self.relevance_weight is not None and given.relevance_logits is not None:
+        if self.relevance_weight is not None and relevance_logits is not None:
             # The loss of the walk does not train the head; an explanation follows the image through it.
-            relevance = given.relevance_logits.detach() if self.training else given.relevance_logits
+            relevance = relevance_logits.detach() if self.training else relevance_logits
             terms.append(self.relevance_weight(relevance))
-        if given.prior is not None and given.known is not None:
-            terms.append(given.prior(given.known, "path"))
+        if prior is not None and known is not None:
+            terms.append(prior(known, "path"))
         return torch.stack(terms).sum(dim=0) if terms else None
-
-
-def _flatten(tensor: Tensor) -> Tensor:
-    """(B, K, ...) -> (B * K, ...)."""
-    return tensor.flatten(0, 1)
-
-
-def _unflatten(tensor: Tensor, beam_width: int) -> Tensor:
-    """(B * K, ...) -> (B, K, ...)."""
-    return tensor.unflatten(0, (-1, beam_width))

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from cnn_rnn.path_decoder import PathDecoder, RecurrentLayer, ReluLstm
+from cnn_rnn.path_decoder import PathDecoder
+from cnn_rnn.recurrent_layer import RecurrentLayer, ReluLstm
 
 CELLS = ["lstm", "gru", "relu_lstm"]
 NUM_LABELS, FEATURES, EMBEDDING, HIDDEN = 5, 6, 4, 8

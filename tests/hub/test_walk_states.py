@@ -13,13 +13,20 @@ from torch import nn
 from cnn_rnn import walk_states
 from cnn_rnn.beam_search import BeamSearchResult, Constraints
 from cnn_rnn.cooccurrence import CooccurrencePrior
-from cnn_rnn.path_decoder import Given, PathDecoder
+from cnn_rnn.path_decoder import PathDecoder
+from cnn_rnn.walking import Walk
 
 CELLS = ["lstm", "gru", "relu_lstm"]
 NUM_LABELS, FEATURES = 9, 12
 START = NUM_LABELS + 1
 ALLOWED = torch.rand(64, NUM_LABELS, generator=torch.Generator().manual_seed(0)) > 0.3
 PREFIX = torch.tensor([[4, 0], [7, NUM_LABELS], [NUM_LABELS, NUM_LABELS]]).repeat(22, 1)[:64]
+
+
+def search(
+    decoder: PathDecoder, features: torch.Tensor, constraints: Constraints, width: int, told: tuple[Any, ...] = ()
+) -> BeamSearchResult:
+    return Walk(decoder, features, *told).search(constraints, width)
 
 
 def constraints_of(name: str, batch: int) -> Constraints:
@@ -46,7 +53,7 @@ def features_of(batch: int, *, attention: bool = False) -> torch.Tensor:
 
 def shared(decoder: PathDecoder, features: torch.Tensor, constraints: Constraints, width: int = 4) -> BeamSearchResult:
     with torch.no_grad():
-        result = decoder.search(features, constraints, width)
+        result = search(decoder, features, constraints, width)
     assert len(decoder.walk_states) > 0
     return result
 
@@ -55,7 +62,7 @@ def alone(decoder: PathDecoder, features: torch.Tensor, constraints: Constraints
     """The search without a tree: gradients could flow through it."""
     known = len(decoder.walk_states)
     with torch.enable_grad():
-        result = decoder.search(features, constraints, width)
+        result = search(decoder, features, constraints, width)
     assert result.label_scores.requires_grad
     assert len(decoder.walk_states) == known
     return result
@@ -93,15 +100,15 @@ def test_known_labels_begin_trees_of_their_own(cell: str) -> None:
     features = features_of(6)
     free = shared(decoder, features, constraints_of("free", 6))
     for rows in (slice(0, 6), slice(1, 2), slice(2, 6)):
-        told = Given(torch.randn(6, NUM_LABELS)[rows], known[rows], prior)
+        told = (torch.randn(6, NUM_LABELS)[rows], known[rows], prior)
         held = Constraints(NUM_LABELS, 5, allowed=known[rows] == 0, taken=(known[rows] > 0).sum(dim=-1))
         with torch.no_grad():
-            found = decoder.search(features[rows], held, 4, told)
+            found = search(decoder, features[rows], held, 4, told)
         with torch.enable_grad():
-            assert_same(found, decoder.search(features[rows], held, 4, told))
-    told = Given(known=known)
+            assert_same(found, search(decoder, features[rows], held, 4, told))
+    told_alone = (None, known)
     with torch.no_grad():
-        found = decoder.search(features, constraints_of("free", 6), 4, told)
+        found = search(decoder, features, constraints_of("free", 6), 4, told_alone)
     assert torch.equal(found.label_scores[2], free.label_scores[2])  # nothing is known of this image
     assert not torch.allclose(found.label_scores[1], free.label_scores[1])
 
@@ -165,7 +172,7 @@ def take_an_optimizer_step(decoder: PathDecoder) -> None:
     features = features_of(4, attention=decoder.attention is not None)
     optimizer = torch.optim.SGD(decoder.parameters(), lr=0.5)
     decoder.train()
-    decoder.score_paths(features, torch.tensor([[1, 3, NUM_LABELS]] * 4)).square().mean().backward()
+    Walk(decoder, features).follow(torch.tensor([[1, 3, NUM_LABELS]] * 4)).square().mean().backward()
     optimizer.step()
     decoder.eval()
 
@@ -218,7 +225,7 @@ def test_modules_that_depend_on_more_than_their_weights_share_nothing(change: Ca
     decoder = decoder_of()
     change(decoder)
     with torch.no_grad():
-        decoder.search(features_of(3), constraints_of("free", 3), 4)
+        search(decoder, features_of(3), constraints_of("free", 3), 4)
     assert len(decoder.walk_states) == 0
 
 
@@ -226,11 +233,11 @@ def test_training_and_autocast_and_half_built_models_share_nothing() -> None:
     decoder = decoder_of()
     features, held = features_of(3), constraints_of("free", 3)
     with torch.no_grad():
-        decoder.train().search(features, held, 4)
+        search(decoder.train(), features, held, 4)
         assert len(decoder.walk_states) == 0
         assert decoder.training
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            decoder.eval().search(features, held, 4)
+            search(decoder.eval(), features, held, 4)
     assert len(decoder.walk_states) == 0
 
 
@@ -240,18 +247,18 @@ def test_inference_mode_and_plain_no_grad_may_take_turns() -> None:
     for batch in range(6):
         features = features_of(5)
         with torch.inference_mode() if batch % 2 == 0 else torch.no_grad():
-            found = decoder.search(features, held, 4)
+            found = search(decoder, features, held, 4)
         assert_same(found, alone(decoder, features, held))
 
 
 def test_frozen_weights_let_a_gradient_through_to_the_image() -> None:
     decoder = decoder_of().requires_grad_(requires_grad=False)
     features = features_of(3).requires_grad_()
-    result = decoder.search(features, constraints_of("free", 3), 4)
+    result = search(decoder, features, constraints_of("free", 3), 4)
     assert len(decoder.walk_states) > 0
     (gradient,) = torch.autograd.grad(result.label_scores.sum(), features)
     decoder.recurrent_projection.bias.requires_grad_()  # now the tree is left alone
-    expected = decoder.search(features, constraints_of("free", 3), 4)
+    expected = search(decoder, features, constraints_of("free", 3), 4)
     torch.testing.assert_close(gradient, torch.autograd.grad(expected.label_scores.sum(), features)[0])
 
 
@@ -286,7 +293,7 @@ def test_threads_do_not_disturb_each_other() -> None:
     def work(numbers: Iterator[int]) -> None:
         for number in numbers:
             with torch.no_grad():
-                found[number] = decoder.search(batches[number], held, 4)
+                found[number] = search(decoder, batches[number], held, 4)
 
     threads = [Thread(target=work, args=(iter(range(first, 12, 3)),)) for first in range(3)]
     for thread in threads:
@@ -302,7 +309,7 @@ def test_a_compiled_search_is_the_same_at_batch_sizes_that_change(cell: str) -> 
     decoder = decoder_of(cell)
     held = constraints_of("short", 4)
     torch.compiler.reset()
-    compiled = torch.compile(lambda features: tuple(decoder.search(features, held, 3)), backend="aot_eager")
+    compiled = torch.compile(lambda features: tuple(search(decoder, features, held, 3)), backend="aot_eager")
     for batch in (4, 7, 4, 2):
         features = features_of(batch)
         with torch.no_grad():

@@ -8,8 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from cnn_rnn import CnnRnnConfig, CnnRnnForImageClassification
+from cnn_rnn.fusion import path_log_odds
 from cnn_rnn.metrics import MultiLabelMetrics
-from cnn_rnn.modeling_cnn_rnn import path_log_odds
 from cnn_rnn.prediction import Predictions
 from cnn_rnn.training.held_out import fit_fusion, fit_on_held_out
 

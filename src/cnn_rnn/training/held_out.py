@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from cnn_rnn.fusion import path_log_odds
 from cnn_rnn.metrics.thresholds import fit_class_thresholds, fit_threshold
-from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification, path_log_odds
+from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.prediction import Predictions
 
 logger = logging.getLogger(__name__)

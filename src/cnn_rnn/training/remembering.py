@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
 from cnn_rnn.data.batches import eval_batches
-from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification, mean_of_places
+from cnn_rnn.image_backbone import mean_of_places
+from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
 from .feature_cache import CachedFeatures, collate_features
 from .held_out import fit_logistic

@@ -1,0 +1,32 @@
+"""From what the path and the relevance head say of a label to one logit."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .known_labels import SMALLEST_SCORE
+
+
+def fuse(label_scores: Tensor | None, relevance_logits: Tensor | None, weights: Sequence[float]) -> Tensor:
+    """Label logits (B, C), a weighted sum of log odds.
+
+    Args:
+        label_scores: Probability (B, C) that the image's path holds each label; None where it has no say.
+        relevance_logits: Logits (B, C) of each label by itself; None where they have no say.
+        weights: Of the path's log odds, of the relevance logits, and the bias.
+    """
+    path_weight, relevance_weight, bias = weights
+    terms = []
+    if label_scores is not None:
+        terms.append(path_weight * path_log_odds(label_scores))
+    if relevance_logits is not None:
+        # Half precision would be coarser than the path's part, and is no type of numpy's.
+        exact = torch.promote_types(relevance_logits.dtype, torch.float32)
+        terms.append(relevance_weight * relevance_logits.to(exact))
+    return torch.stack(terms).sum(dim=0) + bias
+
+
+def path_log_odds(label_scores: Tensor) -> Tensor:
+    """Log odds of the path's label scores, finite also for certain ones."""
+    return torch.logit(label_scores, eps=SMALLEST_SCORE)

@@ -1,0 +1,154 @@
+"""Walks from label to label over images: along given paths in training, else by a beam search (sections 3.3, 3.4)."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import Tensor
+
+from .beam_search import BeamSearchResult, Constraints, beam_search
+from .cooccurrence import CooccurrencePrior
+from .path_decoder import PathDecoder
+from .recurrent_layer import State
+from .walk_states import NOTHING_KNOWN, WalkStates, shareable_weights
+
+
+class Steps(Protocol):
+    """One way to take the steps of a search, which know the labels and not the image."""
+
+    def begin(self, known: Tensor | None, image: Tensor) -> State:
+        """What is remembered (B, 1, ...) before START, where so much is known (B, C) of embedded images (B, ...)."""
+
+    def walk(self, labels: Tensor, state: State) -> tuple[Sequence[Tensor], State]:
+        """The views (B, W, E) of `PathDecoder.views` after the labels (B, W) walked last, and what is remembered."""
+
+
+class OwnSteps:
+    """A step of the recurrent layer for every walk."""
+
+    def __init__(self, decoder: PathDecoder) -> None:
+        self.decoder = decoder
+
+    def begin(self, known: Tensor | None, image: Tensor) -> State:
+        """The recurrent states (B, 1, H)."""
+        state = self.decoder.start_state(known)
+        state = self.decoder.recurrent.initial_state(image) if state is None else state
+        return tuple(tensor[:, None] for tensor in state)
+
+    def walk(self, labels: Tensor, state: State) -> tuple[Sequence[Tensor], State]:
+        """As `Steps` has it."""
+        width = labels.shape[1]
+        inputs = self.decoder.label_embedding(labels.flatten(0, 1))
+        hidden, state = self.decoder.recurrent.step(inputs, tuple(tensor.flatten(0, 1) for tensor in state))
+        views = self.decoder.views(hidden.unflatten(0, (-1, width)))
+        return views, tuple(tensor.unflatten(0, (-1, width)) for tensor in state)
+
+
+class SharedSteps:
+    """A step of the recurrent layer for every prefix that the tree of prefixes does not hold yet; a state is a node."""
+
+    def __init__(self, decoder: PathDecoder, tree: WalkStates) -> None:
+        self.decoder, self.tree = decoder, tree
+        self.views = 1 if decoder.attention is None else 2  # of a node's tensors, before its recurrent state
+
+    def begin(self, known: Tensor | None, image: Tensor) -> State:
+        """The nodes (B, 1) of the prefixes that hold START alone."""
+        known = None if self.decoder.known_state is None else known
+        beginnings = [NOTHING_KNOWN] * image.shape[0]
+        if known is not None:
+            beginnings = [row.tobytes() if row.any() else NOTHING_KNOWN for row in known.sign().to(torch.int8).numpy()]
+
+        def first(rows: Tensor) -> tuple[Tensor, ...]:
+            start = torch.full_like(rows, self.decoder.num_labels + 1)
+            state = self.decoder.start_state(None if known is None else known[rows])
+            inputs = self.decoder.label_embedding(start)
+            return self._extend(start, self.decoder.recurrent.initial_state(inputs) if state is None else state)
+
+        return (self.tree.begin(beginnings, first)[:, None],)
+
+    def walk(self, labels: Tensor, state: State) -> tuple[Sequence[Tensor], State]:
+        """As `Steps` has it."""
+        nodes = self.tree.follow(state[0], labels, lambda last, before: self._extend(last, tuple(before[self.views :])))
+        return self.tree.at(nodes, self.views), (nodes,)
+
+    def _extend(self, labels: Tensor, state: State) -> tuple[Tensor, ...]:
+        """What the nodes after these labels (N,) hold: views, then recurrent state."""
+        hidden, state = self.decoder.recurrent.step(self.decoder.label_embedding(labels), state)
+        return (*self.decoder.views(hidden), *state)
+
+
+class Walk:
+    """Walks over the labels of B images.
+
+    Args:
+        decoder: What scores the next label.
+        features: Image features (B, D) or, for attention, (B, P, D).
+        relevance_logits: Logits (B, C) of each label by itself; their own loss alone trains them, not the path's.
+        known: What a person knows (B, C): 1 confirmed, -1 ruled out, 0 open.
+        prior: What known and walked labels say of the others.
+    """
+
+    def __init__(
+        self,
+        decoder: PathDecoder,
+        features: Tensor,
+        relevance_logits: Tensor | None = None,
+        known: Tensor | None = None,
+        prior: CooccurrencePrior | None = None,
+    ) -> None:
+        self.decoder, self.known, self.prior = decoder, known, prior
+        self.image = decoder.embed_image(features)
+        bias = decoder.label_bias(relevance_logits, known, prior)
+        self.bias = None if bias is None else F.pad(bias, (0, 1))[:, None]  # (B, 1, C + 1), nothing for END
+
+    def follow(self, paths: Tensor) -> Tensor:
+        """Logits (B, T, C + 1) of every step of the given paths (B, T), teacher forced."""
+        walked = F.pad(paths[:, :-1], (1, 0), value=self.decoder.num_labels + 1)
+        logits: Tensor = self.decoder(walked, self.image, self.decoder.start_state(self.known))[0]
+        if self.bias is not None:
+            logits = logits + self.bias
+        if self.prior is not None:
+            logits = logits + F.pad(self.prior(walked, "path", ids=True).cumsum(dim=1), (0, 1))
+        return logits
+
+    def search(self, constraints: Constraints, beam_width: int) -> BeamSearchResult:
+        """The most probable paths of each image: K walks each, taken without dropout.
+
+        Args:
+            constraints: What every walk must obey.
+            beam_width: K.
+        """
+        decoder = self.decoder
+        if decoder.training:
+            decoder.eval()
+            try:
+                return self._search(OwnSteps(decoder), constraints, beam_width)
+            finally:
+                decoder.train()
+        weights = shareable_weights(decoder.walked_by())
+        if weights:
+            with decoder.walk_states.opened(weights) as tree:
+                if tree is not None:
+                    return self._search(SharedSteps(decoder, tree), constraints, beam_width)
+        return self._search(OwnSteps(decoder), constraints, beam_width)
+
+    def _search(self, steps: Steps, constraints: Constraints, beam_width: int) -> BeamSearchResult:
+        """The search by one way to take its steps."""
+        batch, device = self.image.shape[0], self.image.device
+        outputs, first = self.decoder.embed_outputs(device), steps.begin(self.known, self.image)
+
+        def step(labels: Tensor, state: State) -> tuple[Tensor, State]:
+            views, walked = steps.walk(labels, state[: len(first)])
+            logits, said = self.decoder.score_views(views, self.image, outputs), state[len(first) :]
+            if self.bias is not None:
+                logits = logits + self.bias
+            if self.prior is not None:
+                said = (said[0] + self.prior(labels, "path", ids=True),)
+                logits = logits + F.pad(said[0], (0, 1))
+            return logits, walked + said
+
+        # What its labels say of the next is part of a walk's state.
+        more = () if self.prior is None else (self.image.new_zeros(batch, 1, self.decoder.num_labels),)
+        start = torch.full((batch,), self.decoder.num_labels + 1, device=device)
+        return beam_search(step, (*first, *more), start, constraints, beam_width)
