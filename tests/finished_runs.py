@@ -18,7 +18,7 @@ PUBLISHED = {
     *("label_paths.py", "losses.py", "model_outputs.py", "modeling_cnn_rnn.py", "path_decoder.py"),
     *("instance_methods.py", "photos_from_the_web.py", "pipeline_cnn_rnn.py", "relevance_head.py"),
     *("cooccurrence.py", "decisions.py", "known_labels.py", "neighbours.py", "walk_states.py"),
-    *("fusion.py", "initial_values.py", "recurrent_layer.py", "walking.py"),
+    *("fusion.py", "initial_values.py", "loaded_weights.py", "recurrent_layer.py", "walking.py"),
 }
 
 

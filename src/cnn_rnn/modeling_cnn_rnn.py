@@ -12,10 +12,8 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import logging
 
-from .beam_search import BeamSearchResult, Constraints
 from .configuration_cnn_rnn import HEADS_OF_PLACES, WIDEST_BEAM, CnnRnnConfig
 from .cooccurrence import CooccurrencePrior
-from .decisions import not_finite
 from .fusion import fuse
 from .image_backbone import ImageBackbone, mean_of_places, pooling_of, preprocessing_of
 from .initial_values import initialize_module
@@ -28,13 +26,13 @@ from .known_labels import (
     check_known,
     known_labels_of,
 )
-from .label_paths import labels_to_paths, rank_labels
+from .loaded_weights import check_loaded
 from .losses import training_loss
 from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
 from .neighbours import NeighbourMemory
 from .path_decoder import PathDecoder
 from .relevance_head import build_relevance_head
-from .walking import Walk
+from .walking import Walker
 
 if TYPE_CHECKING:  # never run: whoever saves the model saves what it imports, and the config names this file too
     from .pipeline_cnn_rnn import MultiLabelImageClassificationPipeline  # noqa: F401
@@ -61,21 +59,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         self.weights_left_random: list[str] = []  # that a checkpoint did not hold
         self.backbone = ImageBackbone(config.backbone, config.pooling, config.backbone_args)
         feature_size = self.backbone.num_features
-        self.path_decoder = (
-            PathDecoder(
-                config.num_labels,
-                feature_size,
-                config.embedding_size,
-                config.hidden_size,
-                cell=config.cell,
-                dropout=config.projection_dropout,
-                attention=config.pooling == "attention",
-                known_state=config.known_labels == "state",
-                hears_relevance=config.relevance_in_path,
-            )
-            if config.has_path_decoder
-            else None
-        )
+        self.path_decoder = PathDecoder.of_config(config, feature_size) if config.has_path_decoder else None
         self.relevance_head = (
             build_relevance_head(
                 config.relevance_head,
@@ -146,20 +130,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
             model, found = super().from_pretrained(*args, **(kwargs | asked))
         except SafetensorError as error:
             raise OSError(f"the weights of {name} are no safetensors: {error}") from error
-        broken = not_finite(model)
-        if broken:
-            raise ValueError(
-                f"{name}: weights are not finite numbers ({', '.join(broken[:3])}), so every label would be a guess; "
-                f"take an earlier checkpoint, or dtype=torch.float32 where {model.dtype} is too narrow"
-            )
-        if model.neighbours is not None and model.neighbours.mend():
-            logger.warning(
-                "%s remembers %d photos as an earlier version did, which compared them by rounding errors: they are "
-                "compared anew; train again to have fitted how much they say",
-                name,
-                len(model.neighbours.keys),
-            )
-        model.weights_left_random = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
+        check_loaded(str(name), model, found)
         return (model, found) if kwargs.get("output_loading_info") else model
 
     def forward(
@@ -185,15 +156,16 @@ class CnnRnnForImageClassification(PreTrainedModel):
         """
         known_labels = known_labels_of(conditions)
         image = self.see(pixel_values, image_features, output_hidden_states)
-        known = self._known(known_labels, image)
-        labels = known.open(self._check_labels(labels, image))
-        relevance = self.relevance(image, known)
-        paths, steps = (None, None) if labels is None else self.follow(labels, image, relevance, known)
+        features = self._features(image)
+        known = self._known(known_labels, features)
+        labels = known.open(self._check_labels(labels, features))
+        relevance = self.relevance(features, known)
+        paths, steps = self.walker.follow(labels, features, relevance, known)
         # In training the search is left out where nothing hangs on it.
         searched = not self.training or (labels is None and relevance is None)
         scores = None
         if searched and self.config.fusion != "relevance":
-            scores = self.search(image, relevance, known).label_scores
+            scores = self.walker.search(features, relevance, known).label_scores
         logits = known.settle(self.fuse(scores, relevance)) if searched else relevance
         loss = None if labels is None else training_loss(self.config, labels, relevance, steps, paths)
         output = CnnRnnOutput(loss, logits, image.hidden_states, relevance, steps, scores)
@@ -220,11 +192,10 @@ class CnnRnnForImageClassification(PreTrainedModel):
             output_hidden_states = self.config.output_hidden_states
         return self.backbone(pixel_values, output_hidden_states=output_hidden_states)
 
-    def relevance(self, image: BaseModelOutputWithPooling, known: Known) -> Tensor | None:
+    def relevance(self, features: Tensor, known: Known) -> Tensor | None:
         """Logits (B, C) of each label by itself, given what is known: the head's, neighbours' and prior's together."""
         if self.relevance_head is None:
             return None
-        features = self._features(image)
         logits = self.score_alone(features)
         if self.neighbours is not None and not self.training:
             logits = self.neighbours(mean_of_places(features), logits, known.labels)
@@ -232,36 +203,10 @@ class CnnRnnForImageClassification(PreTrainedModel):
             logits = logits + self.cooccurrence(known.labels, "relevance")
         return logits
 
-    def follow(
-        self, labels: Tensor, image: BaseModelOutputWithPooling, relevance: Tensor | None, known: Known
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """The true paths (B, T) and the logits (B, T, C + 1) of their steps; None without path decoder."""
-        if self.path_decoder is None:
-            return None, None
-        features = self._features(image)
-        paths = self.order(labels, features)
-        return paths, Walk(self.path_decoder, features, relevance, known.labels, self.cooccurrence).follow(paths)
-
-    def search(
-        self,
-        image: BaseModelOutputWithPooling,
-        relevance: Tensor | None,
-        known: Known,
-        *,
-        beam_width: int | None = None,
-        max_path_length: int | None = None,
-        min_path_length: int = 0,
-    ) -> BeamSearchResult:
-        """The most probable paths, on each of them what is confirmed; numbers as `generate` takes them."""
-        assert self.path_decoder is not None
-        features, config = self._features(image), self.config
-        longest = config.max_path_length if max_path_length is None else max_path_length
-        longest, fewest = min(longest, self.num_labels), min(min_path_length, self.num_labels)
-        limits = Constraints(self.num_labels, longest, min_path_length=fewest)
-        limits = known.limit(limits, lambda labels: self.order(labels, features))
-        walk = Walk(self.path_decoder, features, relevance, known.entering, self.cooccurrence)
-        result = walk.search(limits, config.beam_width if beam_width is None else beam_width)
-        return known.begin(result, self._ranks())
+    @property
+    def walker(self) -> Walker:
+        """What walks from label to label."""
+        return Walker(self.config, self.path_decoder, self.cooccurrence)
 
     def fuse(self, label_scores: Tensor | None, relevance_logits: Tensor | None) -> Tensor:
         """Label logits (B, C) from the path's label scores and the relevance logits."""
@@ -269,24 +214,6 @@ class CnnRnnForImageClassification(PreTrainedModel):
         fusion = self.config.fusion
         label_scores = None if fusion == "relevance" else label_scores
         return fuse(label_scores, None if fusion == "path" else relevance_logits, self.config.fusion_weights)
-
-    @torch.no_grad()
-    def order(self, labels: Tensor, features: Tensor) -> Tensor:
-        """Paths (B, T + 1) of multi-hot labels (B, C) in the configured order, END-padded."""
-        if self.config.label_order != "aligned":
-            return labels_to_paths(labels, self._ranks())
-        # The order that the model prefers: its own greedy walk over the labels, which may end only when none is left.
-        longest = int((labels > 0).sum(-1).max())
-        paths = labels.new_full((len(labels), longest + 1), self.num_labels, dtype=torch.long)
-        if longest:
-            assert self.path_decoder is not None
-            limits = Constraints(self.num_labels, longest, min_path_length=longest, allowed=labels > 0)
-            paths[:, :-1] = Walk(self.path_decoder, features).search(limits, beam_width=1).paths[:, 0]
-        return paths
-
-    def _ranks(self) -> Tensor:
-        """Position (C,) of every label in the configured order, 0 for the first."""
-        return rank_labels(self.config.label_order, self.config.label_counts, self.num_labels)
 
     @of_instances
     @torch.no_grad()
@@ -322,10 +249,11 @@ class CnnRnnForImageClassification(PreTrainedModel):
         if beam_width > WIDEST_BEAM:
             raise ValueError(f"beam_width must lie in 1..{WIDEST_BEAM}, got {beam_width}")
         image = self.see(pixel_values, image_features)
-        known = self._known(known_labels, image)
-        relevance = self.relevance(image, known)
-        result = self.search(
-            image,
+        features = self._features(image)
+        known = self._known(known_labels, features)
+        relevance = self.relevance(features, known)
+        result = self.walker.search(
+            features,
             relevance,
             known,
             beam_width=beam_width,
@@ -411,9 +339,9 @@ class CnnRnnForImageClassification(PreTrainedModel):
         features: Tensor = image.last_hidden_state if self.config.pooling == "attention" else image.pooler_output
         return features
 
-    def _check_labels(self, labels: Tensor | None, image: BaseModelOutputWithPooling) -> Tensor | None:
+    def _check_labels(self, labels: Tensor | None, features: Tensor) -> Tensor | None:
         """The labels, or what is known of them, of shape (B, C); others are refused."""
-        batch = self._features(image).shape[0]  # a `len` would fix the batch of an exported model
+        batch = features.shape[0]  # a `len` would fix the batch of an exported model
         if labels is not None and labels.shape != (batch, self.num_labels):
             raise ValueError(
                 f"labels must be multi-hot of shape ({batch}, {self.num_labels}), a row an image and a column a label, "
@@ -421,9 +349,9 @@ class CnnRnnForImageClassification(PreTrainedModel):
             )
         return labels
 
-    def _known(self, labels: Tensor | None, image: BaseModelOutputWithPooling) -> Known:
+    def _known(self, labels: Tensor | None, features: Tensor) -> Known:
         """What is known of the images; what this model cannot make of it is told once."""
-        check_known(self._check_labels(labels, image))
+        check_known(self._check_labels(labels, features))
         if labels is not None and self.path_decoder is not None and self.config.known_labels == "prefix":
             logger.warning_once(NOT_TRAINED_WITH_KNOWN_LABELS)
         parts = (self.path_decoder, self.cooccurrence, self.neighbours)

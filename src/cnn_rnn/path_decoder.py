@@ -1,18 +1,22 @@
 """The joint embedding of image and labels: which label follows, given the labels before and the image (section 3.1)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Self, TypeVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 from transformers import initialization
 
+from .configuration_cnn_rnn import CnnRnnConfig
 from .cooccurrence import CooccurrencePrior
 from .known_labels import KnownLabelState
 from .recurrent_layer import RecurrentLayer, State
 from .walk_states import WalkStates
 
 FIRST_RELEVANCE_WEIGHT = 0.3
+
+Result = TypeVar("Result")
 
 
 class StepAttention(nn.Module):
@@ -94,6 +98,25 @@ class PathDecoder(nn.Module):
         self.walk_states = WalkStates(start=num_labels + 1)
         self.known_state = KnownLabelState(embedding_size, hidden_size) if known_state else None
         self.relevance_weight = LearnedWeight(FIRST_RELEVANCE_WEIGHT) if hears_relevance else None
+
+    @classmethod
+    def of_config(cls, config: CnnRnnConfig, feature_size: int) -> Self:
+        """The decoder that a model's config names, for image features of size D."""
+        return cls(
+            config.num_labels,
+            feature_size,
+            config.embedding_size,
+            config.hidden_size,
+            cell=config.cell,
+            dropout=config.projection_dropout,
+            attention=config.pooling == "attention",
+            known_state=config.known_labels == "state",
+            hears_relevance=config.relevance_in_path,
+        )
+
+    def holding(self, work: Callable[[Tensor], Result], features: Tensor) -> Result:
+        """What the work makes of image features, done while weights that are sharded are gathered for this call."""
+        return work(features)
 
     def embed_image(self, features: Tensor) -> Tensor:
         """Image in the joint embedding: (N, D) -> (N, 1, E), or places (N, P, D) -> (N, P, E)."""

@@ -8,7 +8,10 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 from .beam_search import BeamSearchResult, Constraints, beam_search
+from .configuration_cnn_rnn import CnnRnnConfig
 from .cooccurrence import CooccurrencePrior
+from .known_labels import Known
+from .label_paths import labels_to_paths, rank_labels
 from .path_decoder import PathDecoder
 from .recurrent_layer import State
 from .walk_states import NOTHING_KNOWN, WalkStates, shareable_weights
@@ -152,3 +155,75 @@ class Walk:
         more = () if self.prior is None else (self.image.new_zeros(batch, 1, self.decoder.num_labels),)
         start = torch.full((batch,), self.decoder.num_labels + 1, device=device)
         return beam_search(step, (*first, *more), start, constraints, beam_width)
+
+
+class Walker:
+    """Walks as a model's config orders and limits them.
+
+    Args:
+        config: The model's.
+        decoder: Its path decoder; None where it has none, and nothing to walk by.
+        prior: Its co-occurrence prior, or None.
+    """
+
+    def __init__(self, config: CnnRnnConfig, decoder: PathDecoder | None, prior: CooccurrencePrior | None) -> None:
+        self.config, self.decoder, self.prior = config, decoder, prior
+        self.num_labels = config.num_labels
+
+    def follow(
+        self, labels: Tensor | None, features: Tensor, relevance: Tensor | None, known: Known
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The true paths (B, T) and the logits (B, T, C + 1) of their steps; None without labels or decoder."""
+        if labels is None or self.decoder is None:
+            return None, None
+        paths = self.order(labels, features)
+        decoder = self.decoder
+
+        def follow(seen: Tensor) -> Tensor:
+            return Walk(decoder, seen, relevance, known.labels, self.prior).follow(paths)
+
+        return paths, decoder.holding(follow, features)
+
+    def search(
+        self,
+        features: Tensor,
+        relevance: Tensor | None,
+        known: Known,
+        *,
+        beam_width: int | None = None,
+        max_path_length: int | None = None,
+        min_path_length: int = 0,
+    ) -> BeamSearchResult:
+        """The most probable paths, on each of them what is confirmed; numbers as `generate` takes them."""
+        decoder = self.decoder
+        assert decoder is not None
+        longest = self.config.max_path_length if max_path_length is None else max_path_length
+        longest, fewest = min(longest, self.num_labels), min(min_path_length, self.num_labels)
+        limits = Constraints(self.num_labels, longest, min_path_length=fewest)
+        limits = known.limit(limits, lambda labels: self.order(labels, features))
+        width = self.config.beam_width if beam_width is None else beam_width
+
+        def search(seen: Tensor) -> BeamSearchResult:
+            return Walk(decoder, seen, relevance, known.entering, self.prior).search(limits, width)
+
+        return known.begin(decoder.holding(search, features), self._ranks())
+
+    @torch.no_grad()
+    def order(self, labels: Tensor, features: Tensor) -> Tensor:
+        """Paths (B, T + 1) of multi-hot labels (B, C) in the configured order, END-padded."""
+        if self.config.label_order != "aligned":
+            return labels_to_paths(labels, self._ranks())
+        # The order that the model prefers: its own greedy walk over the labels, which may end only when none is left.
+        longest = int((labels > 0).sum(-1).max())
+        paths = labels.new_full((len(labels), longest + 1), self.num_labels, dtype=torch.long)
+        if longest:
+            decoder = self.decoder
+            assert decoder is not None
+            limits = Constraints(self.num_labels, longest, min_path_length=longest, allowed=labels > 0)
+            walked = decoder.holding(lambda seen: Walk(decoder, seen).search(limits, beam_width=1), features)
+            paths[:, :-1] = walked.paths[:, 0]
+        return paths
+
+    def _ranks(self) -> Tensor:
+        """Position (C,) of every label in the configured order, 0 for the first."""
+        return rank_labels(self.config.label_order, self.config.label_counts, self.num_labels)

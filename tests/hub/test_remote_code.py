@@ -203,6 +203,7 @@ def test_a_folder_holds_the_code_and_nothing_else(folder: Path) -> None:
         "instance_methods.py",
         "known_labels.py",
         "label_paths.py",
+        "loaded_weights.py",
         "losses.py",
         "model_outputs.py",
         "modeling_cnn_rnn.py",

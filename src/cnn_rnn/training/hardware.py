@@ -165,7 +165,7 @@ def reach_sharded(model: nn.Module, accelerator: Accelerator) -> None:
         # Where a part is large enough to be a unit of its own, what is called on it must gather its weights too.
         called = {
             "": ("generate", "encode_images", "get_image_features"),
-            "path_decoder": ("search", "score_paths"),
+            "path_decoder": ("holding",),
             "backbone.timm_model": ("forward_features", "forward_head", "forward_intermediates"),
         }
         parts = dict(model.named_modules())
