@@ -148,7 +148,11 @@ def summarise(results: list[tuple[dict[str, Any], float]]) -> dict[str, float]:
         inside = (ends[:, 0] <= targets[given]) & (targets[given] <= ends[:, 1])
         return float(inside.mean()) if given.any() else float("nan")
 
-    chances = np.array([found.get("p_value", np.nan) for found, _ in results])
+    chances = np.array([found["p_value"] for found, _ in results if "p_value" in found])
+
+    def share_below(bound: float) -> float:
+        return float(np.mean(chances < bound)) if len(chances) else float("nan")
+
     return {
         "mean": float(values.mean()),
         "population": float(truths.mean()),
@@ -159,8 +163,8 @@ def summarise(results: list[tuple[dict[str, Any], float]]) -> dict[str, float]:
         "holds_population": held(truths),
         "holds_mean": held(np.full(len(values), values.mean())),
         "holds_value": held(values),
-        "p_below_0.05": float(np.mean(chances < 0.05)),
-        "p_below_0.5": float(np.mean(chances < 0.5)),
+        "p_below_0.05": share_below(0.05),
+        "p_below_0.5": share_below(0.5),
     }
 
 
@@ -189,7 +193,8 @@ def main() -> None:
         print(f"\n{name}: {known.draws} draws of {known.images} images, quality {known.quality:g}\n")
         print(f"| figure | {' | '.join(headings)} |\n|:---|{'---:|' * len(headings)}")
         for figure, row in rows.items():
-            print(f"| {figure} | {' | '.join(f'{100 * value:.1f}' for value in row.values())} |")
+            shown = ("-" if np.isnan(value) else f"{100 * value:.1f}" for value in row.values())
+            print(f"| {figure} | {' | '.join(shown)} |")
 
 
 if __name__ == "__main__":

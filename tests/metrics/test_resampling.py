@@ -82,7 +82,9 @@ def test_what_map_owes_to_few_positives_is_seen_on_half_sets(method: Any) -> Non
             for chosen in (half, np.setdiff1d(np.arange(60), half))
         ]
     halves = _draw_halves(60, 20, 2)
-    assert _half_set_drift(scores, targets.astype(np.int8), whole, halves, method) == pytest.approx(np.mean(drifts))
+    assert _half_set_drift(scores, targets.astype(np.int8), whole, halves, method=method) == pytest.approx(
+        np.mean(drifts)
+    )
 
 
 def test_classes_of_one_positive_stand_in_for_each_other() -> None:

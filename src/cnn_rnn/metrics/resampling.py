@@ -203,7 +203,9 @@ def _estimate(
     }
     method = average_precision_method
     values = average_precision(scores, truth, method=method)
-    bias = DRIFTS_LEFT * _half_set_drift(scores, truth, values * np.where(kept, 1, np.nan), halves, method)
+    measured = np.where(kept, values, np.nan)
+    drift = _half_set_drift(scores, truth, measured, halves, method=method, least=min_positives / 2)
+    bias = DRIFTS_LEFT * drift
     result = {"mAP": influence.mean_average_precision(scores, truth, kept, values, bias)}
     for name, picked in picks.items():
         if picked is not None:
@@ -258,11 +260,14 @@ def _half_set_drift(
     truth: NDArray[np.int8],
     values: NDArray[np.float64],
     halves: list[NDArray[np.uint8]],
+    *,
     method: Method,
+    least: float = 0.5,
 ) -> float:
     """How much higher half sets have the mean of the average precisions (C,), those that are NaN left out.
 
-    A class takes no part in the mean of a half set without a positive of it.
+    A class with fewer positives in a half set than `least` takes no part in its mean: those that are measured are the
+    ones of which more than their share was drawn, there as in the whole.
     """
     samples = sum(half.shape[1] for half in halves)
     total, classes = np.zeros(samples), np.zeros(samples)
@@ -288,10 +293,11 @@ def _half_set_drift(
                 for half in halves
             ]
         )
-        total += np.nan_to_num(average - values[label])
-        classes += ~np.isnan(average)
-    used = classes > 0
-    return float((total[used] / classes[used]).mean()) if used.any() else 0.0
+        used = np.concatenate([half[positives].sum(axis=0) for half in halves]) >= least
+        total += np.where(used, average - values[label], 0)
+        classes += used
+    some = classes > 0
+    return float((total[some] / classes[some]).mean()) if some.any() else 0.0
 
 
 def _sampled_average_precision(

@@ -17,7 +17,7 @@ from cnn_rnn.data.joining import joined_parts
 from cnn_rnn.foundation.shipped_files import shipped_file
 
 SETS = {"path": "by path", "threshold": "by threshold", "expected_f1": "by expected F1", "top_k": "top {k}"}
-FIGURES = ("CP", "CR", "CF1", "OP", "OR", "OF1")
+FIGURES = ("CP", "CR", "CF1", "OP", "OR", "OF1", "example_F1", "exact_match")
 LISTED_LABELS = 25  # rows of the card's table of labels
 WEAKEST = 5
 CROSS_VALIDATION = "cross-validation"  # the split of figures that `cnn-rnn review` predicts fold by fold
@@ -225,7 +225,11 @@ def beside(figures: Figures, rival: Figures | None) -> str:
     """A sentence that compares the model with a plain head; empty where there is none."""
     if rival is None:
         return ""
-    told = [("mAP", "mAP"), *((f"{name}.OF1", f"OF1 {SETS[name]}") for name in ("threshold", "expected_f1"))]
+    told = [
+        ("mAP", "mAP"),
+        ("threshold.OF1", "OF1 by threshold"),
+        ("expected_f1.example_F1", "example F1 by expected F1"),
+    ]
     pairs = [f"{title} {figures.percent(name)} against {rival.percent(name)}" for name, title in told]
     return f"Beside a plain head on the same backbone, trained and measured alike: {', '.join(pairs)}. "
 
