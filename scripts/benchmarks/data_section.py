@@ -37,9 +37,9 @@ from cnn_rnn.data import (
     prepare_examples,
     write_parquet,
 )
-from cnn_rnn.data.batches import TrainExamples
-from cnn_rnn.data.coco_json import CocoDocument
+from cnn_rnn.data.batching.batches import TrainExamples
 from cnn_rnn.data.data_config import DataConfig, train_transform
+from cnn_rnn.data.files.coco_json import CocoDocument
 from cnn_rnn.data.schema import image_bytes, image_paths, label_lists_from_matrix
 
 COCO_IMAGES, COCO_BOXES, COCO_CLASSES = 82_783, 604_907, 80

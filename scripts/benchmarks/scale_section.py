@@ -26,7 +26,7 @@ from cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.commands import push_to_hub, report, train, validate
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.data import load_image_folder, stratified_split
-from cnn_rnn.data.batches import eval_loader
+from cnn_rnn.data.batching.batches import eval_loader
 
 NAMES = 1_000_000  # of the list that is labelled
 LABELS_A_PHOTO, SAMPLES, SIDE = 3, 100, 32

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from row import Row
 
-from cnn_rnn.data.splits import choose_rows
+from cnn_rnn.data.batching.splits import choose_rows
 
 SIZES = ((20_000, 9_083, 5, "<= 5"), (1_000_000, 10_000, 30, "<= 60"))  # photos, labels, labels a photo, seconds
 FRACTION = 0.1

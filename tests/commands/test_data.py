@@ -10,7 +10,7 @@ from PIL import Image
 from tests.commands_by_name import main_of
 
 from cnn_rnn.data import SOURCES, label_names, load_source
-from cnn_rnn.data.digits import DEFAULT_COUNTS
+from cnn_rnn.data.benchmarks.digits import DEFAULT_COUNTS
 
 main = main_of("data")
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from cnn_rnn.data import label_names, load_source
-from cnn_rnn.data.recognising import recognise
+from cnn_rnn.data.own_photos.kinds import recognise
 
 HEAD = "<annotations><version>1.1</version><meta><task><labels>{}</labels></task></meta>"
 LABELS = "".join(f"<label><name>{name}</name></label>" for name in ("dog", "cat", "clear sky", "never"))

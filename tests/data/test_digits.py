@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnn_rnn.data import label_counts, label_names, load_digits
-from cnn_rnn.data.digits import DIGIT_NAMES, draw_labels, split_scans
+from cnn_rnn.data.benchmarks.digits import DIGIT_NAMES, draw_labels, split_scans
 
 
 def test_scenes_have_the_one_schema_and_the_wanted_counts() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cnn_rnn.data.archives import ARCHIVES, Archive
+from cnn_rnn.data.benchmarks.archives import ARCHIVES, Archive
 from cnn_rnn.data.download import DownloadError, fetch
 
 from .loopback import Loopback, serve

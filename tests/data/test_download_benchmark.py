@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from cnn_rnn.data import load_voc
-from cnn_rnn.data.archive_bounds import UnsafeArchiveError
-from cnn_rnn.data.archives import ARCHIVES, Archive
+from cnn_rnn.data.benchmarks.archives import ARCHIVES, Archive
 from cnn_rnn.data.download import DownloadError, download_benchmark
+from cnn_rnn.data.files.unpacking import UnsafeArchiveError
 from cnn_rnn.foundation.folder_lock import LOCK, FolderInUseError, FolderLock
 
 from .loopback import Loopback, serve

@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from cnn_rnn.data import archive_bounds
-from cnn_rnn.data.archive_bounds import UnsafeArchiveError
-from cnn_rnn.data.extract import extract_archive, unpacking_marker
+from cnn_rnn.data.files import unpacking
+from cnn_rnn.data.files.unpacking import UnsafeArchiveError, extract_archive, unpacking_marker
 from cnn_rnn.foundation.whole_files import UnwrittenFileError
 
 FILES = {"VOCdevkit/VOC2007/a.txt": b"one", "VOCdevkit/VOC2007/sub/b.txt": b"two" * 5000}
@@ -236,7 +235,7 @@ def test_a_member_of_less_than_nothing_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["tar", "zip"])
 def test_an_archive_of_too_many_members_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr(archive_bounds, "MOST_MEMBERS", 1)
+    monkeypatch.setattr(unpacking, "MOST_MEMBERS", 1)
     with pytest.raises(UnsafeArchiveError, match=r"member '.*b\.txt' is one more than the 1 that an archive may have"):
         extract_archive((write_zip if kind == "zip" else write_tar)(tmp_path / "a"), tmp_path / "out")
     assert contents(tmp_path / "out") == {}

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from cnn_rnn.data import label_names, load_image_folder
-from cnn_rnn.data.image_folder import read_class_names
-from cnn_rnn.data.table import read_metadata
+from cnn_rnn.data.own_photos.image_folder import read_class_names
+from cnn_rnn.data.own_photos.table import read_metadata
 
 ROWS = [("a.jpg", ["dog", "grass"]), ("sub/b.png", []), ("c.jpg", ["cat"])]
 

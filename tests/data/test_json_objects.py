@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from cnn_rnn.data import load_source
-from cnn_rnn.data.json_objects import read_json
-from cnn_rnn.data.raw_table import read_raw
+from cnn_rnn.data.files.json_values import read_json
+from cnn_rnn.data.files.raw_table import read_raw
 from cnn_rnn.data.reading import Reading
 
 

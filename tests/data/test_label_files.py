@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from cnn_rnn.data import Reading, label_names, load_source, prepare_examples
-from cnn_rnn.data.what_was_read import what_was_read
+from cnn_rnn.data.look import what_was_read
 
 PHOTOS = [f"{index}.jpg" for index in range(6)]
 Labels = dict[str, list[str]]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from cnn_rnn.data import Reading, label_names, load_source
-from cnn_rnn.data.recognising import recognise
+from cnn_rnn.data.own_photos.kinds import recognise
 
 SETS = [["cat", "dog"], ["dog"], [], ["cat"]]
 

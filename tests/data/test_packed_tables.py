@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cnn_rnn.data import packed_tables
-from cnn_rnn.data.archive_bounds import UnsafeArchiveError
-from cnn_rnn.data.packed_tables import excel_rows, parquet_rows
+from cnn_rnn.data.files import packed_tables
+from cnn_rnn.data.files.packed_tables import excel_rows, parquet_rows
+from cnn_rnn.data.files.unpacking import UnsafeArchiveError
 
 SHEET = "xl/worksheets/sheet1.xml"
 

@@ -8,8 +8,8 @@ import pytest
 from datasets import Dataset
 
 from cnn_rnn.data import build_dataset, label_counts, stratified_split
+from cnn_rnn.data.batching.splits import choose_rows, stratified_folds
 from cnn_rnn.data.schema import image_paths, label_lists_from_matrix
-from cnn_rnn.data.splits import choose_rows, stratified_folds
 
 
 def rows(present: np.ndarray) -> Dataset:

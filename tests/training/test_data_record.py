@@ -10,7 +10,7 @@ from PIL import Image
 from tests.conftest import write_photo_folder
 
 from cnn_rnn.data import load_source
-from cnn_rnn.data.row_digest import identical_photos
+from cnn_rnn.data.photos.checks import identical_photos
 from cnn_rnn.training import Trainer, finished_figures, load_run_config
 from cnn_rnn.training.data_record import DataRecord, OtherDataError, check_rows
 

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import IterableDataset as TorchIterableDataset
 
 from cnn_rnn.data import UnreadableImageError
-from cnn_rnn.data.batches import leave_signals_alone, loading_errors
+from cnn_rnn.data.batching.batches import leave_signals_alone, loading_errors
 from cnn_rnn.foundation.hub_errors import HubError
 from cnn_rnn.training.faults import NonFiniteLossError
 

@@ -26,7 +26,7 @@ from cnn_rnn.data import (
     stream_labels,
     write_parquet,
 )
-from cnn_rnn.data.batches import StreamLoader, TrainExamples, whole_batches
+from cnn_rnn.data.batching.batches import StreamLoader, TrainExamples, whole_batches
 from cnn_rnn.data.data_config import DataConfig, load_validation_data
 from cnn_rnn.data.schema import image_bytes, label_counts, label_lists_from_matrix
 from cnn_rnn.prediction import SavedModel, measure, predict_dataset

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnn_rnn.data.image_folder import METADATA_NAMES
+from cnn_rnn.data.own_photos.image_folder import METADATA_NAMES
 from cnn_rnn.foundation.folder_lock import LOCK, one_at_a_time
 from cnn_rnn.foundation.whole_files import whole_file
 

@@ -51,8 +51,7 @@ def download(options: argparse.Namespace) -> None:
 
 def look(options: argparse.Namespace) -> None:
     """Print, and where asked for write, what is in a data set."""
-    from cnn_rnn.data.look import describe, look_at, plot
-    from cnn_rnn.data.what_was_read import what_was_read
+    from cnn_rnn.data.look import describe, look_at, plot, what_was_read
     from cnn_rnn.foundation.whole_files import write_text
 
     data = _load(options, require_images=False)
@@ -91,8 +90,7 @@ def convert(options: argparse.Namespace) -> None:
     from datasets import DatasetDict
 
     from cnn_rnn.data import drop_unreadable, stratified_split, write_parquet
-    from cnn_rnn.data.look import describe, look_at
-    from cnn_rnn.data.what_was_read import what_was_read
+    from cnn_rnn.data.look import describe, look_at, what_was_read
 
     data = _load(options, require_images=True)
     print(f"{what_was_read(data)}\n")
@@ -130,8 +128,8 @@ def _load(options: argparse.Namespace, *, require_images: bool) -> "DatasetDict"
     from datasets import Dataset, DatasetDict
 
     from cnn_rnn.data import SOURCES, load_source
-    from cnn_rnn.data.joining import joined_name
-    from cnn_rnn.data.recognising import recognise
+    from cnn_rnn.data.choosing import joined_name
+    from cnn_rnn.data.own_photos.kinds import recognise
     from cnn_rnn.training.run_config import load_run_config
 
     options.found = None
@@ -160,8 +158,8 @@ def _tell_missing(data: "DatasetDict") -> None:
 
 def _tell_identical(data: "DatasetDict") -> None:
     """Say which photos are in two splits, byte for byte, and should not be: VOC's trainval is train and val."""
-    from cnn_rnn.data.disk_layout import abbreviate
-    from cnn_rnn.data.row_digest import identical_photos
+    from cnn_rnn.data.photos.checks import identical_photos
+    from cnn_rnn.data.photos.disk_layout import abbreviate
 
     apart = {name: rows for name, rows in data.items() if name != "trainval" or not {"train", "val"} & set(data)}
     pairs = identical_photos(apart) if len(apart) > 1 else []

@@ -106,7 +106,7 @@ def measure_graph(graph: "OnnxModel", saved: "SavedModel", dataset: "Dataset", b
     """The figures of a graph on the rows of a data set."""
     from accelerate import Accelerator
 
-    from cnn_rnn.data.batches import eval_loader
+    from cnn_rnn.data.batching.batches import eval_loader
     from cnn_rnn.prediction import measure
     from cnn_rnn.prediction.predictions import gather
 

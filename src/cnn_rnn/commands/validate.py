@@ -33,7 +33,7 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
         ValueError: A setting or an input stands in the way.
         OSError: A file does.
     """
-    from cnn_rnn.data.what_was_read import what_was_read
+    from cnn_rnn.data.look import what_was_read
     from cnn_rnn.foundation.whole_files import write_json
     from cnn_rnn.metrics.protocols import get_protocol
     from cnn_rnn.metrics.resampling import bootstrap_intervals, compare_paired

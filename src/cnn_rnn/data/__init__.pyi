@@ -1,11 +1,15 @@
 from .adapt import Columns, to_schema
-from .coco import load_coco
-from .digits import load_digits
+from .batching.splits import stratified_split
+from .benchmarks.coco import load_coco
+from .benchmarks.digits import load_digits
+from .benchmarks.nus_wide import load_nus_wide
+from .benchmarks.voc import VOC_CLASSES, load_voc
 from .hub_datasets import load_hub, load_stream, stream_labels
-from .image_folder import load_image_folder
 from .images import UnreadableImageError, decode_image, decode_pixels
-from .nus_wide import load_nus_wide
+from .own_photos.image_folder import load_image_folder
+from .own_photos.table import load_table
 from .parquet import write_parquet
+from .photos.checks import drop_unreadable
 from .reading import Reading
 from .schema import (
     build_dataset,
@@ -18,11 +22,7 @@ from .schema import (
     targets,
 )
 from .sources import SOURCES, load_source
-from .splits import stratified_split
-from .table import load_table
 from .transforms import EvalTransform, TrainTransform, collate, multi_hot, prepare_examples
-from .unreadable import drop_unreadable
-from .voc import VOC_CLASSES, load_voc
 
 __all__ = [
     "SOURCES",

@@ -12,13 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Image, List
 
-from .disk_layout import abbreviate
-from .label_columns import LABEL_NAME, SPLIT_FLAGS, SPLIT_NAMES, Roles, plain
-from .label_numbers import is_multi_hot
-from .listing import Listing, read_labels
-from .raw_table import RawTable
+from .files.raw_table import RawTable
+from .meaning.ambiguities import is_multi_hot
+from .meaning.label_columns import LABEL_NAME, SPLIT_FLAGS, SPLIT_NAMES, Roles, plain
+from .meaning.listing import Listing, read_labels
+from .photos.disk_layout import abbreviate
 from .reading import Reading, listed
-from .schema import LEFT_OUT_COLUMNS, label_features, label_lists, label_lists_from_matrix, row_of_each_label
+from .schema import (
+    LEFT_OUT_COLUMNS,
+    label_features,
+    label_lists,
+    label_lists_from_matrix,
+    row_of_each_label,
+)
 
 WHOLE_NUMBERS = frozenset({"bool", "int8", "int16", "int32", "int64", "uint8", "uint16"})
 CELL_SETTINGS = frozenset(

@@ -6,12 +6,12 @@ from typing import Any, Literal
 from datasets import Dataset, IterableDataset
 from huggingface_hub.dataclasses import strict
 
+from .choosing import LabelChoice
 from .hub_datasets import load_stream
-from .label_choice import LabelChoice
+from .photos.checks import drop_unreadable
 from .reading import Reading
 from .sources import load_source
 from .transforms import TrainTransform
-from .unreadable import drop_unreadable
 
 
 @strict

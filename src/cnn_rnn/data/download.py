@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 from cnn_rnn.foundation.folder_lock import LOCK, FolderLock
 from cnn_rnn.foundation.whole_files import named_on_failure
 
-from .archives import ARCHIVES, Archive
-from .extract import extract_archive
+from .benchmarks.archives import ARCHIVES, Archive
+from .files.unpacking import extract_archive
 from .sources import load_source
 
 logger = logging.getLogger(__name__)

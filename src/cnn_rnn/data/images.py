@@ -25,7 +25,7 @@ from cnn_rnn.foundation.hub_errors import HTTP_ERROR
 from cnn_rnn.image_processing_cnn_rnn import FORMATS, to_rgb
 from cnn_rnn.photos_from_the_web import LONGEST_WAIT, fetch
 
-from .photo_suffixes import way_to_read
+from .photos.photo_suffixes import way_to_read
 
 try:
     from torchvision.io import decode_image as decode_encoded

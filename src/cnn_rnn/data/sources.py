@@ -8,18 +8,17 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict
 
-from .class_folders import load_class_folders
-from .coco import load_coco
-from .digits import load_digits
-from .disk_layout import ROOT
+from .benchmarks.coco import load_coco
+from .benchmarks.digits import load_digits
+from .benchmarks.nus_wide import load_nus_wide
+from .benchmarks.voc import load_voc
+from .choosing import LabelChoice, join_datasets, joined_parts
 from .hub_datasets import load_hub
-from .image_folder import load_image_folder
-from .joining import join_datasets, joined_parts
-from .label_choice import LabelChoice
-from .nus_wide import load_nus_wide
-from .table import load_table
-from .voc import load_voc
-from .voc_xml import load_voc_xml
+from .own_photos.class_folders import load_class_folders
+from .own_photos.image_folder import load_image_folder
+from .own_photos.table import load_table
+from .own_photos.voc_xml import load_voc_xml
+from .photos.disk_layout import ROOT
 
 READERS = frozenset({"image_folder", "table", "hub"})  # of label files of anybody's, which settings explain
 SOURCES: dict[str, Callable[..., Any]] = {

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cnn_rnn.data.json_objects import read_json
+from cnn_rnn.data.files.json_values import read_json
 from cnn_rnn.foundation.nearest_names import did_you_mean
 
 Answers = Mapping[str, Mapping[str, bool]]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cnn_rnn.data.photo_suffixes import READ_SUFFIXES, way_to_read
+from cnn_rnn.data.photos.photo_suffixes import READ_SUFFIXES, way_to_read
 
 RAW_SUFFIXES = frozenset(
     {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import fsspec
 
-from cnn_rnn.data.photo_suffixes import READ_SUFFIXES, is_photo_name
+from cnn_rnn.data.photos.photo_suffixes import READ_SUFFIXES, is_photo_name
 
 from .found_images import RAW_SUFFIXES, RAW_WAY, PassedOver, is_image_name, printable, read_list, walk_images
 from .inputs import Inputs, NamedFiles, SplitRows

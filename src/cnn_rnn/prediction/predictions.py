@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from cnn_rnn.data.batches import StreamLoader
+from cnn_rnn.data.batching.batches import StreamLoader
 from cnn_rnn.label_paths import paths_to_labels
 from cnn_rnn.metrics import MultiLabelMetrics
 from cnn_rnn.metrics.stored_predictions import StoredPredictions, collect_predictions

@@ -126,7 +126,7 @@ def predict_dataset(
     from accelerate import Accelerator
     from accelerate.utils import DataLoaderConfiguration
 
-    from cnn_rnn.data.batches import eval_batches, loading_errors
+    from cnn_rnn.data.batching.batches import eval_batches, loading_errors
 
     from .predictions import predict
 

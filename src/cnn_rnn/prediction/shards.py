@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
-from cnn_rnn.data.archive_bounds import BROKEN_ARCHIVE, ArchiveTally, CheckedTarInfo
+from cnn_rnn.data.files.unpacking import BROKEN_ARCHIVE, ArchiveTally, CheckedTarInfo
 from cnn_rnn.data.images import LARGEST_FILE, UnreadableImageError, too_long
-from cnn_rnn.data.photo_suffixes import is_photo_name
+from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.foundation.provenance import Identity, digest_texts, file_identity
 
 from .found_images import PassedOver, printable

@@ -17,7 +17,7 @@ from PIL.Image import Resampling
 from tqdm.auto import tqdm
 
 from cnn_rnn.data import UnreadableImageError, decode_image
-from cnn_rnn.data.row_digest import identical_photos
+from cnn_rnn.data.photos.checks import identical_photos
 from cnn_rnn.prediction.predictions import PlacedFeatures
 
 from .embedded_images import image_address, thumbnail

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 
-from cnn_rnn.data.disk_layout import abbreviate
-from cnn_rnn.data.row_digest import row_digests
+from cnn_rnn.data.photos.checks import row_digests
+from cnn_rnn.data.photos.disk_layout import abbreviate
 from cnn_rnn.foundation.provenance import digest_texts
 from cnn_rnn.foundation.whole_files import whole_file
 

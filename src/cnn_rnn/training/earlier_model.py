@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
-from cnn_rnn.data.disk_layout import abbreviate
+from cnn_rnn.data.photos.disk_layout import abbreviate
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.prediction import checked_config
 

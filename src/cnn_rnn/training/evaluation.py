@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from cnn_rnn.data import targets
-from cnn_rnn.data.batches import eval_batches, loading_errors
+from cnn_rnn.data.batching.batches import eval_batches, loading_errors
+from cnn_rnn.data.choosing import joined_parts
 from cnn_rnn.data.data_config import DataConfig, load_validation_data, train_transform
-from cnn_rnn.data.joining import joined_parts
 from cnn_rnn.foundation.launched import check_launch
 from cnn_rnn.metrics.stored_predictions import StoredPredictions, read_predictions
 from cnn_rnn.prediction import SavedModel, predict, predict_dataset, stored_predictions

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from tqdm.auto import tqdm
 
-from cnn_rnn.data.batches import AugmentationSeeds, eval_loader, leave_signals_alone
+from cnn_rnn.data.batching.batches import AugmentationSeeds, eval_loader, leave_signals_alone
 from cnn_rnn.data.schema import LABEL_COLUMNS, label_names, targets
 from cnn_rnn.data.transforms import TrainTransform, collate, prepare_examples
 from cnn_rnn.foundation.provenance import Provenance, digest, file_identity

@@ -5,7 +5,7 @@ import signal
 from types import FrameType
 from typing import Self
 
-from cnn_rnn.data.batches import SIGNALS
+from cnn_rnn.data.batching.batches import SIGNALS
 
 
 class Interrupted(Exception):  # noqa: N818 - asked for, not an error

@@ -9,7 +9,7 @@ from datasets import IterableDataset
 from torch.utils.data import DataLoader, RandomSampler
 
 from cnn_rnn.data import TrainTransform, collate
-from cnn_rnn.data.batches import StreamLoader, TrainExamples, eval_batches, eval_loader, leave_signals_alone
+from cnn_rnn.data.batching.batches import StreamLoader, TrainExamples, eval_batches, eval_loader, leave_signals_alone
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
 from .feature_cache import CachedFeatures, FeatureCache, collate_features

@@ -12,7 +12,7 @@ from accelerate.utils import set_seed
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from cnn_rnn.data.batches import SIGNALS, loading_errors
+from cnn_rnn.data.batching.batches import SIGNALS, loading_errors
 from cnn_rnn.data.data_config import train_transform
 from cnn_rnn.foundation.hub_errors import HubError
 from cnn_rnn.foundation.whole_files import write_json

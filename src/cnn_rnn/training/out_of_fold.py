@@ -16,7 +16,7 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 
 from cnn_rnn.data import stratified_split
-from cnn_rnn.data.splits import stratified_folds
+from cnn_rnn.data.batching.splits import stratified_folds
 from cnn_rnn.metrics.stored_predictions import StoredPredictions
 from cnn_rnn.prediction import Predictions, SavedModel, predict, stored_predictions
 from cnn_rnn.publishing.model_card import CROSS_VALIDATION

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
-from cnn_rnn.data.batches import eval_batches
+from cnn_rnn.data.batching.batches import eval_batches
 from cnn_rnn.image_backbone import mean_of_places
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 

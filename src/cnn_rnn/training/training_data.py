@@ -15,9 +15,9 @@ from cnn_rnn.data import (
     stream_labels,
 )
 from cnn_rnn.data.data_config import DataConfig
-from cnn_rnn.data.disk_layout import abbreviate
-from cnn_rnn.data.row_digest import identical_photos
-from cnn_rnn.data.what_was_read import label_sizes, what_was_read
+from cnn_rnn.data.look import label_sizes, what_was_read
+from cnn_rnn.data.photos.checks import identical_photos
+from cnn_rnn.data.photos.disk_layout import abbreviate
 from cnn_rnn.foundation.provenance import digest_texts
 
 from .data_record import DataRecord

@@ -1,0 +1,1 @@
+"""The official layouts of the published data sets."""

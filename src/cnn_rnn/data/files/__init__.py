@@ -1,0 +1,1 @@
+"""Files of any kind to rows as they are written."""

@@ -1,0 +1,190 @@
+"""Label files of annotation tools as rows of a table: COCO's, Label Studio's and plain JSON, CVAT's XML, or a table."""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlparse
+
+from cnn_rnn.data.reading import Reading, listed
+
+from .cvat_xml import read_cvat
+from .json_values import read_json
+from .raw_table import RawTable, decode, is_file, read_raw, short, table_of_rows
+
+BOOKKEEPING = frozenset(
+    {"id", "annotation_id", "annotator", "lead_time", "created_at", "updated_at"}
+)  # of Label Studio
+EXPECTED = (
+    "expected COCO's (images, annotations, categories), Label Studio's, a list of objects such as "
+    '{"file_name": "a.jpg", "labels": ["cat"]}, or an object of labels by file name'
+)
+
+
+def read_annotations(path: Path, reading: Reading) -> RawTable:
+    """The rows of a label file of any kind that is known.
+
+    Raises:
+        ValueError: It is of no such kind, or breaks its own rules; file and entry are named.
+    """
+    if path.suffix.lower() == ".xml":
+        return read_cvat(path)
+    if path.suffix.lower() != ".json":
+        table = read_raw(path, reading)
+        return _without_uploads(table) if {"image", "annotation_id"} <= set(table.columns) else table
+    text, _ = decode(path, reading)
+    try:
+        content = read_json(text.removeprefix("\ufeff"))
+    except json.JSONDecodeError as error:
+        first = text.strip().partition("\n")[0]
+        lines = f"; JSON of a line a row is called {path.stem}.jsonl" if _is_json(first) else ""
+        raise ValueError(f"{path} is not JSON: {error}{lines}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deep to be a label file") from error
+    if isinstance(content, dict) and {"images", "categories"} <= set(content):
+        return _coco(path)
+    if isinstance(content, dict):
+        return _by_file(path, content)
+    if not isinstance(content, list) or not content or not all(isinstance(entry, dict) for entry in content):
+        raise ValueError(f"{path} holds {short(content)}; {EXPECTED}")
+    if all("data" in entry and ("annotations" in entry or "completions" in entry) for entry in content):
+        return _label_studio(path, content, reading)
+    table = table_of_rows(path, "entry", enumerate(content, start=1))
+    minimal = {"image", "annotation_id"} <= set(table.columns) or {"image", "choice"} <= set(table.columns)
+    return _without_uploads(table) if minimal else table
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text is JSON."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _by_file(path: Path, content: dict[str, Any]) -> RawTable:
+    """An object of label lists by file name, or of lists of file names by label."""
+    wrong = next(((key, value) for key, value in content.items() if not isinstance(value, list | str)), None)
+    if wrong is not None or not content:
+        raise ValueError(f"{path}: {short(wrong[0]) if wrong else 'an empty object'} holds no labels; {EXPECTED}")
+    note, classes = "an object of labels by file name", None
+    named = [one for value in content.values() for one in listed(value)]
+    if named and all(map(is_file, named)) and not any(map(is_file, content)):
+        note, classes, content = "an object of file names by label", list(content), _turned(content)
+    rows = [(number, {"file_name": name, "labels": value}) for number, (name, value) in enumerate(content.items(), 1)]
+    return RawTable(path, "entry", rows, ["file_name", "labels"], [note], classes)
+
+
+def _turned(files: dict[str, list[str] | str]) -> dict[str, list[str]]:
+    """Labels by file name, from file names by label."""
+    labels: dict[str, list[str]] = {}
+    for label, names in files.items():
+        for name in listed(names):
+            labels.setdefault(name, []).append(label)
+    return labels
+
+
+def _coco(path: Path) -> RawTable:
+    """COCO's format of whatever tool; an image's labels are the categories of its annotations."""
+    try:
+        from .coco_json import read_coco
+    except ImportError as error:
+        raise ImportError("reading COCO's annotations needs msgspec: pip install 'cnn-rnn[data]'") from error
+    document = read_coco(path)
+    if not document.images:
+        raise ValueError(f"{path}: images is empty")
+    categories = sorted(document.categories, key=lambda category: category.id)
+    used = {annotation.category_id for annotation in document.annotations}
+    parents = {
+        category.id
+        for category in categories
+        if category.id not in used
+        and any(other.supercategory == category.name for other in categories if other.id != category.id)
+    }
+    kept = [category for category in categories if category.id not in parents]
+    names = {category.id: category.name for category in kept}
+    if len(set(names.values())) < len(names):
+        twice = next(name for name in names.values() if list(names.values()).count(name) > 1)
+        raise ValueError(f"{path}: categories: name {twice!r} occurs more than once; it must be unique")
+    files = {image.id: image.file_name for image in document.images}
+    if len(files) < len(document.images):
+        raise ValueError(f"{path}: images: an id occurs more than once; it must be unique")
+    labels: dict[int, list[str]] = {image: [] for image in files}
+    for index, annotation in enumerate(document.annotations):
+        if annotation.image_id not in files or annotation.category_id not in names:
+            raise ValueError(
+                f"{path}: annotations[{index}] names image {annotation.image_id}, category {annotation.category_id}, "
+                "which 'images' or 'categories' does not list"
+            )
+        labels[annotation.image_id].append(names[annotation.category_id])
+    rows: list[tuple[int, dict[str, Any]]] = [
+        (number, {"file_name": files[image], "labels": labels[image]}) for number, image in enumerate(files, start=1)
+    ]
+    notes = [
+        f"COCO's format: {len(files):,} images, {len(document.annotations):,} annotations, {len(names)} categories"
+    ]
+    notes += [
+        f"category {category.id} {category.name!r} is the parent of others and on no image: no class of its own"
+        for category in categories
+        if category.id in parents
+    ]
+    return RawTable(path, "image", rows, ["file_name", "labels"], notes, list(names.values()))
+
+
+def _label_studio(path: Path, tasks: list[dict[str, Any]], reading: Reading) -> RawTable:
+    """Label Studio's JSON: tasks with the choices of their annotations."""
+    rows: list[tuple[int, dict[str, Any]]] = []
+    untouched: list[int] = []
+    for number, task in enumerate(tasks, start=1):
+        image = task["data"].get("image") if isinstance(task["data"], dict) else None
+        if not isinstance(image, str):
+            raise ValueError(f"{path}, entry {number}: data.image is {short(image)}, expected its photo")  # noqa: TRY004
+        given = [one for one in task.get("annotations", task.get("completions")) or [] if not one.get("was_cancelled")]
+        found = [sorted(_choices(path, number, one)) for one in given]
+        if any(one != found[0] for one in found):
+            raise ValueError(f"{path}, entry {number}: its annotations disagree ({found[0]}, {found[1]}); keep one")
+        if not found:
+            untouched.append(number)
+        rows.append((number, {"file_name": _upload(image), "labels": found[0] if found else None}))
+    if untouched and reading.empty is None:
+        raise ValueError(
+            f"{path}, entry {untouched[0]}: {len(untouched)} of {len(tasks)} tasks have no annotation: nobody looked "
+            "(data.empty unknown) or no label (data.empty absent)"
+        )
+    return RawTable(path, "entry", rows, ["file_name", "labels"], ["Label Studio's JSON"])
+
+
+def _choices(path: Path, number: int, annotation: dict[str, Any]) -> set[str]:
+    """The labels of all results of an annotation; ValueError where a result is of a kind without labels."""
+    labels: set[str] = set()
+    for result in annotation.get("result") or []:
+        value = result.get("value") or {}
+        listed = next(
+            (value[key] for key in ("choices", "rectanglelabels", "polygonlabels", "labels") if key in value), None
+        )
+        if listed is None:
+            kind = result.get("type")
+            raise ValueError(f"{path}, entry {number}: a result of type {kind!r} holds no choices, boxes or labels")
+        labels |= set(listed)
+    return labels
+
+
+def _upload(image: str) -> str:
+    """The photo's name in Label Studio's address of it: an upload, a local file or a URL."""
+    parts = urlparse(image)
+    if "d" in parse_qs(parts.query):
+        return parse_qs(parts.query)["d"][0]
+    path = unquote(parts.path)
+    return path.rpartition("/")[2] if parts.scheme or path.startswith("/data/") else path
+
+
+def _without_uploads(table: RawTable) -> RawTable:
+    """The table without Label Studio's own columns, each photo by its name in place of its address."""
+    table.columns = [name for name in table.columns if name not in BOOKKEEPING]
+    for _, row in table.rows:
+        if isinstance(row.get("image"), str):
+            row["image"] = _upload(row["image"])
+    table.notes.append("Label Studio's export")
+    return table

@@ -1,0 +1,76 @@
+"""JSON from outside, in which an object may not say something twice: it could mean either."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+
+def read_json(text: str) -> Any:
+    """What a JSON text holds.
+
+    Raises:
+        ValueError: It is none (`json.JSONDecodeError`), an object has a name twice, or a number more digits than any.
+        RecursionError: It is nested too deep.
+    """
+    return json.loads(text, object_pairs_hook=_once_each)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; ValueError where a name comes twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"{twice!r} stands there twice")
+    return found
+
+
+Rows = Sequence[tuple[int, dict[str, Any]]]
+DEEPEST = 8  # levels; what lies deeper stays an object
+
+
+def without_nesting(rows: Rows, levels: int = DEEPEST) -> list[tuple[int, dict[str, Any]]]:
+    """The rows with each object's values as columns `name.key`, those of a list of objects as lists.
+
+    An object of truth values alone has a column a key, called as the key is, where no other column is. What is an
+    object in some rows only stays as it is, and so does Label Studio's `{"choices": [...]}`.
+    """
+    nested = {name for _, row in rows for name, cell in row.items() if _keys(cell)}
+    other = {name for _, row in rows for name, cell in row.items() if cell not in (None, []) and not _keys(cell)}
+    nested -= other | {name for _, row in rows for name, cell in row.items() if _keys(cell) == {"choices"}}
+    if not nested or not levels:
+        return list(rows)
+    taken = {name for _, row in rows for name in row}
+    names: dict[str, dict[str, str]] = {}
+    for column in nested:
+        cells = [row[column] for _, row in rows if row.get(column)]
+        keys = list(
+            dict.fromkeys(key for cell in cells for one in (cell if isinstance(cell, list) else [cell]) for key in one)
+        )
+        flags = all(isinstance(cell, dict) and all(isinstance(one, bool) for one in cell.values()) for cell in cells)
+        bare = flags and not taken & set(keys)
+        names[column] = {key: key if bare else f"{column}.{key}" for key in keys}
+    flat = [(number, _flat(row, names)) for number, row in rows]
+    return without_nesting(flat, levels - 1)
+
+
+def _keys(cell: Any) -> set[str]:
+    """The keys of an object or of a list of objects; none of anything else."""
+    if isinstance(cell, dict):
+        return set(cell)
+    if isinstance(cell, list) and cell and all(isinstance(one, dict) for one in cell):
+        return {key for one in cell for key in one}
+    return set()
+
+
+def _flat(row: dict[str, Any], names: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """A row with the values of its objects under the names that they have by column and key."""
+    cells: dict[str, Any] = {}
+    for column, cell in row.items():
+        if column not in names:
+            cells[column] = cell
+        elif isinstance(cell, list):
+            cells |= {name: [one[key] for one in cell if key in one] for key, name in names[column].items()}
+        else:
+            cells |= {name: (cell or {}).get(key) for key, name in names[column].items()}
+    return cells

@@ -1,0 +1,104 @@
+"""Rows of Excel and Parquet files, which are packed: a small one may unpack to any size, so that is asked first."""
+
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import ParseError
+from zipfile import BadZipFile, ZipFile
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .unpacking import ArchiveTally
+
+MOST_EXCEL_BYTES = 2**30  # unpacked; a full sheet, 1,048,576 rows of a file and a few labels, has some 200 MB
+MOST_PARQUET_BYTES = 2**31  # of cells; a million rows of thirty labels have some 300 MB
+MOST_ROWS = 1_048_576  # of a sheet, as Excel has it
+MOST_CELLS = 100_000_000  # of a sheet, empty ones too
+BROKEN_EXCEL = (BadZipFile, zlib.error, ParseError, OSError, LookupError, TypeError, AttributeError, RuntimeError)
+MERGED = re.compile(rb'<mergeCell ref="([A-Z0-9:]+)"')
+
+
+def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number, counted from 1, and cells by column of each row of a Parquet file.
+
+    Raises:
+        ValueError: It is none, or has more cells than memory should hold.
+    """
+    number = size = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(1024):
+                size += batch.nbytes
+                if size > MOST_PARQUET_BYTES:
+                    raise ValueError(
+                        f"{path}: the first {number + len(batch):,} of {file.metadata.num_rows:,} rows have {size:,} "
+                        f"bytes of cells, of at most {MOST_PARQUET_BYTES:,}; keep only the columns of files and labels"
+                    )
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except pa.ArrowException as error:
+        raise ValueError(f"{path} is no readable Parquet file: {error}") from error
+
+
+def excel_rows(path: Path) -> tuple[str, Iterator[tuple[int, tuple[Any, ...]]]]:
+    """The title of the one sheet with cells, and number and cells of each of its rows that is not empty.
+
+    Raises:
+        ImportError: openpyxl is not installed.
+        ValueError: It is no Excel file, too large, has several such sheets, or merged cells.
+    """
+    try:
+        from openpyxl import load_workbook
+        from openpyxl.utils.exceptions import InvalidFileException
+    except ImportError as error:
+        raise ImportError(f"{path}: reading Excel files needs openpyxl: pip install 'cnn-rnn[data]'") from error
+    try:
+        _check_parts(path)
+        book = load_workbook(path, read_only=True, data_only=True)
+    except (InvalidFileException, *BROKEN_EXCEL) as error:
+        raise ValueError(f"{path} is no readable Excel file: {error}") from error
+    for sheet in book.worksheets:
+        sheet.reset_dimensions()  # a sheet may have more cells than it says
+    sheets = [sheet for sheet in book.worksheets if next(_filled_rows(path, sheet), None)]
+    if len(sheets) != 1:
+        named = ", ".join(repr(sheet.title) for sheet in sheets) or "none"
+        raise ValueError(f"{path}: expected one sheet with cells, found {len(sheets)} ({named}); keep one of them")
+    return sheets[0].title, _filled_rows(path, sheets[0])
+
+
+def _check_parts(path: Path) -> None:
+    """Refuse a workbook that unpacks to too much, or with merged cells.
+
+    Of merged cells all but the first are empty: they would say "no label".
+    """
+    with ZipFile(path) as parts:
+        tally = ArchiveTally(str(path), None, MOST_EXCEL_BYTES)
+        for part in parts.infolist():
+            tally.add(part.filename, part.file_size)
+        for name in parts.namelist():
+            found = MERGED.search(parts.read(name)) if name.startswith("xl/worksheets/") else None
+            if found:
+                raise ValueError(
+                    f"{path}: the cells {found[1].decode()} are merged, so that only the first of them has a value; "
+                    "unmerge them and fill in each"
+                )
+
+
+def _filled_rows(path: Path, sheet: Any) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """Number and cells of each row that is not empty; ValueError where there are too many."""
+    cells = 0
+    try:
+        for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+            cells += len(row)
+            if number > MOST_ROWS or cells > MOST_CELLS:
+                raise ValueError(
+                    f"{path}, row {number}: expected at most {MOST_ROWS:,} rows, {MOST_CELLS:,} cells; save it as CSV"
+                )
+            if any(cell is not None for cell in row):
+                yield number, row
+    except BROKEN_EXCEL as error:
+        raise ValueError(f"{path}, sheet {sheet.title!r} cannot be read: {error}") from error

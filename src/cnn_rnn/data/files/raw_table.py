@@ -1,0 +1,306 @@
+"""Files of rows as they are written: text tables, JSON lines, Excel and Parquet, nothing in them interpreted yet."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cnn_rnn.data.photos.photo_suffixes import is_photo_name
+from cnn_rnn.data.reading import MARK_NAMES, Reading, mark_of, told_mark
+
+from .json_values import read_json, without_nesting
+from .packed_tables import excel_rows, parquet_rows
+
+TEXT_TABLES = frozenset({".csv", ".tsv", ".txt"})
+JSON_LINES = frozenset({".jsonl", ".ndjson"})
+TABLES = TEXT_TABLES | JSON_LINES | {".json", ".xlsx", ".parquet", ".xml"}
+DELIMITERS = ",;\t|"
+BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+OLD_ENCODINGS = ("cp1252", "latin2")
+OTHER_FILES = {  # by their first bytes
+    b"\x1f\x8b": "is packed by gzip; unpack it",
+    b"PK\x03\x04": "is a zip archive, or Excel's; unpack it, or call it .xlsx",
+    b"\xd0\xcf\x11\xe0": "is an old Excel file; save it as .xlsx or CSV",
+    b"PAR1": "is Parquet; call it .parquet",
+    b"SQLite format 3": "is a database; export a table of file names and labels",
+    b"%PDF": "is a PDF; export a table of file names and labels",
+}
+COMMENT = "; where it is a title or a comment, remove what stands above the names of the columns"
+
+
+@dataclass
+class RawTable:
+    """Rows of one file.
+
+    Attributes:
+        path: The file.
+        unit: What a row is counted in: line, row or entry.
+        rows: Number, counted from 1, and cells by column of each row.
+        columns: All columns, in the order in which they come.
+        notes: What was found out about the file, for people.
+        class_names: The classes in order, where the format tells them.
+        is_text: Whether cells are text that a person or a tool wrote, not typed values.
+    """
+
+    path: Path
+    unit: str
+    rows: list[tuple[int, dict[str, Any]]]
+    columns: list[str]
+    notes: list[str] = field(default_factory=list)
+    class_names: list[str] | None = None
+    is_text: bool = False
+
+    def where(self, number: int) -> str:
+        """File and line of a row, for messages."""
+        return f"{self.path}, {self.unit} {number}"
+
+    def cells(self, column: str) -> list[tuple[int, Any]]:
+        """Number and cell of each row."""
+        return [(number, row.get(column)) for number, row in self.rows]
+
+    def shown(self) -> str:
+        """The columns with their first values, for messages."""
+        first = self.rows[0][1]
+        return ", ".join(f"{name!r} ({short(first.get(name))})" for name in self.columns[:12]) + (
+            f" and {len(self.columns) - 12} more" if len(self.columns) > 12 else ""
+        )
+
+
+def short(value: Any, most: int = 40) -> str:
+    """A value as a message shows it."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+Cells = Sequence[tuple[int, Any]]
+Where = Callable[[int], str]
+
+
+def is_file(cell: Any) -> bool:
+    """Whether a cell names an image file."""
+    return isinstance(cell, str) and is_photo_name(cell.strip().replace("\\", "/"))
+
+
+def read_raw(path: Path, reading: Reading) -> RawTable:
+    """The rows of a text table, JSON lines, Excel or Parquet file.
+
+    Raises:
+        ValueError: It cannot be read, or could be read in two ways; file and line are named.
+    """
+    suffix = path.suffix.lower()
+    if suffix in TEXT_TABLES:
+        table = _read_text(path, reading)
+    elif suffix in JSON_LINES:
+        table = table_of_rows(path, "line", _json_lines(path, reading))
+    elif suffix == ".parquet":
+        table = table_of_rows(path, "row", parquet_rows(path))
+    elif suffix == ".xlsx":
+        table = _read_excel(path)
+    else:
+        raise ValueError(f"{path}: a label file ends in {', '.join(sorted(TABLES))}, not {suffix!r}")
+    if not table.rows:
+        raise ValueError(f"{path} has no rows")
+    return table
+
+
+def decode(path: Path, reading: Reading) -> tuple[str, str]:
+    """Text and encoding of a file; ValueError with line, byte and the ways to read it where it is no UTF-8."""
+    content = path.read_bytes()
+    other = next((what for start, what in OTHER_FILES.items() if content.startswith(start)), None)
+    if other:
+        raise ValueError(f"{path} holds no text: it {other}")
+    encoding = reading.encoding or next((name for bom, name in BOMS.items() if content.startswith(bom)), "utf-8")
+    if not reading.encoding and encoding == "utf-8" and b"\0" in content[:4096]:
+        raise ValueError(f"{path}, line 1 holds zero bytes, as UTF-16 without its mark does: data.encoding utf-16-le")
+    try:
+        return content.decode(encoding), encoding
+    except LookupError as error:
+        raise ValueError(f"data.encoding {encoding!r} is not known; expected utf-8, cp1252, utf-16, ...") from error
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        start = content.rfind(b"\n", 0, error.start) + 1
+        end = content.find(b"\n", error.start) % (len(content) + 1)
+        raw = content[start : end or len(content)].strip()[:80]
+        ways = [f"data.encoding {name} reads {raw.decode(name, 'replace')!r}" for name in OLD_ENCODINGS]
+        raise ValueError(
+            f"{path}, line {line}: byte 0x{content[error.start]:02x} is not {encoding}; {', '.join(ways)}"
+        ) from error
+
+
+def table_of_rows(path: Path, unit: str, rows: Iterable[tuple[int, dict[str, Any]]]) -> RawTable:
+    """The rows as a table; its columns in the order in which rows first name them, those of nested objects dotted."""
+    kept = without_nesting(list(rows))
+    columns = list(dict.fromkeys(name for _, row in kept for name in row))
+    return RawTable(path, unit, kept, columns)
+
+
+def _json_lines(path: Path, reading: Reading) -> Iterable[tuple[int, dict[str, Any]]]:
+    """The object of each line but blank ones, with its number; ValueError that names a line of anything else."""
+    text, _ = decode(path, reading)
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = read_json(line)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+        except RecursionError as error:
+            raise ValueError(f"{path}, line {number} is nested too deep to be a row") from error
+        if not isinstance(row, dict):
+            expected = '{"file_name": "a.jpg", "labels": ["cat"]}'
+            raise ValueError(f"{path}, line {number}: expected an object such as {expected}")  # noqa: TRY004
+        yield number, row
+
+
+def _read_text(path: Path, reading: Reading) -> RawTable:
+    """A text table; its delimiter as the file or a setting tells it, else as found."""
+    text, encoding = decode(path, reading)
+    text = text.removeprefix("\ufeff")
+    skipped, delimiter = 0, mark_of(reading.delimiter)
+    if text[:4].lower() == "sep=":  # Excel's own way to name the delimiter
+        first, _, text = text.partition("\n")
+        delimiter, skipped = first.strip()[4:] or delimiter, 1
+    if not text.strip():
+        raise ValueError(f"{path} has no rows")
+    header = text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
+    _refuse_bare_rows(path, skipped + 1, header, delimiter)
+    if delimiter is None:
+        delimiter = _found_delimiter(path, text, header)
+    elif delimiter not in header:
+        raise ValueError(f"{path}, line {skipped + 1}: {header[:80]!r} holds no {told_mark(delimiter)!r} (delimiter)")
+    names, rows = _without_bare_columns(*_parse(path, text, delimiter, skipped))
+    written = [name.strip() for name in names]
+    _check_header(path, skipped + 1, written, delimiter)
+    notes = [f"{encoding}, cells parted by {told_mark(delimiter)}"]
+    if written != names:
+        notes.append("blanks around column names left out")
+    return RawTable(
+        path, "line", [(number, dict(zip(written, row, strict=True))) for number, row in rows], written, notes,
+        is_text=True,
+    )  # fmt: skip
+
+
+def _parse(path: Path, text: str, delimiter: str, skipped: int) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header's names, and each row's cells with its line number; ValueError where their numbers differ."""
+    header = text.lstrip("\r\n").partition("\n")[0]
+    loose = delimiter == " " or (
+        f"{delimiter} " in header and delimiter != "\t"
+    )  # blanks behind the marks, also before a quoted cell
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=loose)
+    names: list[str] = []
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        for row in reader:
+            if not row:
+                continue
+            if not names:
+                names = [f" {name}" if loose and index else name for index, name in enumerate(row)]
+                continue
+            number = reader.line_num + skipped
+            if len(row) != len(names):
+                raise ValueError(
+                    f"{path}, line {number}: expected {len(names)} cells, as the first line has, got {len(row)}: "
+                    f"{short(delimiter.join(row), 80)}; put a cell that holds {told_mark(delimiter)} into "
+                    f"double quotes{COMMENT if header.startswith('#') else ''}"
+                )
+            if row[0] == names[0] and [*map(str.strip, row)] == [*map(str.strip, names)]:
+                raise ValueError(f"{path}, line {number}: the names of the columns come again; remove this line")
+            rows.append((number, row))
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num + skipped}: {error}") from error
+    return names, rows
+
+
+def _without_bare_columns(
+    names: list[str], rows: list[tuple[int, list[str]]]
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The table without columns that have neither a name nor a cell, as a mark at the end of each line makes them."""
+    bare = [i for i, name in enumerate(names) if not name.strip() and not any(row[i].strip() for _, row in rows)]
+    if not bare:
+        return names, rows
+    kept = [index for index in range(len(names)) if index not in bare]
+    return [names[index] for index in kept], [(number, [row[index] for index in kept]) for number, row in rows]
+
+
+def _found_delimiter(path: Path, text: str, header: str) -> str:
+    """The one mark that parts the header and every row alike."""
+    marks = [mark for mark in DELIMITERS if mark in header]
+    if not marks and is_file((header.split() or [""])[0]):
+        raise ValueError(
+            f"{path}, line 1: {header[:80]!r} begins with a photo, not with the name of a column; put file_name,labels "
+            "above it, and a comma in place of the blank behind each photo"
+        )
+    if not marks:
+        raise ValueError(
+            f"{path}, line 1: {header[:80]!r} is one column; expected columns such as file_name,labels parted by "
+            f"{', '.join(map(told_mark, DELIMITERS))}, or name the mark: data.delimiter{COMMENT}"
+        )
+    if len(marks) == 1:
+        return marks[0]
+    fitting = []
+    for mark in marks:
+        try:
+            _parse(path, text, mark, 0)
+        except ValueError:
+            continue
+        fitting.append(mark)
+    if len(fitting) != 1:
+        ways = " or ".join(f"{len(header.split(mark))} columns (data.delimiter {MARK_NAMES[mark]})" for mark in marks)
+        raise ValueError(f"{path}, line 1: {header[:80]!r} could be {ways}")
+    return fitting[0]
+
+
+def _refuse_bare_rows(path: Path, line: int, header: str, delimiter: str | None) -> None:
+    """Refuse a text table whose first line is a row of a photo, before its cells are counted."""
+    for mark in [delimiter] if delimiter else [mark for mark in DELIMITERS if mark in header]:
+        names = next(csv.reader([header], delimiter=mark), [])
+        if any(map(is_file, names)):
+            _check_header(path, line, [name.strip() for name in names], mark)
+
+
+def _check_header(path: Path, line: int, names: Sequence[str], delimiter: str = ",") -> None:
+    """Refuse a header that is a row of photos, or that names a column twice."""
+    like_a_row = next((name for name in names if is_file(name)), None)
+    if like_a_row is not None:
+        many = sum(map(is_file, names)) > 1
+        turn = "; where photos are columns, turn the table over, so that each is a row" if many else ""
+        parted = "" if delimiter == "," else f" (parted by {told_mark(delimiter)}, as the rows are)"
+        raise ValueError(
+            f"{path}, line {line}: {like_a_row!r} is a photo, not the name of a column; put a first line above it, "
+            f"such as {delimiter.join(['file_name', 'labels'])}{parted}, a name for each of the {len(names)} columns"
+            f"{turn}"
+        )
+    if len(set(names)) < len(names):
+        ((twice, _),) = Counter(names).most_common(1)
+        raise ValueError(f"{path}, line {line}: the column {twice!r} comes twice; rename or remove one of them")
+
+
+def _read_excel(path: Path) -> RawTable:
+    """The one sheet with cells, its first filled row the header; ValueError where cells have no named column."""
+    title, rows = excel_rows(path)
+    line, header = next(rows)
+    names = [str(name).strip() if name is not None else "" for name in header]
+    while names and not names[-1]:
+        names.pop()
+    _check_header(path, line, names)
+    cells = []
+    for number, row in rows:
+        beyond = next((cell for cell in row[len(names) :] if cell is not None), None)
+        if beyond is not None:
+            raise ValueError(
+                f"{path}, row {number}: {short(beyond)} stands in a column without a name: row {line} names "
+                f"{', '.join(map(repr, names))}; name each column{COMMENT}"
+            )
+        filled = [*row, *[None] * (len(names) - len(row))]
+        cells.append((number, dict(zip(names, map(_excel_text, filled), strict=False))))
+    return RawTable(path, "row", cells, names, [f"sheet {title!r}"], is_text=True)
+
+
+def _excel_text(cell: Any) -> str:
+    """What a cell shows."""
+    if cell is None:
+        return ""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)

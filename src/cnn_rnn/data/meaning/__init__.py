@@ -1,0 +1,1 @@
+"""Rows as they are written to a listing: what columns and cells mean."""

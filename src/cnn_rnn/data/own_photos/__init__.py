@@ -1,0 +1,1 @@
+"""One's own photos, in whatever layout they lie."""

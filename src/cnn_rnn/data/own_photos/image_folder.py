@@ -1,0 +1,149 @@
+"""One's own photos: a folder of images with a metadata file beside them.
+
+`<root>/train/metadata.jsonl` (or `.csv`, `.parquet`), and optionally `validation` and `test` likewise, name
+each image and its labels. `labels` is a list; in CSV it is one string such as `dog|grass`. Without a column
+`labels` every other column is one class with 0 or 1 in it. `<root>/labels.json`, a list of names, fixes the
+classes and their order; else they are those of `train`: sorted, or in the order of the 0/1 columns. Roboflow's
+`train/`, `valid/`, `test/` with `_classes.csv` or `_annotations.coco.json` are read too.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from datasets import Dataset, DatasetDict
+
+from cnn_rnn.data.choosing import with_same_columns
+from cnn_rnn.data.files.raw_table import TABLES
+from cnn_rnn.data.meaning.listing import Listing
+from cnn_rnn.data.photos.disk_layout import abbreviate, existing_folder, pick_split
+from cnn_rnn.data.photos.photo_suffixes import is_photo_name
+from cnn_rnn.data.reading import Reading
+
+from .table import read_metadata
+
+logger = logging.getLogger(__name__)
+
+FOLDER_SPLITS = ("train", "validation", "test")
+METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet", "metadata.tsv", "metadata.xlsx")
+ROBOFLOW_NAMES = ("_classes.csv", "_annotations.coco.json")
+
+
+def load_image_folder(
+    root: str | Path, split: str | None = None, require_images: bool = True, reading: Reading | None = None
+) -> Dataset | DatasetDict:
+    """The splits of an image folder, or the one named by `split`.
+
+    Args:
+        root: The folder that holds `train/`, optionally `validation/`, `test/` and `labels.json`.
+        split: train, validation or test.
+        require_images: False accepts missing images; their rows hold None as image.
+        reading: What a person decided where a label file could mean two things.
+
+    Raises:
+        FileNotFoundError: A folder, its metadata or an image is missing.
+        ValueError: A row that breaks a rule or could mean two things; file and line are named.
+    """
+    reading = reading or Reading()
+    folder = existing_folder(root, "image folder")
+    files = {name: _metadata_file(folder / name) for name in FOLDER_SPLITS if (folder / name).is_dir()}
+    if "validation" not in files and _found_files(folder / "valid", ROBOFLOW_NAMES):
+        files["validation"] = _metadata_file(folder / "valid")
+    _refuse_other_splits(folder)
+    if not files:
+        own = _found_files(folder, METADATA_NAMES)
+        meant = f"; is {folder.parent} meant, for {own[0].name} of one split lies here?" if own else ""
+        raise FileNotFoundError(f"{folder} has no folder train/ with one of {', '.join(METADATA_NAMES)}{meant}")
+    chosen = pick_split(list(files), split, str(folder))
+    given = read_class_names(folder / "labels.json") or reading.names
+    if given is None and "train" not in files:
+        raise FileNotFoundError(f"{folder} has neither train/ nor labels.json, so its classes are unknown; add one")
+    needed = [name for name in files if name in chosen or (given is None and name == "train")]
+    tables = {name: read_metadata(files[name], given, reading, name) for name in needed}
+    class_names = given or tables["train"].class_names()
+    _check_splits(tables)
+    loaded = {name: _to_dataset(tables[name], class_names, name, reading, require_images) for name in chosen}
+    return loaded[split] if split else with_same_columns(loaded)
+
+
+def read_class_names(path: Path) -> list[str] | None:
+    """The classes that a `labels.json` fixes, or None where there is no such file."""
+    if not path.is_file():
+        return None
+    try:
+        names = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deep to be a list of names") from error
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f'{path}: expected a list of class names such as ["cat", "dog"]')
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{path} names a class twice: {abbreviate(twice)}")
+    return names
+
+
+def _metadata_file(folder: Path) -> Path:
+    """The folder's one metadata file; an error where there is none, or more than one."""
+    found = _found_files(folder, METADATA_NAMES) or _found_files(folder, ROBOFLOW_NAMES)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(f"{folder} has {abbreviate([path.name for path in found])}; keep one of them")
+    others = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in TABLES)
+    table = (
+        f"; it has {abbreviate(others)}: data.name table --data.root {folder / others[0]} reads that" if others else ""
+    )
+    raise FileNotFoundError(f"{folder} has no metadata; expected one of {', '.join(METADATA_NAMES)}{table}")
+
+
+def _found_files(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Those of the named files that the folder has."""
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def _check_splits(tables: dict[str, Listing]) -> None:
+    """Refuse a file that says that a photo of its folder belongs to another split."""
+    for name, table in tables.items():
+        other = next((index for index, split in enumerate(table.splits) if split != name), None)
+        if other is not None:
+            raise ValueError(
+                f"{table.where(other)}: the row is of split {table.splits[other]}, the folder is {name}; data.name "
+                "table reads one file with all its splits, data.columns '{split: none}' leaves the column alone"
+            )
+
+
+def _refuse_other_splits(root: Path) -> None:
+    """Refuse folders with metadata whose name is no split."""
+    others = [
+        path.name
+        for path in sorted(root.iterdir())
+        if path.name not in FOLDER_SPLITS and any((path / name).is_file() for name in METADATA_NAMES)
+    ]
+    if others:
+        raise ValueError(f"{root}: {abbreviate(others)} is none of the splits {', '.join(FOLDER_SPLITS)}; rename it")
+
+
+def _to_dataset(table: Listing, class_names: list[str], split: str, reading: Reading, require_images: bool) -> Dataset:
+    """The rows of a metadata file with their images; images that it leaves out are reported."""
+    folder = table.path.parent / (reading.image_root or "")
+    rows = table.to_dataset(folder, class_names, split, require_images=require_images)
+    column = rows.with_format("arrow")[:]["image"].combine_chunks()
+    _report_unlisted(folder, set(column.field("path").to_pylist()))
+    return rows
+
+
+def _report_unlisted(folder: Path, listed: set[str]) -> None:
+    """Warn of images in the folder that the metadata do not list."""
+    unlisted = [
+        name
+        for place, _, names in os.walk(folder)  # follows no link, so a loop of links is harmless
+        for name in names
+        if is_photo_name(name) and str(Path(place) / name) not in listed
+    ]
+    if unlisted:
+        named = abbreviate(sorted(unlisted))
+        logger.warning("%s: %s images are not in the metadata and stay out: %s", folder, len(unlisted), named)

@@ -1,0 +1,96 @@
+"""What a file or folder that somebody has may be, and the commands that go on with it."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnn_rnn.data.files.raw_table import TABLES
+from cnn_rnn.data.photos.disk_layout import abbreviate
+from cnn_rnn.data.photos.photo_suffixes import is_photo_name
+
+from .class_folders import annotations_below
+from .image_folder import FOLDER_SPLITS, METADATA_NAMES, ROBOFLOW_NAMES
+
+PACKED = frozenset({".gz", ".zip", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".7z", ".rar"})
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a file or folder was taken for.
+
+    Attributes:
+        what: In words.
+        source: The name of its source, as `data.name` takes it.
+        root: Its `data.root`.
+    """
+
+    what: str
+    source: str
+    root: str
+
+    def commands(self, settings: Sequence[str]) -> str:
+        """Commands to train on it and to bring it into the one layout."""
+        more = "".join(f" {shlex.quote(setting)}" for setting in settings)
+        root = shlex.quote(self.root)
+        return (
+            f"cnn-rnn train --config image_folder --data.name {self.source} --data.root {root}{more}\n"
+            f"cnn-rnn data convert {self.source} --root {root} --output FOLDER{more}"
+        )
+
+
+def recognise(path: Path) -> Found:
+    """What a file or folder is.
+
+    Raises:
+        ValueError: It is of no kind that is known; says what it holds and what is known.
+    """
+    if path.is_file():
+        if path.suffix.lower() in TABLES:
+            return Found(f"a label file ({path.suffix.lower()})", "table", str(path))
+        packed = "; unpack it first" if path.suffix.lower() in PACKED else ""
+        raise ValueError(f"{path} is no label file; they end in {', '.join(sorted(TABLES))}{packed}")
+    splits = [place for place in (*FOLDER_SPLITS, "valid") if (path / place).is_dir()]
+    if any((path / place / name).is_file() for place in splits for name in (*METADATA_NAMES, *ROBOFLOW_NAMES)):
+        return Found(f"an image folder ({', '.join(splits)})", "image_folder", str(path))
+    tables = sorted(file for file in path.iterdir() if file.suffix.lower() in TABLES and file.is_file())
+    if any(path.rglob("*.xml")) and [file.suffix.lower() for file in tables] != [".xml"]:
+        return Found("a folder of VOC's XML", "voc_xml", str(path))
+    _refuse_a_file_a_photo(path, tables)
+    if len(tables) == 1:
+        return Found(f"a folder with one label file, {tables[0].name}", "table", str(tables[0]))
+    if tables:
+        raise ValueError(
+            f"{path} has several label files, {abbreviate([one.name for one in tables])}: name one of them"
+        )
+    if any(file.suffix.lower() == ".parquet" for file in path.rglob("*.parquet")):
+        return Found("a folder of Parquet shards", "hub", str(path))
+    if any(is_photo_name(file.name) for place in path.iterdir() if place.is_dir() for file in place.rglob("*")):
+        return _class_folders(path)
+    raise ValueError(
+        f"{path} holds neither a label file ({', '.join(sorted(TABLES))}), XML annotations nor folders with images"
+    )
+
+
+def _refuse_a_file_a_photo(folder: Path, tables: Sequence[Path]) -> None:
+    """Refuse label files that lie beside photos of their names, one each."""
+    photos = {file.name for file in folder.iterdir() if is_photo_name(file.name)}
+    named = photos | {Path(name).stem for name in photos}
+    beside = [file.name for file in tables if file.stem in named]
+    if len(beside) > 1:
+        raise ValueError(
+            f"{folder} has a file for each photo, {abbreviate(beside)}: expected one label file for all of them, or "
+            "VOC's XML; bring them into a table with the columns file_name and labels, or export them as COCO JSON"
+        )
+
+
+def _class_folders(path: Path) -> Found:
+    """A folder per class; ValueError where files lie there that may say more of the photos."""
+    others = annotations_below(path)
+    if others:
+        raise ValueError(
+            f"{path} could be a folder per class (data.name class_folders --data.root {path}), but it holds "
+            f"{abbreviate(others)} too, which that does not read; give one label file, or export the annotations as "
+            "COCO JSON"
+        )
+    return Found("a folder per class", "class_folders", str(path))

@@ -1,0 +1,95 @@
+"""Tables that name images and their labels, checked row by row: text, JSON, Excel or Parquet, of whatever shape."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from datasets import Dataset, DatasetDict, load_dataset
+
+from cnn_rnn.data.adapt import to_schema
+from cnn_rnn.data.choosing import with_same_columns
+from cnn_rnn.data.files.annotation_files import read_annotations
+from cnn_rnn.data.files.raw_table import TEXT_TABLES
+from cnn_rnn.data.meaning.label_columns import find_roles
+from cnn_rnn.data.meaning.listing import SPLITS, Listing, list_rows
+from cnn_rnn.data.meaning.long_table import join_label_rows
+from cnn_rnn.data.photos.disk_layout import pick_split
+from cnn_rnn.data.reading import Reading
+
+TOLD_ENCODING = frozenset({".xlsx", ".parquet", ".xml"})
+
+
+def read_metadata(
+    path: Path, class_names: Sequence[str] | None = None, reading: Reading | None = None, split: str = "train"
+) -> Listing:
+    """The rows of a label file, see `raw_table` and `annotation_files` for what it may be.
+
+    Args:
+        path: The file. A table has a column that names the photo and either a column of labels or one of yes and no
+            for each class.
+        class_names: Which columns are classes where other columns stand beside them, and the classes in order.
+        reading: What a person decided where the file could mean two things.
+        split: What the rows' split is where the file does not tell it.
+
+    Raises:
+        ValueError: A row that breaks a rule or could mean two things; file and line are named, and the setting.
+    """
+    reading = reading or Reading()
+    class_names = class_names or reading.names
+    suffix = path.suffix.lower()
+    reading.refuse({"delimiter"} if suffix not in TEXT_TABLES else (), f"{path} is no text table")
+    reading.refuse({"encoding"} if suffix in TOLD_ENCODING else (), f"{path} tells its encoding itself")
+    raw = read_annotations(path, reading)
+    roles = find_roles(raw, reading, class_names)
+    if roles.confidence or reading.rows == "label":
+        raw = join_label_rows(raw, roles, reading)
+    if not roles.confidence:
+        reading.refuse({"least_confidence"}, f"{path} has no column of confidences")
+    names = list(class_names) if class_names else raw.class_names
+    return list_rows(raw, roles, reading, names, split)
+
+
+def load_table(
+    path: str | Path,
+    image_root: str | Path | None = None,
+    class_names: Sequence[str] | None = None,
+    require_images: bool = True,
+    split: str | None = None,
+    *,
+    reading: Reading | None = None,
+) -> Dataset | DatasetDict:
+    """The splits of one label file, or the one named by `split`.
+
+    A Parquet table with a column `image` holds the images itself; any other file names them. The split of a row is told
+    by a column `split`, `is_valid` or `is_test`; a file without one is one split, `train`.
+
+    Args:
+        path: The table.
+        image_root: What file names are relative to; by default the table's folder.
+        class_names: The classes in order; by default those that the table tells.
+        require_images: False accepts missing images; their rows hold None as image.
+        split: One of its splits.
+        reading: What a person decided where the file could mean two things.
+
+    Raises:
+        ValueError: There is no such split, or as `read_metadata`.
+    """
+    path, reading = Path(path), reading or Reading()
+    if not path.is_file():
+        raise FileNotFoundError(f"no table at {path}" + (", which is a folder" if path.is_dir() else ""))
+    class_names = class_names or reading.names
+    if path.suffix == ".parquet" and "image" in pq.read_schema(path).names:
+        pick_split(["train"], split, str(path))
+        rows = load_dataset("parquet", data_files={"train": str(path)}, split="train")
+        whole = to_schema(rows, class_names=class_names, reading=reading)
+        return whole if split else DatasetDict({"train": whole})
+    table = read_metadata(path, class_names, reading)
+    present = [name for name in SPLITS if name in table.splits]
+    chosen = pick_split(present, split, str(path))
+    first = table.of_split("train") if "train" in present and not table.columns else table
+    names = list(class_names or first.class_names())
+    root = Path(image_root or path.parent / (reading.image_root or ""))
+    loaded = {
+        name: table.of_split(name).to_dataset(root, names, name, require_images=require_images) for name in chosen
+    }
+    return loaded[split] if split else with_same_columns(loaded)
