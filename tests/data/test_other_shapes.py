@@ -87,7 +87,7 @@ def test_a_column_whose_every_cell_is_a_split_tells_the_split(folder: Path) -> N
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("labels.csv", gzip.compress(b"file,labels\n"), "packed by gzip; unpack it"),
+        ("labels.csv", gzip.compress(b"file,labels\n", mtime=0), "packed by gzip; unpack it"),
         ("labels.csv", b"PK\x03\x04rest", "a zip archive, or Excel's"),
         ("labels.txt", b"SQLite format 3\0rest", "a database; export"),
         ("labels.csv", b"\xd0\xcf\x11\xe0rest", "an old Excel file"),
