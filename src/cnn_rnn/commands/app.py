@@ -27,7 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
             from cnn_rnn.app.photo_tagger import Tagger
 
         if known.model is None:
-            print("labels come from the model in the box (VOC's 20 labels); --model takes one of your own")
+            print(
+                "labels come from the model in the box (COCO's labels, Corel5k's words); --model takes one of your own"
+            )
         files = []
         if known.input is not None:
             if not known.input.is_dir():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cnn_rnn.prediction.worker import JobSettings
 
 PICTURED = 24  # images on the page
-BUNDLED_LABELS = ("person", "cat", "dog", "car", "17 more")
+BUNDLED_LABELS = ("person", "sky", "cat", "car", "427 more")
 NONE_READ = 1  # what a shell is told of a job that is done and has no labels
 NAMED = 20  # unreadable images that are named
 

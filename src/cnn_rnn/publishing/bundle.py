@@ -11,7 +11,7 @@ from cnn_rnn.foundation.whole_files import whole_file
 from .model_card import EXAMPLE, example_address
 from .push import WEIGHTS, model_files
 
-LARGEST = 16_000_000  # bytes of the whole folder
+LARGEST = 25_000_000  # bytes of the whole folder
 
 
 def write_bundle(
@@ -37,7 +37,7 @@ def write_bundle(
 
     Raises:
         CardError: Something that the card must say is not known.
-        ValueError: The folder would be larger than 16 MB, or weights do not fit half precision.
+        ValueError: The folder would be larger than 25 MB, or weights do not fit half precision.
     """
     published = model_files(run, name, metrics, data_note=data_note, photo=photo, rival=rival)
     files = {file: content for file, content in published.items() if not file.endswith(".py")}

@@ -18,7 +18,7 @@ from cnn_rnn.foundation.shipped_files import shipped_file
 
 SETS = {"path": "by path", "threshold": "by threshold", "expected_f1": "by expected F1", "top_k": "top {k}"}
 FIGURES = ("CP", "CR", "CF1", "OP", "OR", "OF1", "example_F1", "exact_match")
-LISTED_LABELS = 25  # rows of the card's table of labels
+LISTED_LABELS = 500  # rows of the card's table of labels
 WEAKEST = 5
 CROSS_VALIDATION = "cross-validation"  # the split of figures that `cnn-rnn review` predicts fold by fold
 EXAMPLE = "example.jpg"  # a photo to try the model with, as a repository holds it
