@@ -20,7 +20,6 @@ from cnn_rnn.data.hub_datasets import load_stream, stream_labels
 from cnn_rnn.data.reading import Reading
 from cnn_rnn.data.schema import label_features
 from cnn_rnn.metrics.stored_predictions import read_predictions
-from cnn_rnn.prediction.predictions import PlacedFeatures
 from cnn_rnn.training.feature_cache import CachedFeatures, collate_features
 from cnn_rnn.training.out_of_fold import split_folds
 
@@ -124,7 +123,7 @@ def streamed(rows: Dataset, folder: Path) -> dict[str, list[float]]:
 
 def cached(rows: Dataset, _: Path) -> dict[str, list[float]]:
     features = np.zeros((len(rows), 2), np.float32)
-    part = CachedFeatures([PlacedFeatures("train", rows, features, np.arange(len(rows)))])
+    part = CachedFeatures([features], [range(len(rows))], rows)
     assert [part[index]["labels"].tolist() for index in range(len(part))] == targets(rows).tolist()
     return of_batches([collate_features(part.__getitems__(list(range(len(part)))))])
 

@@ -124,7 +124,7 @@ class Evaluation:
         if "features" not in vars(self):
             return predict_dataset(self.saved, split.rows, split.batch_size, split.num_workers)
         accelerator = _accelerator()
-        loader = DataLoader(CachedFeatures([self.features]), split.batch_size, collate_fn=collate_features)
+        loader = DataLoader(CachedFeatures.of(self.features), split.batch_size, collate_fn=collate_features)
         model = self.saved.model.to(accelerator.device)
         return predict(model, accelerator.prepare(loader), accelerator, f"predicting with {self.saved.name}")
 
