@@ -64,6 +64,8 @@ class CnnRnnConfig(PreTrainedConfig):
         backbone_args: Further arguments for `timm.create_model`, such as `drop_path_rate`.
         pooling: How the feature map becomes image features: its mean, its maximum, as the backbone itself was trained
             to pool (`own`: SigLIP 2, DINOv2), or attention over it at every step.
+        class_tokens: Whether attention also sees a transformer's class tokens and registers, as in checkpoints of
+            earlier versions; they are no places, and a new model of `from_backbone` leaves them out.
         embedding_size: E, the joint embedding of image and labels.
         hidden_size: H, the recurrent layer.
         cell: Recurrent cell: the textbook LSTM, a GRU, or the paper's LSTM with ReLU in place of its non-linearities.
@@ -123,6 +125,7 @@ class CnnRnnConfig(PreTrainedConfig):
     backbone: str = "resnet50"
     backbone_args: dict[str, Any] | None = None
     pooling: Literal["avg", "max", "own", "attention"] = "avg"
+    class_tokens: bool = True
     embedding_size: int = 64
     hidden_size: int = 512
     cell: Literal["lstm", "gru", "relu_lstm"] = "lstm"

@@ -29,14 +29,24 @@ class ImageBackbone(nn.Module):
             "own" for the vector that the model was trained to give, be it of a class token (DINOv2) or of a pooling
             that attends (SigLIP 2); "attention" for the places of the last feature map.
         backbone_args: Further arguments for `timm.create_model`.
+        class_tokens: Whether a transformer's class tokens and registers, which see all of the image, are among the
+            places.
 
     Raises:
         ValueError: timm has no such model, or it cannot be built as asked.
     """
 
-    def __init__(self, name: str, pooling: str = "avg", backbone_args: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        pooling: str = "avg",
+        backbone_args: Mapping[str, Any] | None = None,
+        *,
+        class_tokens: bool = False,
+    ) -> None:
         super().__init__()
         self.name = name
+        self.class_tokens = class_tokens
         self.pooled = pooling != "attention"
         self.timm_arguments = {
             "num_classes": 0,
@@ -130,10 +140,10 @@ class ImageBackbone(nn.Module):
     def _places(self, feature_map: Tensor) -> Tensor:
         """(B, D, h, w), (B, h, w, D) or (B, P, D), as timm's families have it -> (B, P, D).
 
-        Class tokens and registers, which transformers put in front of the places, see all of the image: left out.
+        Class tokens and registers stand before the places.
         """
         if feature_map.dim() == 3:
-            return feature_map[:, getattr(self.timm_model, "num_prefix_tokens", 0) :]
+            return feature_map[:, 0 if self.class_tokens else getattr(self.timm_model, "num_prefix_tokens", 0) :]
         channels_first = feature_map.shape[1] == self.timm_model.num_features
         return feature_map.flatten(2).mT if channels_first else feature_map.flatten(1, -2)
 

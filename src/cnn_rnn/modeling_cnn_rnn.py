@@ -57,7 +57,9 @@ class CnnRnnForImageClassification(PreTrainedModel):
         config.validate()  # transformers sets arguments of `from_pretrained` behind the config's own check
         self.num_labels = len(config.label_names)
         self.weights_left_random: list[str] = []  # that a checkpoint did not hold
-        self.backbone = ImageBackbone(config.backbone, config.pooling, config.backbone_args)
+        self.backbone = ImageBackbone(
+            config.backbone, config.pooling, config.backbone_args, class_tokens=config.class_tokens
+        )
         feature_size = self.backbone.num_features
         self.path_decoder = PathDecoder.of_config(config, feature_size) if config.has_path_decoder else None
         self.relevance_head = (
@@ -106,6 +108,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
             "backbone": name,
             "id2label": names,
             "label2id": {label: index for index, label in names.items()},
+            "class_tokens": False,
             "label_counts": None if label_counts is None else [int(count) for count in label_counts],
             **(preprocessing_of(name) if timm.is_model(name) else {}),
         }

@@ -15,6 +15,7 @@ from cnn_rnn import CnnRnnConfig, CnnRnnForImageClassification
 EVERY_FIELD: dict[str, Any] = {
     "backbone": "test_resnet",
     "backbone_args": {"drop_path_rate": 0.1, "block_args": {"attn_layer": "se"}},
+    "class_tokens": False,
     "pooling": "attention",
     "embedding_size": 7,
     "hidden_size": 9,

@@ -11,7 +11,7 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
-from cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn import CnnRnnConfig, CnnRnnForImageClassification
 from cnn_rnn.image_backbone import ImageBackbone, find_weights, fit_weights, read_weights
 
 # Family: a small model of it, its arguments, the side of its input, and the dimension of its feature map that holds D.
@@ -64,6 +64,17 @@ def test_the_features_are_timms_own(
         class_token = name == "test_vit"
         torch.testing.assert_close(features, places[:, int(class_token) :])
     assert features.std() > 1e-6  # a backbone whose initial values were lost gives next to nothing
+
+
+def test_a_config_of_an_earlier_version_attends_to_class_tokens_as_it_did_and_a_new_model_does_not() -> None:
+    fields: dict[str, Any] = {"pooling": "attention", "id2label": {0: "a"}}
+    earlier = CnnRnnForImageClassification(CnnRnnConfig(backbone="test_vit", **fields)).eval()
+    new = CnnRnnForImageClassification.from_backbone("test_vit", **fields).eval()
+    new.load_state_dict(earlier.state_dict())
+    pixel_values = torch.randn(1, 3, 160, 160)
+    tokens, places = (model.encode_images(pixel_values) for model in (earlier, new))
+    assert tokens.shape[1] == places.shape[1] + 1
+    torch.testing.assert_close(tokens[:, 1:], places)
 
 
 # What people take for frozen features today, a small member of each family: the tokens in front of its places, and
