@@ -43,8 +43,15 @@ def probabilities_of(logits: Tensor, model: nn.Module) -> Tensor:
 
 def not_finite(model: nn.Module) -> list[str]:
     """Names of a model's tensors that hold NaN or infinity; what is not in memory is not looked at."""
-    tensors = model.state_dict().items()
-    return [name for name, tensor in tensors if not (tensor.is_meta or tensor.isfinite().all())]
+    return [name for name, tensor in model.state_dict().items() if not (tensor.is_meta or _is_finite(tensor))]
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor holds no NaN and no infinity, quantised (torchao's, say) or not."""
+    try:
+        return bool(tensor.isfinite().all())
+    except NotImplementedError:  # a quantised type has few operations of its own
+        return bool(tensor.dequantize().isfinite().all())
 
 
 def pick_by_expected_f1(probabilities: Tensor) -> Tensor:
