@@ -4,7 +4,7 @@ import math
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 from transformers.image_processing_backends import TorchvisionBackend
@@ -34,6 +34,16 @@ NO_PROGRAM = (
     "HEIF",
 )  # none of them runs a program
 FORMATS = tuple(name for name in NO_PROGRAM if name in Image.OPEN)  # in which an image may come
+TAGS = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")  # where Pillow keeps an image's orientation
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by EXIF's orientation; 1 is upright
 LONGEST_SIDE = 1000  # times the shorter one; a strip of a screenshot has 100
 BAND = 256  # rows that are laid on white at once
 RESIZED_PIXELS = 2**26  # that an image may have after resizing: 192 MiB
@@ -164,7 +174,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         ValueError: It has 32 bits a pixel, of unknown range; no pixels; or the shape of no photo.
     """
     check_sides(*image.size)
-    image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I;16"):
@@ -175,6 +185,26 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
         return _on_white(image)
     return image.convert("RGB")
+
+
+def orientation(image: Image.Image) -> Any:
+    """EXIF's or else XMP's number of how the image is to be turned, as Pillow reads it; 1 where it cannot be read."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001 - tags are anybody's, and parsers fail in many ways; the picture is whole
+        return 1
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A copy of the image, camera rotation undone, without a tag that would turn it once more."""
+    image.load()
+    turn = UPRIGHT.get(orientation(image))
+    if turn is None:
+        return image.copy()
+    turned = image.transpose(turn)
+    for tag in TAGS:
+        turned.info.pop(tag, None)
+    return turned
 
 
 def _on_white(image: Image.Image) -> Image.Image:

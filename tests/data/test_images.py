@@ -14,14 +14,27 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset
-from PIL import Image
+from datasets import Image as Datasets
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
 
-from cnn_rnn import image_processing_cnn_rnn
-from cnn_rnn.data import UnreadableImageError, build_dataset, decode_image, decode_pixels, drop_unreadable
+from cnn_rnn import CnnRnnImageProcessor, image_processing_cnn_rnn
+from cnn_rnn.app.photo_tagger import read_photo
+from cnn_rnn.data import (
+    EvalTransform,
+    TrainTransform,
+    UnreadableImageError,
+    build_dataset,
+    decode_image,
+    decode_pixels,
+    drop_unreadable,
+)
 from cnn_rnn.data.images import LostImageError
 from cnn_rnn.data.schema import image_paths, label_lists_from_matrix
-from cnn_rnn.image_processing_cnn_rnn import to_rgb
+from cnn_rnn.image_processing_cnn_rnn import FORMATS, to_rgb
+from cnn_rnn.pipeline_cnn_rnn import read_image
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -180,6 +193,80 @@ def test_fast_pixels_are_those_of_the_picture(kind: str) -> None:
     content = odd_images()[kind]
     picture = np.asarray(decode_image(content))
     np.testing.assert_array_equal(decode_pixels(content).permute(1, 2, 0), picture)
+
+
+def jpeg_with(*segments: bytes) -> bytes:
+    """A JPEG of the ramp, with these APP1 segments in front of all others."""
+    plain = encode(ramp(), "JPEG")
+    return plain[:2] + b"".join(b"\xff\xe1" + (len(one) + 2).to_bytes(2) + one for one in segments) + plain[2:]
+
+
+def exif_tags(**tags: Any) -> bytes:
+    """EXIF with tags by name."""
+    exif = Image.Exif()
+    for name, value in tags.items():
+        exif[ExifTags.Base[name]] = value
+    return b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+def xmp_tags(orientation: str) -> bytes:
+    """XMP as an APP1 segment holds it."""
+    head = b"http://ns.adobe.com/xap/1.0/\0"
+    return head + f"<x:xmpmeta xmlns:x='adobe:ns:meta/'>{orientation}</x:xmpmeta>".encode()
+
+
+def turned_images() -> dict[str, bytes]:
+    """One image of each way in which a file can say how it is to be turned."""
+    six, none, stays = exif_tags(Orientation=6), exif_tags(Make="Camera"), exif_tags(Orientation=1)
+    as_attribute, as_element = xmp_tags('<a tiff:Orientation="6"/>'), xmp_tags("<tiff:Orientation>6</tiff:Orientation>")
+    png_text = PngInfo()
+    png_text.add_itxt("XML:com.adobe.xmp", as_element.decode().partition("\0")[2])
+    files = {
+        **{f"jpeg exif {number}": jpeg_with(exif_tags(Orientation=number)) for number in (0, *range(1, 10))},
+        "jpeg exif, xmp": jpeg_with(six, xmp_tags("")),
+        "jpeg xmp, exif": jpeg_with(xmp_tags(""), six),
+        "jpeg other segment, exif": jpeg_with(b"http://ns.adobe.com/xmp/extension/\0" + b"x" * 60_000, six),
+        "jpeg xmp attribute": jpeg_with(as_attribute),
+        "jpeg xmp element": jpeg_with(as_element),
+        "jpeg xmp in single quotes": jpeg_with(xmp_tags("<a tiff:Orientation='6'/>")),
+        "jpeg exif stays, xmp turns": jpeg_with(stays, as_attribute),
+        "jpeg xmp stays, exif turns": jpeg_with(xmp_tags('<a tiff:Orientation="1"/>'), six),
+        "jpeg exif without orientation, xmp": jpeg_with(none, as_attribute),
+        "jpeg exif twice": jpeg_with(stays, six),
+        "jpeg exif cut off": jpeg_with(six[:18]),
+        "jpeg exif of noise": jpeg_with(b"Exif\0\0" + b"noise" * 9),
+        "jpeg orientation of two numbers": jpeg_with(exif_tags(Orientation=(6, 6))),
+        "jpeg exif after comment": encode(ramp(), "JPEG", exif=six, comment=b"c" * 300),
+        "png exif": encode(ramp(), exif=six),
+        "png xmp": encode(ramp(), pnginfo=png_text),
+        **{f"{kind} exif": encode(ramp(), kind, exif=six) for kind in ("WEBP", "TIFF", "MPO")},
+        "WEBP xmp": encode(ramp(), "WEBP", lossless=True, xmp=as_element.partition(b"\0")[2]),
+    }
+    others = [kind for kind in ("AVIF", "HEIF") if kind in FORMATS and kind in Image.SAVE]
+    return files | {f"{kind} exif": encode(ramp(), kind, exif=six) for kind in others}
+
+
+@pytest.mark.parametrize("kind", turned_images())
+def test_training_validation_prediction_and_page_turn_a_photo_alike(kind: str, tmp_path: Path) -> None:
+    content = turned_images()[kind]
+    path = tmp_path / "photo"
+    path.write_bytes(content)
+    predicted = np.asarray(decode_image(path))
+    processor = CnnRnnImageProcessor(size={"shortest_edge": 24}, crop_size={"height": 24, "width": 24})
+    train = TrainTransform(processor)
+    seen = {
+        "training, file": train.decode(str(path), "a").permute(1, 2, 0),
+        "training, bytes": train.decode({"bytes": content, "path": None}, "a").permute(1, 2, 0),
+        "pixels": decode_pixels(path).permute(1, 2, 0),
+        "smaller copy": decode_image(path, least_size=24),
+        "page": read_photo(path),
+        "pipeline": read_image(content),
+        "datasets": to_rgb(Datasets().decode_example({"bytes": content, "path": None})),
+    }
+    for name, pixels in seen.items():
+        np.testing.assert_array_equal(pixels, predicted, err_msg=name)
+    values = processor(Image.open(path), return_tensors="pt")["pixel_values"]
+    assert torch.equal(values[0], EvalTransform(processor)(decode_image(path)))
 
 
 def test_a_large_jpeg_comes_out_smaller_but_never_below_the_least_size() -> None:

@@ -9,7 +9,8 @@ import os
 import stat
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from cnn_rnn.foundation.hub_errors import HTTP_ERROR
-from cnn_rnn.image_processing_cnn_rnn import FORMATS, to_rgb
+from cnn_rnn.image_processing_cnn_rnn import FORMATS, UPRIGHT, orientation, to_rgb
 from cnn_rnn.photos_from_the_web import LONGEST_WAIT, fetch
 
 from .photos.photo_suffixes import way_to_read
@@ -33,7 +34,17 @@ except ImportError:  # torchvision will part with its decoders; Pillow gives the
     decode_encoded = None
 
 JPEG_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive
-JPEG_EXIF = 0xE1
+JPEG_APP1 = 0xE1  # EXIF, XMP or both, one segment after the other
+PLANE = (1, 2)
+TURNS: Mapping[Image.Transpose, Callable[[Tensor], Tensor]] = {  # of pixels (3, H, W)
+    Image.Transpose.FLIP_LEFT_RIGHT: lambda pixels: pixels.flip(2),
+    Image.Transpose.FLIP_TOP_BOTTOM: lambda pixels: pixels.flip(1),
+    Image.Transpose.ROTATE_90: lambda pixels: pixels.rot90(1, PLANE),
+    Image.Transpose.ROTATE_180: lambda pixels: pixels.flip(PLANE),
+    Image.Transpose.ROTATE_270: lambda pixels: pixels.rot90(-1, PLANE),
+    Image.Transpose.TRANSPOSE: lambda pixels: pixels.transpose(*PLANE),
+    Image.Transpose.TRANSVERSE: lambda pixels: pixels.transpose(*PLANE).flip(PLANE),
+}
 LARGEST_FILE = 2**30  # bytes
 LOCAL = ("", "file", "local")  # what fsspec calls this machine's own disks
 KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"} | dict.fromkeys(
@@ -90,14 +101,12 @@ def decode_pixels(image: Any, name: str = "", *, least_size: int | None = None) 
     content, name = _content(image, name)
     encoded = _encoded(content, name)
     if encoded is not None and decode_encoded:
-        side, turned = _plain_jpeg(encoded.data)
+        side, has_tags = _plain_jpeg(encoded.data)
         if side and side < 2 * (least_size or side):  # else Pillow may skip a part of the work
-            try:
-                pixels: Tensor = decode_encoded(torch.from_numpy(encoded), "RGB", apply_exif_orientation=turned)
-            except RuntimeError:  # Pillow tells better what is wrong
-                pass
-            else:
-                return pixels
+            with suppress(*DECODER_ERRORS):  # Pillow tells better what is wrong
+                turn = _turn(encoded.data) if has_tags else None
+                pixels: Tensor = decode_encoded(torch.from_numpy(encoded), "RGB")
+                return TURNS[turn](pixels) if turn is not None else pixels
     picture = decode_image(content, name, least_size=least_size)
     return torch.as_tensor(pil_to_tensor(picture))
 
@@ -175,18 +184,24 @@ def too_long(size: int) -> str:
     return f"{size:,} bytes; at most {LARGEST_FILE:,}"
 
 
+def _turn(content: memoryview) -> Image.Transpose | None:
+    """What puts a JPEG upright, by the word that `to_rgb` goes by; torchvision reads the first APP1 segment alone."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+        return UPRIGHT.get(orientation(opened))
+
+
 def _plain_jpeg(content: memoryview) -> tuple[int, bool]:
-    """Of a JPEG with 8-bit grey or colour its shorter side, and whether it has EXIF data; 0 for anything else."""
-    place, exif = 2, False
+    """Of a JPEG with 8-bit grey or colour its shorter side, and whether it has EXIF or XMP; 0 for anything else."""
+    place, has_tags = 2, False
     while bytes(content[:2]) == b"\xff\xd8" and place + 10 <= len(content) and content[place] == 0xFF:
         marker = content[place + 1]
-        exif |= marker == JPEG_EXIF
+        has_tags |= marker == JPEG_APP1
         if marker in JPEG_FRAMES:
             precision, height, width, components = struct.unpack_from(">BHHB", content, place + 4)
             plain = precision == 8 and components in {1, 3} and height * width <= 2 * (Image.MAX_IMAGE_PIXELS or 0)
-            return (min(height, width) if plain else 0), exif
+            return (min(height, width) if plain else 0), has_tags
         place += 2 + int.from_bytes(content[place + 2 : place + 4])
-    return 0, exif
+    return 0, has_tags
 
 
 def image_name(image: Any, image_id: str | None) -> str:
