@@ -12,6 +12,7 @@ from cnn_rnn.metrics import MultiLabelMetrics
 
 LABELS = ["nought", "one", "two|three", "<b>four</b>"]
 NAME = "org/cnn-rnn-digits"
+ENDPOINT = {"handler.py", "requirements.txt"}
 PUBLISHED = {
     *("README.md", "config.json", "metrics.json", "model.safetensors", "preprocessor_config.json", "run_config.yaml"),
     *("beam_search.py", "configuration_cnn_rnn.py", "image_backbone.py", "image_processing_cnn_rnn.py"),
@@ -19,6 +20,7 @@ PUBLISHED = {
     *("instance_methods.py", "photos_from_the_web.py", "pipeline_cnn_rnn.py", "relevance_head.py"),
     *("cooccurrence.py", "decisions.py", "known_labels.py", "neighbours.py", "walk_states.py"),
     *("fusion.py", "initial_values.py", "loaded_weights.py", "recurrent_layer.py", "walking.py"),
+    *ENDPOINT,
 }
 
 

@@ -204,6 +204,8 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         Raises:
             ValueError: The model has no such label, or the answer is neither True nor False.
         """
+        if not isinstance(known, Mapping):
+            raise ValueError(f"known is {{label: True or False, ...}}, got {str(known)[:60]!r}")  # noqa: TRY004
         config = self.model.config
         state = torch.zeros(1, config.num_labels, dtype=torch.long)
         for name, present in known.items():

@@ -18,7 +18,7 @@ from huggingface_hub import ModelCard, hf_hub_download
 from huggingface_hub.errors import RevisionNotFoundError
 from PIL import Image
 from tests.commands_by_name import ROOT, main_of
-from tests.finished_runs import LABELS, NAME, PUBLISHED, write_run
+from tests.finished_runs import ENDPOINT, LABELS, NAME, PUBLISHED, write_run
 from tests.loopback_hub import TOKEN, LoopbackHub
 from transformers import pipeline
 
@@ -230,7 +230,7 @@ def test_checkpoints_go_to_a_branch_of_their_own(run: Path, hub: LoopbackHub) ->
     repo = hub.repo(NAME)
     assert repo.private
     assert set(repo.files("main")) == {".gitattributes"}
-    assert set(repo.files("training")) == PUBLISHED - {"README.md", "metrics.json", "run_config.yaml"} | {
+    assert set(repo.files("training")) == PUBLISHED - ENDPOINT - {"README.md", "metrics.json", "run_config.yaml"} | {
         ".gitattributes"
     }
     assert repo.messages[1] == "Training, step 10"

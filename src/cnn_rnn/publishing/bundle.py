@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from cnn_rnn.foundation.whole_files import whole_file
 
 from .model_card import EXAMPLE, example_address
-from .push import WEIGHTS, model_files
+from .push import WEIGHTS, endpoint_files, model_files
 
 LARGEST = 25_000_000  # bytes of the whole folder
 
@@ -40,7 +40,8 @@ def write_bundle(
         ValueError: The folder would be larger than 25 MB, or weights do not fit half precision.
     """
     published = model_files(run, name, metrics, data_note=data_note, photo=photo, rival=rival)
-    files = {file: content for file, content in published.items() if not file.endswith(".py")}
+    no_code = published.keys() - endpoint_files().keys()
+    files = {file: content for file, content in published.items() if file in no_code and not file.endswith(".py")}
     files["README.md"] = usable_at_home(bytes(files["README.md"]).decode(), name).encode()
     weights = halve(load_file(run / WEIGHTS))
     folder.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,9 @@ from .model_card import EXAMPLE, CardError, Figures, make_card
 
 WEIGHTS = "model.safetensors"
 SETTINGS = (WEIGHTS, "config.json", "preprocessor_config.json")
+HANDLER = "handler.py"  # the name that Inference Endpoints look for
+# What their machines may lack; torch is their own, made for their processors.
+REQUIREMENTS = b"timm>=1.0.31\ntransformers>=5.24\n"
 CHECKPOINT_BRANCH = "training"
 EXAMPLE_SIDE = 640  # pixels of the longer side of a photo to try a model with
 
@@ -83,11 +86,17 @@ def model_files(
     published = {name: value for name, value in figures.content.items() if name != "unreadable_images"}
     return {
         **files,
+        **endpoint_files(),
         **example,
         "run_config.yaml": yaml.safe_dump(run, sort_keys=False).encode(),
         "metrics.json": json.dumps(published | {"model": repo}, indent=2).encode(),
         "README.md": card.content.encode(),
     }
+
+
+def endpoint_files() -> Files:
+    """What Inference Endpoints of the Hub need beside a model: the class that they call, and what it needs."""
+    return {HANDLER: Path(__file__).with_name(HANDLER), "requirements.txt": REQUIREMENTS}
 
 
 def small_photo(photo: Path) -> bytes:
