@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         if known.input is not None:
             if not known.input.is_dir():
                 raise ValueError(f"{known.input} is no folder; expected one that holds photos")  # noqa: TRY301
-            files = find_images(str(known.input))
+            files = find_images(str(known.input), system_files=known.system_files == "true")
             PhotoSession.of_folder(known.input, files)  # labels of another kind are refused before the page opens
         print("loading; the first time with onnxruntime the model is exported to it, which takes half a minute")
         tagger = Tagger.load(known.model or bundled_model(), known.engine)
@@ -62,6 +62,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--root_path",
         help="the page's address as others write it, such as https://example.org/label, with a proxy in front of it; "
         "it answers to no other names than this one's, --host's and this machine's own",
+    )
+    parser.add_argument(
+        "--data.system_files",
+        dest="system_files",
+        choices=("true", "false"),
+        default="false",
+        help="whether what systems leave among photos (thumbnails, waste bins, hidden folders) is taken in",
     )
     return parser
 

@@ -133,10 +133,10 @@ def _load(options: argparse.Namespace, *, require_images: bool) -> "DatasetDict"
     from cnn_rnn.training.run_config import load_run_config
 
     options.found = None
-    if options.source not in SOURCES and Path(options.source).exists():
-        options.found = recognise(Path(options.source))
-        options.source, options.root = options.found.source, options.found.root
     settings = load_run_config(None, options.settings).data
+    if options.source not in SOURCES and Path(options.source).exists():
+        options.found = recognise(Path(options.source), system_files=settings.system_files)
+        options.source, options.root = options.found.source, options.found.root
     accepts: dict[str, Any] = {"require_images": require_images} if options.source not in {"hub", "digits"} else {}
     accepts |= {"choice": settings.choice(), "reading": settings.reading()}
     if options.splits:

@@ -10,7 +10,7 @@ import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .console import CommandParser, output_file, refuse
+from .console import CommandParser, output_file, refuse, visible
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -91,9 +91,13 @@ def calibration_images(saved: "SavedModel", folder: str, uint8: bool) -> "Tensor
     import torch
 
     from cnn_rnn.data.images import decode_image
-    from cnn_rnn.prediction.found_images import PassedOver, walk_images
+    from cnn_rnn.data.photos.found_files import PassedOver
+    from cnn_rnn.prediction.found_images import walk_images
 
-    pictures = [decode_image(path) for path in islice(walk_images(folder, PassedOver()), CALIBRATION)]
+    passed_over = PassedOver()
+    pictures = [decode_image(path) for path in islice(walk_images(folder, passed_over), CALIBRATION)]
+    for line in passed_over.lines():
+        print(visible(f"{folder}: {line}"), file=sys.stderr)
     if not pictures:
         raise ValueError(f"--calibrate {folder}: no image to calibrate on; give a folder of photos")
     pixels: Tensor = saved.processor(

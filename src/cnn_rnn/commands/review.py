@@ -75,7 +75,7 @@ def review(known: argparse.Namespace, overrides: list[str]) -> None:
         subtitle=f"{len(doubts):,} of {len(rows):,} photos, {len(label_names(rows)):,} labels, {known.folds} folds",
     )
     if known.unlabelled is not None:
-        rank_photos(known)
+        rank_photos(known, system_files=config.data.system_files)
 
 
 def with_mistakes(rows: Any, share: float, seed: int) -> tuple[Any, Any]:
@@ -90,7 +90,7 @@ def with_mistakes(rows: Any, share: float, seed: int) -> tuple[Any, Any]:
     return rows.remove_columns("labels").add_column("labels", labels, feature=features["labels"]), planted
 
 
-def rank_photos(known: argparse.Namespace) -> None:
+def rank_photos(known: argparse.Namespace, *, system_files: bool) -> None:
     """Write which unlabelled photos are most worth labelling."""
     import numpy as np
 
@@ -102,7 +102,7 @@ def rank_photos(known: argparse.Namespace) -> None:
 
     saved = SavedModel.load(known.run)
     label_names = saved.model.config.label_names
-    files = [str(file) for file in find_images(known.unlabelled)]
+    files = [str(file) for file in find_images(known.unlabelled, system_files=system_files)]
     labels = label_lists_from_matrix(np.zeros((len(files), len(label_names)), dtype=bool))
     rows, dropped = drop_unreadable(build_dataset(image_paths(files), files, labels, label_names))
     for reason in dropped.values():

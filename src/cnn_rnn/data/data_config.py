@@ -54,6 +54,8 @@ class DataConfig:
         least_confidence: From what confidence on a label counts as present.
         class_names: The classes in order, where no file tells them.
         image_root: What file names are relative to, seen from the label file's own folder.
+        system_files: Whether what systems leave among photos (thumbnails, waste bins, hidden folders) is taken in with
+            the rest, in any folder of photos.
         rename_labels: New name of a label by its old one, in any data set; labels of one new name become one, such as
             `{kitten: cat}`.
         keep_labels: The labels to know, by their new names and in this order; photos stay, without the others.
@@ -90,6 +92,7 @@ class DataConfig:
     least_confidence: float | None = None
     class_names: list[Any] | None = None
     image_root: str | None = None
+    system_files: bool = False
     rename_labels: dict[Any, Any] | None = None
     keep_labels: list[Any] | None = None
     labels_of_others: Literal["absent", "unknown"] | None = None

@@ -1,5 +1,6 @@
 """Data sets of the Hub and prepared Parquet shards, copied or as a stream; what goes wrong is told in one line."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +27,11 @@ from tqdm.auto import tqdm
 from cnn_rnn.foundation.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, first_line, reason_of
 
 from .adapt import Columns, to_schema
+from .photos.found_files import PassedOver
 from .reading import Reading
 from .schema import LABEL_COLUMNS, label_names
 
+logger = logging.getLogger(__name__)
 WAYS_TO_READ = WAYS_OUT | {
     403: "the token may not read it: use one that may",
     404: "there is no such data set or revision, or the token may not see it",
@@ -68,12 +71,15 @@ def reading_errors(name: str) -> Iterator[None]:
         raise HubError(f"{name} was not read; {first_line(error)}; {NO_SCRIPTS}") from error
 
 
-def open_dataset(name: str, revision: str | None = None, **options: Any) -> DatasetBuilder:
+def open_dataset(
+    name: str, revision: str | None = None, *, system_files: bool = False, **options: Any
+) -> DatasetBuilder:
     """What `datasets` reads a folder, or a data set of the Hub, with.
 
     Args:
         name: A local folder; or a name on the Hub: `org/photos`, or `org/photos@v2` for a branch, tag or commit.
         revision: That branch, tag or commit, where the name does not tell it.
+        system_files: Whether what systems leave in a local folder is taken in.
         options: Further arguments of `datasets.load_dataset_builder`.
 
     Raises:
@@ -83,12 +89,32 @@ def open_dataset(name: str, revision: str | None = None, **options: Any) -> Data
     revision = revision or named
     with reading_errors(name):
         if not revision:
-            return load_dataset_builder(path, **options)
+            builder = load_dataset_builder(path, **options)
+            own = _without_system_files(Path(path), builder) if Path(path).is_dir() and not system_files else None
+            return load_dataset_builder(path, **options, data_files=own) if own else builder
         commit = HfApi().dataset_info(path, revision=revision).sha
         builder = load_dataset_builder(path, revision=commit, **options)
     if builder.hash != commit:  # where the Hub falls silent, datasets takes whatever its cache holds of the name
         raise HubError(f"{name} was not read; the Hub did not answer, and the cache holds another revision: try again")
     return builder
+
+
+def _without_system_files(folder: Path, builder: DatasetBuilder) -> dict[str, list[str]] | None:
+    """The files of each split of a local folder, but for those that systems left; None where there are none such."""
+    passed_over = PassedOver()
+    prefix = f"{folder.resolve()}/"
+    files = {str(split): list(map(str, found)) for split, found in (builder.config.data_files or {}).items()}
+    own = {
+        split: [
+            file
+            for file in found
+            if not file.startswith(prefix) or not passed_over.leaves_out_path(file.removeprefix(prefix))
+        ]
+        for split, found in files.items()
+    }
+    for line in passed_over.lines():
+        logger.warning("%s: %s", folder, line)
+    return {split: found for split, found in own.items() if found} if passed_over.counts else None
 
 
 def load_hub(
@@ -117,7 +143,7 @@ def load_hub(
         HubError: The data set is not there, not reached, not to be read, or wants to run code.
         ValueError: It has no such split, or rows of another kind.
     """
-    builder = open_dataset(str(name), **options)
+    builder = open_dataset(str(name), system_files=reading is not None and reading.system_files, **options)
     try:
         with reading_errors(name):
             if streaming:

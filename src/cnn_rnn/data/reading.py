@@ -36,6 +36,7 @@ class Reading:
         least_confidence: From what confidence on a label counts as present; those between 0 and it are unknown.
         class_names: The classes in order.
         image_root: What file names are relative to, seen from the table's own folder.
+        system_files: Whether what systems leave among photos (thumbnails, waste bins, hidden folders) is taken in.
     """
 
     columns: Mapping[str, Any] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class Reading:
     least_confidence: float | None = None
     class_names: Any = None
     image_root: str | None = None
+    system_files: bool = False
 
     def __post_init__(self) -> None:
         """Refuse roles that there are not."""

@@ -7,11 +7,10 @@ and named.
 import codecs
 import os
 import stat
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
+from cnn_rnn.data.photos.found_files import PassedOver, is_kind, printable, walk
 from cnn_rnn.data.photos.photo_suffixes import READ_SUFFIXES, way_to_read
 
 RAW_SUFFIXES = frozenset(
@@ -20,40 +19,13 @@ RAW_SUFFIXES = frozenset(
 )  # fmt: skip
 RAW_WAY = "a camera's RAW file: export it as JPEG, or take out its preview, exiftool -b -PreviewImage -w jpg FILE"
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-EXAMPLES = 3
 
 
-@dataclass
-class PassedOver:
-    """What was found and is no image, by kind, with the first names of each."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, kind: str, name: str) -> None:
-        """Count one."""
-        self.counts[kind] += 1
-        named = self.examples.setdefault(kind, [])
-        if len(named) < EXAMPLES:
-            named.append(printable(name))
-
-    def add_file(self, name: str) -> None:
-        """Count a file that is not read, with the way to read it where there is one."""
-        suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
-        way_on = RAW_WAY if suffix in RAW_SUFFIXES else way_to_read(name)
-        self.add(f"file {suffix or 'without a suffix'}{f', not read here ({way_on})' if way_on else ''}", name)
-
-    def lines(self) -> list[str]:
-        """A line a kind, the most frequent first."""
-        return [
-            f"passed over: {count:,} {kind}: {', '.join(self.examples[kind])}{' ...' if count > EXAMPLES else ''}"
-            for kind, count in self.counts.most_common()
-        ]
-
-
-def printable(name: str) -> str:
-    r"""A file's name as text: bytes that are no UTF-8 as `\xe9`."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+def add_file(passed_over: PassedOver, name: str) -> None:
+    """Count a file that is not read, with the way to read it where there is one."""
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
+    way_on = RAW_WAY if suffix in RAW_SUFFIXES else way_to_read(name)
+    passed_over.add(f"file {suffix or 'without a suffix'}{f', not read here ({way_on})' if way_on else ''}", name)
 
 
 def is_image_name(name: str) -> bool:
@@ -62,45 +34,18 @@ def is_image_name(name: str) -> bool:
 
 
 def walk_images(folder: str, passed_over: PassedOver) -> Iterator[str]:
-    """The image files below a folder, sorted; links to folders are followed, no folder is entered twice.
+    """The image files below a folder, as `walk` finds them.
 
     Raises:
         OSError: A folder cannot be listed.
     """
-    seen: set[tuple[int, int]] = set()
-    ways = [_listed(folder, seen)]  # not a recursion: folders lie in one another as deep as they like
-    while ways:
-        entry = next(ways[-1], None)
-        if entry is None:
-            ways.pop()
-        elif _is(entry, os.DirEntry.is_dir):
-            status = entry.stat()
-            if (status.st_dev, status.st_ino) in seen:
-                passed_over.add("folder reached a second time through a link", entry.path)
-            else:
-                ways.append(_listed(entry.path, seen))
-        elif not is_image_name(entry.name):
-            passed_over.add_file(entry.path)
-        elif _is(entry, os.DirEntry.is_file):
+    for entry in walk(folder, passed_over):
+        if not is_image_name(entry.name):
+            add_file(passed_over, entry.path)
+        elif is_kind(entry, os.DirEntry.is_file):
             yield entry.path
         else:
             passed_over.add(special_kind(entry), entry.path)
-
-
-def _listed(folder: str, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
-    """The entries of a folder by name; `seen` notes the folder, whatever path leads to it."""
-    status = os.stat(folder)  # noqa: PTH116
-    seen.add((status.st_dev, status.st_ino))
-    with os.scandir(folder) as entries:
-        return iter(sorted(entries, key=lambda entry: entry.name))
-
-
-def _is(entry: os.DirEntry[str], kind: Callable[[os.DirEntry[str]], bool]) -> bool:
-    """Whether an entry is of a kind; a link that leads to itself is of none."""
-    try:
-        return kind(entry)
-    except OSError:  # a link that leads to itself
-        return False
 
 
 def special_kind(entry: os.DirEntry[str]) -> str:

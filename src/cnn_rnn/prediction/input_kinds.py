@@ -1,15 +1,16 @@
 """From what --input says to images in parts."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fsspec
 
+from cnn_rnn.data.photos.found_files import PassedOver, printable
 from cnn_rnn.data.photos.photo_suffixes import READ_SUFFIXES, is_photo_name
 
-from .found_images import RAW_SUFFIXES, RAW_WAY, PassedOver, is_image_name, printable, read_list, walk_images
+from .found_images import RAW_SUFFIXES, RAW_WAY, add_file, is_image_name, read_list, walk_images
 from .inputs import Inputs, NamedFiles, SplitRows
 from .shards import ParquetShards, TarShards
 
@@ -38,7 +39,7 @@ def open_inputs(
         limit: Only the first images.
         part_size: Images in each part, where the input has no parts of its own.
         work: A folder on whose disk the names that are found are kept.
-        reading: What a person decided where a label file could mean two things.
+        reading: What a person decided where a label file could mean two things, and of what systems left there.
 
     Raises:
         FileNotFoundError: There is no such file or folder, or it holds no image.
@@ -47,17 +48,20 @@ def open_inputs(
     name, _, split = source.partition(":")
     if split and not split.startswith("//") and _is_source(name):
         return _split_rows(_rows(name, root, split, reading), limit, part_size)
-    if reading is not None and reading.given():
+    foreign = [name for name in reading.given() if name != "system_files"] if reading is not None else []
+    if foreign:
         raise ValueError(
-            f"--input {source} is no label file, so data.{reading.given()[0]} decides nothing; a label file is given "
-            "as table:FILE, a split of a data set as NAME:SPLIT"
+            f"--input {source} is no label file, so data.{foreign[0]} decides nothing; a label file is given as "
+            "table:FILE, a split of a data set as NAME:SPLIT"
         )
-    shards = find_shards(source)
+    system_files = reading is not None and reading.system_files
+    shards, passed_over = find_shards(source, system_files=system_files)
     if shards:
         if limit is not None:
             raise ValueError(f"--limit does not go with shards ({shards[0]} ...): name fewer of them")
-        return TarShards(shards) if _suffix(shards[0]) == ".tar" else ParquetShards(shards, part_size)
-    passed_over = PassedOver()
+        is_tar = _suffix(shards[0]) == ".tar"
+        return TarShards(shards, passed_over) if is_tar else ParquetShards(shards, part_size, passed_over)
+    passed_over = PassedOver(system_files)
     found = NamedFiles(_names(source, passed_over), work, part_size, passed_over, limit)
     if not found.images:
         raise nothing_found(source, passed_over)
@@ -97,13 +101,17 @@ def _rows(name: str, root: str | None, split: str, reading: "Reading | None") ->
     return concatenate_datasets(list(load_source(name, split, reading=reading).values()))
 
 
-def find_images(source: str) -> list[Path]:
+def find_images(source: str, *, system_files: bool = False) -> list[Path]:
     """The image files that a file, a folder (searched through) or a list names; what else is there is said in the log.
+
+    Args:
+        source: The file or folder.
+        system_files: Whether what systems leave among photos is taken in.
 
     Raises:
         FileNotFoundError: There is no such file or folder, or it holds no image.
     """
-    passed_over = PassedOver()
+    passed_over = PassedOver(system_files)
     found = [Path(name) for name in _names(source, passed_over)]
     if not found:
         raise nothing_found(source, passed_over)
@@ -119,29 +127,41 @@ def nothing_found(source: str, passed_over: PassedOver) -> FileNotFoundError:
     return FileNotFoundError(f"{source} holds or names no image ({kinds}, ...){told and f'; {told}'}")
 
 
-def find_shards(source: str) -> list[str]:
-    """The Parquet files or tars that a file, a pattern or a folder of nothing else names; none where it is no such.
+def find_shards(source: str, *, system_files: bool = False) -> tuple[list[str], PassedOver]:
+    """The Parquet files or tars that a file, a pattern or a folder of nothing else names, and what lies between them.
+
+    There are none where it is no such.
+
+    Args:
+        source: The file, pattern or folder.
+        system_files: Whether what systems leave there is taken in.
 
     Raises:
         ValueError: There are files of both kinds.
     """
-    remote = "://" in source
+    remote, passed_over = "://" in source, PassedOver(system_files)
     if not remote and Path(source).is_dir():
-        with_suffix = [str(path) for path in sorted(Path(source).iterdir()) if _suffix(path.name) in SHARDS]
-        others = any(is_photo_name(path.name) for path in Path(source).iterdir())
-        found = [] if others else with_suffix
+        files = _without_system_files(map(str, sorted(Path(source).iterdir())), passed_over)
+        others = any(is_photo_name(file) for file in files)
+        found = [] if others else [file for file in files if _suffix(file) in SHARDS]
     elif _suffix(source) not in SHARDS:
-        return []
+        return [], passed_over
     else:
         system, path = fsspec.core.url_to_fs(source)
-        found = sorted(system.glob(path)) if any(mark in path for mark in "*?[") else [path]
+        is_pattern = any(mark in path for mark in "*?[")
+        found = _without_system_files(sorted(system.glob(path)), passed_over) if is_pattern else [path]
         found = [system.unstrip_protocol(file) if remote else str(file) for file in found]
         missing = [] if remote else [file for file in found if not Path(file).is_file()]
         if missing or not found:
             raise FileNotFoundError(f"no file {source!r}; {EXPECTED}")
     if len({_suffix(file) for file in found}) > 1:
         raise ValueError(f"{source} holds Parquet files and tars; name one kind, such as {source}/*.tar")
-    return found
+    return found, passed_over
+
+
+def _without_system_files(files: Iterable[str], passed_over: PassedOver) -> list[str]:
+    """The files but for those that systems leave."""
+    return [file for file in files if not passed_over.leaves_out(file.rpartition("/")[2], file, folder=False)]
 
 
 def _suffix(name: str) -> str:
@@ -179,9 +199,11 @@ def _remote_names(source: str, passed_over: PassedOver) -> Iterator[str]:
                 if name:
                     yield name if "://" in name else f"{source.rpartition('/')[0]}/{name}"
     else:
-        for folder, _, names in system.walk(path):
-            for name in sorted(names):
-                if is_image_name(name):
-                    yield system.unstrip_protocol(f"{folder}/{name}")
+        for folder, folders, names in system.walk(path):
+            # those that are taken out are not entered
+            folders[:] = [one for one in folders if not passed_over.leaves_out(one, f"{folder}/{one}", folder=True)]
+            for file in _without_system_files([f"{folder}/{name}" for name in sorted(names)], passed_over):
+                if is_image_name(file):
+                    yield system.unstrip_protocol(file)
                 else:
-                    passed_over.add_file(f"{folder}/{name}")
+                    add_file(passed_over, file)

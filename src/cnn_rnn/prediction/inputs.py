@@ -19,9 +19,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from cnn_rnn.data.photos.found_files import PassedOver, printable
 from cnn_rnn.foundation.provenance import Identity, digest_texts, file_identity
-
-from .found_images import PassedOver, printable
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
+from cnn_rnn.data.photos.found_files import printable
 from cnn_rnn.foundation.spreadsheet_rows import inactive_name, write_rows
 from cnn_rnn.foundation.whole_files import whole_file
 
-from .found_images import printable
 from .xmp_sidecars import SidecarError, lightroom_path, sidecar_path, write_sidecar
 
 KINDS = ("xmp", "csv", "txt")

@@ -13,10 +13,10 @@ from tqdm.auto import tqdm
 
 from cnn_rnn.data.files.unpacking import BROKEN_ARCHIVE, ArchiveTally, CheckedTarInfo
 from cnn_rnn.data.images import LARGEST_FILE, UnreadableImageError, too_long
+from cnn_rnn.data.photos.found_files import PassedOver, printable
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.foundation.provenance import Identity, digest_texts, file_identity
 
-from .found_images import PassedOver, printable
 from .inputs import Input, Inputs
 
 NAME_COLUMNS = ("file_name", "path", "url")
@@ -28,11 +28,12 @@ class ShardFiles(Inputs):
 
     Args:
         files: Their paths or addresses.
+        passed_over: What was found beside them.
     """
 
-    def __init__(self, files: Sequence[str]) -> None:
+    def __init__(self, files: Sequence[str], passed_over: PassedOver | None = None) -> None:
         self.files = list(files)
-        self.passed_over = PassedOver()
+        self.passed_over = passed_over or PassedOver()
         self.images = None
 
     def _file_identity(self, file: str, by: Identity) -> str:
@@ -61,20 +62,23 @@ def reading_shard(file: str) -> Iterator[None]:
 class TarShards(ShardFiles):
     """Tars as webdataset writes them, packed or not; each is a part. A member that is called like a photo is one."""
 
-    def __init__(self, files: Sequence[str]) -> None:
-        super().__init__(files)
+    def __init__(self, files: Sequence[str], passed_over: PassedOver | None = None) -> None:
+        super().__init__(files, passed_over)
         self.parts = len(self.files)
         self.names = digest_texts(self.files)
+        self._looked_at: set[int] = set()  # whose members are counted
 
     def part(self, number: int) -> Iterator[Input]:
         """The images of one tar, in order."""
         file = self.files[number]
+        passed_over = PassedOver(self.passed_over.system_files) if number in self._looked_at else self.passed_over
+        self._looked_at.add(number)
         with fsspec.open(file, "rb") as opened, reading_shard(file):
             tally = ArchiveTally(file, getattr(opened, "size", None))
             with tarfile.open(fileobj=opened, mode="r|*", tarinfo=CheckedTarInfo) as members:
                 for member in members:
                     tally.add(member.name, member.size)
-                    if member.isdir() or not is_photo_name(member.name):
+                    if member.isdir() or not is_photo_name(member.name) or passed_over.leaves_out_path(member.name):
                         continue
                     name = f"{printable(file)}/{printable(member.name)}"
                     content = members.extractfile(member) if member.isfile() else None
@@ -117,10 +121,11 @@ class ParquetShards(ShardFiles):
     Args:
         files: Their paths or addresses.
         part_size: The most images in a part.
+        passed_over: What was found beside them.
     """
 
-    def __init__(self, files: Sequence[str], part_size: int) -> None:
-        super().__init__(files)
+    def __init__(self, files: Sequence[str], part_size: int, passed_over: PassedOver | None = None) -> None:
+        super().__init__(files, passed_over)
         self.slices: list[Slice] = []
         self.images = 0
         for number, file in enumerate(tqdm(self.files, desc="looking at shards", unit="file", delay=2, leave=False)):

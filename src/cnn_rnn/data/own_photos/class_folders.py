@@ -1,21 +1,87 @@
 """A folder per class: `<root>/<class>/photo.jpg`, or the same below `train/`, `validation/` and `test/`."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from datasets import Dataset, DatasetDict
 
 from cnn_rnn.data.files.raw_table import TABLES
 from cnn_rnn.data.photos.disk_layout import abbreviate, existing_folder, pick_split
+from cnn_rnn.data.photos.found_files import PassedOver, walk_files
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
+from cnn_rnn.data.reading import Reading
 from cnn_rnn.data.schema import build_dataset, image_paths, label_lists_from_matrix
 
 ANNOTATIONS = TABLES | {".yaml", ".yml", ".mat", ".npy"}
 SPLIT_FOLDERS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 
 
+@dataclass(frozen=True)
+class ClassFolders:
+    """What lies in a folder of class folders.
+
+    Attributes:
+        folder: The folder.
+        photos: The photos of each class, sorted.
+        beside: Photos that lie in no class.
+        others: Files of other kinds.
+        passed_over: What systems left there.
+    """
+
+    folder: Path
+    photos: dict[str, list[Path]]
+    beside: list[Path]
+    others: list[Path]
+    passed_over: PassedOver
+
+    @classmethod
+    def of(cls, folder: Path, system_files: bool) -> Self:
+        """What lies in the folder and below it."""
+        found = cls(folder, {}, [], [], PassedOver(system_files))
+        for path in walk_files(folder, found.passed_over):
+            first, *below = path.relative_to(folder).parts
+            if not is_photo_name(path.name):
+                found.others.append(path)
+            elif below:
+                found.photos.setdefault(first, []).append(path)
+            else:
+                found.beside.append(path)
+        return found
+
+    def class_names(self) -> list[str]:
+        """The folders with photos, sorted, a class each; an error where there is none, or photos beside them."""
+        if self.beside:
+            raise ValueError(
+                f"{self.folder}: {abbreviate([path.name for path in self.beside])} lie beside the folders, in no "
+                "class: move them into one, or give a label file (data.name image_folder or table)"
+            )
+        if not self.photos:
+            told = "; ".join([f"expected {self.folder}/CLASS/photo.jpg", *self.passed_over.lines()])
+            raise FileNotFoundError(f"{self.folder} has no folders with images; {told}")
+        return sorted(self.photos)
+
+    def rows(self, names: list[str], split: str) -> Dataset:
+        """The photos as rows, each with its folder as its one label."""
+        files = [(path, index) for index, name in enumerate(names) for path in sorted(self.photos.get(name, ()))]
+        present = np.zeros((len(files), len(names)), dtype=bool)
+        present[np.arange(len(files)), [index for _, index in files]] = True
+        others = [path.relative_to(self.folder).as_posix() for path in sorted(self.others)]
+        unread = f"; not read: {len(others):,} other files, {abbreviate(others)}" if others else ""
+        told = [f"{self.folder}: a folder per class, one label a photo{unread}", *self.passed_over.lines()]
+        return build_dataset(
+            image_paths([str(path) for path, _ in files]),
+            [path.relative_to(self.folder).as_posix() for path, _ in files],
+            label_lists_from_matrix(present),
+            names,
+            split=split,
+            description="\n".join(told),
+        )
+
+
 def load_class_folders(
-    root: str | Path, split: str | None = None, require_images: bool = True
+    root: str | Path, split: str | None = None, require_images: bool = True, *, reading: Reading | None = None
 ) -> Dataset | DatasetDict:
     """The splits of a folder of class folders, or the one named by `split`; each photo has one label.
 
@@ -23,6 +89,7 @@ def load_class_folders(
         root: The folder; without the folders of splits in it, all of it is the split train.
         split: train, validation or test.
         require_images: Without meaning here: what lies there is what there is.
+        reading: Whether what systems leave among photos is taken in.
 
     Raises:
         FileNotFoundError: There is no folder with images.
@@ -35,8 +102,12 @@ def load_class_folders(
         for name, places in SPLIT_FOLDERS.items()
         if any((folder / place).is_dir() for place in places)
     }
-    splits = found if "train" in found and not _images(folder / "train", deep=False) else {"train": folder}
-    classes = {name: _class_names(place) for name, place in splits.items()}
+    system_files = reading is not None and reading.system_files
+    train = ClassFolders.of(found["train"], system_files) if "train" in found else None
+    splits = {"train": ClassFolders.of(folder, system_files)} if train is None or train.beside else {"train": train}
+    if splits["train"] is train:
+        splits |= {name: ClassFolders.of(place, system_files) for name, place in found.items() if name != "train"}
+    classes = {name: place.class_names() for name, place in splits.items()}
     names = classes["train"]
     if len(names) == 1:
         others = annotations_below(folder)
@@ -48,55 +119,15 @@ def load_class_folders(
     for name, own in classes.items():
         strange = [one for one in own if one not in names]
         if strange:
-            raise ValueError(f"{splits[name]}: {abbreviate(strange)} is no folder of train ({abbreviate(names)})")
+            raise ValueError(
+                f"{splits[name].folder}: {abbreviate(strange)} is no folder of train ({abbreviate(names)})"
+            )
     chosen = pick_split(list(splits), split, str(folder))
-    loaded = {name: _rows(splits[name], names, name) for name in chosen}
+    loaded = {name: splits[name].rows(names, name) for name in chosen}
     return loaded[split] if split else DatasetDict(loaded)
 
 
 def annotations_below(folder: Path) -> list[str]:
     """The files below a folder that may say something of its photos, sorted."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in ANNOTATIONS and path.is_file())
+    found = (path for path in walk_files(folder, PassedOver()) if path.suffix.lower() in ANNOTATIONS)
     return sorted(path.relative_to(folder).as_posix() for path in found)
-
-
-def _class_names(folder: Path) -> list[str]:
-    """The folders with images, sorted, a class each; an error where there is none, or images beside them."""
-    beside = _images(folder, deep=False)
-    names = sorted(place.name for place in folder.iterdir() if place.is_dir() and _images(place, deep=True))
-    if beside:
-        raise ValueError(
-            f"{folder}: {abbreviate([path.name for path in beside])} lie beside the folders, in no class: move them "
-            "into one, or give a label file (data.name image_folder or table)"
-        )
-    if not names:
-        raise FileNotFoundError(f"{folder} has no folders with images; expected {folder}/CLASS/photo.jpg")
-    return names
-
-
-def _images(folder: Path, *, deep: bool) -> list[Path]:
-    """The images of a folder, sorted; `deep` takes those of the folders below it too."""
-    files = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(path for path in files if is_photo_name(path.name) and path.is_file())
-
-
-def _rows(folder: Path, names: list[str], split: str) -> Dataset:
-    """The photos of one split, each with its folder as its one label."""
-    files = [(path, index) for index, name in enumerate(names) for path in _images(folder / name, deep=True)]
-    present = np.zeros((len(files), len(names)), dtype=bool)
-    present[np.arange(len(files)), [index for _, index in files]] = True
-    return build_dataset(
-        image_paths([str(path) for path, _ in files]),
-        [path.relative_to(folder).as_posix() for path, _ in files],
-        label_lists_from_matrix(present),
-        names,
-        split=split,
-        description=f"{folder}: a folder per class, one label a photo{_told_unread(folder)}",
-    )
-
-
-def _told_unread(folder: Path) -> str:
-    """What lies beside the photos and is not read, annotations and files of other kinds, for people."""
-    files = sorted(path for path in folder.rglob("*") if not is_photo_name(path.name) and path.is_file())
-    others = [path.relative_to(folder).as_posix() for path in files]
-    return f"; not read: {len(others):,} other files, {abbreviate(others)}" if others else ""

@@ -9,7 +9,6 @@ classes and their order; else they are those of `train`: sorted, or in the order
 
 import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from cnn_rnn.data.choosing import with_same_columns
 from cnn_rnn.data.files.raw_table import TABLES
 from cnn_rnn.data.meaning.listing import Listing
 from cnn_rnn.data.photos.disk_layout import abbreviate, existing_folder, pick_split
+from cnn_rnn.data.photos.found_files import PassedOver, left_by_system, walk_files
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.data.reading import Reading
 
@@ -93,7 +93,11 @@ def _metadata_file(folder: Path) -> Path:
         return found[0]
     if found:
         raise ValueError(f"{folder} has {abbreviate([path.name for path in found])}; keep one of them")
-    others = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in TABLES)
+    others = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.suffix.lower() in TABLES and not left_by_system(path.name, folder=False)
+    )
     table = (
         f"; it has {abbreviate(others)}: data.name table --data.root {folder / others[0]} reads that" if others else ""
     )
@@ -121,7 +125,9 @@ def _refuse_other_splits(root: Path) -> None:
     others = [
         path.name
         for path in sorted(root.iterdir())
-        if path.name not in FOLDER_SPLITS and any((path / name).is_file() for name in METADATA_NAMES)
+        if path.name not in FOLDER_SPLITS
+        and not left_by_system(path.name, folder=True)
+        and any((path / name).is_file() for name in METADATA_NAMES)
     ]
     if others:
         raise ValueError(f"{root}: {abbreviate(others)} is none of the splits {', '.join(FOLDER_SPLITS)}; rename it")
@@ -132,18 +138,17 @@ def _to_dataset(table: Listing, class_names: list[str], split: str, reading: Rea
     folder = table.path.parent / (reading.image_root or "")
     rows = table.to_dataset(folder, class_names, split, require_images=require_images)
     column = rows.with_format("arrow")[:]["image"].combine_chunks()
-    _report_unlisted(folder, set(column.field("path").to_pylist()))
+    _report_unlisted(folder, set(column.field("path").to_pylist()), PassedOver(reading.system_files))
     return rows
 
 
-def _report_unlisted(folder: Path, listed: set[str]) -> None:
-    """Warn of images in the folder that the metadata do not list."""
-    unlisted = [
-        name
-        for place, _, names in os.walk(folder)  # follows no link, so a loop of links is harmless
-        for name in names
-        if is_photo_name(name) and str(Path(place) / name) not in listed
-    ]
+def _report_unlisted(folder: Path, listed: set[str], passed_over: PassedOver) -> None:
+    """Warn of images in the folder that the metadata do not list, and of what systems left there."""
+    photos = [path for path in walk_files(folder, passed_over) if is_photo_name(path.name)] if folder.is_dir() else []
+    unlisted = sorted(path.name for path in photos if str(path) not in listed)
     if unlisted:
-        named = abbreviate(sorted(unlisted))
-        logger.warning("%s: %s images are not in the metadata and stay out: %s", folder, len(unlisted), named)
+        logger.warning(
+            "%s: %s images are not in the metadata and stay out: %s", folder, len(unlisted), abbreviate(unlisted)
+        )
+    for line in passed_over.lines():
+        logger.warning("%s: %s", folder, line)

@@ -1,5 +1,6 @@
 """What a file or folder that somebody has may be, and the commands that go on with it."""
 
+import logging
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,11 +8,13 @@ from pathlib import Path
 
 from cnn_rnn.data.files.raw_table import TABLES
 from cnn_rnn.data.photos.disk_layout import abbreviate
+from cnn_rnn.data.photos.found_files import PassedOver, walk_files
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 
 from .class_folders import annotations_below
 from .image_folder import FOLDER_SPLITS, METADATA_NAMES, ROBOFLOW_NAMES
 
+logger = logging.getLogger(__name__)
 PACKED = frozenset({".gz", ".zip", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".7z", ".rar"})
 
 
@@ -39,8 +42,12 @@ class Found:
         )
 
 
-def recognise(path: Path) -> Found:
+def recognise(path: Path, *, system_files: bool = False) -> Found:
     """What a file or folder is.
+
+    Args:
+        path: The file or folder.
+        system_files: Whether what systems leave among photos is taken in.
 
     Raises:
         ValueError: It is of no kind that is known; says what it holds and what is known.
@@ -53,33 +60,37 @@ def recognise(path: Path) -> Found:
     splits = [place for place in (*FOLDER_SPLITS, "valid") if (path / place).is_dir()]
     if any((path / place / name).is_file() for place in splits for name in (*METADATA_NAMES, *ROBOFLOW_NAMES)):
         return Found(f"an image folder ({', '.join(splits)})", "image_folder", str(path))
-    tables = sorted(file for file in path.iterdir() if file.suffix.lower() in TABLES and file.is_file())
-    if any(path.rglob("*.xml")) and [file.suffix.lower() for file in tables] != [".xml"]:
+    passed_over = PassedOver(system_files)
+    files = walk_files(path, passed_over)
+    beside = [file for file in files if file.parent == path]
+    tables = [file for file in beside if file.suffix.lower() in TABLES]
+    if any(file.suffix == ".xml" for file in files) and [file.suffix.lower() for file in tables] != [".xml"]:
         return Found("a folder of VOC's XML", "voc_xml", str(path))
-    _refuse_a_file_a_photo(path, tables)
+    _refuse_a_file_a_photo(path, beside, tables)
     if len(tables) == 1:
+        for line in passed_over.lines():
+            logger.warning("%s: %s", path, line)
         return Found(f"a folder with one label file, {tables[0].name}", "table", str(tables[0]))
     if tables:
         raise ValueError(
             f"{path} has several label files, {abbreviate([one.name for one in tables])}: name one of them"
         )
-    if any(file.suffix.lower() == ".parquet" for file in path.rglob("*.parquet")):
+    if any(file.suffix == ".parquet" for file in files):
         return Found("a folder of Parquet shards", "hub", str(path))
-    if any(is_photo_name(file.name) for place in path.iterdir() if place.is_dir() for file in place.rglob("*")):
+    if any(is_photo_name(file.name) and file.parent != path for file in files):
         return _class_folders(path)
-    raise ValueError(
-        f"{path} holds neither a label file ({', '.join(sorted(TABLES))}), XML annotations nor folders with images"
-    )
+    told = "; ".join(["XML annotations nor folders with images", *passed_over.lines()])
+    raise ValueError(f"{path} holds neither a label file ({', '.join(sorted(TABLES))}), {told}")
 
 
-def _refuse_a_file_a_photo(folder: Path, tables: Sequence[Path]) -> None:
+def _refuse_a_file_a_photo(folder: Path, files: Sequence[Path], tables: Sequence[Path]) -> None:
     """Refuse label files that lie beside photos of their names, one each."""
-    photos = {file.name for file in folder.iterdir() if is_photo_name(file.name)}
+    photos = {file.name for file in files if is_photo_name(file.name)}
     named = photos | {Path(name).stem for name in photos}
-    beside = [file.name for file in tables if file.stem in named]
-    if len(beside) > 1:
+    own = [file.name for file in tables if file.stem in named]
+    if len(own) > 1:
         raise ValueError(
-            f"{folder} has a file for each photo, {abbreviate(beside)}: expected one label file for all of them, or "
+            f"{folder} has a file for each photo, {abbreviate(own)}: expected one label file for all of them, or "
             "VOC's XML; bring them into a table with the columns file_name and labels, or export them as COCO JSON"
         )
 

@@ -9,12 +9,16 @@ from cnn_rnn.data.choosing import with_same_columns
 from cnn_rnn.data.files.xml_files import read_xml
 from cnn_rnn.data.photos.disk_layout import existing_folder, leaves_folder, pick_split
 from cnn_rnn.data.photos.file_matching import match_files
+from cnn_rnn.data.photos.found_files import PassedOver, walk_files
+from cnn_rnn.data.reading import Reading
 from cnn_rnn.data.schema import build_dataset, image_paths, label_lists_from_matrix
 
 from .class_folders import SPLIT_FOLDERS
 
 
-def load_voc_xml(root: str | Path, split: str | None = None, require_images: bool = True) -> Dataset | DatasetDict:
+def load_voc_xml(
+    root: str | Path, split: str | None = None, require_images: bool = True, *, reading: Reading | None = None
+) -> Dataset | DatasetDict:
     """The splits of a folder of XML files, or the one named by `split`; a photo's labels are its objects' names.
 
     A label whose objects are all marked difficult is left out of loss and figures, as VOC does it.
@@ -24,6 +28,7 @@ def load_voc_xml(root: str | Path, split: str | None = None, require_images: boo
             files, or in `JPEGImages` or `images` beside `Annotations`.
         split: train, validation or test.
         require_images: False accepts missing images; their rows hold None as image.
+        reading: Whether what systems leave among photos is taken in.
 
     Raises:
         FileNotFoundError: There is no XML file, or an image is missing.
@@ -36,15 +41,20 @@ def load_voc_xml(root: str | Path, split: str | None = None, require_images: boo
         if any((folder / place).is_dir() for place in candidates)
     } or {"train": folder}
     chosen = pick_split(list(places), split, str(folder))
-    read = {name: [_read(path) for path in _files(place)] for name, place in places.items()}
-    names = sorted({label for rows in read.values() for _, states in rows for label in states})
-    loaded = {name: _rows(places[name], read[name], names, name, require_images) for name in chosen}
+    system_files = reading is not None and reading.system_files
+    passed_over = {name: PassedOver(system_files) for name in places}
+    read = {name: {path: _read(path) for path in _files(places[name], passed_over[name])} for name in places}
+    names = sorted({label for rows in read.values() for _, states in rows.values() for label in states})
+    loaded = {
+        name: _rows(places[name], read[name], names, name, require_images=require_images, told=passed_over[name])
+        for name in chosen
+    }
     return loaded[split] if split else with_same_columns(loaded)
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, passed_over: PassedOver) -> list[Path]:
     """The XML files in a folder and below it, sorted; FileNotFoundError where there is none."""
-    found = sorted(folder.rglob("*.xml"))
+    found = sorted(path for path in walk_files(folder, passed_over) if path.suffix == ".xml")
     if not found:
         raise FileNotFoundError(f"{folder} has no XML files")
     return found
@@ -69,28 +79,35 @@ def _read(path: Path) -> tuple[str, dict[str, bool]]:
 
 
 def _rows(
-    folder: Path, read: list[tuple[str, dict[str, bool]]], names: list[str], split: str, require_images: bool
+    folder: Path,
+    read: dict[Path, tuple[str, dict[str, bool]]],
+    names: list[str],
+    split: str,
+    *,
+    require_images: bool,
+    told: PassedOver,
 ) -> Dataset:
     """The photos of one split with their labels; objects that are not seen plainly are difficult."""
     ids = {name: index for index, name in enumerate(names)}
     present, difficult = np.zeros((2, len(read), len(names)), dtype=bool)
-    for row, (_, states) in enumerate(read):
+    for row, (_, states) in enumerate(read.values()):
         for label, plainly in states.items():
             (present if plainly else difficult)[row, ids[label]] = True
     images = next((folder / place for place in ("JPEGImages", "images") if (folder / place).is_dir()), folder)
-    xml = _files(folder)
     own = folder / "Annotations" if images != folder and (folder / "Annotations").is_dir() else folder
     nested = [
         (path.parent.relative_to(own) if path.is_relative_to(own) else Path()) / name
-        for path, (name, _) in zip(xml, read, strict=True)
+        for path, (name, _) in read.items()
     ]
     files = [
         str(PurePosixPath(one)) if (images / one).is_file() else name
-        for one, (name, _) in zip(nested, read, strict=True)
+        for one, (name, _) in zip(nested, read.values(), strict=True)
     ]
+    xml = list(read)
     paths, notes = match_files(
         images, files, f"{folder.name} ({split})", require_images=require_images, where=lambda row: str(xml[row])
     )
+    what = f"{folder}: {len(read):,} files of VOC's XML, labels are the objects' names"
     return build_dataset(
         image_paths(paths),
         files,
@@ -98,5 +115,5 @@ def _rows(
         names,
         difficult=label_lists_from_matrix(difficult) if difficult.any() else None,
         split=split,
-        description="\n".join([f"{folder}: {len(read):,} files of VOC's XML, labels are the objects' names", *notes]),
+        description="\n".join([what, *notes, *told.lines()]),
     )

@@ -1,12 +1,12 @@
 """From the names in a label file to the files on the disk: exact, else the one file that can be meant, else why not."""
 
-import os
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from .disk_layout import abbreviate, existing_paths, logger
+from .found_files import PassedOver, walk_files
 from .photo_suffixes import is_photo_name
 
 Where = Callable[[int], str]
@@ -28,7 +28,7 @@ def match_files(
     missing = [index for index, path in enumerate(exact) if path is None]
     if not missing:
         return exact, []
-    index = _FolderIndex(folder)
+    index = _FolderIndex(folder, [names[row] for row in missing])
     notes: Counter[str] = Counter()
     for row in missing:
         found, how = index.meant_by(names[row])
@@ -66,22 +66,27 @@ def normal(name: str) -> str:
 
 
 class _FolderIndex:
-    """The image files below a folder by every name that could mean them."""
+    """The image files below a folder by every name that could mean them.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: The folder.
+        wanted: The names; what systems left among photos is meant by such names alone.
+    """
+
+    def __init__(self, folder: Path, wanted: Sequence[str]) -> None:
         self.folder = folder
         self.by_name: dict[str, list[str]] = defaultdict(list)
         self.by_stem: dict[str, list[str]] = defaultdict(list)
         self.by_base: dict[str, list[str]] = defaultdict(list)
-        for place, _, files in os.walk(folder):
-            below = Path(place).relative_to(folder)
-            for file in files:
-                if is_photo_name(file) and (Path(place) / file).is_file():
-                    name = (below / file).as_posix()
-                    key = normal(name)
-                    self.by_name[key].append(name)
-                    self.by_stem[key.rpartition(".")[0]].append(name)
-                    self.by_base[key.rpartition("/")[2]].append(name)
+        by_name = PassedOver()
+        passed_over = PassedOver(system_files=any(by_name.leaves_out_path(normal(name)) for name in wanted))
+        for path in walk_files(folder, passed_over) if folder.is_dir() else ():
+            if is_photo_name(path.name):
+                name = path.relative_to(folder).as_posix()
+                key = normal(name)
+                self.by_name[key].append(name)
+                self.by_stem[key.rpartition(".")[0]].append(name)
+                self.by_base[key.rpartition("/")[2]].append(name)
 
     def meant_by(self, name: str) -> tuple[list[str], str]:
         """The files that a name can mean, and by what rule."""
