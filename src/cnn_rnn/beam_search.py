@@ -25,7 +25,7 @@ W is 1 at the first step, where all walks of an image are one, and K from then o
 """
 
 
-EXITS = (2, 3, 4, 5, 6, 8, 11, 15)  # steps behind which an exported search may end: each makes the graph larger
+EXITS = (2, 3, 4, 5, 6, 8, 11, 15)  # steps after which an exported search may end: each makes the graph larger
 
 
 class BeamSearchResult(NamedTuple):
@@ -34,7 +34,7 @@ class BeamSearchResult(NamedTuple):
     Attributes:
         paths: Label ids (B, K, T), END-padded.
         path_scores: Natural log probability (B, K) of each path; -inf where fewer than K paths exist.
-        step_scores: Natural log probability (B, K, T + 1) of each step, END included; 0 behind it.
+        step_scores: Natural log probability (B, K, T + 1) of each step, END included; 0 after it.
         label_scores: Probability (B, C) that a path holds the label, see `score_labels`.
     """
 
@@ -65,14 +65,14 @@ class Constraints:
     taken: Tensor | None = None
 
     def barred(self, step: int, walked: Tensor) -> Tensor:
-        """Whether each label and END (B, K, C + 1) may not come at this step behind the `walked` ones (B, K, C + 1)."""
+        """Whether each label and END (B, K, C + 1) may not come at this step after the `walked` ones (B, K, C + 1)."""
         within = self.min_path_length <= step < self.max_path_length
         if within and self.allowed is None and self.prefix is None and self.taken is None:
             return walked  # nothing else is barred, and END never is
         return ~self.choices(step, walked[..., :-1])
 
     def choices(self, step: int, walked: Tensor) -> Tensor:
-        """Whether each label and END (B, K, C + 1) may come at this step behind the `walked` labels (B, K, C)."""
+        """Whether each label and END (B, K, C + 1) may come at this step after the `walked` labels (B, K, C)."""
         labels = ~walked if self.allowed is None else ~walked & self.allowed[:, None]
         if step >= self.max_path_length:
             labels = torch.zeros_like(labels)
@@ -155,12 +155,14 @@ def beam_search(
         totals, flat = _best(totals, 2 * width)
         ends = flat % (end + 1) == end
 
+        # Candidates are the paths that have ended; an end that is not among the K best extensions can be none of them.
         ended = totals[:, :width].masked_fill(~ends[:, :width], -torch.inf)
         best_scores, rank = torch.cat([best_scores, ended], dim=1).topk(width, dim=-1)
         own_ends = flat[:, :width] // (end + 1) + step * width
         best_ends = torch.cat([best_ends, own_ends], dim=1).gather(1, rank)
 
         scores, rank = totals.masked_fill_(ends, -torch.inf).topk(width, dim=-1)
+        # Probabilities only fall on the way: an open path below the worst candidate never becomes one.
         finished = best_scores[:, -1:] >= scores[:, :1]
         scores = scores.masked_fill(finished, -torch.inf)
         kept, flat = scores > -torch.inf, flat.gather(1, rank)
@@ -207,7 +209,7 @@ def _trace_back(history: list[_Step], ends: Tensor, exists: Tensor, longest: int
     for step in reversed(range(len(history))):
         made = history[step]
         beyond, here = exists & (last > step), exists & (last == step)  # the path goes on, or ends, at this step
-        back = torch.where(beyond, walk, 0)
+        back = torch.where(beyond, walk, 0)  # any place will do where nothing is to be read
         if step < longest:
             paths[..., step] = torch.where(beyond, made.labels.gather(1, back), end)
         at_end = torch.where(here, walk, 0)
@@ -233,6 +235,7 @@ def score_labels(history: list[_Step]) -> Tensor:
         every = probabilities.flatten(1)
         chosen = torch.where(kept, every.gather(1, flat), 0.0)
         # links (B, W, K): probability with which a walk (row) goes on as each of the kept extensions (column).
+        # A matrix, as several of the kept extensions may go on from one walk.
         links = chosen.new_zeros(kept.shape[0], walked.shape[1], kept.shape[1])
         links = links.scatter(1, parents[:, None], chosen[:, None])
         ended = probabilities[..., -1:]
@@ -243,6 +246,7 @@ def score_labels(history: list[_Step]) -> Tensor:
         if below is not None:
             mean = mean + links @ below
         mean = (mean / torch.where(nothing, 1.0, known)).clamp(max=1.0)  # divided last, so that certain stays certain
+        # p is what the beam did not keep: the kept extensions are in V' already.
         others = every.scatter_add(1, flat, -chosen).view_as(probabilities)
         below = torch.addcmul(mean, others, 1 - mean)
     assert below is not None

@@ -43,6 +43,7 @@ class CooccurrencePrior(nn.Module):
             ids: Whether `labels` are ids.
         """
         if ids:
+            # END and START have no row: they read the last label's, of which nothing is kept.
             named = self.left[labels.clamp(max=self.num_labels - 1)]
             rows = torch.where((labels < self.num_labels)[..., None], named, 0.0)
         else:
@@ -71,6 +72,7 @@ class CooccurrencePrior(nn.Module):
         if self.right is None:
             self.left.copy_(table)
             return
+        # Each side takes the root of a direction's scale, so that both are of like size.
         left, scale, right = torch.svd_lowrank(table, q=RANK, niter=4)
         self.left.copy_(left * scale.sqrt())
         self.right.copy_((right * scale.sqrt()).T)
@@ -79,7 +81,7 @@ class CooccurrencePrior(nn.Module):
 def log_ratios(together: Tensor, images: int | Tensor, shown: Tensor | None = None) -> Tensor:
     """The table (C, C) of log p(l|k) / p(l), smoothed; 0 on the diagonal, and about 0 in the row of a rare label.
 
-    Both probabilities are of the images on which both labels were looked at: others say nothing of their company.
+    Both probabilities are of the images on which both labels were looked at: others say nothing of their co-occurrence.
 
     Args:
         together: Training images (C, C) that show both labels; on the diagonal those that show the label.
@@ -89,6 +91,7 @@ def log_ratios(together: Tensor, images: int | Tensor, shown: Tensor | None = No
     """
     together = together.double()
     shown = together.diagonal()[:, None].expand_as(together) if shown is None else shown.double()
+    # Of rare labels p(l|k) would be 0 or 1 by chance: images that show l as often as any are added to each row.
     alone = (shown.T + 0.5) / (images + 1)
     beside = (together + SMOOTHING * alone) / (shown + SMOOTHING)
     return (beside / alone).log().fill_diagonal_(0.0).float()

@@ -64,6 +64,7 @@ def pick_by_expected_f1(probabilities: Tensor) -> Tensor:
     Args:
         probabilities: (N, C), 0..1; a label that does not count has the probability 0.
     """
+    # For a set of a given size more of p is always better, so only the first k of the ranking can be best.
     ranked, order = probabilities.sort(dim=1, descending=True, stable=True)
     sizes = torch.from_numpy(best_sizes(ranked.detach().flip(1).cpu().double().numpy())).to(ranked.device)
     ranks = torch.arange(probabilities.shape[1], device=probabilities.device)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .configuration_cnn_rnn import CnnRnnConfig
 from .known_labels import SMALLEST_SCORE
 
 
@@ -30,3 +31,13 @@ def fuse(label_scores: Tensor | None, relevance_logits: Tensor | None, weights: 
 def path_log_odds(label_scores: Tensor) -> Tensor:
     """Log odds of the path's label scores, finite also for certain ones."""
     return torch.logit(label_scores, eps=SMALLEST_SCORE)
+
+
+def fuse_parts(config: CnnRnnConfig, label_scores: Tensor | None, relevance_logits: Tensor | None) -> Tensor:
+    """Label logits (B, C) of the parts that a model's config lets have a say, weighted as it says."""
+    assert config.fusion_weights is not None
+    return fuse(
+        None if config.fusion == "relevance" else label_scores,
+        None if config.fusion == "path" else relevance_logits,
+        config.fusion_weights,
+    )

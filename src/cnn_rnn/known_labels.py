@@ -3,20 +3,23 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypedDict
+from typing import Self, TypedDict
 
 import torch
 from torch import Tensor, nn
+from transformers.utils import logging
 
 from .beam_search import BeamSearchResult, Constraints
+from .configuration_cnn_rnn import CnnRnnConfig
 from .label_paths import labels_to_paths
+
+logger = logging.get_logger(__name__)
 
 SMALLEST_SCORE = 1e-6  # label scores are clipped to [this, 1 - this] before their log odds
 LARGEST_LOGIT = math.log((1 - SMALLEST_SCORE) / SMALLEST_SCORE)
 LEFT_OUT = -100.0
 SHARE_TOLD = 0.5  # of the images of a training batch
 MOST_OTHERS = 8  # images of a batch whose labels are ruled out in training
-
 
 NOT_TRAINED_WITH_KNOWN_LABELS = (
     "This model was not trained with known labels (known_labels='prefix'): its walks begin with the confirmed ones and "
@@ -54,17 +57,17 @@ def known_labels_of(conditions: Conditions) -> Tensor | None:
     return conditions.get("known_labels")
 
 
-def check_known(known: Tensor | None) -> None:
-    """Refuse what is no answer to whether a label is shown.
+def check_multi_hot(labels: Tensor | None, batch: int, num_labels: int) -> None:
+    """Refuse labels, or what is known of them, that are not of shape (B, C).
 
     Raises:
-        ValueError: A value other than 1, -1 and 0.
+        ValueError: They are of another shape.
     """
-    if known is None or torch.compiler.is_compiling() or known.is_meta:
-        return
-    wrong = known[(known != 0) & (known.abs() != 1)]  # NaN is unequal to all
-    if wrong.numel():
-        raise ValueError(f"known_labels are 1 (confirmed), -1 (ruled out) or 0 (open), got {wrong[0].item()}")
+    if labels is not None and labels.shape != (batch, num_labels):
+        raise ValueError(
+            f"labels must be multi-hot of shape ({batch}, {num_labels}), a row an image and a column a label, "
+            f"got {tuple(labels.shape)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,30 @@ class Known:
 
     labels: Tensor | None
     enters: bool
+
+    @classmethod
+    def of(cls, labels: Tensor | None, config: CnnRnnConfig, batch: int) -> Self:
+        """What is known of the images of a batch, as a model takes it in; what it cannot make of it is told once.
+
+        Args:
+            labels: 1 confirmed, -1 ruled out, 0 open (B, C); None where nothing is known.
+            config: The model's.
+            batch: B.
+
+        Raises:
+            ValueError: Another shape, or a value other than 1, -1 and 0.
+        """
+        check_multi_hot(labels, batch, config.num_labels)
+        # The values are not there to be looked at while a graph is made, nor on the meta device.
+        if labels is not None and not (torch.compiler.is_compiling() or labels.is_meta):
+            wrong = labels[(labels != 0) & (labels.abs() != 1)]  # NaN is unequal to all
+            if wrong.numel():
+                raise ValueError(f"known_labels are 1 (confirmed), -1 (ruled out) or 0 (open), got {wrong[0].item()}")
+        if labels is not None and config.has_path_decoder and config.known_labels == "prefix":
+            logger.warning_once(NOT_TRAINED_WITH_KNOWN_LABELS)
+        if labels is not None and not (config.has_path_decoder or config.cooccurrence or config.neighbours):
+            logger.warning_once(KNOWN_LABELS_CHANGE_NOTHING)
+        return cls(labels, enters=config.known_labels == "state")
 
     @property
     def entering(self) -> Tensor | None:
@@ -155,10 +182,12 @@ def begin_with(result: BeamSearchResult, confirmed: Tensor, known: Tensor) -> Be
     lengths = (confirmed < end).sum(dim=-1)[:, None, None]
     shape = result.step_scores.shape
     steps = torch.arange(shape[-1], device=known.device).expand(shape)
+    # The walk's own steps move back by as many as are confirmed, and what then lies beyond the end is cut off.
     before, places = steps < lengths, (steps - lengths).clamp(min=0)
     paths = torch.nn.functional.pad(result.paths, (0, 1), value=end).gather(-1, places)
     exists = result.path_scores > -torch.inf
     paths = torch.where(before & exists[..., None], confirmed[:, None].expand(shape), paths)[..., :-1]
+    # The walk never asked for what is known, so its own scores of that mean nothing.
     scores = torch.where(known > 0, 1.0, torch.where(known < 0, 0.0, result.label_scores))
     step_scores = torch.where(before, 0.0, result.step_scores.gather(-1, places))
     return BeamSearchResult(paths, result.path_scores, step_scores, scores)
@@ -181,6 +210,7 @@ def sample_known(labels: Tensor) -> Tensor:
     told = torch.rand(batch, 1, device=labels.device) < SHARE_TOLD
     share = torch.rand(batch, 1, device=labels.device)
     confirmed = (labels > 0) & (torch.rand(labels.shape, device=labels.device) < share)
+    # What other images show is a likely mistake here: more to learn from than from labels that nobody would suggest.
     others = torch.randint(batch, (batch, MOST_OTHERS), device=labels.device)
     asked = torch.arange(MOST_OTHERS, device=labels.device) < torch.randint(
         MOST_OTHERS + 1, (batch, 1), device=labels.device

@@ -41,7 +41,7 @@ def labels_to_paths(labels: Tensor, ranks: Tensor, longest: int | None = None) -
     """
     num_labels = labels.shape[-1]
     present = labels > 0
-    keys = torch.where(present, ranks.to(labels.device), num_labels)  # absent labels sort behind all present ones
+    keys = torch.where(present, ranks.to(labels.device), num_labels)  # absent labels sort after all present ones
     order = keys.argsort(dim=-1)
     lengths = present.sum(-1, keepdim=True)
     if longest is None:

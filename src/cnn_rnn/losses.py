@@ -115,7 +115,7 @@ def path_loss(path_logits: Tensor, paths: Tensor, labels: Tensor, kind: str = "c
         log_likelihood = log_probabilities.masked_fill(~right, -torch.inf).logsumexp(dim=-1)
     else:
         raise ValueError(f"unknown path loss {kind!r}, expected 'cross_entropy' or 'remaining_labels'")
-    counts = at_end.cumsum(dim=1) <= 1
+    counts = at_end.cumsum(dim=1) <= 1  # up to the first END, which is a step as well
     return -log_likelihood.masked_fill(~counts, 0.0).sum(dim=1).mean()
 
 
@@ -165,6 +165,7 @@ def partial_losses(logits: Tensor, labels: Tensor) -> Tensor:
     logits = logits.float()
     unknown, probabilities = labels < 0, logits.sigmoid()
     present = -F.logsigmoid(logits) * (labels > 0)
+    # No gradient flows through weights: a loss must not fall because its label is weighed less.
     focus = torch.where(unknown, FOCUS_OF_UNKNOWN, FOCUS_OF_ABSENT)
     absent = -F.logsigmoid(-logits) * (labels <= 0) * probabilities.detach() ** focus
     likely = (probabilities.detach() > LIKELY) & unknown

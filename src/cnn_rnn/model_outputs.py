@@ -16,7 +16,7 @@ class CnnRnnOutput(ModelOutput):
             head alone in training; None there for a model without one, where the loss is what is asked for.
         hidden_states: The backbone's feature maps, as timm lists them; only where asked for.
         relevance_logits: Logits (B, C) of each label by itself.
-        path_logits: Logits (B, T, C + 1) of every step of the true path, END behind the labels; only with `labels`.
+        path_logits: Logits (B, T, C + 1) of every step of the true path, END after the labels; only with `labels`.
         label_scores: Probability (B, C) that the image's path holds each label; not in training.
         last_hidden_state: Places (B, P, D) of the backbone's last feature map; not in training.
         pooler_output: Image features (B, D); not in training.

@@ -4,40 +4,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-import timm
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.utils import logging
 
-from .configuration_cnn_rnn import HEADS_OF_PLACES, WIDEST_BEAM, CnnRnnConfig
+from .configuration_cnn_rnn import HEADS_OF_PLACES, CnnRnnConfig
 from .cooccurrence import CooccurrencePrior
-from .fusion import fuse
-from .image_backbone import ImageBackbone, mean_of_places, pooling_of, preprocessing_of
+from .fusion import fuse_parts
+from .image_backbone import ImageBackbone, config_on, features_of, mean_of_places, see
 from .initial_values import initialize_module
 from .instance_methods import of_instances
-from .known_labels import (
-    KNOWN_LABELS_CHANGE_NOTHING,
-    NOT_TRAINED_WITH_KNOWN_LABELS,
-    Conditions,
-    Known,
-    check_known,
-    known_labels_of,
-)
-from .loaded_weights import check_loaded
+from .known_labels import Conditions, Known, check_multi_hot, known_labels_of
+from .loaded_weights import load_checked
 from .losses import training_loss
 from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
 from .neighbours import NeighbourMemory
 from .path_decoder import PathDecoder
-from .relevance_head import build_relevance_head
+from .relevance_head import head_of_config
 from .walking import Walker
 
 if TYPE_CHECKING:  # never run: whoever saves the model saves what it imports, and the config names this file too
     from .pipeline_cnn_rnn import MultiLabelImageClassificationPipeline  # noqa: F401
-
-logger = logging.get_logger(__name__)
 
 
 class CnnRnnForImageClassification(PreTrainedModel):
@@ -54,7 +42,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
 
     def __init__(self, config: CnnRnnConfig) -> None:
         super().__init__(config)
-        config.validate()  # transformers sets arguments of `from_pretrained` behind the config's own check
+        config.validate()  # transformers sets arguments of `from_pretrained` after the config's own check
         self.num_labels = len(config.label_names)
         self.weights_left_random: list[str] = []  # that a checkpoint did not hold
         self.backbone = ImageBackbone(
@@ -62,17 +50,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         )
         feature_size = self.backbone.num_features
         self.path_decoder = PathDecoder.of_config(config, feature_size) if config.has_path_decoder else None
-        self.relevance_head = (
-            build_relevance_head(
-                config.relevance_head,
-                feature_size,
-                config.num_labels,
-                config.relevance_hidden_size,
-                config.relevance_dropout,
-            )
-            if config.has_relevance_head
-            else None
-        )
+        self.relevance_head = head_of_config(config, feature_size)
         self.cooccurrence = CooccurrencePrior(config.num_labels) if config.cooccurrence else None
         self.neighbours = (
             NeighbourMemory(config.neighbours, feature_size, config.num_labels) if config.neighbours else None
@@ -103,18 +81,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
             ValueError: timm has no such model, the weights do not fit it, or a field is misspelt.
             StrictDataclassError: A field has a wrong value, see `CnnRnnConfig`.
         """
-        names = dict(id2label) if isinstance(id2label, Mapping) else dict(enumerate(id2label))
-        fields: dict[str, Any] = {
-            "backbone": name,
-            "id2label": names,
-            "label2id": {label: index for index, label in names.items()},
-            "class_tokens": False,
-            "label_counts": None if label_counts is None else [int(count) for count in label_counts],
-            **(preprocessing_of(name) if timm.is_model(name) else {}),
-        }
-        if "pooling" not in config_kwargs and timm.is_model(name):
-            fields["pooling"] = pooling_of(name, config_kwargs.get("backbone_args"))
-        model = cls(CnnRnnConfig(**(fields | config_kwargs)))
+        model = cls(config_on(name, id2label, label_counts, config_kwargs))
         if weights is not None:
             model.backbone.load_weights(weights)
         return model
@@ -127,14 +94,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
             OSError: There are no such weights, or the file is no safetensors.
             ValueError: Some of them are not finite.
         """
-        name = args[0] if args else "this model"
-        try:
-            asked = {"use_safetensors": True, "weights_only": True, "output_loading_info": True}
-            model, found = super().from_pretrained(*args, **(kwargs | asked))
-        except SafetensorError as error:
-            raise OSError(f"the weights of {name} are no safetensors: {error}") from error
-        check_loaded(str(name), model, found)
-        return (model, found) if kwargs.get("output_loading_info") else model
+        return load_checked(super().from_pretrained, *args, **kwargs)
 
     def forward(
         self,
@@ -159,9 +119,10 @@ class CnnRnnForImageClassification(PreTrainedModel):
         """
         known_labels = known_labels_of(conditions)
         image = self.see(pixel_values, image_features, output_hidden_states)
-        features = self._features(image)
-        known = self._known(known_labels, features)
-        labels = known.open(self._check_labels(labels, features))
+        features = features_of(image, self.config.pooling)
+        known = Known.of(known_labels, self.config, features.shape[0])
+        check_multi_hot(labels, features.shape[0], self.num_labels)
+        labels = known.open(labels)
         relevance = self.relevance(features, known)
         paths, steps = self.walker.follow(labels, features, relevance, known)
         # In training the search is left out where nothing hangs on it.
@@ -183,17 +144,8 @@ class CnnRnnForImageClassification(PreTrainedModel):
         output_hidden_states: bool | None = None,
     ) -> BaseModelOutputWithPooling:
         """What the backbone sees, or the features that are given in its place."""
-        if (pixel_values is None) == (image_features is None):
-            raise ValueError("give either pixel_values or image_features")
-        if isinstance(image_features, Tensor):
-            features = image_features.to(self.dtype)
-            places = features if features.dim() == 3 else None
-            return BaseModelOutputWithPooling(places, mean_of_places(features))
-        if image_features is not None:
-            return image_features
-        if output_hidden_states is None:
-            output_hidden_states = self.config.output_hidden_states
-        return self.backbone(pixel_values, output_hidden_states=output_hidden_states)
+        asked = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        return see(self.backbone, pixel_values, image_features, output_hidden_states=asked, dtype=self.dtype)
 
     def relevance(self, features: Tensor, known: Known) -> Tensor | None:
         """Logits (B, C) of each label by itself, given what is known: the head's, neighbours' and prior's together."""
@@ -213,10 +165,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
 
     def fuse(self, label_scores: Tensor | None, relevance_logits: Tensor | None) -> Tensor:
         """Label logits (B, C) from the path's label scores and the relevance logits."""
-        assert self.config.fusion_weights is not None
-        fusion = self.config.fusion
-        label_scores = None if fusion == "relevance" else label_scores
-        return fuse(label_scores, None if fusion == "path" else relevance_logits, self.config.fusion_weights)
+        return fuse_parts(self.config, label_scores, relevance_logits)
 
     @of_instances
     @torch.no_grad()
@@ -248,12 +197,9 @@ class CnnRnnForImageClassification(PreTrainedModel):
             raise ValueError(
                 "this model has no path decoder (path_loss='none'): use forward, whose logits score each label"
             )
-        beam_width = self.config.beam_width if beam_width is None else beam_width
-        if beam_width > WIDEST_BEAM:
-            raise ValueError(f"beam_width must lie in 1..{WIDEST_BEAM}, got {beam_width}")
         image = self.see(pixel_values, image_features)
-        features = self._features(image)
-        known = self._known(known_labels, features)
+        features = features_of(image, self.config.pooling)
+        known = Known.of(known_labels, self.config, features.shape[0])
         relevance = self.relevance(features, known)
         result = self.walker.search(
             features,
@@ -289,7 +235,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
 
     def encode_images(self, pixel_values: Tensor) -> Tensor:
         """Image features as the heads take them: (B, D), or places (B, P, D) with attention pooling."""
-        return self._features(self.see(pixel_values, None))
+        return features_of(self.see(pixel_values, None), self.config.pooling)
 
     def score_alone(self, image_features: Tensor) -> Tensor:
         """What the relevance head says by itself: logits (B, C) of image features as `encode_images` returns them."""
@@ -336,31 +282,6 @@ class CnnRnnForImageClassification(PreTrainedModel):
         if not any(parameter.requires_grad for parameter in self.backbone.parameters()):
             self.backbone.eval()
         return self
-
-    def _features(self, image: BaseModelOutputWithPooling) -> Tensor:
-        """Image features (B, D), or places (B, P, D) for attention."""
-        features: Tensor = image.last_hidden_state if self.config.pooling == "attention" else image.pooler_output
-        return features
-
-    def _check_labels(self, labels: Tensor | None, features: Tensor) -> Tensor | None:
-        """The labels, or what is known of them, of shape (B, C); others are refused."""
-        batch = features.shape[0]  # a `len` would fix the batch of an exported model
-        if labels is not None and labels.shape != (batch, self.num_labels):
-            raise ValueError(
-                f"labels must be multi-hot of shape ({batch}, {self.num_labels}), a row an image and a column a label, "
-                f"got {tuple(labels.shape)}"
-            )
-        return labels
-
-    def _known(self, labels: Tensor | None, features: Tensor) -> Known:
-        """What is known of the images; what this model cannot make of it is told once."""
-        check_known(self._check_labels(labels, features))
-        if labels is not None and self.path_decoder is not None and self.config.known_labels == "prefix":
-            logger.warning_once(NOT_TRAINED_WITH_KNOWN_LABELS)
-        parts = (self.path_decoder, self.cooccurrence, self.neighbours)
-        if labels is not None and all(part is None for part in parts):
-            logger.warning_once(KNOWN_LABELS_CHANGE_NOTHING)
-        return Known(labels, enters=self.config.known_labels == "state")
 
     def _init_weights(self, module: nn.Module) -> None:
         """Give fresh values to one module; values loaded from a checkpoint stay."""

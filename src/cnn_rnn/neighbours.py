@@ -5,6 +5,7 @@ and training images few. A training image that shows the labels a person has con
 """
 
 import math
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
@@ -23,6 +24,26 @@ SMOOTHING = 0.01  # images of the training set's own frequencies that every neig
 UNKNOWN = 2  # a label at which nobody looked on a training image, where it is 1 if shown and 0 if not
 
 UNFITTED_MIX = (1.0, 0.0, 0.0)
+
+
+class Votes(NamedTuple):
+    """What remembered labels say, as numbers that can be multiplied.
+
+    Attributes:
+        shown: 1 where an image shows a label (N, C), else 0.
+        seen: 1 where a label was looked at on an image (N, C), else 0.
+        frequencies: Share (C) of the images on which it was looked at that show a label, smoothed.
+    """
+
+    shown: Tensor
+    seen: Tensor
+    frequencies: Tensor
+
+    @classmethod
+    def of(cls, labels: Tensor, kind: torch.dtype) -> Self:
+        """Those of labels (N, C), 1 shown, 0 not and 2 unknown."""
+        shown, seen = (labels == 1).to(kind), (labels != UNKNOWN).to(kind)
+        return cls(shown, seen, (shown.sum(dim=0) + 0.5) / (seen.sum(dim=0) + 1))
 
 
 class NeighbourMemory(nn.Module):
@@ -46,6 +67,7 @@ class NeighbourMemory(nn.Module):
 
     def __init__(self, images: int, feature_size: int, num_labels: int) -> None:
         super().__init__()
+        self.kept: tuple[Tensor, int, Votes] | None = None
         size = min(KEY_SIZE, feature_size)
         self.register_buffer("mean", torch.zeros(feature_size))
         self.register_buffer("projection", torch.zeros(feature_size, size))
@@ -73,14 +95,16 @@ class NeighbourMemory(nn.Module):
         neighbour is as much nearer as can be expected from how frequent the label is.
         """
         cosines = self.project(features) @ self.keys.to(self.exact).T
-        shown, seen = (self.labels == 1).to(cosines.dtype), (self.labels != UNKNOWN).to(cosines.dtype)
-        frequencies = (shown.sum(dim=0) + 0.5) / (seen.sum(dim=0) + 1)
+        shown, seen, frequencies = self.votes()
         weights = cosines / torch.where(self.outside > 0, TEMPERATURE_OF_FEW, TEMPERATURE).to(cosines.dtype)
         if known is not None:
-            shared = torch.where(seen > 0, SHARED_LABEL * shown, torch.log1p(frequencies * math.expm1(SHARED_LABEL)))
-            weights = weights + (known > 0).to(shared.dtype) @ shared.T
+            confirmed = (known > 0).to(shown.dtype)
+            expected = confirmed * torch.log1p(frequencies * math.expm1(SHARED_LABEL))
+            # Less where it was looked at is as good as more where it is unknown: the softmax sees differences alone.
+            weights = weights + SHARED_LABEL * (confirmed @ shown.T) - expected @ seen.T
         votes = weights.softmax(dim=-1)
         voters = votes @ seen
+        # Nobody among them looked: the label is as frequent as anywhere, which the logit of its frequency says.
         shares = torch.where(voters > 0, votes @ shown / voters, frequencies)
         return torch.logit((shares + SMOOTHING * frequencies) / (1 + SMOOTHING), eps=1e-6)
 
@@ -89,9 +113,30 @@ class NeighbourMemory(nn.Module):
         centred, projection = features.to(self.exact) - self.mean.to(self.exact), self.projection.to(self.exact)
         keys = centred @ projection
         lengths = projection.square().sum(dim=0).clamp_min(1e-12)
+        # What no direction holds: an image far from all that is remembered must not look near to any of it.
         beside = (centred.square().sum(dim=-1) - (keys.square() / lengths).sum(dim=-1)).clamp_min(0)
         squared = keys.square().sum(dim=-1) + self.outside.to(self.exact) * beside
         return keys * squared.clamp_min(1e-24).rsqrt()[:, None]
+
+    def votes(self) -> "Votes":
+        """What the labels remembered say as numbers, worked out once for as long as they stay.
+
+        Of ten thousand images that costs more than all else here. Labels that are here for one call only (offloaded),
+        whose changes nobody counts (made in inference mode) or that a graph holds are worked out each time.
+        """
+        labels = self.labels
+        if torch.compiler.is_compiling() or labels.is_inference() or hasattr(self, "_hf_hook"):
+            return Votes.of(labels, self.exact)
+        version = labels._version  # noqa: SLF001 - documented, but without another name
+        kept = self.kept
+        if kept is None or kept[0] is not labels or kept[1] != version or kept[2].shown.dtype != self.exact:
+            with torch.inference_mode(mode=False):  # kept tensors must serve outside that mode, too
+                kept = self.kept = labels, version, Votes.of(labels, self.exact)
+        return kept[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: all but what can be worked out again."""
+        return {**self.__dict__, "kept": None}
 
     @property
     def exact(self) -> torch.dtype:
@@ -150,6 +195,7 @@ class NeighbourMemory(nn.Module):
         few = images <= features
         size = min(self.projection.shape[1], int((scale > SMALLEST_SCALE * scale[:1]).sum()), images - few)
         if few:
+            # The fewer the images, the nearer their covariance is drawn to a sphere.
             ridge = features / images * scale.square().sum() / max(images - 1, 1)
             weights = (ridge / (scale.square() + ridge)).sqrt()
         else:

@@ -124,7 +124,7 @@ class PathDecoder(nn.Module):
         return embedded if self.attention is not None else embedded[:, None]
 
     def forward(self, labels: Tensor, image_embedding: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Logits (N, T, C + 1) behind each of the labels (N, T), and the recurrent state behind the last.
+        """Logits (N, T, C + 1) after each of the labels (N, T), and the recurrent state after the last.
 
         Args:
             labels: Ids that were walked, the first of them START where `state` is None.
@@ -135,7 +135,7 @@ class PathDecoder(nn.Module):
         return self.score(hidden, image_embedding), state
 
     def walk(self, labels: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """What is remembered (N, T, H) behind each of the labels (N, T), and the state behind the last.
+        """What is remembered (N, T, H) after each of the labels (N, T), and the state after the last.
 
         The image has no part in it: equal prefixes give equal outputs, whatever the image, the walk or the batch.
         """
@@ -162,7 +162,7 @@ class PathDecoder(nn.Module):
     def score_views(self, views: Sequence[Tensor], image_embedding: Tensor, outputs: Tensor) -> Tensor:
         """Logits (N, T, C + 1) from the `views` of a walk (N, T, E), `embed_image` and `embed_outputs`."""
         image = image_embedding if self.attention is None else self.attention.attend(views[1], image_embedding)
-        joint = torch.tanh(views[0] + image)
+        joint = torch.tanh(views[0] + image)  # path and image meet in one space
         return F.linear(self.dropout(joint), outputs)
 
     def walked_by(self) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""The recurrent layer of a walk (section 3.1): torch's cells and the paper's own behind one face."""
+"""The recurrent layer of a walk (section 3.1): torch's cells and the paper's own with one interface."""
 
 from typing import cast
 
@@ -52,7 +52,7 @@ class RecurrentLayer(nn.Module):
         return (like.new_zeros(like.shape[0], self.hidden_size),) * self.num_states
 
     def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Outputs (N, T, H) for inputs (N, T, E), and the state behind the last step."""
+        """Outputs (N, T, H) for inputs (N, T, E), and the state after the last step."""
         if not self.batched:
             return cast("tuple[Tensor, State]", self.layer(inputs, state))
         given = tuple(tensor[None].contiguous() for tensor in state)
@@ -60,7 +60,7 @@ class RecurrentLayer(nn.Module):
         return outputs, tuple(tensor[0] for tensor in (new if isinstance(new, tuple) else (new,)))
 
     def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Output (N, H) and state behind one input (N, E), as `forward` gives it.
+        """Output (N, H) and state after one input (N, E), as `forward` gives it.
 
         torch's layers prepare their weights for whole sequences at every call, which costs more than a single step.
         """

@@ -5,6 +5,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from timm.layers.ml_decoder import MLDecoder
 from torch import Tensor, nn
 
+from .configuration_cnn_rnn import CnnRnnConfig
+
 SHARE_OF_BEST = 0.5  # of the place that shows a label best, beside the mean
 
 
@@ -90,6 +92,14 @@ class LabelQueries(MLDecoder):
         # A query speaks for a group of labels, each with weights (E,) of its own.
         logits = torch.einsum("qbe,qeg->bqg", queries, self.duplicate_pooling).flatten(1)
         return logits[:, : self.num_classes] + self.duplicate_pooling_bias
+
+
+def head_of_config(config: CnnRnnConfig, feature_size: int) -> nn.Module | None:
+    """The head that a model's config names, for image features of size D; None for a model without one."""
+    if not config.has_relevance_head:
+        return None
+    hidden_size, dropout = config.relevance_hidden_size, config.relevance_dropout
+    return build_relevance_head(config.relevance_head, feature_size, config.num_labels, hidden_size, dropout)
 
 
 def build_relevance_head(kind: str, feature_size: int, num_labels: int, hidden_size: int, dropout: float) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What the recurrent layer remembers behind a label prefix, worked out once for all walks, images and batches.
+"""What the recurrent layer remembers after a label prefix, worked out once for all walks, images and batches.
 
 The recurrent layer never sees the image, so equal prefixes are remembered alike. The prefixes form a tree: a node holds
 the tensors that belong to its prefix, and each label leads to a child. The tree belongs to the values of the weights
@@ -103,7 +103,7 @@ class WalkStates:
             walked = [key for key in new if key % stride != self.start]
             if self.children and self.count + len(walked) > self.most_rows:
                 return self.follow(self._forget_all_but(nodes), labels, extend)
-            self.children.update((key, key // stride) for key in new)
+            self.children.update((key, key // stride) for key in new)  # START's stay where they are, others follow
             if walked:
                 self.children.update(zip(walked, range(self.count, self.count + len(walked)), strict=True))
                 before, last = torch.tensor(at_least([divmod(key, stride) for key in walked])).unbind(dim=1)
@@ -128,6 +128,7 @@ class WalkStates:
         """
         versions = [weight._version for weight in weights]  # noqa: SLF001 - documented, but without another name
         sums = torch.stack([weight.sum() for weight in weights])
+        # The sum alone would miss values that change places, identity alone what is done to `.data`.
         same = len(weights) == len(self.weights) and all(map(Tensor.is_set_to, weights, self.weights))
         if not (same and versions == self.versions and torch.equal(sums, self.sums)):
             self.weights, self.versions, self.sums = weights, versions, sums
@@ -138,7 +139,7 @@ class WalkStates:
         count = self.count + number
         with torch.inference_mode(mode=False), torch.no_grad():  # kept tensors must serve outside that mode, too
             old = self.rows or [tensor.new_empty(0, *tensor.shape[1:]) for tensor in tensors]
-            if count > len(old[0]):
+            if count > len(old[0]):  # twice the room each time, so that rows are copied once on average
                 more = max(count, 2 * len(old[0]), FEWEST_ROWS)
                 self.rows = [rows.new_empty(more, *rows.shape[1:]) for rows in old]
                 for rows, before in zip(self.rows, old, strict=True):

@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 from .beam_search import BeamSearchResult, Constraints, beam_search
-from .configuration_cnn_rnn import CnnRnnConfig
+from .configuration_cnn_rnn import WIDEST_BEAM, CnnRnnConfig
 from .cooccurrence import CooccurrencePrior
 from .known_labels import Known
 from .label_paths import labels_to_paths, rank_labels
@@ -107,6 +107,7 @@ class Walk:
 
     def follow(self, paths: Tensor) -> Tensor:
         """Logits (B, T, C + 1) of every step of the given paths (B, T), teacher forced."""
+        # The step that predicts a label is fed the one before it; the first is fed START.
         walked = F.pad(paths[:, :-1], (1, 0), value=self.decoder.num_labels + 1)
         logits: Tensor = self.decoder(walked, self.image, self.decoder.start_state(self.known))[0]
         if self.bias is not None:
@@ -194,14 +195,20 @@ class Walker:
         max_path_length: int | None = None,
         min_path_length: int = 0,
     ) -> BeamSearchResult:
-        """The most probable paths, on each of them what is confirmed; numbers as `generate` takes them."""
+        """The most probable paths, on each of them what is confirmed; numbers as `generate` takes them.
+
+        Raises:
+            ValueError: The beam is wider than any that there is.
+        """
         decoder = self.decoder
         assert decoder is not None
+        width = self.config.beam_width if beam_width is None else beam_width
+        if width > WIDEST_BEAM:
+            raise ValueError(f"beam_width must lie in 1..{WIDEST_BEAM}, got {width}")
         longest = self.config.max_path_length if max_path_length is None else max_path_length
         longest, fewest = min(longest, self.num_labels), min(min_path_length, self.num_labels)
         limits = Constraints(self.num_labels, longest, min_path_length=fewest)
         limits = known.limit(limits, lambda labels: self.order(labels, features))
-        width = self.config.beam_width if beam_width is None else beam_width
 
         def search(seen: Tensor) -> BeamSearchResult:
             return Walk(decoder, seen, relevance, known.entering, self.prior).search(limits, width)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, List
 
-from cnn_rnn.data import label_matrix, label_pair_counts, looked_at_counts, schema
+from cnn_rnn.data import count_pairs, label_matrix, label_pair_counts, schema
 
 
 def test_pairs_are_counted_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,9 +29,12 @@ def test_images_on_which_both_of_two_labels_were_looked_at_are_counted(monkeypat
     }
     rows = Dataset.from_dict(sets, features=Features(dict.fromkeys(sets, names)))
     monkeypatch.setattr(schema, "ROWS_AT_ONCE", 3)
-    both, shown = looked_at_counts(rows)
+    together, both, shown = count_pairs(rows)
     assert isinstance(both, np.ndarray)
+    assert (together == label_pair_counts(rows)).all()
     assert shown is not None
     assert both.tolist() == [[3, 2, 3], [2, 2, 2], [3, 2, 3]]
     assert shown.tolist() == [[2, 1, 2], [1, 1, 1], [3, 2, 3]]
-    assert looked_at_counts(rows.remove_columns(["difficult", "unknown"])) == (4, None)
+    complete = count_pairs(rows.remove_columns(["difficult", "unknown"]))
+    assert complete[1:] == (4, None)
+    assert (complete.together == together).all()

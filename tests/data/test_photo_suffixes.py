@@ -17,8 +17,8 @@ from cnn_rnn.data.images import UnreadableImageError
 from cnn_rnn.data.own_photos.class_folders import load_class_folders
 from cnn_rnn.data.own_photos.kinds import recognise
 from cnn_rnn.data.photos import photo_suffixes as suffixes
+from cnn_rnn.given_images import read_image
 from cnn_rnn.image_processing_cnn_rnn import FORMATS
-from cnn_rnn.pipeline_cnn_rnn import read_image
 from cnn_rnn.prediction import found_images
 from cnn_rnn.prediction.input_kinds import find_images, open_inputs
 

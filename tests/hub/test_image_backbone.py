@@ -12,7 +12,8 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from cnn_rnn import CnnRnnConfig, CnnRnnForImageClassification
-from cnn_rnn.image_backbone import ImageBackbone, find_weights, fit_weights, read_weights
+from cnn_rnn.backbone_weights import find_weights, fit_weights, read_weights
+from cnn_rnn.image_backbone import ImageBackbone
 
 # Family: a small model of it, its arguments, the side of its input, and the dimension of its feature map that holds D.
 FAMILIES: dict[str, tuple[str, dict[str, Any], int, int]] = {

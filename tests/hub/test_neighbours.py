@@ -1,5 +1,6 @@
 """Labels carried over from the nearest images, against the same by loops."""
 
+import copy
 import math
 
 import pytest
@@ -155,3 +156,27 @@ def test_in_half_precision_counts_are_exact_and_an_image_without_features_is_no_
     half.fill(torch.randn(5000, 6), labels)
     assert half.keys.dtype == kind
     assert half.keys.isfinite().all()
+
+
+def test_what_labels_say_is_worked_out_anew_when_they_change_and_is_no_part_of_a_copy() -> None:
+    memory = filled()
+    first = memory.log_odds(FEATURES)
+    assert memory.votes() is memory.votes()
+    assert copy.deepcopy(memory).kept is None
+    memory.labels.copy_(memory.labels.flip(0))  # in place, as a checkpoint is loaded
+    fresh = NeighbourMemory(12, 6, 4)
+    fresh.load_state_dict(memory.state_dict())
+    torch.testing.assert_close(memory.log_odds(FEATURES), fresh.log_odds(FEATURES), atol=0, rtol=0)
+    assert (memory.log_odds(FEATURES) - first).abs().max() > 0.1
+    memory.double()
+    assert memory.log_odds(FEATURES.double()).dtype == torch.float64
+    with torch.inference_mode():
+        memory.fill(FEATURES, LABELS)
+        memory.log_odds(FEATURES)
+    torch.testing.assert_close(memory.log_odds(FEATURES).float(), first, atol=1e-4, rtol=1e-4)
+    features = FEATURES.double().requires_grad_()
+    memory.fill(FEATURES, LABELS)
+    with torch.inference_mode():
+        memory.log_odds(FEATURES)
+    memory.log_odds(features).sum().backward()  # what was kept in that mode serves outside of it
+    assert features.grad is not None

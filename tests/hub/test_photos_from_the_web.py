@@ -13,8 +13,8 @@ from PIL import Image
 from cnn_rnn import photos_from_the_web
 from cnn_rnn.data import UnreadableImageError, decode_image
 from cnn_rnn.data.images import LostImageError
+from cnn_rnn.given_images import read_image
 from cnn_rnn.photos_from_the_web import fetch, is_public
-from cnn_rnn.pipeline_cnn_rnn import read_image
 
 
 def png() -> bytes:

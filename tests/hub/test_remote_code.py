@@ -192,11 +192,13 @@ def test_a_folder_holds_the_code_and_nothing_else(folder: Path) -> None:
     code = {name for name in names if name.endswith(".py")}
     assert names - code == {"config.json", "model.safetensors", "preprocessor_config.json"}
     assert code == {
+        "backbone_weights.py",
         "beam_search.py",
         "configuration_cnn_rnn.py",
         "cooccurrence.py",
         "decisions.py",
         "fusion.py",
+        "given_images.py",
         "image_backbone.py",
         "image_processing_cnn_rnn.py",
         "initial_values.py",

@@ -13,12 +13,12 @@ from .photos.checks import drop_unreadable
 from .reading import Reading
 from .schema import (
     build_dataset,
+    count_pairs,
     label_counts,
     label_features,
     label_matrix,
     label_names,
     label_pair_counts,
-    looked_at_counts,
     targets,
 )
 from .sources import SOURCES, load_source
@@ -34,6 +34,7 @@ __all__ = [
     "UnreadableImageError",
     "build_dataset",
     "collate",
+    "count_pairs",
     "decode_image",
     "decode_pixels",
     "drop_unreadable",
@@ -51,7 +52,6 @@ __all__ = [
     "load_stream",
     "load_table",
     "load_voc",
-    "looked_at_counts",
     "multi_hot",
     "prepare_examples",
     "stratified_split",

@@ -6,7 +6,7 @@ that a file format embeds) until somebody looks at it, so an index of 200,000 ph
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -133,21 +133,33 @@ def label_pair_counts(dataset: Dataset, column: str = "labels") -> npt.NDArray[n
     return counts.reshape(num_labels, num_labels).astype(np.float32)
 
 
-def looked_at_counts(dataset: Dataset) -> tuple[Counts, Counts] | tuple[int, None]:
-    """Images (C, C) on which both of two classes were looked at; and those of them that show the first.
+class PairCounts(NamedTuple):
+    """Images that bear on each two classes.
 
-    Where every class was looked at on every image, all images, and None.
+    Attributes:
+        together: Those that show both (C, C); on the diagonal those that show the class.
+        images: Those on which both were looked at (C, C); all, as one number, where every class was on every image.
+        shown: Those of them that show the first (C, C); None where every class was looked at on every image.
     """
+
+    together: Counts
+    images: int | Counts
+    shown: Counts | None
+
+
+def count_pairs(dataset: Dataset) -> PairCounts:
+    """What the images say of each two classes, from one walk over the rows."""
     if not any(label_counts(dataset, name).any() for name in LEFT_OUT_COLUMNS if name in dataset.column_names):
-        return len(dataset), None
+        return PairCounts(label_pair_counts(dataset), len(dataset), None)
     num_labels = len(label_names(dataset))
-    both, shown = np.zeros((2, num_labels, num_labels), np.float32)
+    together, images, shown = np.zeros((3, num_labels, num_labels), np.float32)
     for start in range(0, len(dataset), ROWS_AT_ONCE):
         said = targets(dataset.select(range(start, min(start + ROWS_AT_ONCE, len(dataset)))))
         present, known = (said > 0).astype(np.float32), (said >= 0).astype(np.float32)
-        both += known.T @ known
+        together += present.T @ present
+        images += known.T @ known
         shown += present.T @ known
-    return both, shown
+    return PairCounts(together, images, shown)
 
 
 def label_lists_from_matrix(present: npt.NDArray[np.bool_]) -> pa.ListArray:

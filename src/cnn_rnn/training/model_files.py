@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cnn_rnn.data import label_pair_counts, looked_at_counts
+from cnn_rnn.data import count_pairs
 from cnn_rnn.foundation.whole_files import flush_folder
 from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
@@ -58,8 +58,9 @@ def build_model(config: RunConfig, data: TrainingData) -> CnnRnnForImageClassifi
     if earlier:
         adopt_weights(model, earlier)
     if model.cooccurrence is not None:
-        counts = (label_pair_counts(data.train_labels), *looked_at_counts(data.train_labels))
-        model.cooccurrence.fit(*(torch.from_numpy(part) if isinstance(part, np.ndarray) else part for part in counts))
+        counts = count_pairs(data.train_labels)
+        parts: list[Any] = [torch.from_numpy(part) if isinstance(part, np.ndarray) else part for part in counts]
+        model.cooccurrence.fit(*parts)
     return model
 
 

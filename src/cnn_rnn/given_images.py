@@ -1,0 +1,130 @@
+"""Whatever a person may give as images: one told from many, and each made a picture."""
+
+import base64
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .image_processing_cnn_rnn import FORMATS, to_rgb
+from .photos_from_the_web import LONGEST_WAIT, fetch
+
+
+class ImageSequence(torch.utils.data.Dataset):
+    """Images that are read one at a time, when their turn comes."""
+
+    def __init__(self, images: Sequence[Any]) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.images[index]
+
+
+def images_of(inputs: Any) -> Any:
+    """The inputs as the base class tells one image from many: a list, a torch data set or a generator for many.
+
+    Raises:
+        ValueError: A data set has several splits, or not one column of images.
+    """
+    if isinstance(inputs, Mapping) and hasattr(inputs, "column_names"):
+        raise ValueError(
+            f"data of the splits {', '.join(inputs)}: give one of them, such as data[{next(iter(inputs))!r}]"
+        )
+    if hasattr(inputs, "column_names") and hasattr(inputs, "features"):  # the library `datasets` need not be there
+        columns = [name for name, feature in (inputs.features or {}).items() if type(feature).__name__ == "Image"]
+        if len(columns) != 1:
+            raise ValueError(
+                f"a data set with one column of images is expected, this one has {columns}: give a column, such as "
+                "data['image']"
+            )
+        if not hasattr(inputs, "__len__"):
+            return (row[columns[0]] for row in inputs)
+        inputs = inputs[columns[0]]
+    if isinstance(inputs, np.ndarray | torch.Tensor):
+        return list(inputs) if inputs.ndim == 4 else inputs
+    if isinstance(inputs, tuple):
+        return list(inputs)
+    if isinstance(inputs, Iterator) and not hasattr(inputs, "read"):  # an open file is one too
+        return (image for image in inputs)
+    return (
+        ImageSequence(inputs) if isinstance(inputs, Sequence) and not isinstance(inputs, list | str | bytes) else inputs
+    )
+
+
+def read_image(source: Any, timeout: float | None = None) -> Image.Image:
+    """The picture as RGB, upright; a format that runs a program to decode itself (EPS) is not read.
+
+    Args:
+        source: As `MultiLabelImageClassificationPipeline` takes it.
+        timeout: Seconds that an image from the web may take in all; 60 where None.
+
+    Raises:
+        Exception: It cannot be read; of many kinds.
+    """
+    if isinstance(source, Mapping):
+        if not {"path", "bytes"} & set(source):
+            raise ValueError(f"a row with {', '.join(map(str, source))}; give its image alone")
+        source = source["path"] if source.get("bytes") is None else source["bytes"]
+    if isinstance(source, torch.Tensor):
+        source = to_array(source)
+    if isinstance(source, np.ndarray):
+        source = from_array(source)
+    if isinstance(source, str) and source.startswith(("http://", "https://")):
+        source = fetch(source, timeout or LONGEST_WAIT)
+    elif isinstance(source, str) and not os.path.isfile(source):  # noqa: PTH113  # Path raises at a text too long
+        source = from_base64(source)
+    if isinstance(source, bytes):
+        source = io.BytesIO(source)
+    if not isinstance(source, Image.Image):
+        if not isinstance(source, str | os.PathLike) and not hasattr(source, "read"):
+            raise ValueError(f"{type(source).__name__} is no kind of image: give a path, a URL, bytes or pixels")
+        source = Image.open(source, formats=FORMATS)
+    return to_rgb(source)
+
+
+def from_array(pixels: np.ndarray) -> Image.Image:
+    """Pixels (h, w, 3), (h, w, 4), (h, w, 1) or (h, w) of 0..255 -> an image.
+
+    Raises:
+        ValueError: They are of another shape or type, fractions among them, which would become a nearly black image.
+    """
+    try:
+        return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
+    except TypeError as error:
+        raise ValueError(
+            f"an array of shape {pixels.shape} and {pixels.dtype}; expected (h, w, 3) or (h, w) of uint8, 0..255"
+        ) from error
+
+
+def to_array(pixels: torch.Tensor) -> np.ndarray:
+    """Pixels (3, h, w), (1, h, w) or (h, w) of 0..255 -> (h, w, 3) or (h, w).
+
+    Raises:
+        ValueError: They are of another shape or type.
+    """
+    if pixels.dtype != torch.uint8 or pixels.dim() not in (2, 3) or (pixels.dim() == 3 and len(pixels) not in (1, 3)):
+        raise ValueError(
+            f"a tensor of shape {tuple(pixels.shape)} and {pixels.dtype}; expected (3, h, w) of uint8, 0..255 (the "
+            "range of fractions would be a guess: give `(255 * pixels).round().byte()` where it is 0..1)"
+        )
+    array: np.ndarray = (pixels.movedim(0, -1).squeeze(-1) if pixels.dim() == 3 else pixels).cpu().numpy()
+    return array
+
+
+def from_base64(text: str) -> bytes:
+    """The bytes that text such as `data:image/png;base64,...` holds.
+
+    Raises:
+        FileNotFoundError: It is no base64, so it was meant as a path.
+    """
+    try:
+        return base64.b64decode(text.partition(",")[2] if text.startswith("data:image/") else text, validate=True)
+    except ValueError as error:
+        raise FileNotFoundError("there is no such file, and it is no URL and no base64") from error
