@@ -33,8 +33,8 @@ from cnn_rnn.data import (
 )
 from cnn_rnn.data.images import LostImageError
 from cnn_rnn.data.schema import image_paths, label_lists_from_matrix
+from cnn_rnn.given_images import read_image
 from cnn_rnn.image_processing_cnn_rnn import FORMATS, to_rgb
-from cnn_rnn.pipeline_cnn_rnn import read_image
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
