@@ -17,6 +17,7 @@ from .meaning.ambiguities import is_multi_hot
 from .meaning.label_columns import LABEL_NAME, SPLIT_FLAGS, SPLIT_NAMES, Roles, plain
 from .meaning.listing import Listing, read_labels
 from .photos.disk_layout import abbreviate
+from .plain_kinds import with_plain_kinds
 from .reading import Reading, listed
 from .schema import (
     LEFT_OUT_COLUMNS,
@@ -81,6 +82,10 @@ def to_schema(
     named = {role: str(name) for role, name in reading.columns.items() if role in {"labels", "image_id"}}
     columns = replace(columns or Columns(), **named)
     class_names = class_names or reading.names
+    if isinstance(data, DatasetDict):
+        data = DatasetDict({split: with_plain_kinds(rows, columns.image) for split, rows in data.items()})
+    else:
+        data = with_plain_kinds(data, columns.image)
     first = data["train" if "train" in data else next(iter(data))] if isinstance(data, DatasetDict) else data
     if columns.image not in first.column_names:
         raise ValueError(

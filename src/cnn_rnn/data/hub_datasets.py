@@ -28,6 +28,7 @@ from cnn_rnn.foundation.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, first_
 
 from .adapt import Columns, to_schema
 from .photos.found_files import PassedOver
+from .plain_kinds import stream_of_plain_kinds
 from .reading import Reading
 from .schema import LABEL_COLUMNS, label_names
 
@@ -161,7 +162,8 @@ def _as_stream(data: IterableDataset | IterableDatasetDict) -> IterableDataset |
     missing = {"image", "image_id", "labels"} - set(first.column_names or ())
     if missing:
         raise ValueError(f"it cannot be streamed without {', '.join(sorted(missing))}; {CONVERT}")
-    label_names(first)
+    data = stream_of_plain_kinds(data, first.features)
+    label_names(next(iter(data.values())) if isinstance(data, IterableDatasetDict) else data)
     return data
 
 
