@@ -1,0 +1,62 @@
+"""Ridge regression on frozen features that takes photos in and lets them go again, and says what it would say unseen.
+
+The inverse of the regularised Gram matrix changes by a product of vectors for every photo (Sherman and Morrison, 1950),
+and what it says of a photo when it is left out follows from what it says with it (Allen's PRESS, 1974): nothing is
+fitted twice.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Of features of length 1. Of 0.1, 0.3, 1 and 3 the best on COCO's photos by a little; the curve is flat.
+PENALTY = 1.0
+
+Floats = NDArray[np.float32]
+Exact = NDArray[np.float64]
+
+
+class Ridge:
+    """The inverse of a regularised Gram matrix, with the leverage of every photo.
+
+    Args:
+        features: (N, D) of photos that are there from the start.
+    """
+
+    def __init__(self, features: Floats) -> None:
+        exact = features.astype(np.float64)
+        self.inverse: Exact = np.asarray(
+            np.linalg.inv(exact.T @ exact + PENALTY * np.eye(features.shape[1])), np.float64
+        )
+        self.leverages: Exact = ((exact @ self.inverse) * exact).sum(axis=1)
+
+    def add(self, photo: Floats, others: Floats) -> None:
+        """Take a photo (D) in behind the others (N, D) that are in already."""
+        exact = photo.astype(np.float64)
+        along = self.inverse @ exact
+        alone = float(exact @ along)
+        self._move(along, 1 + alone, others)
+        self.leverages = np.append(self.leverages, alone / (1 + alone))
+
+    def remove(self, place: int, features: Floats) -> None:
+        """Let the photo at a place of the features (N, D) go."""
+        exact = features[place].astype(np.float64)
+        along = self.inverse @ exact
+        self._move(along, float(exact @ along) - 1, features)
+        self.leverages = np.delete(self.leverages, place)
+
+    def _move(self, along: Exact, divisor: float, others: Floats) -> None:
+        """Take the product of a vector (D) with itself from the inverse, and its share from every leverage."""
+        self.inverse -= np.outer(along, along / divisor)
+        self.leverages -= (others @ along.astype(np.float32)).astype(np.float64) ** 2 / divisor
+
+    def solve(self, features: Floats, targets: Floats) -> tuple[Floats, Floats]:
+        """Weights (D, C), and what they would say (N, C) of each photo had it been left out.
+
+        Args:
+            features: (N, D), as they were taken in.
+            targets: (N, C); 0 where nobody knows, so they are to be centred.
+        """
+        weights = (self.inverse @ (features.T @ targets).astype(np.float64)).astype(np.float32)
+        leverages = self.leverages.astype(np.float32)[:, None]
+        unseen = (features @ weights - leverages * targets) / (1 - leverages)
+        return weights, unseen.astype(np.float32)

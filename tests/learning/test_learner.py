@@ -1,0 +1,114 @@
+"""What is learnt follows from what is known, not from how it was told; what is said of a photo is said unseen."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from cnn_rnn.learning.learner import Learner, Seen
+
+LABELS = ("a", "b", "c", "d")
+Told = dict[str, tuple[Seen, Mapping[str, bool]]]
+
+
+def draw_photos(count: int, seed: int = 0, start: int = 0) -> Told:
+    """Photos whose labels follow from their features, but for a part, with some answers left out."""
+    draw = np.random.default_rng(seed)
+    directions = draw.normal(size=(len(LABELS), 12))
+    told: Told = {}
+    for index in range(count):
+        features = draw.normal(size=12)
+        logits = 4 * directions @ features / np.linalg.norm(directions, axis=1) - 1
+        there = draw.random(len(LABELS)) < 1 / (1 + np.exp(-logits))
+        asked = draw.random(len(LABELS)) < 0.9
+        answers = {label: bool(there[place]) for place, label in enumerate(LABELS) if asked[place]}
+        seen = Seen(features.astype(np.float32), logits[:start].astype(np.float32))
+        told[f"{index}.jpg"] = (seen, answers or {"a": False})
+    return told
+
+
+def said(learner: Learner, told: Told, known: Mapping[str, bool] | None = None) -> dict[str, float]:
+    """What is said of a photo that is not among those told."""
+    (seen, _) = draw_photos(1, seed=9, start=len(learner.start_labels))["0.jpg"]
+    assert learner.photos.keys() <= told.keys()
+    return learner.expect(seen, known)
+
+
+@pytest.mark.parametrize("known", [{}, {"a": True}, {"a": True, "b": False}], ids=["nothing", "one", "two"])
+def test_what_is_said_does_not_depend_on_the_order_or_on_how_many_came_at_once(known: Mapping[str, bool]) -> None:
+    told = draw_photos(40)
+    at_once, one_by_one, turned = Learner(), Learner(), Learner()
+    at_once.tell_all(told)
+    for photo, (seen, answers) in told.items():
+        one_by_one.tell(photo, seen, answers)
+        one_by_one.refit()
+    for photo in reversed(told):
+        turned.tell(photo, *told[photo])
+    expected = said(at_once, told, known)
+    assert said(one_by_one, told, known) == pytest.approx(expected, abs=1e-4)
+    assert said(turned, told, known) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_correction_is_as_if_it_had_been_said_at_once_and_what_is_forgotten_was_never_said() -> None:
+    told = draw_photos(30)
+    plain, mended = Learner(), Learner()
+    plain.tell_all(told)
+    mended.tell_all(draw_photos(35))
+    for photo in list(told)[:5]:
+        mended.tell(photo, told[photo][0], {label: not there for label, there in told[photo][1].items()})
+        mended.refit()
+        mended.tell(photo, *told[photo])
+    for index in range(30, 35):
+        mended.tell(f"{index}.jpg", told["0.jpg"][0], {})
+    assert mended.photos.keys() == told.keys()
+    assert said(mended, told) == pytest.approx(said(plain, told), abs=1e-4)
+
+
+def test_a_label_that_comes_later_is_unknown_before_and_changes_little_of_what_was_said_of_the_others() -> None:
+    told = draw_photos(30)
+    learner = Learner()
+    learner.tell_all(told)
+    before = said(learner, told)
+    seen = draw_photos(31)["30.jpg"][0]
+    learner.tell("30.jpg", seen, {"own": True})
+    assert learner.learnt()["labels"]["own"] == 1
+    assert learner.expect(seen)["own"] > said(learner, told | {"30.jpg": (seen, {})})["own"] > 0
+    assert [said(learner, told | {"30.jpg": (seen, {})})[label] for label in LABELS] == pytest.approx(
+        [before[label] for label in LABELS], abs=0.1
+    )
+
+
+def test_what_is_known_is_certain_and_labels_nobody_has_heard_of_are_no_error() -> None:
+    learner = Learner()
+    told = draw_photos(20)
+    assert learner.expect(told["0.jpg"][0], {"never heard": True}) == {"never heard": 1.0}
+    learner.tell_all(told)
+    found = said(learner, told, {"a": True, "b": False, "new": True})
+    assert (found["a"], found["b"], found["new"]) == (1.0, 0.0, 1.0)
+
+
+def test_before_the_first_answer_it_says_what_its_start_says_and_trusts_it_while_answers_are_few() -> None:
+    told = draw_photos(8, start=2)
+    learner = Learner(LABELS[:2])
+    seen = told["0.jpg"][0]
+    first = learner.expect(seen)
+    assert list(first.values()) == pytest.approx((1 / (1 + np.exp(-seen.logits))).tolist())
+    learner.tell("1.jpg", *told["1.jpg"])
+    assert learner.learnt()["weights"]["start"]["start"] == pytest.approx(1, abs=0.1)
+    assert learner.expect(seen)["a"] == pytest.approx(first["a"], abs=0.1)
+
+
+def test_it_learns_and_half_means_half() -> None:
+    learner = Learner()
+    learner.tell_all(draw_photos(300))
+    cells = [
+        (value, answers[label])
+        for seen, answers in list(draw_photos(600).values())[300:]
+        for label, value in learner.expect(seen).items()
+        if label in answers
+    ]
+    said_, there = (np.array(column, float) for column in zip(*cells, strict=True))
+    assert ((said_ - there) ** 2).mean() < 0.75 * there.mean() * (1 - there.mean())
+    for low, high in ((0, 0.3), (0.3, 0.7), (0.7, 1)):
+        among = (said_ >= low) & (said_ < high)
+        assert said_[among].mean() == pytest.approx(there[among].mean(), abs=0.08)
