@@ -44,7 +44,7 @@ def test_its_card_tells_every_class_with_its_photos_and_that_no_photo_was_judged
         figure = r"[\d.]+" if count else "[^|]+"  # without a photo there is no average precision
         assert re.search(rf"^\| {name} \| [\d,]+ \| [\d.]+% \| {figure} \| {count:,} \|", card, re.MULTILINE)
     few = [name for name in names if figures["per_class"][name]["positives"] < 20]
-    assert all(f"{name} ({figures['per_class'][name]['positives']})" in card for name in few)
+    assert f" and {len(few) - 5} more of the labels: their figures say little" in card
 
 
 def test_photos_are_labelled_without_naming_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,9 +9,15 @@ cnn-rnn validate CV/predictions.parquet --baseline PLAIN/predictions.parquet --o
 import argparse
 from pathlib import Path
 
+from cnn_rnn.data import label_counts, label_names
+from cnn_rnn.data.choosing import LabelChoice, joined_parts
+from cnn_rnn.data.data_config import DataConfig
+from cnn_rnn.data.sources import load_source
 from cnn_rnn.publishing.bundle import write_bundle
+from cnn_rnn.training.run_config import run_config_of
 
 FOLDER = Path(__file__).parents[2] / "bundled_model"
+SOURCES = {"voc2007": "VOC 2007", "voc2012": "VOC 2012", "coco2017": "COCO", "image_folder": "Corel5k"}
 DATA_NOTE = (
     "The photos are a part of VOC's (4,468, picked around a few classes; 2007: car, bus, cat, train; 2012: "
     "cat, cow, dog, horse, sheep), 354 of COCO's, and Corel5k's 4,500 for training. Each set is asked for its "
@@ -41,8 +47,23 @@ def main() -> None:
         rival=known.rival,
         photo=known.photo,
         data_note=DATA_NOTE,
+        sources=photos_by_source(run_config_of(str(known.run)).data),
     )
     print(f"{size:,} bytes in {known.output}")
+
+
+def photos_by_source(data: DataConfig) -> dict[str, dict[str, int]]:
+    """By label and source, how many photos of that source show the label, under the model's name for it."""
+    found: dict[str, dict[str, int]] = {}
+    for kind, split in joined_parts(data.name, data.train_split):
+        rows = load_source(kind, data.root, split=split)
+        renamed = {old: new for old, new in (data.rename_labels or {}).items() if old in label_names(rows)}
+        rows = LabelChoice(renamed).of(rows, kind)
+        for name, count in zip(label_names(rows), label_counts(rows).tolist(), strict=True):
+            if count:
+                own = found.setdefault(name, {})
+                own[SOURCES[kind]] = own.get(SOURCES[kind], 0) + count
+    return found
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 from tests.finished_runs import NAME, write_metrics, write_run
 
-from cnn_rnn.publishing.model_card import DATA_NOTES, CardError, base_model, data_sets
+from cnn_rnn.publishing.model_card import DATA_NOTES, CardError, Figures, base_model, data_sets, few_images
 from cnn_rnn.publishing.push import model_files
 
 
@@ -116,8 +116,14 @@ def test_figures_by_cross_validation_say_so_and_labels_with_few_images_are_named
     figures.write_text(json.dumps(content))
     card = " ".join(bytes(model_files(joined_run, NAME, figures)["README.md"]).decode().split())
     assert "Measured by cross-validation on 40 images of `voc2007+voc2012`: each was judged by the one of 5" in card
-    assert "Fewer than 20 images show" in card
-    assert "one (3)" in card
+    assert "Fewer than 20 images show one (3)" in card
+    for name in content["per_class"]:
+        content["per_class"][name]["positives"] = 3
+    content["per_class"] |= {f"rare {number}": content["per_class"]["one"] for number in range(3)}
+    figures.write_text(json.dumps(content))
+    told = few_images(Figures(figures))
+    assert told.endswith("(3) and 2 more of the labels: their figures say little. ")
+    assert told.count("(3)") == 5
 
 
 def test_a_plain_head_stands_beside_where_it_was_measured_on_the_same_images(joined_run: Path, tmp_path: Path) -> None:
@@ -139,3 +145,14 @@ def test_a_plain_head_stands_beside_where_it_was_measured_on_the_same_images(joi
     with pytest.raises(CardError, match=r"rival\.json: counts\.images is 41"):
         model_files(joined_run, NAME, figures, rival=tmp_path / "rival.json")
     assert "plain head" not in bytes(model_files(joined_run, NAME, figures)["README.md"]).decode()
+
+
+def test_photos_of_each_source_end_the_row_of_a_label(joined_run: Path, tmp_path: Path) -> None:
+    figures = write_metrics(tmp_path / "metrics.json", data="voc2012", split="val")
+    sources = {"one": {"VOC": 1200, "COCO": 3}}
+    card = bytes(model_files(joined_run, NAME, figures, rival=figures, sources=sources)["README.md"]).decode()
+    table = [line for line in card.splitlines() if line.startswith("|")][:6]
+    assert table[0].endswith("| AP of a plain head | photos by source |")
+    assert {line.replace("\\|", "").count("|") for line in table} == {8}
+    assert next(row for row in table if row.startswith("| one |")).endswith("| VOC 1,200, COCO 3 |")
+    assert next(row for row in table if row.startswith("| nought |")).endswith("|  |")

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from cnn_rnn.foundation.whole_files import whole_file
 
-from .model_card import EXAMPLE, example_address
+from .model_card import EXAMPLE, Sources, example_address
 from .push import WEIGHTS, endpoint_files, model_files
 
 LARGEST = 25_000_000  # bytes of the whole folder
@@ -23,6 +23,7 @@ def write_bundle(
     rival: Path | None = None,
     photo: Path | None = None,
     data_note: str | None = None,
+    sources: Sources | None = None,
 ) -> int:
     """Write the folder; returns its size in bytes. `from_pretrained` takes it and computes in single precision.
 
@@ -34,12 +35,13 @@ def write_bundle(
         rival: Figures of a plain head that was trained and measured alike.
         photo: A photo to try it with.
         data_note: Where the training images come from and how that biases the model, see `make_card`.
+        sources: Photos of each label by the set that they come from, see `make_card`.
 
     Raises:
         CardError: Something that the card must say is not known.
         ValueError: The folder would be larger than 25 MB, or weights do not fit half precision.
     """
-    published = model_files(run, name, metrics, data_note=data_note, photo=photo, rival=rival)
+    published = model_files(run, name, metrics, data_note=data_note, photo=photo, rival=rival, sources=sources)
     no_code = published.keys() - endpoint_files().keys()
     files = {file: content for file, content in published.items() if file in no_code and not file.endswith(".py")}
     files["README.md"] = usable_at_home(bytes(files["README.md"]).decode(), name).encode()

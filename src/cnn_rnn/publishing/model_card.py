@@ -24,6 +24,7 @@ CROSS_VALIDATION = "cross-validation"  # the split of figures that `cnn-rnn revi
 EXAMPLE = "example.jpg"  # a photo to try the model with, as a repository holds it
 FEWEST = 20  # images with a label below which its figures say little
 TWO_IN_ONE = {"trainval": ("train", "val")}
+Sources = Mapping[str, Mapping[str, int]]  # by label and source, how many photos of that source show the label
 HELD_OUT = "held-out"  # the split on which training chooses epoch, fusion and thresholds
 
 DATA_NOTES = {
@@ -125,6 +126,7 @@ def make_card(
     data_note: str | None = None,
     has_example: bool = False,
     rival: Figures | None = None,
+    sources: Sources | None = None,
 ) -> ModelCard:
     """The filled card of a model.
 
@@ -136,6 +138,7 @@ def make_card(
         data_note: Where the training images come from and how that biases the model; for the benchmarks it is known.
         has_example: Whether the repository holds a photo to try it with.
         rival: Figures of a plain head that was trained and measured alike.
+        sources: Photos of each label by the set that they come from, where several were joined.
 
     Raises:
         CardError: Something that the card must say is not known.
@@ -166,8 +169,9 @@ def make_card(
         training_data=f"Trained on {trained_on}; epoch, fusion and thresholds were chosen on {held_out}."
         f"{labels_chosen(data)}",
         data_note=data_note or " ".join(dict.fromkeys(DATA_NOTES[name] for name, _ in parts)),
-        label_table=label_table(config, figures, rival),
+        label_table=label_table(config, figures, rival, sources),
         has_rival=rival is not None,
+        has_sources=sources is not None,
         beside=beside(figures, rival),
         few_images=few_images(figures),
         evaluation=f"{measured_on(figures)}, with {figures['counts.positives']:,} labels. "
@@ -235,11 +239,14 @@ def beside(figures: Figures, rival: Figures | None) -> str:
 
 
 def few_images(figures: Figures) -> str:
-    """A sentence that names the labels that too few images show to measure them; empty where there are none."""
-    few = [
-        f"{cell(name)} ({one['positives']})" for name, one in figures["per_class"].items() if one["positives"] < FEWEST
-    ]
-    return f"Fewer than {FEWEST} images show {', '.join(few)}: their figures say little. " if few else ""
+    """A sentence on the labels that too few images show to measure them, the rarest named; empty without such."""
+    counts = {name: one["positives"] for name, one in figures["per_class"].items() if one["positives"] < FEWEST}
+    if not counts:
+        return ""
+    rarest = sorted(counts, key=lambda name: (counts[name], name))[:WEAKEST]
+    named = ", ".join(f"{cell(name)} ({counts[name]})" for name in rarest)
+    told = f"{named} and {len(counts) - len(rarest):,} more of the labels" if len(counts) > len(rarest) else named
+    return f"Fewer than {FEWEST} images show {told}: their figures say little. "
 
 
 def base_model(run: Mapping[str, Any]) -> str | None:
@@ -300,10 +307,12 @@ def example_address(repo: str) -> str:
     return f"https://huggingface.co/{repo}/resolve/main/{EXAMPLE}"
 
 
-def label_table(config: CnnRnnConfig, figures: Figures, rival: Figures | None = None) -> str:
+def label_table(
+    config: CnnRnnConfig, figures: Figures, rival: Figures | None = None, sources: Sources | None = None
+) -> str:
     """Rows of the labels, how many training images show each, and how well each is found; the most frequent first.
 
-    With a rival each row ends with how well that one finds it.
+    With a rival each row goes on with how well that one finds it, with sources it ends with the photos of each.
 
     Raises:
         CardError: The model does not know how often it saw its labels.
@@ -317,6 +326,8 @@ def label_table(config: CnnRnnConfig, figures: Figures, rival: Figures | None = 
         own = figures["per_class"][name]
         seen = [f"{count:,}", f"{100 * count / total:.1f}%", average_precision(figures, name), f"{own['positives']:,}"]
         theirs = [] if rival is None else [average_precision(rival, name)]
+        if sources is not None:
+            theirs.append(", ".join(f"{source} {count:,}" for source, count in sources.get(name, {}).items()))
         rows.append(f"| {' | '.join([cell(name), *seen, *theirs])} |")
     if len(rows) > LISTED_LABELS:
         half = LISTED_LABELS // 2

@@ -24,7 +24,7 @@ from cnn_rnn.data import decode_image
 from cnn_rnn.foundation.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, reason_of
 from cnn_rnn.prediction.saved_model import SavedModel, checked_config
 
-from .model_card import EXAMPLE, CardError, Figures, make_card
+from .model_card import EXAMPLE, CardError, Figures, Sources, make_card
 
 WEIGHTS = "model.safetensors"
 SETTINGS = (WEIGHTS, "config.json", "preprocessor_config.json")
@@ -49,6 +49,7 @@ def model_files(
     license_name: str | None = None,
     photo: Path | None = None,
     rival: Path | None = None,
+    sources: Sources | None = None,
 ) -> Files:
     """Everything that is published of a run: model, code, settings, figures and card.
 
@@ -60,6 +61,7 @@ def model_files(
         license_name: Licence of the weights; that of the run's settings where None.
         photo: A photo to try the model with on its page, which is published with it.
         rival: Figures of a plain head that was trained and measured alike, to stand beside the model's.
+        sources: Photos of each label by the set that they come from, see `make_card`.
 
     Raises:
         UnreadableImageError: The photo cannot be read.
@@ -81,6 +83,7 @@ def model_files(
         data_note=data_note,
         has_example=photo is not None,
         rival=None if rival is None else Figures(rival),
+        sources=sources,
     )
     SavedModel.load(folder)  # weights that are all there, and finite
     published = {name: value for name, value in figures.content.items() if name != "unreadable_images"}
