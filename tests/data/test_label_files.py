@@ -531,6 +531,11 @@ def test_what_was_read_tells_classes_counts_and_rows(tmp_path: Path) -> None:
     [
         (("cat", "Cat"), r"a\.csv, line 3: 'Cat' and 'cat' \(line 2\) differ in case .*data\.case ignore"),
         (("caf\u00e9", "cafe\u0301"), r"a\.csv, line 3: .*writing of accents alone.*data\.case keep"),
+        (("cat", "\u200bcat"), r"a\.csv, line 3: '\\u200bcat' and 'cat' .* signs that do not show"),
+        (("cat", "cat\u00ad"), r"'cat\\xad' and 'cat'"),
+        (("cat|tv monitor", "cat|tv\u00a0monitor"), r"'tv\\xa0monitor' and 'tv monitor'"),
+        (("t-shirt", "t\u2011shirt"), r"'t\u2011shirt' and 't-shirt'"),
+        (("cat", "\u2060"), r"a\.csv, line 3: '\\u2060' has no sign that shows"),
         (("cat|-dog", "dog"), r"a\.csv, line 2: '-dog' may be a class of its own, or say something of 'dog'"),
         (("cat|dog?", "dog"), r"a\.csv, line 2: 'dog\?' may be"),
         (("cat:0.9|dog:0.1", "dog"), r"a\.csv, line 2: 'cat:0\.9' may be a label with its score"),

@@ -1,7 +1,15 @@
-"""The way out of a misspelt name: the one that was probably meant."""
+"""Names that a person may take for each other: what of one shows, and which was probably meant."""
 
+import unicodedata
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+
+
+def as_seen(name: str) -> str:
+    """A name as it prints: accents in one writing, blanks and hyphens of one kind, no sign that does not show."""
+    composed = unicodedata.normalize("NFC", name)
+    shown = (one for one in composed if unicodedata.category(one) != "Cf" and not "\ufe00" <= one <= "\ufe0f")
+    return " ".join("".join("-" if one in "\u2010\u2011" else one for one in shown).split())
 
 
 def did_you_mean(

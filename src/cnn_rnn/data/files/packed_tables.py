@@ -18,6 +18,10 @@ MOST_PARQUET_BYTES = 2**31  # of cells; a million rows of thirty labels have som
 MOST_ROWS = 1_048_576  # of a sheet, as Excel has it
 MOST_CELLS = 100_000_000  # of a sheet, empty ones too
 BROKEN_EXCEL = (BadZipFile, zlib.error, ParseError, OSError, LookupError, TypeError, AttributeError, RuntimeError)
+UNCALCULATED = re.compile(  # a formula without a value, but for a text that is empty
+    rb'<(?:\w+:)?c (?![^>]*\bt="str")[^>]*?\br="([A-Z]+[0-9]+)"[^>]*>\s*'
+    rb"<(?:\w+:)?f\b[^>]*(?:/>|>[^<]*</(?:\w+:)?f>)\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
+)
 MERGED = re.compile(rb'<mergeCell ref="([A-Z0-9:]+)"')
 
 
@@ -49,7 +53,7 @@ def excel_rows(path: Path) -> tuple[str, Iterator[tuple[int, tuple[Any, ...]]]]:
 
     Raises:
         ImportError: openpyxl is not installed.
-        ValueError: It is no Excel file, too large, has several such sheets, or merged cells.
+        ValueError: It is no Excel file, too large, has several such sheets, merged cells, or formulas without values.
     """
     try:
         from openpyxl import load_workbook
@@ -71,7 +75,7 @@ def excel_rows(path: Path) -> tuple[str, Iterator[tuple[int, tuple[Any, ...]]]]:
 
 
 def _check_parts(path: Path) -> None:
-    """Refuse a workbook that unpacks to too much, or with merged cells.
+    """Refuse a workbook that unpacks to too much, with merged cells or with formulas that nobody worked out.
 
     Of merged cells all but the first are empty: they would say "no label".
     """
@@ -80,11 +84,16 @@ def _check_parts(path: Path) -> None:
         for part in parts.infolist():
             tally.add(part.filename, part.file_size)
         for name in parts.namelist():
-            found = MERGED.search(parts.read(name)) if name.startswith("xl/worksheets/") else None
-            if found:
+            sheet = parts.read(name) if name.startswith("xl/worksheets/") else b""
+            if found := MERGED.search(sheet):
                 raise ValueError(
                     f"{path}: the cells {found[1].decode()} are merged, so that only the first of them has a value; "
                     "unmerge them and fill in each"
+                )
+            if found := UNCALCULATED.search(sheet):
+                raise ValueError(
+                    f"{path}, cell {found[1].decode()}: a formula whose value is not in the file; open and save the "
+                    "file with a spreadsheet program, which works it out, or write the value in its place"
                 )
 
 

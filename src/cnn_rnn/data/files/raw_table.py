@@ -10,6 +10,7 @@ from typing import Any
 
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.data.reading import MARK_NAMES, Reading, mark_of, told_mark
+from cnn_rnn.foundation.nearest_names import as_seen
 
 from .json_values import read_json, without_nesting
 from .packed_tables import excel_rows, parquet_rows
@@ -120,9 +121,10 @@ def decode(path: Path, reading: Reading) -> tuple[str, str]:
     except LookupError as error:
         raise ValueError(f"data.encoding {encoding!r} is not known; expected utf-8, cp1252, utf-16, ...") from error
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        start = content.rfind(b"\n", 0, error.start) + 1
-        end = content.find(b"\n", error.start) % (len(content) + 1)
+        mark = b"\n" if b"\n" in content else b"\r"
+        line = content.count(mark, 0, error.start) + 1
+        start = content.rfind(mark, 0, error.start) + 1
+        end = content.find(mark, error.start) % (len(content) + 1)
         raw = content[start : end or len(content)].strip()[:80]
         ways = [f"data.encoding {name} reads {raw.decode(name, 'replace')!r}" for name in OLD_ENCODINGS]
         raise ValueError(
@@ -158,7 +160,7 @@ def _json_lines(path: Path, reading: Reading) -> Iterable[tuple[int, dict[str, A
 def _read_text(path: Path, reading: Reading) -> RawTable:
     """A text table; its delimiter as the file or a setting tells it, else as found."""
     text, encoding = decode(path, reading)
-    text = text.removeprefix("\ufeff")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")  # also of a Mac as it was
     skipped, delimiter = 0, mark_of(reading.delimiter)
     if text[:4].lower() == "sep=":  # Excel's own way to name the delimiter
         first, _, text = text.partition("\n")
@@ -192,8 +194,10 @@ def _parse(path: Path, text: str, delimiter: str, skipped: int) -> tuple[list[st
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=loose)
     names: list[str] = []
     rows: list[tuple[int, list[str]]] = []
+    begun = 1  # the line on which the row begins
     try:
         for row in reader:
+            begun = reader.line_num + 1
             if not row:
                 continue
             if not names:
@@ -210,7 +214,7 @@ def _parse(path: Path, text: str, delimiter: str, skipped: int) -> tuple[list[st
                 raise ValueError(f"{path}, line {number}: the names of the columns come again; remove this line")
             rows.append((number, row))
     except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num + skipped}: {error}") from error
+        raise ValueError(_told_csv_error(path, begun + skipped, error)) from error
     return names, rows
 
 
@@ -223,6 +227,13 @@ def _without_bare_columns(
         return names, rows
     kept = [index for index in range(len(names)) if index not in bare]
     return [names[index] for index in kept], [(number, [row[index] for index in kept]) for number, row in rows]
+
+
+def _told_csv_error(path: Path, line: int, error: csv.Error) -> str:
+    """What to say of a row that is none, by the line on which it begins."""
+    is_open = "unexpected end" in str(error) or "larger than field limit" in str(error)
+    way_out = '; is a double quote left open there? a quote within a cell is written twice, ""' if is_open else ""
+    return f"{path}, line {line}: {error}{way_out}"
 
 
 def _found_delimiter(path: Path, text: str, header: str) -> str:
@@ -256,7 +267,10 @@ def _found_delimiter(path: Path, text: str, header: str) -> str:
 def _refuse_bare_rows(path: Path, line: int, header: str, delimiter: str | None) -> None:
     """Refuse a text table whose first line is a row of a photo, before its cells are counted."""
     for mark in [delimiter] if delimiter else [mark for mark in DELIMITERS if mark in header]:
-        names = next(csv.reader([header], delimiter=mark), [])
+        try:
+            names = next(csv.reader([header], delimiter=mark), [])
+        except csv.Error as error:
+            raise ValueError(_told_csv_error(path, line, error)) from error
         if any(map(is_file, names)):
             _check_header(path, line, [name.strip() for name in names], mark)
 
@@ -273,8 +287,8 @@ def _check_header(path: Path, line: int, names: Sequence[str], delimiter: str = 
             f"such as {delimiter.join(['file_name', 'labels'])}{parted}, a name for each of the {len(names)} columns"
             f"{turn}"
         )
-    if len(set(names)) < len(names):
-        ((twice, _),) = Counter(names).most_common(1)
+    if len(set(map(as_seen, names))) < len(names):
+        ((twice, _),) = Counter(map(as_seen, names)).most_common(1)
         raise ValueError(f"{path}, line {line}: the column {twice!r} comes twice; rename or remove one of them")
 
 

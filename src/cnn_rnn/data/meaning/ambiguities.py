@@ -1,13 +1,13 @@
 """What a column of labels could mean besides: numbers that are ids or a 0 or 1 for each class, names that are alike."""
 
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cnn_rnn.data.files.raw_table import Cells, Where, short
 from cnn_rnn.data.reading import NO, YES, Reading
+from cnn_rnn.foundation.nearest_names import as_seen
 
 NUMBERS = re.compile(r"^[\s\[(]*[01](\.0)?([\s,;|]+[01](\.0)?)*[\s\])]*$|^[01]{2,}$")
 DIGITS = re.compile(r"\s*\d+(\.0)?([\s,;|]+\d+(\.0)?)*\s*")
@@ -102,6 +102,7 @@ def parted_numbers(class_names: Sequence[str], multi_hot: bool) -> Callable[[str
 
 
 SCORED = re.compile(r".*\S\s*[:=(]\s*(0?\.\d+|[01](\.\d+)?)\)?")  # cat:0.9, cat (0.9)
+SPREADSHEET_ERROR = re.compile(r"#N/?[AV]|#GETTING_DATA|#\u00a1?[A-Z0-9/_]+[!?]|Err:\d{3}")  # #REF!, #DIV/0!, #NAME?
 JOINING = "+/&:_-#"  # what may stand between labels, and within one
 CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "e", "en", "och", "og"})
 A_CLASS = "name it in labels.json or data.class_names for a class"
@@ -137,15 +138,16 @@ def tell_apart(
         _refuse_joined(first, where, known)
     spelt: dict[str, list[str]] = defaultdict(list)
     for label in first:
-        spelt[unicodedata.normalize("NFC", label).casefold()].append(label)
+        spelt[as_seen(label).casefold()].append(label)
     alike = [group for group in spelt.values() if len(group) > 1 and not set(group) <= known]
     if not alike or reading.case == "keep":
         return dict(rows)
     if reading.case is None:
         one, other = sorted(alike[0], key=lambda label: first[label])[:2]
+        lines = f"{where(first[other])}: {other!r} and {one!r} ({where(first[one]).rpartition(', ')[2]})"
         raise ValueError(
-            f"{where(first[other])}: {other!r} and {one!r} ({where(first[one]).rpartition(', ')[2]}) differ in case or "
-            f"in the writing of accents alone: one class (data.case ignore) or two (data.case keep)? {len(alike)} such"
+            f"{lines} differ in case or in signs that do not show or in the writing of accents alone: one class "
+            f"(data.case ignore) or two (data.case keep)? {len(alike)} such"
         )
     counts = Counter(label for labels in rows.values() for label in labels)
     usual = {label: max(group, key=lambda one: (one in known, counts[one])) for group in alike for label in group}
@@ -177,6 +179,13 @@ def _refuse_marked(first: Mapping[str, int], where: Callable[[int], str], known:
     for label, number in first.items():
         if label in known:
             continue
+        if SPREADSHEET_ERROR.fullmatch(label):
+            raise ValueError(
+                f"{where(number)}: {label!r} is what a spreadsheet shows where a formula failed, no label: mend the "
+                f"cell, or data.unknown {label!r} (nobody looked), data.no_label {label!r} (no label); {A_CLASS}"
+            )
+        if not as_seen(label):
+            raise ValueError(f"{where(number)}: {label!r} has no sign that shows; remove it, or write the label")
         bare = label.lstrip("-!~").rstrip("?").strip()
         if bare != label and (bare in first or bare in known):
             raise ValueError(
