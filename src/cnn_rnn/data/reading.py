@@ -1,6 +1,6 @@
 """How a label file is to be read: what a person decides where the file alone could mean two things."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -39,7 +39,7 @@ class Reading:
         system_files: Whether what systems leave among photos (thumbnails, waste bins, hidden folders) is taken in.
     """
 
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    columns: dict[str, Any] = field(default_factory=dict)
     separator: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
@@ -63,9 +63,11 @@ class Reading:
         wrong = [role for role in self.columns if role not in ROLES]
         if wrong:
             raise ValueError(f"data.columns names the role {wrong[0]!r}; expected {', '.join(ROLES)}")
-        several = [r for r, name in self.columns.items() if isinstance(name, list) and r not in {"labels", "classes"}]
-        if several:
-            raise ValueError(f"data.columns: {several[0]} is {self.columns[several[0]]!r}, expected one column")
+        for role, name in self.columns.items():
+            if role in {"labels", "classes"}:
+                self.columns[role] = listed(name)
+            elif isinstance(name, list):
+                raise ValueError(f"data.columns: {role} is {name!r}, expected one column")
 
     def given(self) -> list[str]:
         """The settings that differ from the default."""
@@ -87,18 +89,6 @@ class Reading:
     def names(self) -> list[str] | None:
         """The classes in order, where they are given."""
         return list(map(str, listed(self.class_names))) or None
-
-    def word_meaning(self, cell: Any) -> str | None:
-        """What a cell of a class column says: yes, no or unknown; None where it could be anything."""
-        word = str(cell).strip().casefold() if cell is not None else ""
-        for meaning in ("yes", "no", "unknown"):
-            if word in words(getattr(self, meaning)):
-                return meaning
-        if not word or word == "nan":
-            return {"absent": "no", "unknown": "unknown", None: None}[self.empty]
-        if word in YES:
-            return "yes"
-        return "no" if word in NO else None
 
 
 def mark_of(name: str | None) -> str | None:

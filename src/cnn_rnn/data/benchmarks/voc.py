@@ -9,15 +9,15 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import numpy as np
 import numpy.typing as npt
 from datasets import Dataset, DatasetDict
 
 from cnn_rnn.data.files.unpacking import extract_archive, unpacking_marker
-from cnn_rnn.data.photos.disk_layout import abbreviate, existing_folder, pick_split, present_paths
-from cnn_rnn.data.schema import build_dataset, image_paths, label_lists_from_matrix
+from cnn_rnn.data.files.xml_files import read_voc
+from cnn_rnn.data.meaning.listing import Listing, Row
+from cnn_rnn.data.photos.disk_layout import abbreviate, existing_folder, pick_split
 
 from .archives import ARCHIVES
 
@@ -79,16 +79,16 @@ def _load_split(folder: Path, split: str, require_images: bool) -> Dataset:
     ids = _read_ids(lists / f"{split}.txt")
     states = np.stack([_read_states(lists / f"{name}_{split}.txt", ids) for name in VOC_CLASSES], axis=1)  # (N, C)
     _check_against_xml(folder / "Annotations", split, ids, states)
-    names = [f"{image_id}.jpg" for image_id in ids]
-    paths = present_paths(folder / "JPEGImages", names, f"{folder.name} {split}", require_images=require_images)
-    return build_dataset(
-        image_paths(paths),
-        ids,
-        label_lists_from_matrix(states == PRESENT),
-        VOC_CLASSES,
-        difficult=label_lists_from_matrix(states == DIFFICULT),
-        split=split,
-    )
+    rows = []
+    for line, (image_id, own) in enumerate(zip(ids, states.tolist(), strict=True), start=1):
+        row = Row(f"{image_id}.jpg", image_id, line)
+        row.present, row.difficult = (
+            [name for name, said in zip(VOC_CLASSES, own, strict=True) if said == state]
+            for state in (PRESENT, DIFFICULT)
+        )
+        rows.append(row)
+    listing = Listing(lists / f"{split}.txt", rows, VOC_CLASSES)
+    return listing.to_dataset(folder / "JPEGImages", VOC_CLASSES, split, require_images=require_images)
 
 
 def _read_ids(path: Path) -> list[str]:
@@ -130,20 +130,20 @@ def _check_against_xml(annotations: Path, split: str, ids: Sequence[str], states
     """Refuse lists that say other than the XML; warn of images without any."""
     if not annotations.is_dir():
         return
-    class_ids = {name: index for index, name in enumerate(VOC_CLASSES)}
     unchecked, faults = [], []
     for image_id, row in zip(ids, states, strict=True):
         path = annotations / f"{image_id}.xml"
         if not path.is_file():
             unchecked.append(image_id)
             continue
-        told = _read_xml(path, class_ids)
-        if not np.array_equal(told, row):
-            faults += [
-                f"{path} says {name} {told[index]}, the list says {row[index]}"
-                for name, index in class_ids.items()
-                if told[index] != row[index]
-            ]
+        _, told = read_voc(path)
+        strange = [name for name in told if name not in VOC_CLASSES]
+        if strange:
+            raise ValueError(f"{path} has an object {strange[0]!r}, which is none of the 20 VOC classes")
+        for name, listed in zip(VOC_CLASSES, row, strict=True):
+            said = ABSENT if name not in told else PRESENT if told[name] else DIFFICULT
+            if said != listed:
+                faults.append(f"{path} says {name} {said}, the list says {listed}")
     if unchecked:
         logger.warning("%s: no XML for %s images: %s", split, len(unchecked), abbreviate(unchecked))
     if faults:
@@ -151,20 +151,3 @@ def _check_against_xml(annotations: Path, split: str, ids: Sequence[str], states
             f"{split}: XML and ImageSets/Main disagree ({abbreviate(faults)}); "
             "restore the official files, or move Annotations away to trust the lists alone"
         )
-
-
-def _read_xml(path: Path, class_ids: dict[str, int]) -> npt.NDArray[np.int8]:
-    """What one annotation says of every class, (C,): a class is difficult where all its objects are."""
-    states = np.full(len(class_ids), ABSENT, dtype=np.int8)
-    try:
-        # expat loads no external entity and refuses entity bombs
-        objects = ET.parse(path).getroot().findall("object")  # noqa: S314
-    except ET.ParseError as error:
-        raise ValueError(f"{path} is not whole XML: {error}") from error
-    for item in objects:
-        name = item.findtext("name", default="")
-        if name not in class_ids:
-            raise ValueError(f"{path} has an object {name!r}, which is none of the 20 VOC classes")
-        state = DIFFICULT if item.findtext("difficult", default="0").strip() == "1" else PRESENT
-        states[class_ids[name]] = max(states[class_ids[name]], state)
-    return states

@@ -30,7 +30,7 @@ def read_annotations(path: Path, reading: Reading) -> RawTable:
         return read_cvat(path)
     if path.suffix.lower() != ".json":
         table = read_raw(path, reading)
-        return _without_uploads(table) if {"image", "annotation_id"} <= set(table.columns) else table
+        return _without_uploads(table) if {"image", "annotation_id"} <= table.columns.keys() else table
     text, _ = decode(path, reading)
     try:
         content = read_json(text.removeprefix("\ufeff"))
@@ -51,7 +51,7 @@ def read_annotations(path: Path, reading: Reading) -> RawTable:
     if all("data" in entry and ("annotations" in entry or "completions" in entry) for entry in content):
         return _label_studio(path, content, reading)
     table = table_of_rows(path, "entry", enumerate(content, start=1))
-    minimal = {"image", "annotation_id"} <= set(table.columns) or {"image", "choice"} <= set(table.columns)
+    minimal = {"image", "annotation_id"} <= table.columns.keys() or {"image", "choice"} <= table.columns.keys()
     return _without_uploads(table) if minimal else table
 
 
@@ -73,8 +73,8 @@ def _by_file(path: Path, content: dict[str, Any]) -> RawTable:
     named = [one for value in content.values() for one in listed(value)]
     if named and all(map(is_file, named)) and not any(map(is_file, content)):
         note, classes, content = "an object of file names by label", list(content), _turned(content)
-    rows = [(number, {"file_name": name, "labels": value}) for number, (name, value) in enumerate(content.items(), 1)]
-    return RawTable(path, "entry", rows, ["file_name", "labels"], [note], classes)
+    columns: dict[str, list[Any]] = {"file_name": list(content), "labels": list(content.values())}
+    return RawTable(path, "entry", range(1, len(content) + 1), columns, [note], classes)
 
 
 def _turned(files: dict[str, list[str] | str]) -> dict[str, list[str]]:
@@ -88,55 +88,28 @@ def _turned(files: dict[str, list[str] | str]) -> dict[str, list[str]]:
 
 def _coco(path: Path) -> RawTable:
     """COCO's format of whatever tool; an image's labels are the categories of its annotations."""
-    try:
-        from .coco_json import read_coco
-    except ImportError as error:
-        raise ImportError("reading COCO's annotations needs msgspec: pip install 'cnn-rnn[data]'") from error
-    document = read_coco(path)
-    if not document.images:
+    from .coco_json import read_coco
+
+    coco = read_coco(path)
+    if not coco.images:
         raise ValueError(f"{path}: images is empty")
-    categories = sorted(document.categories, key=lambda category: category.id)
-    used = {annotation.category_id for annotation in document.annotations}
-    parents = {
-        category.id
-        for category in categories
-        if category.id not in used
-        and any(other.supercategory == category.name for other in categories if other.id != category.id)
-    }
-    kept = [category for category in categories if category.id not in parents]
-    names = {category.id: category.name for category in kept}
-    if len(set(names.values())) < len(names):
-        twice = next(name for name in names.values() if list(names.values()).count(name) > 1)
-        raise ValueError(f"{path}: categories: name {twice!r} occurs more than once; it must be unique")
-    files = {image.id: image.file_name for image in document.images}
-    if len(files) < len(document.images):
-        raise ValueError(f"{path}: images: an id occurs more than once; it must be unique")
-    labels: dict[int, list[str]] = {image: [] for image in files}
-    for index, annotation in enumerate(document.annotations):
-        if annotation.image_id not in files or annotation.category_id not in names:
-            raise ValueError(
-                f"{path}: annotations[{index}] names image {annotation.image_id}, category {annotation.category_id}, "
-                "which 'images' or 'categories' does not list"
-            )
-        labels[annotation.image_id].append(names[annotation.category_id])
-    rows: list[tuple[int, dict[str, Any]]] = [
-        (number, {"file_name": files[image], "labels": labels[image]}) for number, image in enumerate(files, start=1)
-    ]
-    notes = [
-        f"COCO's format: {len(files):,} images, {len(document.annotations):,} annotations, {len(names)} categories"
-    ]
+    used = {label for labels in coco.labels for label in labels}
+    above = {category.supercategory for category in coco.categories if category.supercategory != category.name}
+    parents = {category.name for category in coco.categories} & above - used
+    names = [category.name for category in coco.categories if category.name not in parents]
+    notes = [f"COCO's format: {len(coco.images):,} images, {coco.annotations:,} annotations, {len(names)} categories"]
     notes += [
         f"category {category.id} {category.name!r} is the parent of others and on no image: no class of its own"
-        for category in categories
-        if category.id in parents
+        for category in coco.categories
+        if category.name in parents
     ]
-    return RawTable(path, "image", rows, ["file_name", "labels"], notes, list(names.values()))
+    columns: dict[str, list[Any]] = {"file_name": [image.file_name for image in coco.images], "labels": coco.labels}
+    return RawTable(path, "image", range(1, len(coco.images) + 1), columns, notes, names)
 
 
 def _label_studio(path: Path, tasks: list[dict[str, Any]], reading: Reading) -> RawTable:
     """Label Studio's JSON: tasks with the choices of their annotations."""
-    rows: list[tuple[int, dict[str, Any]]] = []
-    untouched: list[int] = []
+    columns: dict[str, list[Any]] = {"file_name": [], "labels": []}
     for number, task in enumerate(tasks, start=1):
         image = task["data"].get("image") if isinstance(task["data"], dict) else None
         if not isinstance(image, str):
@@ -145,15 +118,15 @@ def _label_studio(path: Path, tasks: list[dict[str, Any]], reading: Reading) -> 
         found = [sorted(_choices(path, number, one)) for one in given]
         if any(one != found[0] for one in found):
             raise ValueError(f"{path}, entry {number}: its annotations disagree ({found[0]}, {found[1]}); keep one")
-        if not found:
-            untouched.append(number)
-        rows.append((number, {"file_name": _upload(image), "labels": found[0] if found else None}))
+        columns["file_name"].append(_upload(image))
+        columns["labels"].append(found[0] if found else None)
+    untouched = [number for number, labels in enumerate(columns["labels"], start=1) if labels is None]
     if untouched and reading.empty is None:
         raise ValueError(
             f"{path}, entry {untouched[0]}: {len(untouched)} of {len(tasks)} tasks have no annotation: nobody looked "
             "(data.empty unknown) or no label (data.empty absent)"
         )
-    return RawTable(path, "entry", rows, ["file_name", "labels"], ["Label Studio's JSON"])
+    return RawTable(path, "entry", range(1, len(tasks) + 1), columns, ["Label Studio's JSON"])
 
 
 def _choices(path: Path, number: int, annotation: dict[str, Any]) -> set[str]:
@@ -182,9 +155,8 @@ def _upload(image: str) -> str:
 
 def _without_uploads(table: RawTable) -> RawTable:
     """The table without Label Studio's own columns, each photo by its name in place of its address."""
-    table.columns = [name for name in table.columns if name not in BOOKKEEPING]
-    for _, row in table.rows:
-        if isinstance(row.get("image"), str):
-            row["image"] = _upload(row["image"])
+    table.columns = {name: cells for name, cells in table.columns.items() if name not in BOOKKEEPING}
+    if "image" in table.columns:
+        table.columns["image"] = [_upload(one) if isinstance(one, str) else one for one in table.columns["image"]]
     table.notes.append("Label Studio's export")
     return table

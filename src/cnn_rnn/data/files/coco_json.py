@@ -1,9 +1,23 @@
-"""The few fields of a COCO annotation file that labels need; polygons and boxes are skipped while parsing."""
+"""COCO's annotation format, whoever wrote it: photos and the categories of their annotations, nothing else is kept."""
 
 import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 
-import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cnn_rnn.data.photos.disk_layout import abbreviate
+
+try:
+    import msgspec
+except ImportError as error:
+    raise ImportError("reading COCO's annotations needs msgspec: pip install 'cnn-rnn[data]'") from error
 
 
 class CocoImage(msgspec.Struct, gc=False):
@@ -30,21 +44,87 @@ class CocoCategory(msgspec.Struct, gc=False):
 
 
 class CocoDocument(msgspec.Struct):
-    """An annotation file."""
+    """An annotation file; polygons and boxes are skipped while parsing."""
 
     images: list[CocoImage]
     annotations: list[CocoAnnotation]
     categories: list[CocoCategory]
 
 
-def read_coco(path: Path) -> CocoDocument:
-    """The checked content of an annotation file; ValueError that names the file and the key."""
+@dataclass(frozen=True)
+class Coco:
+    """What an annotation file says of labels.
+
+    Attributes:
+        images: The photos in the order of the file.
+        labels: Of each photo the names of its categories, in the order of their ids, a crowd's among them.
+        categories: The classes in the order of their ids, which may be sparse.
+        annotations: How many there are.
+        crowds_alone: How many labels rest on annotations of crowds alone.
+    """
+
+    images: list[CocoImage]
+    labels: list[list[str]]
+    categories: list[CocoCategory]
+    annotations: int
+    crowds_alone: int
+
+
+def read_coco(path: Path) -> Coco:
+    """The checked content of an annotation file.
+
+    Raises:
+        ValueError: It is cut off, or contradicts itself; file and key are named.
+    """
     if not path.stat().st_size:
         raise ValueError(f"{path} is empty")
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return msgspec.json.decode(content, type=CocoDocument)
+            document = msgspec.json.decode(content, type=CocoDocument)
     except msgspec.DecodeError as error:
         raise ValueError(f"{path}: {error}; expected COCO's instances format, whole") from error
     except RecursionError as error:
         raise ValueError(f"{path} is nested too deep; expected COCO's instances format") from error
+    image_ids, file_names = _column(document.images, "id"), [image.file_name for image in document.images]
+    categories = sorted(document.categories, key=attrgetter("id"))
+    names, category_ids = [category.name for category in categories], _column(categories, "id")
+    for key, values in (("images: id", image_ids), ("images: file_name", np.array(file_names)),
+                        ("categories: id", category_ids), ("categories: name", np.array(names))):  # fmt: skip
+        _refuse_repeats(path, key, values)
+    found = document.annotations
+    rows = _positions(path, "image_id", _column(found, "image_id"), image_ids)
+    ids = _positions(path, "category_id", _column(found, "category_id"), category_ids)
+    pairs, first = np.unique(rows * len(names) + ids, return_inverse=True)  # of photo and category
+    outlined = np.bincount(first[_column(found, "iscrowd") != 1], minlength=len(pairs)) > 0
+    photos, shown = np.divmod(pairs, max(len(names), 1))
+    told = [names[one] for one in shown.tolist()]
+    ends = np.searchsorted(photos, np.arange(len(file_names) + 1)).tolist()
+    labels = [told[start:end] for start, end in pairwise(ends)]
+    return Coco(document.images, labels, categories, len(found), int((~outlined).sum()))
+
+
+def _column(items: Sequence[object], key: str) -> npt.NDArray[np.int64]:
+    """One number of each item (N,)."""
+    return np.fromiter(map(attrgetter(key), items), np.int64, len(items))
+
+
+def _refuse_repeats(path: Path, key: str, values: npt.NDArray) -> None:
+    """Refuse values that occur more than once."""
+    unique, counts = np.unique(values, return_counts=True)
+    repeated = unique[counts > 1].tolist()
+    if repeated:
+        raise ValueError(f"{path}: {key} {abbreviate(repeated)} occurs more than once; it must be unique")
+
+
+def _positions(
+    path: Path, key: str, wanted: npt.NDArray[np.int64], known: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Where each annotation's id stands among the known ones."""
+    places = pc.index_in(pa.array(wanted), pa.array(known))
+    if places.null_count:
+        unknown = np.flatnonzero(places.is_null())
+        named = abbreviate([f"annotations[{index}] has {key} {wanted[index]}" for index in unknown])
+        table = {"image_id": "images", "category_id": "categories"}[key]
+        raise ValueError(f"{path}: {len(unknown):,} annotations name what '{table}' does not list: {named}")
+    found: npt.NDArray[np.int64] = places.to_numpy().astype(np.int64)
+    return found

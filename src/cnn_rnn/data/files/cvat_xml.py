@@ -30,16 +30,19 @@ def read_cvat(path: Path) -> RawTable:
         raise ValueError(f"{path} is CVAT's format for video, with tracks; export it as 'CVAT for images 1.1'")
     declared = [(one.text or "").strip() for one in root.iterfind("meta//labels/label/name")]
     names = list(dict.fromkeys(filter(None, declared)))
-    rows = [(number, _row(path, number, image, names)) for number, image in enumerate(root.iterfind("image"), start=1)]
-    if not rows:
+    images = list(root.iterfind("image"))
+    if not images:
         raise ValueError(f"{path} has no <image>; expected CVAT for images 1.1")
-    columns = ["file_name", "labels", *(["split"] if any("split" in row for _, row in rows) else [])]
-    note = f"CVAT for images: {len(rows):,} photos, {len(names)} labels declared"
-    return RawTable(path, "image", rows, columns, [note], names or None)
+    read = [_read_image(path, number, image, names) for number, image in enumerate(images, start=1)]
+    columns: dict[str, list[Any]] = {"file_name": [name for name, _ in read], "labels": [own for _, own in read]}
+    if any(image.get("subset") for image in images):
+        columns["split"] = [image.get("subset") for image in images]
+    note = f"CVAT for images: {len(images):,} photos, {len(names)} labels declared"
+    return RawTable(path, "image", range(1, len(images) + 1), columns, [note], names or None)
 
 
-def _row(path: Path, number: int, image: ET.Element, names: list[str]) -> dict[str, Any]:
-    """A photo's file name, labels and, where it has one, subset; ValueError that names what is wrong with it."""
+def _read_image(path: Path, number: int, image: ET.Element, names: list[str]) -> tuple[str, list[str]]:
+    """A photo's file name and labels; ValueError that names what is wrong with it."""
     name = (image.get("name") or "").strip()
     where = f"{path}, image {number}"
     if not name:
@@ -54,5 +57,4 @@ def _row(path: Path, number: int, image: ET.Element, names: list[str]) -> dict[s
                 f"{where} ({name}): <{shape.tag}> has the label {label!r}, which the task does not declare"
             )
         labels[label] = None
-    subset = image.get("subset")
-    return {"file_name": name, "labels": list(labels)} | ({"split": subset} if subset else {})
+    return name, list(labels)

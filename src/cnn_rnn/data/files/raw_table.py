@@ -34,13 +34,13 @@ COMMENT = "; where it is a title or a comment, remove what stands above the name
 
 @dataclass
 class RawTable:
-    """Rows of one file.
+    """Rows of one file as they are written.
 
     Attributes:
         path: The file.
         unit: What a row is counted in: line, row or entry.
-        rows: Number, counted from 1, and cells by column of each row.
-        columns: All columns, in the order in which they come.
+        numbers: Of each row, counted from 1.
+        columns: The cells of each column, in the order in which the columns come.
         notes: What was found out about the file, for people.
         class_names: The classes in order, where the format tells them.
         is_text: Whether cells are text that a person or a tool wrote, not typed values.
@@ -48,26 +48,20 @@ class RawTable:
 
     path: Path
     unit: str
-    rows: list[tuple[int, dict[str, Any]]]
-    columns: list[str]
+    numbers: Sequence[int]
+    columns: dict[str, list[Any]]
     notes: list[str] = field(default_factory=list)
     class_names: list[str] | None = None
     is_text: bool = False
 
-    def where(self, number: int) -> str:
-        """File and line of a row, for messages."""
-        return f"{self.path}, {self.unit} {number}"
-
-    def cells(self, column: str) -> list[tuple[int, Any]]:
-        """Number and cell of each row."""
-        return [(number, row.get(column)) for number, row in self.rows]
+    def where(self, row: int) -> str:
+        """File and line of a row, by its place in the columns, for messages."""
+        return f"{self.path}, {self.unit} {self.numbers[row]}"
 
     def shown(self) -> str:
         """The columns with their first values, for messages."""
-        first = self.rows[0][1]
-        return ", ".join(f"{name!r} ({short(first.get(name))})" for name in self.columns[:12]) + (
-            f" and {len(self.columns) - 12} more" if len(self.columns) > 12 else ""
-        )
+        some = ", ".join(f"{name!r} ({short(cells[0])})" for name, cells in list(self.columns.items())[:12])
+        return some + (f" and {len(self.columns) - 12} more" if len(self.columns) > 12 else "")
 
 
 def short(value: Any, most: int = 40) -> str:
@@ -76,8 +70,7 @@ def short(value: Any, most: int = 40) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-Cells = Sequence[tuple[int, Any]]
-Where = Callable[[int], str]
+Where = Callable[[int], str]  # names a row by its place in the columns
 
 
 def is_file(cell: Any) -> bool:
@@ -102,7 +95,7 @@ def read_raw(path: Path, reading: Reading) -> RawTable:
         table = _read_excel(path)
     else:
         raise ValueError(f"{path}: a label file ends in {', '.join(sorted(TABLES))}, not {suffix!r}")
-    if not table.rows:
+    if not table.numbers:
         raise ValueError(f"{path} has no rows")
     return table
 
@@ -135,8 +128,9 @@ def decode(path: Path, reading: Reading) -> tuple[str, str]:
 def table_of_rows(path: Path, unit: str, rows: Iterable[tuple[int, dict[str, Any]]]) -> RawTable:
     """The rows as a table; its columns in the order in which rows first name them, those of nested objects dotted."""
     kept = without_nesting(list(rows))
-    columns = list(dict.fromkeys(name for _, row in kept for name in row))
-    return RawTable(path, unit, kept, columns)
+    names = dict.fromkeys(name for _, row in kept for name in row)
+    columns = {name: [row.get(name) for _, row in kept] for name in names}
+    return RawTable(path, unit, [number for number, _ in kept], columns)
 
 
 def _json_lines(path: Path, reading: Reading) -> Iterable[tuple[int, dict[str, Any]]]:
@@ -173,27 +167,29 @@ def _read_text(path: Path, reading: Reading) -> RawTable:
         delimiter = _found_delimiter(path, text, header)
     elif delimiter not in header:
         raise ValueError(f"{path}, line {skipped + 1}: {header[:80]!r} holds no {told_mark(delimiter)!r} (delimiter)")
-    names, rows = _without_bare_columns(*_parse(path, text, delimiter, skipped))
-    written = [name.strip() for name in names]
+    names, numbers, rows = _parse(path, text, delimiter, skipped)
+    cells = list(map(list, zip(*rows, strict=True))) or [[] for _ in names]
+    # a mark at the end of each line makes a column with neither a name nor a cell
+    kept = [index for index, name in enumerate(names) if name.strip() or any(cell.strip() for cell in cells[index])]
+    written = [names[index].strip() for index in kept]
     _check_header(path, skipped + 1, written, delimiter)
     notes = [f"{encoding}, cells parted by {told_mark(delimiter)}"]
-    if written != names:
+    if written != [names[index] for index in kept]:
         notes.append("blanks around column names left out")
-    return RawTable(
-        path, "line", [(number, dict(zip(written, row, strict=True))) for number, row in rows], written, notes,
-        is_text=True,
-    )  # fmt: skip
+    columns = {name: cells[index] for name, index in zip(written, kept, strict=True)}
+    return RawTable(path, "line", numbers, columns, notes, is_text=True)
 
 
-def _parse(path: Path, text: str, delimiter: str, skipped: int) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header's names, and each row's cells with its line number; ValueError where their numbers differ."""
+def _parse(path: Path, text: str, delimiter: str, skipped: int) -> tuple[list[str], list[int], list[list[str]]]:
+    """The header's names, and each row's line and cells; ValueError where they are not as many as the names."""
     header = text.lstrip("\r\n").partition("\n")[0]
     loose = delimiter == " " or (
         f"{delimiter} " in header and delimiter != "\t"
     )  # blanks behind the marks, also before a quoted cell
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=loose)
     names: list[str] = []
-    rows: list[tuple[int, list[str]]] = []
+    numbers: list[int] = []
+    rows: list[list[str]] = []
     begun = 1  # the line on which the row begins
     try:
         for row in reader:
@@ -212,21 +208,11 @@ def _parse(path: Path, text: str, delimiter: str, skipped: int) -> tuple[list[st
                 )
             if row[0] == names[0] and [*map(str.strip, row)] == [*map(str.strip, names)]:
                 raise ValueError(f"{path}, line {number}: the names of the columns come again; remove this line")
-            rows.append((number, row))
+            numbers.append(number)
+            rows.append(row)
     except csv.Error as error:
         raise ValueError(_told_csv_error(path, begun + skipped, error)) from error
-    return names, rows
-
-
-def _without_bare_columns(
-    names: list[str], rows: list[tuple[int, list[str]]]
-) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The table without columns that have neither a name nor a cell, as a mark at the end of each line makes them."""
-    bare = [i for i, name in enumerate(names) if not name.strip() and not any(row[i].strip() for _, row in rows)]
-    if not bare:
-        return names, rows
-    kept = [index for index in range(len(names)) if index not in bare]
-    return [names[index] for index in kept], [(number, [row[index] for index in kept]) for number, row in rows]
+    return names, numbers, rows
 
 
 def _told_csv_error(path: Path, line: int, error: csv.Error) -> str:
@@ -300,7 +286,7 @@ def _read_excel(path: Path) -> RawTable:
     while names and not names[-1]:
         names.pop()
     _check_header(path, line, names)
-    cells = []
+    numbers, cells = [], []
     for number, row in rows:
         beyond = next((cell for cell in row[len(names) :] if cell is not None), None)
         if beyond is not None:
@@ -308,9 +294,10 @@ def _read_excel(path: Path) -> RawTable:
                 f"{path}, row {number}: {short(beyond)} stands in a column without a name: row {line} names "
                 f"{', '.join(map(repr, names))}; name each column{COMMENT}"
             )
-        filled = [*row, *[None] * (len(names) - len(row))]
-        cells.append((number, dict(zip(names, map(_excel_text, filled), strict=False))))
-    return RawTable(path, "row", cells, names, [f"sheet {title!r}"], is_text=True)
+        numbers.append(number)
+        cells.append([_excel_text(cell) for cell in [*row, *[None] * (len(names) - len(row))][: len(names)]])
+    columns = {name: [row[index] for row in cells] for index, name in enumerate(names)}
+    return RawTable(path, "row", numbers, columns, [f"sheet {title!r}"], is_text=True)
 
 
 def _excel_text(cell: Any) -> str:

@@ -1,4 +1,4 @@
-"""XML from outside: parsed without document types, so that no entity can grow or reach for other files."""
+"""XML from outside, VOC's among it: parsed without document types, so that no entity can grow or reach for files."""
 
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -28,3 +28,22 @@ def read_xml(path: Path) -> ET.Element:
         raise ValueError(f"{path} is not whole XML: {error}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def read_voc(path: Path) -> tuple[str, dict[str, bool]]:
+    """The photo's file name, empty where the file tells none, and by label whether an object of it is seen plainly.
+
+    Raises:
+        ValueError: The file is not whole, of another kind, or has an object without a name.
+    """
+    tree = read_xml(path)
+    if tree.tag != "annotation":
+        cvat = f"; CVAT's is read by data.name table --data.root {path}" if tree.tag == "annotations" else ""
+        raise ValueError(f"{path}: the root is <{tree.tag}>, expected VOC's <annotation>{cvat}")
+    states: dict[str, bool] = {}
+    for item in tree.findall("object"):
+        label = (item.findtext("name") or "").strip()
+        if not label:
+            raise ValueError(f"{path}: an <object> has no <name>")
+        states[label] = states.get(label, False) or (item.findtext("difficult") or "0").strip() != "1"
+    return (tree.findtext("filename") or "").strip(), states

@@ -2,14 +2,16 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cnn_rnn.data.files.raw_table import Cells, Where, short
+from cnn_rnn.data.files.raw_table import Where, short
 from cnn_rnn.data.reading import NO, YES, Reading
 from cnn_rnn.foundation.nearest_names import as_seen
 
-NUMBERS = re.compile(r"^[\s\[(]*[01](\.0)?([\s,;|]+[01](\.0)?)*[\s\])]*$|^[01]{2,}$")
+from .marks import CONJUNCTIONS, Split, Texts
+
+FLAGS = re.compile(r"^[\s\[(]*[01](\.0)?([\s,;|]+[01](\.0)?)*[\s\])]*$|^[01]{2,}$")
 DIGITS = re.compile(r"\s*\d+(\.0)?([\s,;|]+\d+(\.0)?)*\s*")
 
 
@@ -18,15 +20,35 @@ def is_numbers(cell: Any) -> bool:
     return isinstance(cell, list) and bool(cell) and all(isinstance(one, int | float) for one in cell)
 
 
-def decide_numbers(parsed: dict[int, Any], where: Where, reading: Reading, class_names: Sequence[str] | None) -> bool:
-    """Whether the lists of numbers in a column hold a 0 or 1 for each class."""
-    lists = [(number, cell) for number, cell in parsed.items() if is_numbers(cell) or cell == []]
-    if not class_names or not any(cell for _, cell in lists):
+def has_flags(
+    cells: Sequence[tuple[int, Any]], where: Where, reading: Reading, class_names: Sequence[str] | None
+) -> bool:
+    """Whether the lists of numbers among the cells, each with its row, hold a 0 or 1 for each class, not class ids.
+
+    As ids, a list as long as there are classes, of 0 and 1 alone, would name a class twice where there are more than
+    two.
+
+    Raises:
+        ValueError: Both could be meant: there are two classes, or some lists fit and others do not.
+    """
+    lists = [(row, cell) for row, cell in cells if is_numbers(cell) or cell == []]
+    count = len(class_names or ())
+    if not count or not any(one for _, one in lists):
         return False
-    try:
-        return is_multi_hot([cell for _, cell in lists], len(class_names), reading.numbers)
-    except ValueError as error:
-        raise ValueError(f"{where(lists[0][0])}: {error}") from error
+    if reading.numbers is not None:
+        return reading.numbers == "multi_hot"
+    fitting = [one for _, one in lists if len(one) == count and set(one) <= {0, 1}]
+    repeats = [one for one in fitting if len(set(one)) < len(one)]
+    if not fitting or (not repeats and len(fitting) < len(lists)):
+        return False
+    if len(fitting) == len(lists) and repeats:
+        return True
+    other = next((one for _, one in lists if len(one) != count or not set(one) <= {0, 1}), None)
+    beside = "" if other is None else f", and {short(list(other))} stands beside it"
+    raise ValueError(
+        f"{where(lists[0][0])}: labels are {short(list((repeats or fitting)[0]), 80)}: a 0 or 1 for each of {count} "
+        f"classes, or the ids of classes{beside}; data.numbers multi_hot or ids decides"
+    )
 
 
 def named_numbers(numbers: Sequence[Any], class_names: Sequence[str], multi_hot: bool) -> list[str]:
@@ -46,80 +68,56 @@ def named_numbers(numbers: Sequence[Any], class_names: Sequence[str], multi_hot:
     return [class_names[int(one)] for one in numbers]
 
 
-def is_multi_hot(lists: Sequence[Sequence[Any]], num_labels: int, decided: str | None = None) -> bool:
-    """Whether lists of numbers hold a 0 or 1 for each class, not class ids.
+def numbers_of_text(texts: Texts, reading: Reading, class_names: Sequence[str] | None) -> Split | None:
+    """What makes labels of texts of numbers, where `data.numbers` says what they are; None where that is not told."""
+    if not texts or not class_names or not reading.numbers or not all(map(DIGITS.fullmatch, texts)):
+        return None
+    multi_hot = reading.numbers == "multi_hot"
 
-    As ids, a list as long as there are classes, of 0 and 1 alone, would name a class twice where there are more than
-    two.
-
-    Raises:
-        ValueError: Both could be meant: there are two classes, or some lists fit and others do not.
-    """
-    if decided is not None:
-        return decided == "multi_hot"
-    fitting = [one for one in lists if len(one) == num_labels and set(one) <= {0, 1}]
-    repeats = [one for one in fitting if len(set(one)) < len(one)]
-    if not fitting or (not repeats and len(fitting) < len(lists)):
-        return False
-    if len(fitting) == len(lists) and repeats:
-        return True
-    other = next((one for one in lists if len(one) != num_labels or not set(one) <= {0, 1}), None)
-    beside = "" if other is None else f", and {short(list(other))} stands beside it"
-    raise ValueError(
-        f"labels are {short(list((repeats or fitting)[0]), 80)}: a 0 or 1 for each of {num_labels} classes, or the ids "
-        f"of classes{beside}; data.numbers multi_hot or ids decides"
-    )
-
-
-def refuse_vectors(plain: Cells, where: Where, class_names: Sequence[str] | None) -> None:
-    """Refuse cells such as 0,1,0 or TRUE, which say nothing without the classes' names."""
-    if plain and all(cell.strip().casefold() in (YES | NO) - {"0", "1"} for _, cell in plain):
-        number, cell = plain[0]
-        raise ValueError(
-            f"{where(number)}: {cell!r} could be a label, or say yes or no of one class called as the column is: "
-            "data.columns '{classes: [COLUMN]}' (yes or no), or data.class_names with the labels"
-        )
-    if plain and all(NUMBERS.match(cell.strip()) for _, cell in plain) and not set(class_names or ()) & {"0", "1"}:
-        number, cell = plain[0]
-        length = len(re.findall(r"[01](?:\.0)?", cell))
-        known = f"{len(class_names)} are known" if class_names else "give them in labels.json or data.class_names"
-        raise ValueError(
-            f"{where(number)}: {cell!r} could be labels called '0' and '1', or a 0 or 1 for each of {length} classes "
-            f"whose names are not in the file ({known}); data.class_names with data.numbers multi_hot reads "
-            "them, or, for labels of these names, name '0' and '1' in data.class_names"
-        )
-
-
-def parted_numbers(class_names: Sequence[str], multi_hot: bool) -> Callable[[str], list[str]]:
-    """What makes labels of a cell that is a text of numbers."""
-
-    def split(cell: str) -> list[str]:
-        found = re.findall(r"[\d.]+", cell)
-        digits = list(cell.strip()) if multi_hot and len(found) == 1 and len(class_names) > 1 else found
+    def split(text: str) -> list[str]:
+        found = re.findall(r"[\d.]+", text)
+        digits = list(text.strip()) if multi_hot and len(found) == 1 and len(class_names) > 1 else found
         return named_numbers([float(one) for one in digits], class_names, multi_hot)
 
     return split
 
 
+def refuse_flags(texts: Texts, where: Where, class_names: Sequence[str] | None) -> None:
+    """Refuse texts such as 0,1,0 or TRUE, which say nothing without the classes' names."""
+    text, row = next(iter(texts.items()), ("", 0))
+    if texts and all(one.strip().casefold() in (YES | NO) - {"0", "1"} for one in texts):
+        raise ValueError(
+            f"{where(row)}: {text!r} could be a label, or say yes or no of one class called as the column is: "
+            "data.columns '{classes: [COLUMN]}' (yes or no), or data.class_names with the labels"
+        )
+    if texts and all(FLAGS.match(one.strip()) for one in texts) and not set(class_names or ()) & {"0", "1"}:
+        length = len(re.findall(r"[01](?:\.0)?", text))
+        known = f"{len(class_names)} are known" if class_names else "give them in labels.json or data.class_names"
+        raise ValueError(
+            f"{where(row)}: {text!r} could be labels called '0' and '1', or a 0 or 1 for each of {length} classes "
+            f"whose names are not in the file ({known}); data.class_names with data.numbers multi_hot reads "
+            "them, or, for labels of these names, name '0' and '1' in data.class_names"
+        )
+
+
 SCORED = re.compile(r".*\S\s*[:=(]\s*(0?\.\d+|[01](\.\d+)?)\)?")  # cat:0.9, cat (0.9)
 SPREADSHEET_ERROR = re.compile(r"#N/?[AV]|#GETTING_DATA|#\u00a1?[A-Z0-9/_]+[!?]|Err:\d{3}")  # #REF!, #DIV/0!, #NAME?
 JOINING = "+/&:_-#"  # what may stand between labels, and within one
-CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "e", "en", "och", "og"})
 A_CLASS = "name it in labels.json or data.class_names for a class"
 
 
 def tell_apart(
-    rows: Mapping[int, list[str]],
-    where: Callable[[int], str],
+    rows: Sequence[Sequence[str] | None],
+    where: Where,
     reading: Reading,
     class_names: Sequence[str] | None,
     *,
     parted: bool,
-) -> dict[int, list[str]]:
-    """The labels of each row; those that differ in case alone joined where that is asked for.
+) -> dict[str, str]:
+    """The usual spelling of labels that differ in case alone, by each other one, where they are to be joined.
 
     Args:
-        rows: The labels of each row by its number.
+        rows: The labels of each row.
         where: Names a row, for messages.
         reading: What a person decided.
         class_names: The classes in order, where they are known.
@@ -129,9 +127,9 @@ def tell_apart(
         ValueError: A label may be another one under a mark, with a score, or in other letters; both readings are told.
     """
     first: dict[str, int] = {}
-    for number, labels in rows.items():
-        for label in labels:
-            first.setdefault(label, number)
+    for row, labels in enumerate(rows):
+        for label in labels or ():
+            first.setdefault(label, row)
     known = frozenset(class_names or ())
     _refuse_marked(first, where, known)
     if not parted and reading.separator is None:
@@ -141,21 +139,19 @@ def tell_apart(
         spelt[as_seen(label).casefold()].append(label)
     alike = [group for group in spelt.values() if len(group) > 1 and not set(group) <= known]
     if not alike or reading.case == "keep":
-        return dict(rows)
+        return {}
     if reading.case is None:
-        one, other = sorted(alike[0], key=lambda label: first[label])[:2]
+        one, other = sorted(alike[0], key=first.__getitem__)[:2]
         lines = f"{where(first[other])}: {other!r} and {one!r} ({where(first[one]).rpartition(', ')[2]})"
         raise ValueError(
             f"{lines} differ in case or in signs that do not show or in the writing of accents alone: one class "
             f"(data.case ignore) or two (data.case keep)? {len(alike)} such"
         )
-    counts = Counter(label for labels in rows.values() for label in labels)
-    usual = {label: max(group, key=lambda one: (one in known, counts[one])) for group in alike for label in group}
-    joined = {number: dict.fromkeys(usual.get(label, label) for label in own) for number, own in rows.items()}
-    return {number: list(labels) for number, labels in joined.items()}
+    counts = Counter(label for labels in rows for label in labels or ())
+    return {label: max(group, key=lambda one: (one in known, counts[one])) for group in alike for label in group}
 
 
-def _refuse_joined(first: Mapping[str, int], where: Callable[[int], str], known: frozenset[str]) -> None:
+def _refuse_joined(first: Mapping[str, int], where: Where, known: frozenset[str]) -> None:
     """Refuse labels that could be several joined by a mark, unless they are known classes."""
     for label, number in first.items():
         if label in known:
@@ -174,7 +170,7 @@ def _refuse_joined(first: Mapping[str, int], where: Callable[[int], str], known:
                 )
 
 
-def _refuse_marked(first: Mapping[str, int], where: Callable[[int], str], known: frozenset[str]) -> None:
+def _refuse_marked(first: Mapping[str, int], where: Where, known: frozenset[str]) -> None:
     """Refuse labels that could be another one under a mark, or hold a score, unless they are known classes."""
     for label, number in first.items():
         if label in known:

@@ -5,8 +5,10 @@ from typing import Any
 from cnn_rnn.data.files.raw_table import RawTable
 from cnn_rnn.data.reading import WHOLE, Reading, mark_of, told_mark
 
-from .label_cells import HARD_MARKS, parted_by
-from .label_columns import Roles
+from .columns import Roles
+from .marks import HARD_MARKS, parted_by
+
+KINDS = {"present": "labels", "absent": "not_labels", "unknown": "unknown"}  # columns by what a row says of its label
 
 
 def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> RawTable:
@@ -19,37 +21,37 @@ def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> RawTable
         raise ValueError(
             f"{table.path}: rows of one label each need one column of labels; the columns are {table.shown()}"
         )
+    files, cells = table.columns[roles.file], table.columns[roles.labels]
+    kept = [name for name in (roles.image_id, roles.split) if name]
     joined: dict[Any, dict[str, Any]] = {}
-    first: dict[Any, int] = {}
+    numbers: list[int] = []
     said: dict[tuple[Any, str], tuple[str, int]] = {}
-    alone = {str(cell).strip() for _, cell in table.cells(roles.labels)}
-    for number, row in table.rows:
-        file, label = row.get(roles.file), row.get(roles.labels)
-        kind = _kind(table, roles, reading, number, row)
+    alone = {str(cell).strip() for cell in cells}
+    for row, (file, cell) in enumerate(zip(files, cells, strict=True)):
+        kind = _kind(table, roles, reading, row)
         if file not in joined:
-            first[file] = number
-            own = {name: row.get(name) for name in (roles.image_id, roles.split) if name}
-            joined[file] = {roles.file: file, **own, roles.labels: [], "not_labels": [], "unknown": []}
-        if label is None or not str(label).strip():
+            numbers.append(table.numbers[row])
+            own = {name: table.columns[name][row] for name in kept}
+            joined[file] = {roles.file: file, **own} | {name: [] for name in KINDS.values()}
+        if cell is None or not str(cell).strip():
             continue
-        for name in _parted(str(label), table.where(number), alone, reading):
-            before = said.setdefault((file, name), (kind, number))
-            if before[0] != kind:
+        for name in _parted(str(cell), table.where(row), alone, reading):
+            before, first = said.setdefault((file, name), (kind, row))
+            if before != kind:
                 raise ValueError(
-                    f"{table.where(number)}: {name!r} of {file!r} is {_TOLD[kind]}, but {_TOLD[before[0]]} in "
-                    f"{table.unit} {before[1]}; keep one of them"
+                    f"{table.where(row)}: {name!r} of {file!r} is {kind}, but {before} in {table.unit} "
+                    f"{table.numbers[first]}; keep one of them"
                 )
-            listed = joined[file][roles.labels if kind == "labels" else kind]
-            if name not in listed:
-                listed.append(name)
-    roles.not_labels, roles.unknown = "not_labels", "unknown"
-    told = f"{len(table.rows):,} rows of one label each, of {len(joined):,} photos"
+            if first == row:
+                joined[file][KINDS[kind]].append(name)
+    told = f"{len(files):,} rows of one label each, of {len(joined):,} photos"
     if roles.confidence:
         least = "1" if reading.least_confidence is None else f"{reading.least_confidence:g} and more"
         told += f"; confidence {least}: present, 0: absent"
-    rows = [(first[file], row) for file, row in joined.items()]
     roles.notes.append(told)
-    return RawTable(table.path, table.unit, rows, list(rows[0][1]), table.notes, table.class_names)
+    roles.labels, roles.not_labels, roles.unknown = KINDS.values()
+    columns = {name: [row[name] for row in joined.values()] for name in next(iter(joined.values()))}
+    return RawTable(table.path, table.unit, numbers, columns, table.notes, table.class_names)
 
 
 def _parted(cell: str, where: str, alone: set[str], reading: Reading) -> list[str]:
@@ -72,27 +74,24 @@ def _parted(cell: str, where: str, alone: set[str], reading: Reading) -> list[st
     return [label]
 
 
-_TOLD = {"labels": "present", "not_labels": "absent", "unknown": "unknown"}
-
-
-def _kind(table: RawTable, roles: Roles, reading: Reading, number: int, row: dict[str, Any]) -> str:
-    """What a row says of its label by its confidence: `labels`, `not_labels` or `unknown`."""
+def _kind(table: RawTable, roles: Roles, reading: Reading, row: int) -> str:
+    """What a row says of its label by its confidence: present, absent or unknown."""
     if roles.confidence is None:
-        return "labels"
-    cell = row.get(roles.confidence)
+        return "present"
+    cell = table.columns[roles.confidence][row]
     try:
-        value = float(cell)  # type: ignore[arg-type]
+        value = float(cell)
     except (TypeError, ValueError):
         raise ValueError(
-            f"{table.where(number)}: column {roles.confidence!r} holds {cell!r}, expected a number from 0 to 1; where "
+            f"{table.where(row)}: column {roles.confidence!r} holds {cell!r}, expected a number from 0 to 1; where "
             "it is no confidence, data.columns '{confidence: none}'"
         ) from None
     least = reading.least_confidence
     if least is None and value not in {0.0, 1.0}:
         raise ValueError(
-            f"{table.where(number)}: confidence {cell} is neither 0 (absent) nor 1 (present): data.least_confidence "
+            f"{table.where(row)}: confidence {cell} is neither 0 (absent) nor 1 (present): data.least_confidence "
             "says from where on a label counts as present; below it, but above 0, it is unknown"
         )
     if value >= (1.0 if least is None else least):
-        return "labels"
-    return "not_labels" if value == 0 else "unknown"
+        return "present"
+    return "absent" if value == 0 else "unknown"

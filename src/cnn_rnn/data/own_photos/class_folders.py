@@ -4,18 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 from datasets import Dataset, DatasetDict
 
 from cnn_rnn.data.files.raw_table import TABLES
-from cnn_rnn.data.photos.disk_layout import abbreviate, existing_folder, pick_split
+from cnn_rnn.data.meaning.listing import Listing, Row
+from cnn_rnn.data.photos.disk_layout import abbreviate, existing_folder, pick_split, split_folders
 from cnn_rnn.data.photos.found_files import PassedOver, walk_files
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.data.reading import Reading
-from cnn_rnn.data.schema import build_dataset, image_paths, label_lists_from_matrix
 
 ANNOTATIONS = TABLES | {".yaml", ".yml", ".mat", ".npy"}
-SPLIT_FOLDERS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 
 
 @dataclass(frozen=True)
@@ -64,20 +62,15 @@ class ClassFolders:
 
     def rows(self, names: list[str], split: str) -> Dataset:
         """The photos as rows, each with its folder as its one label."""
-        files = [(path, index) for index, name in enumerate(names) for path in sorted(self.photos.get(name, ()))]
-        present = np.zeros((len(files), len(names)), dtype=bool)
-        present[np.arange(len(files)), [index for _, index in files]] = True
+        files = [(path, name) for name in names for path in sorted(self.photos.get(name, ()))]
+        photos = [(path.relative_to(self.folder).as_posix(), path, name) for path, name in files]
         others = [path.relative_to(self.folder).as_posix() for path in sorted(self.others)]
         unread = f"; not read: {len(others):,} other files, {abbreviate(others)}" if others else ""
-        told = [f"{self.folder}: a folder per class, one label a photo{unread}", *self.passed_over.lines()]
-        return build_dataset(
-            image_paths([str(path) for path, _ in files]),
-            [path.relative_to(self.folder).as_posix() for path, _ in files],
-            label_lists_from_matrix(present),
-            names,
-            split=split,
-            description="\n".join(told),
+        told = [f"a folder per class, one label a photo{unread}", *self.passed_over.lines()]
+        listing = Listing(
+            self.folder, [Row(photo, photo, path, split, [name]) for photo, path, name in photos], notes=told
         )
+        return listing.to_dataset(self.folder, names, split)
 
 
 def load_class_folders(
@@ -97,11 +90,7 @@ def load_class_folders(
     """
     del require_images
     folder = existing_folder(root, "folder of class folders")
-    found = {
-        name: next(folder / place for place in places if (folder / place).is_dir())
-        for name, places in SPLIT_FOLDERS.items()
-        if any((folder / place).is_dir() for place in places)
-    }
+    found = split_folders(folder)
     system_files = reading is not None and reading.system_files
     train = ClassFolders.of(found["train"], system_files) if "train" in found else None
     splits = {"train": ClassFolders.of(folder, system_files)} if train is None or train.beside else {"train": train}

@@ -17,7 +17,7 @@ from datasets import Dataset, DatasetDict
 from cnn_rnn.data.choosing import with_same_columns
 from cnn_rnn.data.files.raw_table import TABLES
 from cnn_rnn.data.meaning.listing import Listing
-from cnn_rnn.data.photos.disk_layout import abbreviate, existing_folder, pick_split
+from cnn_rnn.data.photos.disk_layout import SPLITS, abbreviate, existing_folder, pick_split
 from cnn_rnn.data.photos.found_files import PassedOver, left_by_system, walk_files
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.data.reading import Reading
@@ -26,7 +26,6 @@ from .table import read_metadata
 
 logger = logging.getLogger(__name__)
 
-FOLDER_SPLITS = ("train", "validation", "test")
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet", "metadata.tsv", "metadata.xlsx")
 ROBOFLOW_NAMES = ("_classes.csv", "_annotations.coco.json")
 
@@ -48,7 +47,7 @@ def load_image_folder(
     """
     reading = reading or Reading()
     folder = existing_folder(root, "image folder")
-    files = {name: _metadata_file(folder / name) for name in FOLDER_SPLITS if (folder / name).is_dir()}
+    files = {name: _metadata_file(folder / name) for name in SPLITS if (folder / name).is_dir()}
     if "validation" not in files and _found_files(folder / "valid", ROBOFLOW_NAMES):
         files["validation"] = _metadata_file(folder / "valid")
     _refuse_other_splits(folder)
@@ -112,10 +111,10 @@ def _found_files(folder: Path, names: Sequence[str]) -> list[Path]:
 def _check_splits(tables: dict[str, Listing]) -> None:
     """Refuse a file that says that a photo of its folder belongs to another split."""
     for name, table in tables.items():
-        other = next((index for index, split in enumerate(table.splits) if split != name), None)
+        other = next((index for index, row in enumerate(table.rows) if row.split != name), None)
         if other is not None:
             raise ValueError(
-                f"{table.where(other)}: the row is of split {table.splits[other]}, the folder is {name}; data.name "
+                f"{table.where(other)}: the row is of split {table.rows[other].split}, the folder is {name}; data.name "
                 "table reads one file with all its splits, data.columns '{split: none}' leaves the column alone"
             )
 
@@ -125,12 +124,12 @@ def _refuse_other_splits(root: Path) -> None:
     others = [
         path.name
         for path in sorted(root.iterdir())
-        if path.name not in FOLDER_SPLITS
+        if path.name not in SPLITS
         and not left_by_system(path.name, folder=True)
         and any((path / name).is_file() for name in METADATA_NAMES)
     ]
     if others:
-        raise ValueError(f"{root}: {abbreviate(others)} is none of the splits {', '.join(FOLDER_SPLITS)}; rename it")
+        raise ValueError(f"{root}: {abbreviate(others)} is none of the splits {', '.join(SPLITS)}; rename it")
 
 
 def _to_dataset(table: Listing, class_names: list[str], split: str, reading: Reading, require_images: bool) -> Dataset:

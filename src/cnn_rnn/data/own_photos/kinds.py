@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnn_rnn.data.files.raw_table import TABLES
-from cnn_rnn.data.photos.disk_layout import abbreviate
+from cnn_rnn.data.photos.disk_layout import SPLITS, abbreviate
 from cnn_rnn.data.photos.found_files import PassedOver, walk_files
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 
 from .class_folders import annotations_below
-from .image_folder import FOLDER_SPLITS, METADATA_NAMES, ROBOFLOW_NAMES
+from .image_folder import METADATA_NAMES, ROBOFLOW_NAMES
 
 logger = logging.getLogger(__name__)
 PACKED = frozenset({".gz", ".zip", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".7z", ".rar"})
@@ -57,7 +57,7 @@ def recognise(path: Path, *, system_files: bool = False) -> Found:
             return Found(f"a label file ({path.suffix.lower()})", "table", str(path))
         packed = "; unpack it first" if path.suffix.lower() in PACKED else ""
         raise ValueError(f"{path} is no label file; they end in {', '.join(sorted(TABLES))}{packed}")
-    splits = [place for place in (*FOLDER_SPLITS, "valid") if (path / place).is_dir()]
+    splits = [place for place in (*SPLITS, "valid") if (path / place).is_dir()]
     if any((path / place / name).is_file() for place in splits for name in (*METADATA_NAMES, *ROBOFLOW_NAMES)):
         return Found(f"an image folder ({', '.join(splits)})", "image_folder", str(path))
     passed_over = PassedOver(system_files)

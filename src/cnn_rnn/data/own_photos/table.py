@@ -10,10 +10,10 @@ from cnn_rnn.data.adapt import to_schema
 from cnn_rnn.data.choosing import with_same_columns
 from cnn_rnn.data.files.annotation_files import read_annotations
 from cnn_rnn.data.files.raw_table import TEXT_TABLES
-from cnn_rnn.data.meaning.label_columns import find_roles
-from cnn_rnn.data.meaning.listing import SPLITS, Listing, list_rows
+from cnn_rnn.data.meaning.columns import find_roles
+from cnn_rnn.data.meaning.listing import Listing, list_rows
 from cnn_rnn.data.meaning.long_table import join_label_rows
-from cnn_rnn.data.photos.disk_layout import pick_split
+from cnn_rnn.data.photos.disk_layout import SPLITS, pick_split
 from cnn_rnn.data.reading import Reading
 
 TOLD_ENCODING = frozenset({".xlsx", ".parquet", ".xml"})
@@ -84,9 +84,9 @@ def load_table(
         whole = to_schema(rows, class_names=class_names, reading=reading)
         return whole if split else DatasetDict({"train": whole})
     table = read_metadata(path, class_names, reading)
-    present = [name for name in SPLITS if name in table.splits]
+    present = [name for name in SPLITS if any(row.split == name for row in table.rows)]
     chosen = pick_split(present, split, str(path))
-    first = table.of_split("train") if "train" in present and not table.columns else table
+    first = table.of_split("train") if "train" in present and not table.names else table
     names = list(class_names or first.class_names())
     root = Path(image_root or path.parent / (reading.image_root or ""))
     loaded = {

@@ -1,19 +1,15 @@
 """Annotations in VOC's XML with classes of one's own, a file a photo, as labelling tools and Roboflow write them."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-import numpy as np
 from datasets import Dataset, DatasetDict
 
 from cnn_rnn.data.choosing import with_same_columns
-from cnn_rnn.data.files.xml_files import read_xml
-from cnn_rnn.data.photos.disk_layout import existing_folder, leaves_folder, pick_split
-from cnn_rnn.data.photos.file_matching import match_files
+from cnn_rnn.data.files.xml_files import read_voc
+from cnn_rnn.data.meaning.listing import Listing, Row
+from cnn_rnn.data.photos.disk_layout import existing_folder, leaves_folder, pick_split, split_folders
 from cnn_rnn.data.photos.found_files import PassedOver, walk_files
 from cnn_rnn.data.reading import Reading
-from cnn_rnn.data.schema import build_dataset, image_paths, label_lists_from_matrix
-
-from .class_folders import SPLIT_FOLDERS
 
 
 def load_voc_xml(
@@ -35,85 +31,39 @@ def load_voc_xml(
         ValueError: A file is not whole, or names no photo.
     """
     folder = existing_folder(root, "folder of XML annotations")
-    places = {
-        name: next(folder / place for place in candidates if (folder / place).is_dir())
-        for name, candidates in SPLIT_FOLDERS.items()
-        if any((folder / place).is_dir() for place in candidates)
-    } or {"train": folder}
+    places = split_folders(folder) or {"train": folder}
     chosen = pick_split(list(places), split, str(folder))
     system_files = reading is not None and reading.system_files
-    passed_over = {name: PassedOver(system_files) for name in places}
-    read = {name: {path: _read(path) for path in _files(places[name], passed_over[name])} for name in places}
-    names = sorted({label for rows in read.values() for _, states in rows.values() for label in states})
+    listings = {name: _listing(place, name, PassedOver(system_files)) for name, place in places.items()}
+    names = sorted({label for listing in listings.values() for label in listing.class_names()})
     loaded = {
-        name: _rows(places[name], read[name], names, name, require_images=require_images, told=passed_over[name])
+        name: listings[name].to_dataset(_photos(places[name]), names, name, require_images=require_images)
         for name in chosen
     }
     return loaded[split] if split else with_same_columns(loaded)
 
 
-def _files(folder: Path, passed_over: PassedOver) -> list[Path]:
-    """The XML files in a folder and below it, sorted; FileNotFoundError where there is none."""
-    found = sorted(path for path in walk_files(folder, passed_over) if path.suffix == ".xml")
-    if not found:
-        raise FileNotFoundError(f"{folder} has no XML files")
-    return found
+def _photos(folder: Path) -> Path:
+    """Where the photos lie: beside the files, or beside `Annotations`."""
+    return next((folder / place for place in ("JPEGImages", "images") if (folder / place).is_dir()), folder)
 
 
-def _read(path: Path) -> tuple[str, dict[str, bool]]:
-    """A file's photo and, by label, whether it is seen plainly."""
-    tree = read_xml(path)
-    if tree.tag != "annotation":
-        cvat = f"; CVAT's is read by data.name table --data.root {path}" if tree.tag == "annotations" else ""
-        raise ValueError(f"{path}: the root is <{tree.tag}>, expected VOC's <annotation>{cvat}")
-    name = (tree.findtext("filename") or "").strip()
-    if not name or leaves_folder(name):
-        raise ValueError(f"{path}: <filename> is {name!r}, expected the photo's file name")
-    states: dict[str, bool] = {}
-    for item in tree.findall("object"):
-        label = (item.findtext("name") or "").strip()
-        if not label:
-            raise ValueError(f"{path}: an <object> has no <name>")
-        states[label] = states.get(label, False) or (item.findtext("difficult") or "0").strip() != "1"
-    return name, states
-
-
-def _rows(
-    folder: Path,
-    read: dict[Path, tuple[str, dict[str, bool]]],
-    names: list[str],
-    split: str,
-    *,
-    require_images: bool,
-    told: PassedOver,
-) -> Dataset:
+def _listing(folder: Path, split: str, passed_over: PassedOver) -> Listing:
     """The photos of one split with their labels; objects that are not seen plainly are difficult."""
-    ids = {name: index for index, name in enumerate(names)}
-    present, difficult = np.zeros((2, len(read), len(names)), dtype=bool)
-    for row, (_, states) in enumerate(read.values()):
-        for label, plainly in states.items():
-            (present if plainly else difficult)[row, ids[label]] = True
-    images = next((folder / place for place in ("JPEGImages", "images") if (folder / place).is_dir()), folder)
-    own = folder / "Annotations" if images != folder and (folder / "Annotations").is_dir() else folder
-    nested = [
-        (path.parent.relative_to(own) if path.is_relative_to(own) else Path()) / name
-        for path, (name, _) in read.items()
-    ]
-    files = [
-        str(PurePosixPath(one)) if (images / one).is_file() else name
-        for one, (name, _) in zip(nested, read.values(), strict=True)
-    ]
-    xml = list(read)
-    paths, notes = match_files(
-        images, files, f"{folder.name} ({split})", require_images=require_images, where=lambda row: str(xml[row])
-    )
-    what = f"{folder}: {len(read):,} files of VOC's XML, labels are the objects' names"
-    return build_dataset(
-        image_paths(paths),
-        files,
-        label_lists_from_matrix(present),
-        names,
-        difficult=label_lists_from_matrix(difficult) if difficult.any() else None,
-        split=split,
-        description="\n".join([what, *notes, *told.lines()]),
-    )
+    files = sorted(path for path in walk_files(folder, passed_over) if path.suffix == ".xml")
+    if not files:
+        raise FileNotFoundError(f"{folder} has no XML files")
+    photos = _photos(folder)
+    own = folder / "Annotations" if photos != folder and (folder / "Annotations").is_dir() else folder
+    rows = []
+    for path in files:
+        name, states = read_voc(path)
+        if not name or leaves_folder(name):
+            raise ValueError(f"{path}: <filename> is {name!r}, expected the photo's file name")
+        beside = path.parent.relative_to(own) / name if path.is_relative_to(own) else Path(name)
+        photo = beside.as_posix() if (photos / beside).is_file() else name
+        rows.append(Row(photo, photo, path, split))
+        rows[-1].present = [label for label, plainly in states.items() if plainly]
+        rows[-1].difficult = [label for label, plainly in states.items() if not plainly]
+    told = f"{len(rows):,} files of VOC's XML, labels are the objects' names"
+    return Listing(folder, rows, notes=[told, *passed_over.lines()])

@@ -3,12 +3,17 @@
 import logging
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
 ROOT = "--data.root FOLDER in training, --root FOLDER in cnn-rnn data, root in Python"
 NAMED = 5  # how many offenders an error names
+SPLITS = {  # what a split is called, and what else files and folders call it
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing"),
+}
 LEAVES = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
 
 
@@ -31,39 +36,6 @@ def abbreviate(names: Sequence[object]) -> str:
 def leaves_folder(name: str) -> bool:
     """Whether a relative file name, as Windows or Linux write it, points outside its folder."""
     return LEAVES.search(name) is not None
-
-
-def present_paths(
-    folder: Path,
-    names: Sequence[str],
-    what: str,
-    *,
-    require_images: bool = True,
-    where: Callable[[int], str] | None = None,
-) -> list[str | None]:
-    """The path of each named file, None where no file lies there; every folder is listed once, no file is touched.
-
-    Args:
-        folder: Where the images should be.
-        names: Their paths below the folder.
-        what: The set's name, for messages.
-        require_images: Whether a missing image is an error.
-        where: What names a row by its number, so that the error can point to the line that asks for the image.
-
-    Raises:
-        FileNotFoundError: An image is missing and `require_images` asks for all of them. Otherwise the missing ones
-            are counted and named in the log.
-    """
-    found = existing_paths(folder, names)
-    missing = [index for index, path in enumerate(found) if path is None]
-    if missing:
-        named = abbreviate([f"{where(index)}: {names[index]}" if where else names[index] for index in missing])
-        count = f"{what}: {len(missing):,} of {len(names):,} images are missing in {folder}: {named}"
-        if require_images:
-            alone = "'cnn-rnn data look', or require_images=False in Python, does without them"
-            raise FileNotFoundError(f"{count}; add them; {alone}")
-        logger.warning(count)
-    return found
 
 
 def existing_paths(folder: Path, names: Sequence[str]) -> list[str | None]:
@@ -90,6 +62,12 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return entry.is_file()
     except OSError:  # a link that leads to itself
         return False
+
+
+def split_folders(folder: Path) -> dict[str, Path]:
+    """The folders of splits in a folder, by the name of the split."""
+    places = {name: [folder / word for word in words if (folder / word).is_dir()] for name, words in SPLITS.items()}
+    return {name: there[0] for name, there in places.items() if there}
 
 
 def pick_split(available: Sequence[str], split: str | None, what: str) -> list[str]:

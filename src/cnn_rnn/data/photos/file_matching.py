@@ -54,7 +54,9 @@ def match_files(
         why = index.diagnosis([names[row] for row in missing])
         told += f"; {why}" if why else ""
         if require_images:
-            raise FileNotFoundError(f"{told}; add them, or pass require_images=False to work with labels alone")
+            raise FileNotFoundError(
+                f"{told}; add them; 'cnn-rnn data look', or require_images=False in Python, does without them"
+            )
         logger.warning(told)
     return exact, [f"{count:,} of {len(names):,} file names {how}" for how, count in notes.items()]
 

@@ -1,12 +1,15 @@
 """Which column names the photo, which hold labels: found out from names and cells, told, and decided by settings."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cnn_rnn.data.files.raw_table import RawTable, is_file, short
-from cnn_rnn.data.reading import Reading, listed
+from cnn_rnn.data.photos.disk_layout import SPLITS
+from cnn_rnn.data.reading import Reading
+
+from .cells import Meanings
 
 FILE_NAMES = frozenset(
     {"filename", "file", "image", "imagename", "imagepath", "filepath", "path", "img", "imageid", "imageindex",
@@ -17,12 +20,8 @@ LABEL_NAME = re.compile(
 )
 SPLIT_NAMES = frozenset({"split", "subset", "partition"})
 SPLIT_FLAGS = {"isvalid": "validation", "isval": "validation", "istest": "test", "istrain": "train"}
-SPLIT_WORDS = {
-    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
-    "dev": "validation", "test": "test", "testing": "test",
-}  # fmt: skip
+SPLIT_WORDS = {word: split for split, words in SPLITS.items() for word in words}
 CONFIDENCE = frozenset({"confidence"})
-NOT_LABELS, UNKNOWN = ("not_labels", "not_label"), ("unknown", "unknown_labels")
 NOBODY = "none"
 
 
@@ -39,8 +38,8 @@ class Roles:
         split: The split, or a flag such as is_valid.
         not_labels: Labels that are verified absent.
         unknown: Labels that nobody looked for.
+        difficult: Labels that it shows, but not plainly.
         confidence: How sure the row's label is.
-        unread: Columns that are not read.
         notes: What was found out, for people.
     """
 
@@ -52,8 +51,8 @@ class Roles:
     split: str | None = None
     not_labels: str | None = None
     unknown: str | None = None
+    difficult: str | None = None
     confidence: str | None = None
-    unread: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -63,53 +62,41 @@ def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | N
     Raises:
         ValueError: A setting names no column, no column or several could be meant; what is there is told.
     """
-    named = _named(table, reading)
+    named = reading.columns
+    for role, told in named.items():
+        lacking = [one for one in (told if isinstance(told, list) else [told]) if one not in (None, NOBODY)]
+        lacking = [one for one in lacking if one not in table.columns]
+        if lacking:
+            raise ValueError(
+                f"{table.path}: data.columns: {role} is {lacking[0]!r}, but the columns are {table.shown()}"
+            )
+    usual = {
+        "image_id": ("image_id",),
+        "confidence": [name for name in table.columns if name.lower() in CONFIDENCE],
+        "not_labels": ("not_labels", "not_label"),
+        "unknown": ("unknown_labels",) if table.is_text else ("unknown", "unknown_labels"),
+    }
     roles = Roles(file=named.get("file") or _file_column(table))
-    roles.image_id = _optional(table, named, "image_id", ("image_id",), {roles.file})
-    roles.split = _optional(table, named, "split", ()) or _split_column(table, named, class_names, roles.file)
-    roles.confidence = _optional(table, named, "confidence", [n for n in table.columns if n.lower() in CONFIDENCE])
-    roles.not_labels = _optional(table, named, "not_labels", NOT_LABELS)
-    roles.unknown = _optional(table, named, "unknown", UNKNOWN if not table.is_text else UNKNOWN[1:])
+    for role, names in usual.items():
+        found = [named[role]] if role in named else [one for one in names if one in table.columns and one != roles.file]
+        setattr(roles, role, None if not found or found[0] in (None, NOBODY) else str(found[0]))
+    roles.split = _split_column(table, named, class_names, roles.file)
     own = {roles.file, roles.image_id, roles.split, roles.confidence, roles.not_labels, roles.unknown} - {None}
-    others = [name for name in table.columns if name not in own]
     if named.get("classes"):
-        roles.classes = listed(named["classes"])
+        roles.classes = named["classes"]
     elif named.get("labels"):
-        roles.labels, *roles.more_labels = listed(named["labels"])
+        roles.labels, *roles.more_labels = named["labels"]
     else:
-        _find_labels(table, roles, others, reading, class_names)
-    used = own | {roles.labels, *roles.more_labels} | set(roles.classes or ())
-    roles.unread = [name for name in table.columns if name not in used]
-    told = (
-        f"labels by column {', '.join(map(repr, [roles.labels, *roles.more_labels]))}"
-        if roles.labels
-        else f"{len(roles.classes or ())} columns of yes and no"
-    )
-    roles.notes = [f"photos by column {roles.file!r}, {told}"]
+        _find_labels(table, roles, [name for name in table.columns if name not in own], reading, class_names)
+    labels = [roles.labels, *roles.more_labels] if roles.labels else []
+    unread = [name for name in table.columns if name not in own.union(labels, roles.classes or ())]
+    told = f"labels by column {', '.join(map(repr, labels))}" if labels else f"{len(roles.classes or ())} columns"
+    roles.notes = [f"photos by column {roles.file!r}, {told}{'' if labels else ' of yes and no'}"]
     roles.notes += [f"split by column {roles.split!r}"] if roles.split else []
-    if roles.unread:
-        roles.notes.append(
-            f"columns not read: {', '.join(map(repr, roles.unread[:8]))}{' ...' if len(roles.unread) > 8 else ''}"
-        )
+    if unread:
+        more = " ..." if len(unread) > 8 else ""
+        roles.notes.append(f"columns not read: {', '.join(map(repr, unread[:8]))}{more}")
     return roles
-
-
-def _named(table: RawTable, reading: Reading) -> dict[str, Any]:
-    """The columns by role as the settings name them; ValueError where the table lacks one."""
-    for role, name in reading.columns.items():
-        for one in name if isinstance(name, list) else [name]:
-            if one is not None and one != NOBODY and one not in table.columns:
-                raise ValueError(f"{table.path}: data.columns: {role} is {one!r}, but the columns are {table.shown()}")
-    return dict(reading.columns)
-
-
-def _optional(
-    table: RawTable, named: dict[str, Any], role: str, usual: Sequence[str], but: Any = frozenset()
-) -> str | None:
-    """The column of a role as the settings name it, or by one of its usual names; None where there is none."""
-    if role in named:
-        return None if named[role] in {None, NOBODY} else str(named[role])
-    return next((name for name in usual if name in table.columns and name not in but), None)
 
 
 def plain(name: str) -> str:
@@ -121,7 +108,7 @@ def _file_column(table: RawTable) -> str:
     """The column that names the photos, by its own name or its cells; ValueError where none or several could."""
     if "file_name" in table.columns:
         return "file_name"
-    by_cell = [name for name in table.columns if all(is_file(cell) for _, cell in table.cells(name))]
+    by_cell = [name for name, cells in table.columns.items() if all(map(is_file, cells))]
     by_name = [name for name in table.columns if plain(name) in FILE_NAMES]
     if not by_cell and not by_name:
         by_name = [name for name in table.columns if plain(name) in {"id", "idcode"}]
@@ -129,10 +116,9 @@ def _file_column(table: RawTable) -> str:
         if len(found) == 1:
             return found[0]
         if found:
-            first = table.rows[0][1]
-            ways = " or ".join(f"{name!r} ({short(first.get(name))})" for name in found)
+            ways = " or ".join(f"{name!r} ({short(table.columns[name][0])})" for name in found)
             raise ValueError(
-                f"{table.where(table.rows[0][0])}: the photo may be {ways}: data.columns "
+                f"{table.where(0)}: the photo may be {ways}: data.columns "
                 f"'{{file: {found[0]}}}' or '{{file: {found[1]}}}' decides"
             )
     raise ValueError(
@@ -141,18 +127,16 @@ def _file_column(table: RawTable) -> str:
     )
 
 
-def _split_column(table: RawTable, named: dict[str, Any], class_names: Sequence[str] | None, file: str) -> str | None:
-    """The column whose name, or every cell, tells of splits; None without one, or where the settings decide."""
+def _split_column(
+    table: RawTable, named: Mapping[str, Any], class_names: Sequence[str] | None, file: str
+) -> str | None:
+    """The column of that role, or whose name or every cell tells of splits; None without one."""
     if "split" in named:
-        return None
-    found = [
-        name
-        for name in table.columns
-        if (plain(name) in SPLIT_NAMES or plain(name) in SPLIT_FLAGS) and name not in (class_names or ())
-    ]
+        return None if named["split"] in (None, NOBODY) else str(named["split"])
+    found = [name for name in table.columns if tells_split(name) and name not in (class_names or ())]
     if not found:
-        labels = {file, *(one for name in named.values() for one in listed(name))}
-        found = [name for name in table.columns if name not in labels and _tells_splits(table, name)]
+        taken = {file, *(one for told in named.values() for one in (told if isinstance(told, list) else [told]))}
+        found = [name for name, cells in table.columns.items() if name not in taken and _names_splits(name, cells)]
     if len(found) > 1:
         raise ValueError(
             f"{table.path}: {' and '.join(map(repr, found))} could both tell the split: data.columns "
@@ -161,11 +145,16 @@ def _split_column(table: RawTable, named: dict[str, Any], class_names: Sequence[
     return found[0] if found else None
 
 
-def _tells_splits(table: RawTable, name: str) -> bool:
+def tells_split(name: str) -> bool:
+    """Whether a column is called as one that tells the split."""
+    return plain(name) in SPLIT_NAMES | SPLIT_FLAGS.keys()
+
+
+def _names_splits(name: str, cells: Sequence[Any]) -> bool:
     """Whether each cell of a column that is not called like one of labels names a split, and not all the same."""
     if LABEL_NAME.search(name):
         return False
-    told = {SPLIT_WORDS.get(str(cell).strip().casefold()) for _, cell in table.cells(name)}
+    told = {SPLIT_WORDS.get(str(cell).strip().casefold()) for cell in cells}
     return len(told) > 1 and None not in told
 
 
@@ -179,20 +168,19 @@ def _find_labels(
     if class_names and all(name in table.columns for name in class_names):
         roles.classes = list(class_names)
         return
-    by_name = [name for name in others if LABEL_NAME.search(name)]
-    flags = [name for name in others if _is_flags(table, name, reading)]
-    by_name = [name for name in by_name if name not in flags or len(flags) == 1]
+    meanings = Meanings(reading)
+    flags = [name for name in others if _are_flags(table.columns[name], meanings)]
+    by_name = [name for name in others if LABEL_NAME.search(name) and (name not in flags or len(flags) == 1)]
     flags = [name for name in flags if name not in by_name]
-    lists = [name for name in others if all(isinstance(cell, list) for _, cell in table.cells(name))]
+    lists = [name for name in others if all(isinstance(cell, list) for cell in table.columns[name])]
     texts = by_name or (lists if len(lists) == 1 and not flags else [])
     if len(texts) == 1 and not flags:
         roles.labels = texts[0]
     elif texts and (flags or len(texts) > 1):
         ways = [f"'{{labels: {name}}}'" for name in texts]
         ways += [f"'{{classes: [{', '.join(flags[:4])}{', ...' if len(flags) > 4 else ''}]}}'"] if flags else []
-        number, first = table.rows[0]
-        shown = ", ".join(f"{name!r} ({short(first.get(name))})" for name in [*texts, *flags[:3]])
-        raise ValueError(f"{table.where(number)}: labels may be in {shown}: data.columns {' or '.join(ways)} decides")
+        shown = ", ".join(f"{name!r} ({short(table.columns[name][0])})" for name in [*texts, *flags[:3]])
+        raise ValueError(f"{table.where(0)}: labels may be in {shown}: data.columns {' or '.join(ways)} decides")
     elif not others:
         raise ValueError(
             f"{table.path} has neither a column 'labels' nor one 0/1 column a class; its columns are "
@@ -202,10 +190,9 @@ def _find_labels(
         roles.classes = others  # each cell is checked; a column that is no class is named with its line
 
 
-def _is_flags(table: RawTable, name: str, reading: Reading) -> bool:
+def _are_flags(cells: Sequence[Any], meanings: Meanings) -> bool:
     """Whether each cell of a column is blank or says yes, no or unknown."""
-    cells = [cell for _, cell in table.cells(name)]
-    meant = [reading.word_meaning(cell) for cell in cells]
-    known = [meaning for meaning in meant if meaning is not None]
-    blank = sum(cell is None or str(cell).strip() in {"", "-1", "-1.0"} for cell in cells)
-    return bool(known or blank) and len(known) + blank >= len(cells)
+    return all(
+        cell is None or (word := str(cell)).strip() in {"", "-1", "-1.0"} or meanings[word] is not None
+        for cell in cells
+    )

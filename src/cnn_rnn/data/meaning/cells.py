@@ -1,0 +1,247 @@
+"""What the cells of a column mean, found out from all of them together: lists of labels, or yes and no of one class."""
+
+import ast
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from cnn_rnn.data.files.raw_table import RawTable, Where, short
+from cnn_rnn.data.reading import NO, YES, Reading, words
+
+from .ambiguities import has_flags, is_numbers, named_numbers, numbers_of_text, refuse_flags, tell_apart
+from .marks import Split, find_mark
+
+BESIDE_EACH_OTHER = re.compile(r"(['\"])\s+\1")  # ['cat' 'dog'], as numpy prints an array
+NOTHING = frozenset({"nan", "none", "null", "n/a", "na", "-", "?", "nil"})
+
+Labels = list[str] | None  # of a row; None where nobody looked
+
+
+def read_label_cells(
+    cells: Sequence[Any], where: Where, reading: Reading, class_names: Sequence[str] | None
+) -> tuple[list[Labels], list[str]]:
+    """The labels of each row, without repetition, and what was found out about the column, for people.
+
+    Args:
+        cells: Those of one column: texts, lists, or a mixture.
+        where: Names a row, for messages.
+        reading: What a person decided.
+        class_names: The classes in order, where they are known.
+
+    Raises:
+        ValueError: A cell is no list of labels, or could mean two things.
+    """
+    read = _Cells(cells, where, reading, class_names)
+    rows: list[Labels] = []
+    for row, cell in enumerate(cells):
+        try:
+            rows.append(read[cell] if isinstance(cell, str) else read.labels(cell))
+        except ValueError as error:
+            raise ValueError(f"{where(row)}: {error}") from error
+    notes = [read.told] if read.told else []
+    empty = sum(cell is None or (isinstance(cell, str) and not cell.strip()) for cell in cells)
+    if empty:
+        notes.append(
+            f"{empty:,} empty cells read as {'nobody looked' if reading.empty == 'unknown' else 'no label'}"
+            + ("" if reading.empty else " (data.empty unknown: nobody looked)")
+        )
+    none = sum(labels is read.none for labels in rows)
+    if none:
+        notes.append(f"{none:,} photos with {' or '.join(sorted(words(reading.no_label)))} read as no label")
+    usual = tell_apart(rows, where, reading, class_names, parted=not read.plain)
+    if usual:
+        rows = [labels and list(dict.fromkeys(usual.get(label, label) for label in labels)) for labels in rows]
+    return rows, notes
+
+
+class _Cells(dict[str, Labels]):
+    """The labels of each text, found out once a text, and of other cells."""
+
+    def __init__(self, cells: Sequence[Any], where: Where, reading: Reading, class_names: Sequence[str] | None) -> None:
+        super().__init__()
+        self.class_names, self.empty = class_names, reading.empty
+        self.nothing, self.unknown = words(reading.no_label), words(reading.unknown)
+        self.none: list[str] = []  # of the rows with a word for no label, which are counted
+        first: dict[str, int] = {}
+        for row, cell in enumerate(cells):
+            if isinstance(cell, str):
+                first.setdefault(cell, row)
+        self.parsed: dict[str, Any] = {}
+        for text, row in first.items():
+            try:
+                self.parsed[text] = _parsed(text)
+            except ValueError as error:
+                raise ValueError(f"{where(row)}: {short(text, 80)} {error}") from error
+        self.plain = {text: first[text] for text, value in self.parsed.items() if value is text and text.strip()}
+        lists = [(row, cell) for row, cell in enumerate(cells) if not isinstance(cell, str)]
+        lists += [(first[text], value) for text, value in self.parsed.items() if value is not text]
+        self.multi_hot = has_flags(lists, where, reading, class_names)
+        self.split: Split
+        numbers = numbers_of_text(self.plain, reading, class_names)
+        if numbers:
+            self.split, self.told = numbers, f"numbers are {reading.numbers} (data.numbers)"
+        else:
+            refuse_flags(self.plain, where, class_names)
+            written = any(value is not text for text, value in self.parsed.items())
+            self.split, self.told = find_mark(self.plain, where, reading, class_names, lists=written)
+
+    def __missing__(self, text: str) -> Labels:
+        """The labels of a text."""
+        labels = self.labels(self.parsed[text])
+        self[text] = labels
+        return labels
+
+    def labels(self, cell: Any) -> Labels:
+        """The labels of a cell; ValueError where they are no names of classes, or may stand for none."""
+        if (isinstance(cell, str) and not cell.strip()) or (cell is None and self.empty):
+            return None if self.empty == "unknown" else []
+        labels = list(dict.fromkeys(self._names(cell)))
+        special = next((one for one in labels if one.casefold() in self.nothing | self.unknown), None)
+        if special is not None and len(labels) > 1:
+            raise ValueError(
+                f"{cell!r} names labels beside {special!r}, which stands for none or unknown "
+                "(data.no_label, data.unknown)"
+            )
+        if special is not None:
+            return None if special.casefold() in self.unknown else self.none
+        odd = next((one for one in labels if one.casefold() in NOTHING and one not in (self.class_names or ())), None)
+        if odd is not None:
+            raise ValueError(
+                f"{odd!r} may be a label or stand for none: data.no_label {odd!r} (no label), data.unknown {odd!r} "
+                "(nobody looked), or name it in labels.json or data.class_names (a label)"
+            )
+        return labels
+
+    def _names(self, cell: Any) -> list[str]:
+        """The labels of one cell, a text split or a list as it is; ValueError where they are no names of classes."""
+        if isinstance(cell, str):
+            cell = self.split(cell)
+            if all(cell):
+                return cell
+        if isinstance(cell, int) and not isinstance(cell, bool):
+            cell = [cell]
+        if isinstance(cell, dict) and set(cell) == {"choices"}:  # Label Studio's
+            cell = cell["choices"]
+            cell = [cell] if isinstance(cell, str) else cell
+        if self.class_names and is_numbers(cell):
+            return named_numbers(cell, self.class_names, self.multi_hot)
+        if not isinstance(cell, list) or not all(isinstance(name, str) and name.strip() for name in cell):
+            raise ValueError(
+                f"labels are {short(cell, 80)}, expected a list of class names ([] where there is none)"
+                + ("; numbers need the classes in order: labels.json or data.class_names" if is_numbers(cell) else "")
+            )
+        return [name.strip() for name in cell]
+
+
+def _parsed(text: str) -> Any:
+    """A list or object that a tool wrote as text, or the text itself; ValueError where it only begins as one."""
+    bare = text.strip()
+    if bare == "set()":
+        return []
+    if not bare.startswith(("[", "{", "(")):
+        return text
+    if not bare.endswith(("]", "}", ")")):
+        if bare.startswith("("):
+            return text
+        raise ValueError("begins as a list and does not end as one")
+    try:
+        found = json.loads(bare)
+    except RecursionError as error:
+        raise ValueError("is nested too deep to be labels") from error
+    except json.JSONDecodeError:
+        if BESIDE_EACH_OTHER.search(bare):
+            raise ValueError('is a list without commas, as numpy prints it; write ["cat", "dog"]') from None
+        try:
+            found = ast.literal_eval(bare)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            if bare.startswith("("):
+                return text
+            raise ValueError("is neither a list such as [\"cat\", \"dog\"] nor ['cat', 'dog']") from None
+    return list(found) if isinstance(found, tuple | set) else found
+
+
+class Meanings(dict[str, str | None]):
+    """What a text in a column of one class says: yes, no or unknown; None where it could be anything."""
+
+    def __init__(self, reading: Reading) -> None:
+        super().__init__()
+        given = {name: words(getattr(reading, name)) for name in ("yes", "no", "unknown")}
+        blank = {"absent": "no", "unknown": "unknown", None: None}[reading.empty]
+        self.meant = dict.fromkeys(YES, "yes") | dict.fromkeys(NO, "no") | dict.fromkeys(("", "nan"), blank)
+        for meaning in ("unknown", "no", "yes"):
+            self.meant |= dict.fromkeys(given[meaning], meaning)
+
+    def __missing__(self, text: str) -> str | None:
+        """What it says."""
+        self[text] = self.meant.get(text.strip().casefold())
+        return self[text]
+
+    def told(self) -> str:
+        """The words that were read, for people."""
+        used = {meaning: {text.strip() or "empty" for text, own in self.items() if own == meaning}
+                for meaning in ("yes", "no", "unknown")}  # fmt: skip
+        return "; ".join(f"{meaning}: {', '.join(sorted(found))}" for meaning, found in used.items() if found)
+
+
+def read_class_cells(
+    table: RawTable, columns: Sequence[str], reading: Reading
+) -> tuple[list[list[str]], list[list[str]], str]:
+    """The classes that are present, and those that are unknown, on each row; and the words that were read, for people.
+
+    Args:
+        table: The rows.
+        columns: Those of yes and no, one a class.
+        reading: What a person decided.
+
+    Raises:
+        ValueError: A cell says neither; line, column and the way out are told.
+    """
+    meanings = Meanings(reading)
+    said = {
+        name: [meanings["" if cell is None else cell if isinstance(cell, str) else str(cell)] for cell in cells]
+        for name, cells in ((name, table.columns[name]) for name in columns)
+    }
+    wrong = [(own.index(None), name) for name, own in said.items() if None in own]
+    if wrong:
+        row, name = min(wrong, key=lambda one: one[0])
+        cell = table.columns[name][row]
+        texts = [one for one, own in said.items() if not any(own)]
+        raise ValueError(f"{table.where(row)}: column {name!r} holds {cell!r}, {_way_out(name, cell, texts)}")
+    present: list[list[str]] = [[] for _ in table.numbers]
+    unknown: list[list[str]] = [[] for _ in table.numbers]
+    for name, own in said.items():
+        for kind, rows in (("yes", present), ("unknown", unknown)):
+            if kind in own:
+                for row, meaning in enumerate(own):
+                    if meaning == kind:
+                        rows[row].append(name)
+    return present, unknown, meanings.told()
+
+
+def _way_out(name: str, cell: Any, texts: Sequence[str]) -> str:
+    """What to do about a cell that is no yes or no; `texts` are the columns that hold no such word at all."""
+    if isinstance(cell, list):
+        return f"expected 0 or 1; data.columns '{{labels: {name}}}' reads the list as labels"
+    word = str(cell).strip() if cell is not None else ""
+    if not word or word.casefold() == "nan":
+        return "expected 0 or 1: it may mean absent (data.empty absent) or that nobody looked (data.empty unknown)"
+    if word in {"-1", "-1.0"}:
+        return (
+            f"expected 0 or 1: it may mean absent (data.no '[0, {word}]', or {word} where there is no 0) or unsure "
+            f"(data.unknown '{word}')"
+        )
+    way = "leave out the row where it is no photo's, such as a total"
+    if name in texts:
+        way = f"data.columns '{{labels: {name}}}' where it holds labels"
+        if len(texts) > 1:
+            shown = f"{', '.join(texts[:8])}{', ...' if len(texts) > 8 else ''}"
+            way = f"data.columns '{{labels: A}}' or '{{labels: [A, B]}}' where some of {shown} hold labels"
+    score = re.fullmatch(r"[01]?\.\d+", word)
+    decides = (
+        "write 0 or 1 in place of scores" if score else f"say what {word!r} means: data.yes, data.no or data.unknown"
+    )
+    return (
+        "expected 0 or 1; name the class columns in labels.json or data.columns '{classes: [...]}' where other columns "
+        f"stand beside them; {way}; or {decides}"
+    )
