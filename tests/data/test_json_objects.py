@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from cnn_rnn.data import load_source
-from cnn_rnn.data.files.json_values import read_json
 from cnn_rnn.data.files.raw_table import read_raw
 from cnn_rnn.data.reading import Reading
+from cnn_rnn.foundation.json_lines import read_json
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,14 @@ from typing import Any
 
 from cnn_rnn.data.own_photos.image_folder import METADATA_NAMES
 from cnn_rnn.foundation.folder_lock import LOCK, one_at_a_time
+from cnn_rnn.foundation.json_lines import read_json_lines
 from cnn_rnn.foundation.whole_files import whole_file
 
 METADATA = METADATA_NAMES[0]
 WRITING = threading.Lock()  # persons who label the same folder on one page save one after the other
 ABSENT = ("not_labels", "not_label")  # columns of labels that are verified absent, as training reads them
 UNDECIDED = ("unknown", "unknown_labels")  # of labels that nobody looked at
+ROW = '{"file_name": "a.jpg", "labels": ["cat"]}'
 TWICE = f"several rows of {METADATA} are of this photo: make them one"
 
 Place = tuple[int, int]  # device and inode of a folder, whatever it is called
@@ -107,27 +109,15 @@ def read_saved(folder: Path) -> SavedLabels:
     path = folder / METADATA
     if not path.is_file():
         return SavedLabels(folder, [])
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
-    lines = enumerate(text.split("\n"), start=1)  # not `splitlines`: a name may hold U+2028 and its like
-    return SavedLabels(folder, [_row(path, number, line) for number, line in lines if line.strip()])
+    return SavedLabels(folder, [_row(path, number, row) for number, row in read_json_lines(path, ROW)])
 
 
-def _row(path: Path, number: int, line: str) -> dict[str, Any]:
-    """The row that a line holds; ValueError where it holds none."""
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
-    except RecursionError as error:
-        raise ValueError(f"{path}, line {number} is nested too deep to be a row") from error
-    labels = row.get("labels") if isinstance(row, dict) else None
-    named = isinstance(row, dict) and isinstance(row.get("file_name"), str)
+def _row(path: Path, number: int, row: dict[str, Any]) -> dict[str, Any]:
+    """The row of a line; ValueError where it is none of names and labels."""
+    labels = row.get("labels")
+    named = isinstance(row.get("file_name"), str)
     if not named or not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        expected = '{"file_name": "a.jpg", "labels": ["cat"]}'
-        raise ValueError(f"{path}, line {number}: expected an object such as {expected}")
+        raise ValueError(f"{path}, line {number}: expected an object such as {ROW}")
     for column in (*ABSENT, *UNDECIDED):
         if column in row and not all(isinstance(label, str) for label in _as_list(row[column])):
             raise ValueError(f"{path}, line {number}: expected a list of labels in {column}, not {row[column]!r}")

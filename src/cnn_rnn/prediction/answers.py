@@ -9,11 +9,13 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cnn_rnn.data.files.json_values import read_json
+from cnn_rnn.foundation.json_lines import read_json_lines
 from cnn_rnn.foundation.nearest_names import did_you_mean
 
 Answers = Mapping[str, Mapping[str, bool]]
 """By image id, what is known: labels that it shows (True) or does not show (False)."""
+
+LINE = '{"image_id": "...", "known": {"label": true or false, ...}}'
 
 
 def read_answers(path: Path, image_ids: Iterable[str], label_names: Collection[str]) -> dict[str, dict[str, bool]]:
@@ -30,16 +32,10 @@ def read_answers(path: Path, image_ids: Iterable[str], label_names: Collection[s
     """
     found: dict[str, dict[str, bool]] = {}
     places: dict[str, str] = {}
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
+    for number, entry in read_json_lines(path, LINE):
         where = f"{path}, line {number}"
-        try:
-            entry = read_json(line)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{where} is no JSON: {error}") from error
-        if not isinstance(entry, dict) or set(entry) != {"image_id", "known"} or not isinstance(entry["known"], dict):
-            raise ValueError(f'{where} must be {{"image_id": "...", "known": {{"label": true or false, ...}}}}')
+        if set(entry) != {"image_id", "known"} or not isinstance(entry["known"], dict):
+            raise ValueError(f"{where} must be {LINE}")
         image_id, known = entry["image_id"], entry["known"]
         if not isinstance(image_id, str):
             raise ValueError(f"{where}: image_id must be an image's name, got {image_id!r}")  # noqa: TRY004
@@ -53,15 +49,6 @@ def read_answers(path: Path, image_ids: Iterable[str], label_names: Collection[s
         found[image_id], places[image_id] = known, where
     _check_images(places, image_ids)
     return found
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines of a file; ValueError where it is not UTF-8."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
-    return text.split("\n")  # a name may hold U+2028, at which `splitlines` parts
 
 
 def _check_images(places: Mapping[str, str], image_ids: Iterable[str]) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
 from cnn_rnn.data.reading import Reading, listed
+from cnn_rnn.foundation.json_lines import read_json
 
 from .cvat_xml import read_cvat
-from .json_values import read_json
 from .raw_table import RawTable, decode, is_file, read_raw, short, table_of_rows
 
 BOOKKEEPING = frozenset(

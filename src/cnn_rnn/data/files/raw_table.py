@@ -10,9 +10,10 @@ from typing import Any
 
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.data.reading import MARK_NAMES, Reading, mark_of, told_mark
+from cnn_rnn.foundation.json_lines import objects_of_lines
 from cnn_rnn.foundation.nearest_names import as_seen
 
-from .json_values import read_json, without_nesting
+from .json_values import without_nesting
 from .packed_tables import excel_rows, parquet_rows
 
 TEXT_TABLES = frozenset({".csv", ".tsv", ".txt"})
@@ -136,19 +137,7 @@ def table_of_rows(path: Path, unit: str, rows: Iterable[tuple[int, dict[str, Any
 def _json_lines(path: Path, reading: Reading) -> Iterable[tuple[int, dict[str, Any]]]:
     """The object of each line but blank ones, with its number; ValueError that names a line of anything else."""
     text, _ = decode(path, reading)
-    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = read_json(line)
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
-        except RecursionError as error:
-            raise ValueError(f"{path}, line {number} is nested too deep to be a row") from error
-        if not isinstance(row, dict):
-            expected = '{"file_name": "a.jpg", "labels": ["cat"]}'
-            raise ValueError(f"{path}, line {number}: expected an object such as {expected}")  # noqa: TRY004
-        yield number, row
+    yield from objects_of_lines(text.removeprefix("\ufeff"), path, '{"file_name": "a.jpg", "labels": ["cat"]}')
 
 
 def _read_text(path: Path, reading: Reading) -> RawTable:
