@@ -1,0 +1,80 @@
+"""What labelling costs a person beside whom a learner learns, on photos whose labels are known: JSON on one line.
+
+Command: python scripts/benchmarks/tagging.py FOLDER --start none|bundled|RUN --order chance|uncertain|alike --seed N
+
+FOLDER holds `metadata.jsonl`, or `train/metadata.jsonl`. The simulated person does what the page lets one do, through
+the object that the page asks: accepting costs one action, a wrong suggestion taken back one, a missing label one where
+it is among the nine labels shown and three where it must be typed. Nine of those are shown about which nothing is said
+yet. It learns after every photo. `right_at_once` is the share of the second half of which nothing had to be put right;
+`refit_seconds` are the median and the largest.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from cnn_rnn.app.saved_labels import METADATA, read_saved
+from cnn_rnn.learning.album import Album
+from cnn_rnn.learning.eyes import Eyes
+from cnn_rnn.learning.simulated_person import label_photo
+
+FIRST = 50  # photos
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="photos with metadata.jsonl, or train/ with it")
+    parser.add_argument("--start", default="none", help="none, bundled, or the folder of a run (default: none)")
+    parser.add_argument("--order", choices=("chance", "uncertain", "alike"), default="chance")
+    parser.add_argument("--seed", type=int, default=0)
+    known = parser.parse_args(arguments)
+    folder: Path = known.folder / "train" if (known.folder / "train" / METADATA).is_file() else known.folder
+    try:
+        truth = read_saved(folder).labels
+        if not truth:
+            raise ValueError(f"{folder} holds no labels; expected {METADATA} beside the photos, or train/{METADATA}")  # noqa: TRY301
+        print(json.dumps(measure(folder, truth, known.start, known.order, known.seed)))
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def measure(folder: Path, truth: dict[str, list[str]], start: str, order: str, seed: int) -> dict[str, object]:
+    """The figures of one person who goes through all photos."""
+    names = sorted(truth)
+    shuffled = [names[place] for place in np.random.default_rng(seed).permutation(len(names))]
+    album = Album(Eyes.load(start), {name: folder / name for name in shuffled})
+    for photo in shuffled:
+        album.see(photo)
+    done, refits = [], []
+    name: str | None = shuffled[0]
+    while name is not None:
+        done.append(label_photo(album, name, truth[name]))
+        began = time.perf_counter()
+        album.learner.refit()
+        refits.append(time.perf_counter() - began + done[-1].told_seconds)
+        name = album.next_photo(name, "folder" if order == "chance" else order)  # type: ignore[arg-type]
+    actions, half = [one.actions for one in done], len(done) // 2
+    assert sum(actions) == album.known.actions
+    return {
+        "photos": len(done),
+        "labels": len({label for labels in truth.values() for label in labels}),
+        "start": start,
+        "order": order,
+        "seed": seed,
+        "actions_a_photo": round(float(np.mean(actions)), 4),
+        "first_50": round(float(np.mean(actions[:FIRST])), 4),
+        "second_half": round(float(np.mean(actions[half:])), 4),
+        "right_at_once": round(float(np.mean([one.right for one in done[half:]])), 4),
+        "refit_seconds": [round(float(np.median(refits)), 4), round(max(refits), 4)],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

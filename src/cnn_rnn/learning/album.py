@@ -1,0 +1,234 @@
+"""A folder of photos that several persons label and one learner learns from: what the page, and its simulation, ask.
+
+What a person said is written down first and learnt then; a guess is never written down unless a person accepts it.
+"""
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from cnn_rnn.data import UnreadableImageError, decode_image
+
+from .eyes import Eyes
+from .feature_store import FOLDER, FeatureStore
+from .journal import Journal, Step
+from .known_photos import KnownPhotos
+from .learner import Learner, Seen, unit_length
+from .ridge import Floats
+from .suggestions import Suggestion, suggest, sureness
+
+Order = Literal["folder", "uncertain", "alike"]
+MOST_COMPARED = 100  # photos among which the most uncertain is looked for
+MOST_LISTED = 60  # photos that are accepted in one go
+LEAST_SIDE = 640  # pixels of the shorter side that a JPEG is read with at least
+
+
+class Album:
+    """Photos, what is known of them, and what is learnt from it.
+
+    Args:
+        eyes: What sees them.
+        photos: Their files by name, in order.
+        folder: Where what is said and seen is kept, below `.cnn-rnn`; None to keep nothing.
+        saved: Labels of photos that were labelled before, all of each one's.
+
+    Raises:
+        ValueError: A step that was written down cannot be read.
+        OSError: The folder cannot be written to.
+    """
+
+    def __init__(
+        self,
+        eyes: Eyes,
+        photos: Mapping[str, Path],
+        folder: Path | None = None,
+        saved: Mapping[str, Iterable[str]] | None = None,
+    ) -> None:
+        self.eyes, self.photos, self.saved = eyes, dict(photos), dict(saved or {})
+        self.journal = Journal(None if folder is None else folder / FOLDER)
+        self.store = FeatureStore(folder, eyes.digest, (eyes.size, len(eyes.label_names)))
+        self.known = KnownPhotos({}, [])
+        self.learner = Learner(eyes.label_names)
+        self.unreadable: dict[str, str] = {}
+        self.near = ""  # the photo that was shown last: those after it are seen first
+        self._seen: dict[str, Seen] = {}
+        self._vectors: dict[str, Floats] = {}
+        self._told: dict[str, dict[str, bool]] = {}
+        self._followed = 0
+        self._stepped: set[str] = set()  # photos that steps tell of, those taken back among them
+        self._lock = threading.RLock()
+        self.follow()
+
+    def see(self, name: str) -> Seen:
+        """What the eyes see of a photo, looked at once for all.
+
+        Raises:
+            UnreadableImageError: It cannot be read.
+        """
+        seen = self._seen.get(name)
+        if seen is None:
+            seen = self._look(name)
+            self._learn([name])
+        return seen
+
+    def look_around(self, ended: threading.Event) -> None:
+        """See all photos one after the other: those that are accepted, then on from the one that is shown last."""
+        accepted = [name for name in self.known.photos if name in self.photos and self.is_accepted(name)]
+        for name in accepted:
+            self._try(name, ended)
+        self._learn(accepted)
+        names, place, near = list(self.photos), 0, ""
+        left = len(names)
+        while left and not ended.is_set():
+            if self.near != near:
+                near = self.near
+                place, left = names.index(near) if near in self.photos else 0, len(names)
+            if names[place] not in self._seen and self._try(names[place], ended):
+                self._learn([names[place]])
+            place, left = (place + 1) % len(names), left - 1
+
+    @property
+    def looked_at(self) -> int:
+        """How many photos were seen, or cannot be."""
+        return len(self._seen) + len(self.unreadable)
+
+    def expect(
+        self, name: str, known: Mapping[str, bool] | None = None, given: Floats | None = None
+    ) -> dict[str, float]:
+        """Probability of every label that was heard of, given what is known of the photo.
+
+        Args:
+            name: The photo.
+            known: Labels of it that are confirmed (True) or ruled out (False).
+            given: The start's logits given what is known; found where they can be, if None.
+        """
+        seen = self.see(name)
+        if given is None and known:
+            given = self.eyes.given(seen, known)
+        with self._lock:
+            found = self.learner.expect(seen, known, name, given)
+            return {label: found.get(label, 0.0) for label in self.known.label_names}
+
+    def suggest(self, name: str) -> Suggestion:
+        """What is suggested of a photo at first sight."""
+        return suggest(self.expect(name))
+
+    def step(self, step: Step) -> None:
+        """Write down what a person did, and learn from it.
+
+        The first step of a photo that was labelled before says these labels too: from then on the steps tell all of it.
+        """
+        said = dict(step.said)
+        for photo in {*step.said, *step.accepted} & self.saved.keys() - self._stepped:
+            said[photo] = {**dict.fromkeys(self.saved[photo], True), **step.said.get(photo, {})}
+        self.journal.add(replace(step, said=said))
+        self.follow()
+
+    def take_back(self, by: str) -> Step | None:
+        """Take back the last step of a person; the step, or None where there is none."""
+        self.journal.read()
+        last = self.journal.last_of(by)
+        if last is not None:
+            self.step(Step(takes_back=last.name, actions=0, by=by))
+        return last
+
+    def follow(self) -> None:
+        """Learn what was written down since, by whomever."""
+        with self._lock:
+            self.journal.read()
+            new = self.journal.steps[self._followed :]
+            self._stepped |= {photo for step in new for photo in (*step.said, *step.accepted)}
+            if self._followed and all(step.takes_back is None and step.renamed is None for step in new):
+                changed = {photo for step in new for photo in [*step.said, *step.accepted]}
+                for step in new:
+                    self.known.take(step)
+            else:
+                saved = {photo: labels for photo, labels in self.saved.items() if photo not in self._stepped}
+                self.known = KnownPhotos.follow(self.journal.steps, self.eyes.label_names, saved)
+                changed = {*self.known.photos, *self._told}
+            self._followed = len(self.journal.steps)
+            self._learn(changed)
+
+    def next_photo(self, name: str, order: Order) -> str | None:
+        """The photo to show after one, of those that nobody accepted; None where there is none."""
+        names = list(self.photos)
+        place = names.index(name) if name in self.photos else -1
+        open_ones = [
+            one
+            for one in [*names[place + 1 :], *names[: max(place, 0)]]
+            if one != name and not self.is_accepted(one) and one not in self.unreadable
+        ]
+        looked = [one for one in open_ones if one in self._seen]
+        if order == "folder" or not looked or (order == "alike" and name not in self._seen):
+            return open_ones[0] if open_ones else None
+        if order == "alike":
+            cosines = np.stack([self._vectors[one] for one in looked]) @ self._vectors[name]
+            return looked[int(cosines.argmax())]
+        some = looked[:: max(1, len(looked) // MOST_COMPARED)][:MOST_COMPARED]
+        return max(some, key=lambda one: sum(min(value, 1 - value) for value in self.expect(one).values()))
+
+    def as_sure_as(self, name: str) -> dict[str, list[str]]:
+        """Photos that nobody accepted of which what is suggested is as surely right as of this one, with their labels.
+
+        Those most like it come first.
+        """
+        least = sureness(self.expect(name, self.known_of(name)))
+        looked = [one for one in self.photos if one in self._seen and one != name and not self.is_accepted(one)]
+        looked.sort(key=lambda one: -float(self._vectors[one] @ self._vectors[name]))
+        found: dict[str, list[str]] = {}
+        for one in looked[: 4 * MOST_LISTED]:
+            probabilities = self.expect(one, self.known_of(one))
+            if sureness(probabilities) >= least and len(found) < MOST_LISTED:
+                found[one] = [label for label, value in probabilities.items() if value >= 0.5]
+        return found
+
+    def known_of(self, name: str) -> dict[str, bool]:
+        """What persons said of a photo."""
+        one = self.known.photos.get(name)
+        return {} if one is None else dict(one.labels)
+
+    def is_accepted(self, name: str) -> bool:
+        """Whether a person has said that its labels are all of them."""
+        one = self.known.photos.get(name)
+        return one is not None and one.accepted
+
+    def _learn(self, changed: Iterable[str]) -> None:
+        """Tell the learner of photos whose labels are others now, as far as they were looked at."""
+        with self._lock:
+            told = {}
+            for name in changed:
+                answers = self.known.answers(name) if self.is_accepted(name) else {}
+                if name in self._seen and answers != self._told.get(name, {}):
+                    told[name] = (self._seen[name], answers)
+                    self._told[name] = answers
+            if told:
+                self.learner.tell_all(told)
+
+    def _try(self, name: str, ended: threading.Event) -> bool:
+        """Look at a photo unless that is over; whether it can be read."""
+        if ended.is_set() or name in self.unreadable:
+            return False
+        try:
+            self._look(name)
+        except UnreadableImageError:
+            return False
+        return True
+
+    def _look(self, name: str) -> Seen:
+        """What is seen of a photo, now or earlier."""
+        path = self.photos[name]
+        try:
+            seen = self.store.find(path)
+            if seen is None:
+                seen = self.eyes.look(decode_image(path, name, least_size=LEAST_SIDE))
+                self.store.keep(path, seen)
+        except (UnreadableImageError, OSError) as error:
+            self.unreadable[name] = str(error)
+            raise UnreadableImageError(str(error)) from error
+        self._vectors[name] = unit_length(seen.features)
+        self._seen[name] = seen
+        return seen

@@ -1,0 +1,138 @@
+"""What is known of every photo of a folder, as it follows from the steps of the persons who label it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .journal import Step
+
+
+@dataclass
+class KnownPhoto:
+    """What is known of one photo.
+
+    Attributes:
+        labels: Those that are there (True) or not (False).
+        accepted: Whether the labels that are there are all of them.
+        heard: How many labels had been heard of then: about later ones nothing is known.
+        corrected: Whether anything was put right before it was first accepted.
+        right: Whether all was right at once; None while it was not accepted.
+    """
+
+    labels: dict[str, bool] = field(default_factory=dict)
+    accepted: bool = False
+    heard: int = 0
+    corrected: bool = False
+    right: bool | None = None
+
+
+@dataclass
+class KnownPhotos:
+    """What is known of all photos.
+
+    Attributes:
+        photos: By name.
+        label_names: Every label that was heard of, in that order.
+        actions: What all steps cost.
+        order: Photos in the order in which they were first accepted.
+    """
+
+    photos: dict[str, KnownPhoto]
+    label_names: list[str]
+    actions: int = 0
+    order: list[str] = field(default_factory=list)
+
+    @classmethod
+    def follow(
+        cls, steps: Sequence[Step], label_names: Sequence[str] = (), saved: Mapping[str, Iterable[str]] | None = None
+    ) -> "KnownPhotos":
+        """What follows from the steps that nobody took back.
+
+        Args:
+            steps: In their order.
+            label_names: Labels that are heard of before.
+            saved: Labels of photos that were labelled before, all of each one's.
+        """
+        known = cls({}, list(label_names))
+        for photo, labels in (saved or {}).items():
+            known._hear(labels)
+            known.photos[photo] = KnownPhoto(dict.fromkeys(labels, True), accepted=True)
+        for one in known.photos.values():
+            one.heard = len(known.label_names)
+        gone = {step.takes_back for step in steps}
+        for step in steps:
+            if step.name not in gone:
+                known.take(step)
+        return known
+
+    def take(self, step: Step) -> None:
+        """Add a step at the end, which takes none back."""
+        self.actions += step.actions
+        if step.renamed is not None:
+            self._rename(*step.renamed)
+        for photo, labels in step.said.items():
+            self._hear(label for label, there in labels.items() if there is not None)
+            one = self.photos.setdefault(photo, KnownPhoto())
+            one.corrected |= photo not in step.accepted
+            for label, there in labels.items():
+                if there is None:
+                    one.labels.pop(label, None)
+                else:
+                    one.labels[label] = there
+        for photo, accepted in step.accepted.items():
+            one = self.photos.setdefault(photo, KnownPhoto())
+            one.accepted = accepted
+            if accepted:
+                one.heard = len(self.label_names)
+                if one.right is None:
+                    one.right = not one.corrected
+                    self.order.append(photo)
+
+    def answers(self, photo: str) -> dict[str, bool]:
+        """What is known of a photo's labels; of an accepted one all that had been heard of."""
+        one = self.photos.get(photo)
+        if one is None:
+            return {}
+        return (dict.fromkeys(self.label_names[: one.heard], False) if one.accepted else {}) | one.labels
+
+    @property
+    def right_at_once(self) -> float | None:
+        """Share of the photos that were right at once, of the second half of those accepted; None before there are."""
+        half = self.order[len(self.order) // 2 :]
+        return sum(bool(self.photos[photo].right) for photo in half) / len(half) if half else None
+
+    def _hear(self, labels: Iterable[str]) -> None:
+        """Give labels that are new a place."""
+        there = set(self.label_names)
+        for label in labels:
+            if label not in there:
+                there.add(label)
+                self.label_names.append(label)
+
+    def _rename(self, old: str, new: str) -> None:
+        """Call a label otherwise; where the other name is a label already, a photo has it that had one of both."""
+        if old == new or old not in self.label_names:
+            return
+        merged = new in self.label_names
+        for one in self.photos.values():
+            place = self.label_names.index(old)
+            if old not in one.labels:
+                absent = one.accepted and place < one.heard
+                there: bool | None = False if absent else None
+            else:
+                there = one.labels.pop(old)
+            other = one.labels.get(new)
+            if merged and other is None and one.accepted and self.label_names.index(new) < one.heard:
+                other = False
+            if there or other:
+                one.labels[new] = True
+            elif not merged and there is not None:
+                one.labels[new] = there
+            elif there is False and other is False:
+                one.labels[new] = False
+        if not merged:
+            self.label_names[self.label_names.index(old)] = new
+            return
+        place = self.label_names.index(old)
+        del self.label_names[place]
+        for one in self.photos.values():
+            one.heard -= place < one.heard
