@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from tests.commands_by_name import main_of
 from tests.finished_runs import write_metrics, write_run
 
+from cnn_rnn.prediction.predictions import predict
 from cnn_rnn.prediction.saved_model import SavedModel
 
 Weights = dict[str, torch.Tensor]
@@ -173,3 +175,16 @@ def test_preprocessing_that_makes_no_pixels_is_refused_by_name(
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(ValueError, match=rf"preprocessor_config\.json: .*{message}"):
         SavedModel.load(run)
+
+
+def test_features_too_large_for_finite_logits_are_refused_while_predicting(run: Path) -> None:
+    saved = SavedModel.load(run)
+    labels = saved.model.config.num_labels
+    width = int(saved.model.encode_images(torch.zeros(1, 3, 64, 64)).shape[-1])
+    batch = {
+        "image_features": torch.full((2, width), 3e38),
+        "labels": torch.zeros(2, labels),
+        "image_id": ["0.jpg", "1.jpg"],
+    }
+    with pytest.raises(ValueError, match="the model's logits are no finite numbers"):
+        predict(saved.model, [batch], Accelerator(cpu=True))  # type: ignore[arg-type]  # any batches will do

@@ -27,6 +27,10 @@ NUMBERS = pa.list_(pa.float32())
 REQUIRED = {"image_id": pa.string(), "label_scores": NUMBERS, "labels": IDS, "left_out": IDS}
 OPTIONAL = {"relevance_scores": NUMBERS, "paths": pa.list_(IDS), "path_scores": NUMBERS, "step_scores": NUMBERS}
 
+RANGES = dict.fromkeys(("scores", "relevance_scores"), (0.0, 1.0)) | dict.fromkeys(
+    ("path_scores", "step_scores"), (-np.inf, 1e-3)
+)  # the logs by rounding
+
 
 @dataclass(frozen=True)
 class StoredPredictions:
@@ -275,8 +279,8 @@ def _check(predictions: StoredPredictions, name: str) -> None:
         fits = values.shape == shape or (part == "step_scores" and values.ndim == 2 and len(values) == images)
         if not fits:
             raise ValueError(f"{name}: {part} have shape {values.shape}: expected {shape}")
-        if np.isnan(values).any() or (part == "scores" and not np.isfinite(values).all()):
-            raise ValueError(f"{name}: {part} hold a value that is not a finite number")
+        if part in RANGES:
+            _check_range(values, f"{name}: {part}", *RANGES[part])
     if paths is not None:
         if paths.ndim != 3 or len(paths) != images or (images and not beams):
             raise ValueError(f"{name}: paths have shape {paths.shape}: expected ({images}, K, T)")
@@ -284,6 +288,14 @@ def _check(predictions: StoredPredictions, name: str) -> None:
             np.diff(paths == labels, axis=2) & (paths == labels)[..., :-1]
         ).any():
             raise ValueError(f"{name}: a path holds an id outside 0..{labels}, or a label after its end")
+
+
+def _check_range(values: Array, name: str, least: float, most: float) -> None:
+    """Nothing, or a ValueError where a value is none of those from `least` to `most`."""
+    outside = values[~((values >= least) & (values <= most))]  # NaN too
+    if outside.size:
+        told = "a probability, 0..1" if least == 0 else "a natural log probability, at most 0"
+        raise ValueError(f"{name} hold {outside.flat[0]:g}, not a finite number that is {told}")
 
 
 def _float32(values: ArrayLike | torch.Tensor | None) -> NDArray[np.float32] | None:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from cnn_rnn.data.batching.batches import StreamLoader
+from cnn_rnn.decisions import probabilities_of
 from cnn_rnn.label_paths import paths_to_labels
 from cnn_rnn.metrics import MultiLabelMetrics
 from cnn_rnn.metrics.stored_predictions import StoredPredictions, collect_predictions
@@ -94,7 +95,9 @@ def predict(
         if features is None:
             with accelerator.autocast():  # of the backbone alone: rounded scores would tie and lose their order
                 features = plain.encode_images(batch["pixel_values"])
-        return batch_predictions(plain, features.float())
+        found = batch_predictions(plain, features.float())
+        probabilities_of(found["logits"], plain)  # refuses those that are no finite numbers
+        return found
 
     return gather(answer, loader, accelerator, description, after_batch)
 
