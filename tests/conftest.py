@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,10 @@ import torch
 from huggingface_hub import HfFileSystem, constants
 from PIL import Image
 
+from cnn_rnn.foundation.whole_files import whole_file
+
 from .finished_runs import write_metrics, write_run
+from .forked_commands import ForkedCommands
 from .loopback_hub import TOKEN, LoopbackHub
 from .loopback_hub_server import point_clients_at, serve_hub
 
@@ -91,6 +95,44 @@ def settings(photo_folder: Path) -> Callable[..., list[str]]:
         return [part for name, value in values.items() for part in (f"--{name}", str(value))]
 
     return arguments
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_export(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The graph of a backbone with the same weights comes from torch once; all that is done with it stays as it is."""
+    import onnx
+
+    from cnn_rnn.prediction import onnx_engine
+
+    export_backbone, export = onnx_engine.export_backbone, torch.onnx.export
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder  # one for all processes of these tests
+
+    def export_once(model: Any, path: Path, digest: str) -> Path:
+        kept = folder / f"graph-{digest}.onnx"
+
+        def kept_or_new(*arguments: Any, **options: Any) -> Any:
+            if not kept.exists():
+                program: Any = export(*arguments, **options)
+                with whole_file(kept) as temporary:
+                    onnx.save(program.model_proto, temporary)
+            return SimpleNamespace(model_proto=onnx.load(kept))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("torch.onnx.export", kept_or_new)
+            return export_backbone(model, path, digest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_engine, "export_backbone", export_once)
+        yield
+
+
+@pytest.fixture(scope="session")
+def forked(settings: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedCommands]:
+    """Commands as processes of their own."""
+    commands = ForkedCommands(settings(tmp_path_factory.mktemp("first") / "run", train__epochs=1))
+    yield commands
+    commands.close()
 
 
 @pytest.fixture(scope="session")

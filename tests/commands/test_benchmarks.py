@@ -71,6 +71,7 @@ def measure_parts(parts: dict[str, Any], folder: Path) -> list[Any]:
     return rows
 
 
+@pytest.mark.slow
 def test_predictions_are_measured_against_the_backbone_alone(
     tmp_path: Path, patch: pytest.MonkeyPatch, small_models: ModuleType
 ) -> None:

@@ -20,7 +20,13 @@ def halved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("half") / "model"
     torch.manual_seed(0)
     model = CnnRnnForImageClassification.from_backbone(
-        "test_resnet", id2label=["red", "green", "blue"], label_counts=[3, 2, 1], image_size=32, crop_pct=1.0
+        "test_resnet",
+        id2label=["red", "green", "blue"],
+        label_counts=[3, 2, 1],
+        image_size=32,
+        crop_pct=1.0,
+        beam_width=2,
+        max_path_length=1,
     )
     model.to(torch.bfloat16).save_pretrained(folder)
     CnnRnnImageProcessor.from_config(model.config).save_pretrained(folder)

@@ -304,7 +304,8 @@ def test_threads_do_not_disturb_each_other() -> None:
         assert_same(found[number], alone(decoder, features, held))
 
 
-@pytest.mark.parametrize("cell", ["lstm", *(pytest.param(cell, marks=pytest.mark.slow) for cell in CELLS[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", CELLS)
 def test_a_compiled_search_is_the_same_at_batch_sizes_that_change(cell: str) -> None:
     decoder = decoder_of(cell)
     held = constraints_of("short", 4)

@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from tests.commands_by_name import ROOT, main_of
+from tests.commands_by_name import main_of
 
 from cnn_rnn import CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
 from cnn_rnn.prediction import bulk_prediction
@@ -373,50 +371,32 @@ def folder(tmp_path: Path, photo_folder: Path) -> Path:
 
 OPTIONS = (
     *("--model", "model", "--input", "photos", "--output", "out"),
-    *("--part_size", "7", "--batch_size", "2", "--num_workers", "0"),
+    *("--part_size", "7", "--batch_size", "2", "--num_workers", "0", "--engine", "torch"),
 )
 
 
-def start(folder: Path, *launcher: str) -> subprocess.Popen[str]:
-    """The command as people run it."""
-    return subprocess.Popen(
-        [
-            *(sys.executable, *launcher, str(ROOT / "scripts" / "predict.py"), *OPTIONS),
-        ],
-        cwd=folder,
-        env=os.environ
-        | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT / "src")}
-        | {"ACCELERATE_USE_CPU": "true"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # children of tests that run in the background are born deaf to Ctrl-C; no thread runs here
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
-
-
-def stop(running: subprocess.Popen[str], folder: Path, number: signal.Signals) -> str:
-    """Send the signal once a few parts are there; returns what the process said to it."""
+def stop(forked: Any, folder: Path, number: signal.Signals) -> tuple[int, str]:
+    """The exit code of a process that gets the signal once a few parts are there, and all that it said."""
+    running = forked.start(list(OPTIONS), folder / "log", "predict", str(folder))
     while len(list((folder / "out" / "parts").glob("*.parquet"))) < 3:
-        assert running.poll() is None, running.communicate()[1]
+        assert not forked.ended(running), (folder / "log").read_text()
         time.sleep(0.005)
-    running.send_signal(number)
-    return running.communicate()[1]
+    os.kill(running, number)
+    return forked.wait(running), (folder / "log").read_text()
 
 
-def test_stopped_by_hand_it_says_how_to_go_on(folder: Path) -> None:
-    running = start(folder)
-    said = stop(running, folder, signal.SIGINT)
-    assert running.returncode == 130, said
+def test_stopped_by_hand_it_says_how_to_go_on(forked: Any, folder: Path) -> None:
+    code, said = stop(forked, folder, signal.SIGINT)
+    assert code == 130, said
     assert "the same command goes on" in said
     assert "Traceback" not in said
     assert len(list((folder / "out" / "parts").glob("*.parquet"))) >= 3
 
 
 def test_killed_and_run_again_nothing_is_lost_or_twice(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    forked: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stop(start(folder), folder, signal.SIGKILL)
+    stop(forked, folder, signal.SIGKILL)
     parts = folder / "out" / "parts"
     there = {path.name: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}
     assert 3 <= len(there) < 29
@@ -426,11 +406,12 @@ def test_killed_and_run_again_nothing_is_lost_or_twice(
     for name in there:
         os.link(parts / name, kept / name)
 
-    again = start(folder, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")
-    printed, errors = again.communicate(timeout=300)
-    assert again.returncode == 0, errors
-    assert printed.count("196 images labelled, 4 unreadable") == 1
-    assert errors.count("unreadable: ") == 4
+    processes = forked.start_two(list(OPTIONS), folder / "two", "predict", str(folder))
+    codes = [forked.wait(process) for process in processes]
+    said = "".join(log.read_text() for log in folder.glob("two.*"))
+    assert codes == [0, 0], said
+    assert said.count("196 images labelled, 4 unreadable") == 1
+    assert said.count("unreadable: ") == 4
     rows = pq.read_table(folder / "out" / "labels.parquet").to_pylist()
     assert [Path(row["image_id"]).name for row in rows] == [f"{index:03d}.png" for index in range(200)]
     assert [index for index, row in enumerate(rows) if row["error"]] == list(range(0, 200, 50))

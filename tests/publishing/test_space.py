@@ -27,6 +27,8 @@ def test_the_app_serves_the_page_from_what_is_published_alone(run: Path, tmp_pat
         file.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
     # In place of serving for ever: the page as it is built, and where the package came from.
     code = """
+import sys
+sys.modules["onnxruntime"] = None  # no Space's requirements name it
 import gradio, cnn_rnn
 gradio.Blocks.launch = lambda page, **options: (None, "http://" + options["server_name"], None)
 gradio.Blocks.block_thread = lambda page: print("served", cnn_rnn.__file__)

@@ -20,8 +20,6 @@ from cnn_rnn.training.checkpoints import MANIFEST, check_whole, latest_whole_che
 from cnn_rnn.training.faults import CheckpointError
 from cnn_rnn.training.feature_cache import FEATURES, write_features
 
-from .test_interruption import free_port
-
 Settings = Callable[..., list[str]]
 HOUR = 3600
 
@@ -170,20 +168,17 @@ def test_processes_that_see_the_same_go_on(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_two_machines_whose_copies_of_the_data_differ_are_refused(
-    forked_runs: Any, settings: Settings, photo_folder: Path, tmp_path: Path
+    forked: Any, settings: Settings, photo_folder: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(photo_folder, tmp_path / "copy"))
     lines = (copy / "train" / "metadata.jsonl").read_text().splitlines(keepends=True)
     (copy / "train" / "metadata.jsonl").write_text("".join(lines[:-1]))
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    shared |= {"LOCAL_WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
-    processes = [
-        forked_runs.start(
-            settings(tmp_path / "run", data__root=root), tmp_path / f"{rank}.log", RANK=rank, LOCAL_RANK=rank, **shared
-        )
-        for rank, root in (("0", photo_folder), ("1", copy))
-    ]
-    assert [forked_runs.wait(process) for process in processes] == [2, 2]
+    processes = forked.start_two(
+        settings(tmp_path / "run", data__root=photo_folder),
+        tmp_path / "log",
+        second=settings(tmp_path / "run", data__root=copy),
+    )
+    assert [forked.wait(process) for process in processes] == [2, 2]
     for rank in (0, 1):
-        told = (tmp_path / f"{rank}.log").read_text()
+        told = (tmp_path / f"log.{rank}").read_text()
         assert "error: the processes of this run see different data: process 0 18 photos to train on" in told

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-KILLS = 12  # for each of two ways to train
 COMPARED = ("model.safetensors", "config.json", "history.jsonl", "metrics.json", "preprocessor_config.json")
 
 Settings = Callable[..., list[str]]
@@ -39,48 +38,49 @@ def assert_same_runs(one: Path, other: Path) -> None:
     assert not [path for path in other.rglob("*") if path.name.endswith(".tmp") or path.name.startswith(".saving")]
 
 
+ALL_OPTIONS = {
+    "train__accumulation_steps": 2,
+    "train__ema_decay": 0.9,
+    "train__mixup": 0.4,
+    "train__cutmix": 1.0,
+    "train__label_smoothing": 0.1,
+    "train__schedule": "one_cycle",
+    "train__freeze_epochs": 2,
+    "train__num_workers": 1,
+    "data__rand_augment": 5,
+}
+
+
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "at_least"),
     [
-        pytest.param({}, id="plain", marks=pytest.mark.slow),
-        pytest.param(
-            {
-                "train__accumulation_steps": 2,
-                "train__ema_decay": 0.9,
-                "train__mixup": 0.4,
-                "train__cutmix": 1.0,
-                "train__label_smoothing": 0.1,
-                "train__schedule": "one_cycle",
-                "train__freeze_epochs": 2,
-                "train__num_workers": 1,
-                "data__rand_augment": 5,
-            },
-            id="all options",
-        ),
+        pytest.param({}, 12, id="plain", marks=pytest.mark.slow),
+        pytest.param(ALL_OPTIONS, 12, id="all options", marks=pytest.mark.slow),
+        pytest.param(ALL_OPTIONS | {"train__epochs": 5}, 4, id="all options, a few times"),
     ],
 )
 def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(
-    forked_runs: Any, settings: Settings, tmp_path: Path, changes: dict[str, Any]
+    forked: Any, settings: Settings, tmp_path: Path, changes: dict[str, Any], at_least: int
 ) -> None:
     changes = {"train__epochs": 10, "train__save_steps": 1} | changes
-    assert forked_runs.train(settings(tmp_path / "whole", **changes), tmp_path / "whole.log") == 0
+    assert forked.train(settings(tmp_path / "whole", **changes), tmp_path / "whole.log") == 0
     moments = random.Random(len(changes))  # noqa: S311 - chooses moments, keeps no secret
     kills = runs = 0
-    while kills < KILLS:
+    while kills < at_least:
         runs += 1
         output_dir, code = tmp_path / f"killed-{runs}", -signal.SIGKILL
         arguments = [*settings(output_dir, **changes), "--resume=auto"]
         while code == -signal.SIGKILL:
             before = saved(output_dir)
-            process = forked_runs.start(arguments, tmp_path / "killed.log")
-            if kills < KILLS and kills % 3:  # some time after a new step, so that the run comes to an end
-                wait_for(lambda: bool(saved(output_dir) - before) or forked_runs.ended(process))  # noqa: B023
+            process = forked.start(arguments, tmp_path / "killed.log")
+            if kills < at_least and kills % 3:  # some time after a new step, so that the run comes to an end
+                wait_for(lambda: bool(saved(output_dir) - before) or forked.ended(process))  # noqa: B023
                 time.sleep(moments.uniform(0, 0.1))
-            elif kills < KILLS:
+            elif kills < at_least:
                 time.sleep(moments.uniform(0, 0.6))
-            if kills < KILLS:
+            if kills < at_least:
                 os.killpg(process, signal.SIGKILL)
-            code = forked_runs.wait(process)
+            code = forked.wait(process)
             kills += code == -signal.SIGKILL
         assert code == 0, (tmp_path / "killed.log").read_text()
         assert_same_runs(tmp_path / "whole", output_dir)
@@ -88,13 +88,13 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_leaves_with_a_code_of_its_own(
-    forked_runs: Any, settings: Settings, tmp_path: Path, number: int, code: int
+    forked: Any, settings: Settings, tmp_path: Path, number: int, code: int
 ) -> None:
     changes = {"train__epochs": 20, "train__num_workers": 1}
-    process = forked_runs.start(settings(tmp_path / "run", **changes), tmp_path / "log")
+    process = forked.start(settings(tmp_path / "run", **changes), tmp_path / "log")
     wait_for(lambda: bool(saved(tmp_path / "run")))
     os.killpg(process, number)  # the processes that load images get it too, as on a cluster or from a terminal
-    assert forked_runs.wait(process) == code
+    assert forked.wait(process) == code
     log = (tmp_path / "log").read_text()
     assert "--resume auto" in log
     assert "Traceback" not in log
@@ -104,14 +104,14 @@ def test_a_signal_saves_and_leaves_with_a_code_of_its_own(
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
-def test_a_second_signal_leaves_at_once(forked_runs: Any, settings: Settings, tmp_path: Path) -> None:
-    process = forked_runs.start(settings(tmp_path / "run", train__epochs=20), tmp_path / "log")
+def test_a_second_signal_leaves_at_once(forked: Any, settings: Settings, tmp_path: Path) -> None:
+    process = forked.start(settings(tmp_path / "run", train__epochs=20), tmp_path / "log")
     wait_for(lambda: bool(saved(tmp_path / "run")))
     os.kill(process, signal.SIGSTOP)  # so that both are there before the run can look
     before = saved(tmp_path / "run")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
         os.kill(process, number)
-    assert forked_runs.wait(process) in {130, 143}
+    assert forked.wait(process) in {130, 143}
     assert {name for name in saved(tmp_path / "run") if not name.endswith(".tmp")} <= before
     assert "saved" not in (tmp_path / "log").read_text()
 
@@ -122,8 +122,10 @@ TWO_PROCESSES = ["--multi_gpu", "--num_processes=2"]  # on the CPU, as ACCELERAT
 
 @pytest.mark.parametrize(
     ("launch", "number", "code"),
-    [(ONE_PROCESS, signal.SIGTERM, -signal.SIGTERM), (TWO_PROCESSES, signal.SIGINT, 1)],
-    ids=["one process", "two processes"],
+    [
+        pytest.param(ONE_PROCESS, signal.SIGTERM, -signal.SIGTERM, id="one process", marks=pytest.mark.slow),
+        pytest.param(TWO_PROCESSES, signal.SIGINT, 1, id="two processes"),
+    ],
 )
 def test_a_signal_to_the_launcher_saves_and_leaves_no_process(
     settings: Settings, tmp_path: Path, launch: list[str], number: int, code: int
@@ -149,41 +151,41 @@ def test_a_signal_to_the_launcher_saves_and_leaves_no_process(
 
 
 def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(
-    forked_runs: Any, settings: Settings, tmp_path: Path
+    forked: Any, settings: Settings, tmp_path: Path
 ) -> None:
     changes = {"train__epochs": 8, "train__ema_decay": 0.9}
-    assert forked_runs.train(settings(tmp_path / "whole", **changes), tmp_path / "whole.log") == 0
+    assert forked.train(settings(tmp_path / "whole", **changes), tmp_path / "whole.log") == 0
     moments = random.Random(1)  # noqa: S311 - chooses moments, keeps no secret
     codes = []
     while 0 not in codes:
         before = saved(tmp_path / "run")
-        process = forked_runs.start([*settings(tmp_path / "run", **changes), "--resume=auto"], tmp_path / "log")
-        wait_for(lambda: bool(saved(tmp_path / "run") - before) or forked_runs.ended(process))  # noqa: B023
+        process = forked.start([*settings(tmp_path / "run", **changes), "--resume=auto"], tmp_path / "log")
+        wait_for(lambda: bool(saved(tmp_path / "run") - before) or forked.ended(process))  # noqa: B023
         time.sleep(moments.uniform(0, 0.05))
         os.kill(process, signal.SIGTERM)
-        codes.append(forked_runs.wait(process))
+        codes.append(forked.wait(process))
     assert codes.count(143) >= 3
     assert set(codes) == {0, 143}
     assert_same_runs(tmp_path / "whole", tmp_path / "run")
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_whole(forked_runs: Any, settings: Settings, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_last_checkpoint_whole(forked: Any, settings: Settings, tmp_path: Path) -> None:
     changes = {"train__epochs": 10}
-    assert forked_runs.train(settings(tmp_path / "whole", **changes), tmp_path / "whole.log") == 0
-    process = forked_runs.start(settings(tmp_path / "run", **changes), tmp_path / "log")
+    assert forked.train(settings(tmp_path / "whole", **changes), tmp_path / "whole.log") == 0
+    process = forked.start(settings(tmp_path / "run", **changes), tmp_path / "log")
     wait_for(lambda: any(not name.endswith(".tmp") for name in saved(tmp_path / "run")))
     resource.prlimit(process, resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))  # no larger file can be written
-    assert forked_runs.wait(process) == 2
+    assert forked.wait(process) == 2
     last_line = (tmp_path / "log").read_text().strip().splitlines()[-1]
     assert last_line.startswith(f"error: could not write into {tmp_path / 'run'}: ")
     assert "--resume auto" in last_line
     assert saved(tmp_path / "run")
     assert not [name for name in saved(tmp_path / "run") if name.endswith(".tmp")]
-    assert forked_runs.train([*settings(tmp_path / "run", **changes), "--resume=auto"], tmp_path / "log") == 0
+    assert forked.train([*settings(tmp_path / "run", **changes), "--resume=auto"], tmp_path / "log") == 0
     assert_same_runs(tmp_path / "whole", tmp_path / "run")
 
 
-def test_two_processes_train_what_one_does(forked_runs: Any, settings: Settings, tmp_path: Path) -> None:
+def test_two_processes_train_what_one_does(forked: Any, settings: Settings, tmp_path: Path) -> None:
     """No batch statistics and no dropout: these alone see a process's half of the batch."""
     from safetensors.torch import load_file
 
@@ -196,17 +198,10 @@ def test_two_processes_train_what_one_does(forked_runs: Any, settings: Settings,
         "train__epochs": 3,
         "train__accumulation_steps": 1,
     }
-    assert forked_runs.train(settings(tmp_path / "one", **changes), tmp_path / "one.log") == 0
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    shared |= {"LOCAL_WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
-    processes = [
-        forked_runs.start(
-            settings(tmp_path / "two", **changes), tmp_path / f"{rank}.log", RANK=rank, LOCAL_RANK=rank, **shared
-        )
-        for rank in ("0", "1")
-    ]
-    codes = [forked_runs.wait(process) for process in processes]
-    assert codes == [0, 0], (tmp_path / "0.log").read_text() + (tmp_path / "1.log").read_text()
+    assert forked.train(settings(tmp_path / "one", **changes), tmp_path / "one.log") == 0
+    processes = forked.start_two(settings(tmp_path / "two", **changes), tmp_path / "log")
+    codes = [forked.wait(process) for process in processes]
+    assert codes == [0, 0], (tmp_path / "log.0").read_text() + (tmp_path / "log.1").read_text()
     assert json.loads((tmp_path / "two" / "environment.json").read_text())["processes"] == 2
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name, tensor in one.items():

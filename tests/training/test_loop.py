@@ -143,11 +143,11 @@ def test_the_folder_of_a_run_tells_what_it_ran_on_and_draws_its_curves(settings:
 
 
 @pytest.mark.parametrize("asked_by", ["settings", "launcher"])
-def test_bf16_trains_and_saves_float32(forked_runs: Any, settings: Settings, tmp_path: Path, asked_by: str) -> None:
+def test_bf16_trains_and_saves_float32(forked: Any, settings: Settings, tmp_path: Path, asked_by: str) -> None:
     changes = {"train__mixed_precision": "bf16"} if asked_by == "settings" else {}
     variables = {"ACCELERATE_MIXED_PRECISION": "bf16"} if asked_by == "launcher" else {}
     arguments = settings(tmp_path / "run", train__epochs=1, **changes)
-    assert forked_runs.train(arguments, tmp_path / "log", **variables) == 0, (tmp_path / "log").read_text()
+    assert forked.train(arguments, tmp_path / "log", **variables) == 0, (tmp_path / "log").read_text()
     model = CnnRnnForImageClassification.from_pretrained(tmp_path / "run")
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert json.loads((tmp_path / "run" / "environment.json").read_text())["precision"] == "bf16"

@@ -6,7 +6,6 @@ A kill comes after a share of the processor time that the whole run took: a busy
 import os
 import random
 import signal
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,49 +19,36 @@ from safetensors.torch import load_file
 KILLS = 20
 
 
-def start_two(runs: Any, arguments: list[str], log: Path) -> list[int]:
-    """The ids of two processes at one run."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    shared |= {"ACCELERATE_USE_CPU": "true"}
-    return [
-        runs.start(arguments, log.with_suffix(f".{rank}"), RANK=str(rank), LOCAL_RANK=str(rank), **shared)
-        for rank in range(2)
-    ]
-
-
 @pytest.mark.slow
-def test_twenty_kills_change_nothing(forked_runs: Any, settings: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_twenty_kills_change_nothing(forked: Any, settings: Callable[..., list[str]], tmp_path: Path) -> None:
     changes = {"train__epochs": 6, "train__save_steps": 1}
-    whole = start_two(forked_runs, settings(tmp_path / "whole", **changes), tmp_path / "whole")
+    whole = forked.start_two(settings(tmp_path / "whole", **changes), tmp_path / "whole")
     took = 0.0
-    while not all(forked_runs.ended(process) for process in whole):
+    while not all(forked.ended(process) for process in whole):
         took = max(took, worked(whole))
         time.sleep(0.05)
-    assert [forked_runs.wait(process) for process in whole] == [0, 0], (tmp_path / "whole.0").read_text()
+    assert [forked.wait(process) for process in whole] == [0, 0], (tmp_path / "whole.0").read_text()
 
     chance = random.Random(0)  # noqa: S311 - moments to kill at
     resume = [*settings(tmp_path / "run", **changes), "--resume", "auto"]
     kills = rounds = 0
     while kills < KILLS:
         rounds += 1
-        processes = start_two(forked_runs, resume, tmp_path / "run-log")
+        processes = forked.start_two(resume, tmp_path / "run-log")
         until = took * chance.uniform(0.05, 1.0)
-        while worked(processes) < until and not all(forked_runs.ended(process) for process in processes):
+        while worked(processes) < until and not all(forked.ended(process) for process in processes):
             time.sleep(0.005)
         for process in processes:  # the machine goes, not one process
-            if not forked_runs.ended(process):
+            if not forked.ended(process):
                 os.kill(process, signal.SIGKILL)
-        codes = [forked_runs.wait(process) for process in processes]
+        codes = [forked.wait(process) for process in processes]
         assert all(code in {0, -signal.SIGKILL} for code in codes), (tmp_path / "run-log.0").read_text()
         kills += -signal.SIGKILL in codes
         if codes == [0, 0]:  # done: the next kills are another run's
             same(tmp_path)
             (tmp_path / "run").rename(tmp_path / f"done-{rounds}")
-    last = start_two(forked_runs, resume, tmp_path / "run-log")
-    assert [forked_runs.wait(process) for process in last] == [0, 0], (tmp_path / "run-log.0").read_text()
+    last = forked.start_two(resume, tmp_path / "run-log")
+    assert [forked.wait(process) for process in last] == [0, 0], (tmp_path / "run-log.0").read_text()
     same(tmp_path)
 
 

@@ -96,9 +96,9 @@ def end(running: list[subprocess.Popen[bytes]]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["static", "c10d"])
 def test_a_machine_dies_and_both_go_on_to_the_weights_of_one(
-    backend: str, machines: list[list[str]], settings: Settings, tmp_path: Path, forked_runs: object
+    backend: str, machines: list[list[str]], settings: Settings, tmp_path: Path, forked: object
 ) -> None:
-    train = getattr(forked_runs, "train")  # noqa: B009 - a fixture without a type
+    train = getattr(forked, "train")  # noqa: B009 - a fixture without a type
     assert train(settings(tmp_path / "one", **CHANGES), tmp_path / "one.log") == 0
     running = start(machines, backend, settings(tmp_path / "two", **CHANGES), tmp_path / "first")
     try:
