@@ -21,7 +21,7 @@ PUBLISHED = {
     *("cooccurrence.py", "decisions.py", "known_labels.py", "neighbours.py", "walk_states.py"),
     *("fusion.py", "initial_values.py", "loaded_weights.py", "recurrent_layer.py", "walking.py"),
     *ENDPOINT,
-    *("backbone_weights.py", "given_images.py"),
+    *("backbone_weights.py", "closed_sets.py", "given_images.py", "label_rules.py", "ruled_tensors.py"),
 }
 
 

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .ruled_tensors import RuledTensors
+
 State = tuple[Tensor, ...]
 """What a step function remembers of each walk: tensors (B, K, ...)."""
 
@@ -55,6 +57,8 @@ class Constraints:
         allowed: Labels (B, C) as bool that may be walked at all; None allows all.
         prefix: END-padded labels (B, P) that every walk begins with, whether `allowed` or not.
         taken: Labels (B,) that an image holds before the walk, which count towards both lengths; None for none.
+        held: Which these are (B, C), as bool; rules count them as walked.
+        rules: Rules between labels: no walk leaves what they allow; None for none.
     """
 
     num_labels: int
@@ -63,17 +67,23 @@ class Constraints:
     allowed: Tensor | None = None
     prefix: Tensor | None = None
     taken: Tensor | None = None
+    held: Tensor | None = None
+    rules: RuledTensors | None = None
 
     def barred(self, step: int, walked: Tensor) -> Tensor:
         """Whether each label and END (B, K, C + 1) may not come at this step after the `walked` ones (B, K, C + 1)."""
         within = self.min_path_length <= step < self.max_path_length
         if within and self.allowed is None and self.prefix is None and self.taken is None:
-            return walked  # nothing else is barred, and END never is
+            if self.rules is None:
+                return walked  # nothing else is barred, and END never is
+            return walked | functional.pad(self.rules.barred(walked[..., :-1]), (0, 1))
         return ~self.choices(step, walked[..., :-1])
 
     def choices(self, step: int, walked: Tensor) -> Tensor:
         """Whether each label and END (B, K, C + 1) may come at this step after the `walked` labels (B, K, C)."""
         labels = ~walked if self.allowed is None else ~walked & self.allowed[:, None]
+        if self.rules is not None:
+            labels = labels & ~self.rules.barred(walked if self.held is None else walked | self.held[:, None])
         if step >= self.max_path_length:
             labels = torch.zeros_like(labels)
         if self.taken is not None:
@@ -172,13 +182,13 @@ def beam_search(
         if step == longest or (not torch.compiler.is_compiling() and not kept.any()):
             break
         if step in EXITS and torch.compiler.is_exporting():
-            early.append((~kept.any(), _finish(history, best_ends, best_scores, longest)))
+            early.append((~kept.any(), _finish(history, best_ends, best_scores, constraints)))
 
         state = tuple(_pick(tensor, parents) for tensor in state)
         walked = _pick(walked, parents).scatter(2, labels[..., None], kept[..., None])
         labels = torch.where(kept, labels, start[:, None])
 
-    result = _finish(history, best_ends, best_scores, longest)
+    result = _finish(history, best_ends, best_scores, constraints)
     # An exported search cannot break. It chooses between what it has, and a graph may leave undone what is not chosen.
     for ended, so_far in reversed(early):
         result = BeamSearchResult(*(torch.where(ended, *pair) for pair in zip(so_far, result, strict=True)))
@@ -193,10 +203,11 @@ def _best(totals: Tensor, number: int) -> tuple[Tensor, Tensor]:
     return functional.pad(best, missing, value=-torch.inf), functional.pad(flat, missing)
 
 
-def _finish(history: list[_Step], best_ends: Tensor, best_scores: Tensor, longest: int) -> BeamSearchResult:
+def _finish(history: list[_Step], best_ends: Tensor, best_scores: Tensor, constraints: Constraints) -> BeamSearchResult:
     """What the steps so far have found."""
-    paths, step_scores = _trace_back(history, best_ends, best_scores > -torch.inf, longest)
-    return BeamSearchResult(paths, best_scores, step_scores, score_labels(history))
+    exists = best_scores > -torch.inf
+    paths, step_scores = _trace_back(history, best_ends, exists, constraints.max_path_length)
+    return BeamSearchResult(paths, best_scores, step_scores, score_labels(history, constraints.rules))
 
 
 def _trace_back(history: list[_Step], ends: Tensor, exists: Tensor, longest: int) -> tuple[Tensor, Tensor]:
@@ -219,7 +230,7 @@ def _trace_back(history: list[_Step], ends: Tensor, exists: Tensor, longest: int
     return paths, scores
 
 
-def score_labels(history: list[_Step]) -> Tensor:
+def score_labels(history: list[_Step], rules: RuledTensors | None = None) -> Tensor:
     """Probability (B, C) that a path holds each label, from every walk that the beam ever opened.
 
     The walks of a beam form a tree. A walk that ends is known exactly; a kept extension is looked into; of an extension
@@ -229,6 +240,14 @@ def score_labels(history: list[_Step]) -> Tensor:
         V = V' + p (1 - V')
 
     for every label, from the last step back to the first. If the beam keeps everything, this is the exact probability.
+
+    Under rules a label that was not kept, with probability x in all, may exclude the one in question, of which nothing
+    is then left to assume: V = V' (1 - p - x) + p. So no label is more probable than what it implies, as a walk comes
+    to that first, and exclusive ones never exceed one in sum.
+
+    Args:
+        history: The steps of the search.
+        rules: Rules between labels that the walks obeyed.
     """
     below: Tensor | None = None  # (B, K, C + 1); nothing was kept at the last step
     for walked, probabilities, _, kept, flat, parents, *_ in reversed(history):
@@ -248,7 +267,11 @@ def score_labels(history: list[_Step]) -> Tensor:
         mean = (mean / torch.where(nothing, 1.0, known)).clamp(max=1.0)  # divided last, so that certain stays certain
         # p is what the beam did not keep: the kept extensions are in V' already.
         others = every.scatter_add(1, flat, -chosen).view_as(probabilities)
-        below = torch.addcmul(mean, others, 1 - mean)
+        if rules is None:
+            below = torch.addcmul(mean, others, 1 - mean)
+        else:
+            excluding = functional.pad(rules.mass_of_excluding(others[..., :-1]), (0, 1))
+            below = mean * (1 - others - excluding).clamp(min=0) + others
     assert below is not None
     return below[:, 0, :-1]
 

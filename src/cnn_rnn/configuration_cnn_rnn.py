@@ -34,6 +34,7 @@ OF_THE_LABELS = {
     "fusion_weights": None,
     "cooccurrence": False,
     "neighbours": 0,
+    "label_rules": None,
 }
 
 # timm arguments that would read a file or a hub while a model is built, or that this model sets itself.
@@ -89,6 +90,9 @@ class CnnRnnConfig(PreTrainedConfig):
         known_labels: How a walk takes in what a person knows: as its initial state (`state`, for which training tells
             a random part of the labels of half of the images), or as the labels it begins with (`prefix`,
             without training for it: the other labels may then score worse than before).
+        label_rules: What labels imply (`implies`, by label) and which exclude each other (`excludes`, a list of
+            groups), by name; in a run's settings also the path of a YAML or JSON file that says so. Targets, scores,
+            paths and sets obey them.
         cooccurrence: Whether what labels say of each other by the counts of the training set is added, with learned
             weights, to the step logits and, for known labels, to the relevance logits.
         neighbours: Training images that the model remembers, to carry their labels over to images like them; 0 for
@@ -141,6 +145,7 @@ class CnnRnnConfig(PreTrainedConfig):
     relevance_dropout: float | int = 0.4
     relevance_in_path: bool = False
     known_labels: Literal["prefix", "state"] = "prefix"
+    label_rules: dict[str, Any] | None = None
     cooccurrence: bool = False
     neighbours: int = 0
     path_loss_weight: float | int = 1.0
@@ -291,6 +296,13 @@ class CnnRnnConfig(PreTrainedConfig):
             raise ValueError(f"id2label gives a label no name: {self.id2label}"[:200])
         if self.label2id != {label: index for index, label in self.id2label.items()}:
             raise ValueError("label2id is not the inverse of id2label: give both, or id2label alone")
+
+    def validate_label_rules(self) -> None:
+        """Check that the rules between labels name labels there are, and do not contradict each other."""
+        if self.label_rules:
+            from .label_rules import LabelRules  # it loads torch, which a config does not need
+
+            LabelRules.of(self.label_rules, self.label_names)
 
     def validate_sizes(self) -> None:
         """Check that sizes are positive and bounded, and shares lie in their ranges."""

@@ -12,12 +12,13 @@ from transformers.utils import logging
 from .beam_search import BeamSearchResult, Constraints
 from .configuration_cnn_rnn import CnnRnnConfig
 from .label_paths import labels_to_paths
+from .label_rules import LabelRules
+from .ruled_tensors import LEFT_OUT, RuledTensors, on_device
 
 logger = logging.get_logger(__name__)
 
 SMALLEST_SCORE = 1e-6  # label scores are clipped to [this, 1 - this] before their log odds
 LARGEST_LOGIT = math.log((1 - SMALLEST_SCORE) / SMALLEST_SCORE)
-LEFT_OUT = -100.0
 SHARE_TOLD = 0.5  # of the images of a training batch
 MOST_OTHERS = 8  # images of a batch whose labels are ruled out in training
 
@@ -77,34 +78,42 @@ class Known:
     Attributes:
         labels: What a person knows (B, C); None for nothing.
         enters: Whether a walk takes it in as its initial state; else it begins with the confirmed labels.
+        rules: Rules between labels, which are known of every image; None for none.
     """
 
     labels: Tensor | None
     enters: bool
+    rules: RuledTensors | None = None
 
     @classmethod
-    def of(cls, labels: Tensor | None, config: CnnRnnConfig, batch: int) -> Self:
+    def of(cls, labels: Tensor | None, config: CnnRnnConfig, features: Tensor, rules: LabelRules | None = None) -> Self:
         """What is known of the images of a batch, as a model takes it in; what it cannot make of it is told once.
 
         Args:
             labels: 1 confirmed, -1 ruled out, 0 open (B, C); None where nothing is known.
             config: The model's.
-            batch: B.
+            features: The images' features (B, ...).
+            rules: Rules between labels. All that follows by them is known as well.
 
         Raises:
-            ValueError: Another shape, or a value other than 1, -1 and 0.
+            ValueError: Another shape, a value other than 1, -1 and 0, or answers that the rules do not allow together.
         """
-        check_multi_hot(labels, batch, config.num_labels)
+        check_multi_hot(labels, features.shape[0], config.num_labels)
+        ruled = on_device(rules, features.device)
         # The values are not there to be looked at while a graph is made, nor on the meta device.
         if labels is not None and not (torch.compiler.is_compiling() or labels.is_meta):
             wrong = labels[(labels != 0) & (labels.abs() != 1)]  # NaN is unequal to all
             if wrong.numel():
                 raise ValueError(f"known_labels are 1 (confirmed), -1 (ruled out) or 0 (open), got {wrong[0].item()}")
+            if ruled is not None:
+                ruled.check(labels)
+        if labels is not None and ruled is not None:
+            labels = ruled.close(labels)
         if labels is not None and config.has_path_decoder and config.known_labels == "prefix":
             logger.warning_once(NOT_TRAINED_WITH_KNOWN_LABELS)
         if labels is not None and not (config.has_path_decoder or config.cooccurrence or config.neighbours):
             logger.warning_once(KNOWN_LABELS_CHANGE_NOTHING)
-        return cls(labels, enters=config.known_labels == "state")
+        return cls(labels, enters=config.known_labels == "state", rules=ruled)
 
     @property
     def entering(self) -> Tensor | None:
@@ -121,6 +130,8 @@ class Known:
         Raises:
             ValueError: More labels are confirmed than a path can hold.
         """
+        if self.rules is not None:
+            limits = replace(limits, rules=self.rules)
         if self.labels is None:
             return limits
         taken, longest = (self.labels > 0).sum(dim=-1), limits.max_path_length
@@ -129,7 +140,7 @@ class Known:
                 f"{int(taken.max())} labels are confirmed, but a path holds at most {longest}: raise max_path_length"
             )
         if self.enters:
-            return replace(limits, allowed=self.labels == 0, taken=taken)
+            return replace(limits, allowed=self.labels == 0, taken=taken, held=self.labels > 0)
         return replace(limits, allowed=self.labels >= 0, prefix=order(self.labels)[:, :-1])
 
     def begin(self, result: BeamSearchResult, ranks: Tensor) -> BeamSearchResult:
@@ -139,14 +150,27 @@ class Known:
         confirmed = labels_to_paths(self.labels, ranks, result.paths.shape[-1])
         return begin_with(result, confirmed, self.labels)
 
+    def barred(self, walked: Tensor) -> Tensor:
+        """Which labels (B, T, C) no rule lets come next, after those walked (B, T, C) and what is confirmed."""
+        if self.rules is None:
+            return torch.zeros_like(walked)
+        return self.rules.barred(walked if self.labels is None else walked | (self.labels > 0)[:, None])
+
+    def obey(self, logits: Tensor | None, labels: Tensor | None = None) -> Tensor | None:
+        """Label logits (B, C) that obey the rules; with targets (B, C), as these are judged by."""
+        return logits if logits is None or self.rules is None else self.rules.constrain(logits, labels)
+
     def settle(self, logits: Tensor) -> Tensor:
-        """Label logits (B, C) that agree with what is known: certain there, as they were where labels are open."""
+        """Label logits (B, C) that obey the rules and agree with what is known: certain there, else as they were."""
+        logits = logits if self.rules is None else self.rules.constrain(logits)
         if self.labels is None:
             return logits
         return torch.where(self.labels != 0, LARGEST_LOGIT * self.labels.sign().to(logits), logits)
 
     def open(self, labels: Tensor | None) -> Tensor | None:
-        """Multi-hot labels (B, C) of which the loss is: those that are open."""
+        """Multi-hot labels (B, C) of which the loss is: those that are open, with all that the rules decide."""
+        if labels is not None and self.rules is not None:
+            labels = self.rules.targets(labels)
         return labels if labels is None or self.labels is None else open_labels(labels, self.labels)
 
 

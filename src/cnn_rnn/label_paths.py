@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -21,12 +22,16 @@ def rank_labels(label_order: str, label_counts: Sequence[int] | None, num_labels
             labels pass as equally frequent.
         num_labels: C.
     """
+    return torch.from_numpy(positions_of(label_order, label_counts, num_labels))
+
+
+def positions_of(label_order: str, label_counts: Sequence[int] | None, num_labels: int) -> NDArray[np.int64]:
+    """What `rank_labels` gives, by numpy, as a graph that is exported cannot hold a stable sort."""
     if label_order not in ("frequent_first", "rare_first") or label_counts is None:
-        return torch.arange(num_labels)
+        return np.arange(num_labels)
     counts = np.array(label_counts)
-    # By numpy, as a graph that is exported cannot hold a stable sort.
     walked = np.argsort(-counts if label_order == "frequent_first" else counts, kind="stable")
-    return torch.from_numpy(walked.argsort())
+    return walked.argsort()
 
 
 def labels_to_paths(labels: Tensor, ranks: Tensor, longest: int | None = None) -> Tensor:

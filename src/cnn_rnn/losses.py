@@ -11,6 +11,7 @@ from timm.loss import AsymmetricLossMultiLabel, DistributionBalancedLoss, comput
 from torch import Tensor
 
 from .configuration_cnn_rnn import CnnRnnConfig
+from .known_labels import Known
 from .label_paths import labels_before
 
 FOCUS_OF_ABSENT, FOCUS_OF_UNKNOWN = 0.0, 1.0  # powers of the probability that an absent, or unknown, label's loss has
@@ -60,6 +61,7 @@ class Balance(NamedTuple):
 
 
 UNBALANCED = Balance()
+NOTHING_KNOWN = Known(None, enters=False)
 
 
 def training_loss(
@@ -68,6 +70,8 @@ def training_loss(
     relevance_logits: Tensor | None,
     path_logits: Tensor | None,
     paths: Tensor | None,
+    *,
+    known: Known,
 ) -> Tensor:
     """The sum of the losses of the parts that a model has, weighted as its config says, a scalar.
 
@@ -77,17 +81,24 @@ def training_loss(
         relevance_logits: Logits (B, C) of each label by itself; None without relevance head.
         path_logits: Logits (B, T, C + 1) of each step of the true paths; None without path decoder.
         paths: The true paths (B, T), END-padded; None without path decoder.
+        known: What is known of the images, the rules between labels among it.
     """
     losses = []
     if relevance_logits is not None:
         loss = relevance_loss(relevance_logits, labels, config.relevance_loss, Balance.of(config))
         losses.append(config.relevance_loss_weight * loss)
     if path_logits is not None and paths is not None:
-        losses.append(config.path_loss_weight * path_loss(path_logits, paths, labels, config.path_loss))
+        losses.append(config.path_loss_weight * path_loss(path_logits, paths, labels, config.path_loss, known))
     return torch.stack(losses).sum()
 
 
-def path_loss(path_logits: Tensor, paths: Tensor, labels: Tensor, kind: str = "cross_entropy") -> Tensor:
+def path_loss(
+    path_logits: Tensor,
+    paths: Tensor,
+    labels: Tensor,
+    kind: str = "cross_entropy",
+    known: Known = NOTHING_KNOWN,
+) -> Tensor:
     """Mean over images of the negative log probability of their paths (section 3.3 of the paper), a scalar.
 
     As in the search, a label that was walked before cannot come again; a label that is left out cannot come at all, so
@@ -99,19 +110,21 @@ def path_loss(path_logits: Tensor, paths: Tensor, labels: Tensor, kind: str = "c
         labels: Multi-hot labels (B, C), negative where left out.
         kind: "cross_entropy" of the path's next label, or "remaining_labels": of any label still to come, so that no
             order is imposed on a step.
+        known: What is known of the images: as in the search, what a rule bars cannot come.
 
     Raises:
         ValueError: An unknown `kind`.
     """
     num_labels = labels.shape[-1]
     walked = labels_before(paths, num_labels)
-    impossible = F.pad(walked | (labels < 0)[:, None], (0, 1))  # END is always possible
+    barred = walked | known.barred(walked)
+    impossible = F.pad(barred | (labels < 0)[:, None], (0, 1))  # END is always possible
     log_probabilities = path_logits.float().masked_fill(impossible, -torch.inf).log_softmax(dim=-1)
     at_end = paths == num_labels
     if kind == "cross_entropy":
         log_likelihood = log_probabilities.gather(-1, paths[..., None])[..., 0]
     elif kind == "remaining_labels":
-        right = torch.cat([(labels > 0)[:, None] & ~walked, at_end[..., None]], dim=-1)
+        right = torch.cat([(labels > 0)[:, None] & ~barred, at_end[..., None]], dim=-1)
         log_likelihood = log_probabilities.masked_fill(~right, -torch.inf).logsumexp(dim=-1)
     else:
         raise ValueError(f"unknown path loss {kind!r}, expected 'cross_entropy' or 'remaining_labels'")

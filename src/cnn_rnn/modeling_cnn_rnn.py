@@ -16,6 +16,7 @@ from .image_backbone import ImageBackbone, config_on, features_of, mean_of_place
 from .initial_values import initialize_module
 from .instance_methods import of_instances
 from .known_labels import Conditions, Known, check_multi_hot, known_labels_of
+from .label_rules import LabelRules
 from .loaded_weights import load_checked
 from .losses import training_loss
 from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
@@ -45,6 +46,9 @@ class CnnRnnForImageClassification(PreTrainedModel):
         config.validate()  # transformers sets arguments of `from_pretrained` after the config's own check
         self.num_labels = len(config.label_names)
         self.weights_left_random: list[str] = []  # that a checkpoint did not hold
+        self.rules = LabelRules.of(config.label_rules, config.label_names)
+        if self.rules is not None:
+            self.rules.order_of(config.label_order, config.label_counts)  # now, before a graph is made
         self.backbone = ImageBackbone(
             config.backbone, config.pooling, config.backbone_args, class_tokens=config.class_tokens
         )
@@ -120,19 +124,22 @@ class CnnRnnForImageClassification(PreTrainedModel):
         known_labels = known_labels_of(conditions)
         image = self.see(pixel_values, image_features, output_hidden_states)
         features = features_of(image, self.config.pooling)
-        known = Known.of(known_labels, self.config, features.shape[0])
+        known = Known.of(known_labels, self.config, features, self.rules)
         check_multi_hot(labels, features.shape[0], self.num_labels)
         labels = known.open(labels)
-        relevance = self.relevance(features, known)
+        alone = self.relevance(features, known)
+        relevance = known.obey(alone)
         paths, steps = self.walker.follow(labels, features, relevance, known)
         # In training the search is left out where nothing hangs on it.
         searched = not self.training or (labels is None and relevance is None)
         scores = None
         if searched and self.config.fusion != "relevance":
             scores = self.walker.search(features, relevance, known).label_scores
-        logits = known.settle(self.fuse(scores, relevance)) if searched else relevance
-        loss = None if labels is None else training_loss(self.config, labels, relevance, steps, paths)
-        output = CnnRnnOutput(loss, logits, image.hidden_states, relevance, steps, scores)
+        judged = relevance if labels is None else known.obey(alone, labels)
+        logits = known.settle(self.fuse(scores, relevance)) if searched else judged
+        loss = None if labels is None else training_loss(self.config, labels, judged, steps, paths, known=known)
+        told = judged if self.training else relevance
+        output = CnnRnnOutput(loss, logits, image.hidden_states, told, steps, scores)
         if not self.training:
             output.last_hidden_state, output.pooler_output = image.last_hidden_state, image.pooler_output
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
@@ -161,7 +168,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
     @property
     def walker(self) -> Walker:
         """What walks from label to label."""
-        return Walker(self.config, self.path_decoder, self.cooccurrence)
+        return Walker(self.config, self.path_decoder, self.cooccurrence, self.rules)
 
     def fuse(self, label_scores: Tensor | None, relevance_logits: Tensor | None) -> Tensor:
         """Label logits (B, C) from the path's label scores and the relevance logits."""
@@ -199,8 +206,8 @@ class CnnRnnForImageClassification(PreTrainedModel):
             )
         image = self.see(pixel_values, image_features)
         features = features_of(image, self.config.pooling)
-        known = Known.of(known_labels, self.config, features.shape[0])
-        relevance = self.relevance(features, known)
+        known = Known.of(known_labels, self.config, features, self.rules)
+        relevance = known.obey(self.relevance(features, known))
         result = self.walker.search(
             features,
             relevance,

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForImageClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .closed_sets import pick_closed, pick_closed_by_expected_f1
 from .decisions import pick_by_expected_f1, probabilities_of
 from .given_images import ImageSequence, images_of, read_image
 from .label_paths import paths_to_labels
@@ -158,15 +159,23 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         """Labels of one image that are chosen, best first, and the path where asked for."""
         config = self.model.config
         scores = probabilities_of(outputs["logits"][0], self.model)
-        if decision == "expected_f1":
-            chosen = pick_by_expected_f1(scores[None])[0].tolist()
-        elif decision == "path":
-            chosen = paths_to_labels(outputs["paths"][:, 0], config.num_labels)[0].tolist()
+        rules = self.model.rules
+        if decision == "path":
+            chosen = paths_to_labels(outputs["paths"][:, 0], config.num_labels)[0]
+        elif decision == "expected_f1":
+            chosen = (
+                pick_by_expected_f1(scores[None])[0]
+                if rules is None
+                else pick_closed_by_expected_f1(rules, scores[None].numpy())[0]
+            )
         else:
             if threshold is None:
                 threshold = self._own_thresholds() if top_k is None else 0.0
-            chosen = (scores >= torch.tensor(self._least(threshold))).tolist()
-        order = scores.argsort(descending=True, stable=True).tolist()[:top_k]
+            wanted = scores >= torch.tensor(self._least(threshold))
+            chosen = (
+                wanted if rules is None else pick_closed(rules, scores[None].numpy(), wanted[None].numpy(), top_k)[0]
+            )
+        order = scores.argsort(descending=True, stable=True).tolist()[: top_k if rules is None else None]
         values = scores.tolist()
         labels = [{"label": config.id2label[index], "score": values[index]} for index in order if chosen[index]]
         if not return_path:

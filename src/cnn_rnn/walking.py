@@ -1,6 +1,7 @@
 """Walks from label to label over images: along given paths in training, else by a beam search (sections 3.3, 3.4)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -12,6 +13,7 @@ from .configuration_cnn_rnn import WIDEST_BEAM, CnnRnnConfig
 from .cooccurrence import CooccurrencePrior
 from .known_labels import Known
 from .label_paths import labels_to_paths, rank_labels
+from .label_rules import LabelRules
 from .path_decoder import PathDecoder
 from .recurrent_layer import State
 from .walk_states import NOTHING_KNOWN, WalkStates, shareable_weights
@@ -165,10 +167,17 @@ class Walker:
         config: The model's.
         decoder: Its path decoder; None where it has none, and nothing to walk by.
         prior: Its co-occurrence prior, or None.
+        rules: Its rules between labels, or None.
     """
 
-    def __init__(self, config: CnnRnnConfig, decoder: PathDecoder | None, prior: CooccurrencePrior | None) -> None:
-        self.config, self.decoder, self.prior = config, decoder, prior
+    def __init__(
+        self,
+        config: CnnRnnConfig,
+        decoder: PathDecoder | None,
+        prior: CooccurrencePrior | None,
+        rules: LabelRules | None = None,
+    ) -> None:
+        self.config, self.decoder, self.prior, self.rules = config, decoder, prior, rules
         self.num_labels = config.num_labels
 
     def follow(
@@ -177,7 +186,7 @@ class Walker:
         """The true paths (B, T) and the logits (B, T, C + 1) of their steps; None without labels or decoder."""
         if labels is None or self.decoder is None:
             return None, None
-        paths = self.order(labels, features)
+        paths = self.order(labels, features, known)
         decoder = self.decoder
 
         def follow(seen: Tensor) -> Tensor:
@@ -208,7 +217,7 @@ class Walker:
         longest = self.config.max_path_length if max_path_length is None else max_path_length
         longest, fewest = min(longest, self.num_labels), min(min_path_length, self.num_labels)
         limits = Constraints(self.num_labels, longest, min_path_length=fewest)
-        limits = known.limit(limits, lambda labels: self.order(labels, features))
+        limits = known.limit(limits, lambda labels: self.order(labels, features, replace(known, labels=None)))
 
         def search(seen: Tensor) -> BeamSearchResult:
             return Walk(decoder, seen, relevance, known.entering, self.prior).search(limits, width)
@@ -216,8 +225,8 @@ class Walker:
         return known.begin(decoder.holding(search, features), self._ranks())
 
     @torch.no_grad()
-    def order(self, labels: Tensor, features: Tensor) -> Tensor:
-        """Paths (B, T + 1) of multi-hot labels (B, C) in the configured order, END-padded."""
+    def order(self, labels: Tensor, features: Tensor, known: Known) -> Tensor:
+        """Paths (B, T + 1) of multi-hot labels (B, C) in the configured order, END-padded, after what is known."""
         if self.config.label_order != "aligned":
             return labels_to_paths(labels, self._ranks())
         # The order that the model prefers: its own greedy walk over the labels, which may end only when none is left.
@@ -226,11 +235,15 @@ class Walker:
         if longest:
             decoder = self.decoder
             assert decoder is not None
-            limits = Constraints(self.num_labels, longest, min_path_length=longest, allowed=labels > 0)
+            held = None if known.labels is None else known.labels > 0
+            limits = Constraints(
+                self.num_labels, longest, min_path_length=longest, allowed=labels > 0, held=held, rules=known.rules
+            )
             walked = decoder.holding(lambda seen: Walk(decoder, seen).search(limits, beam_width=1), features)
             paths[:, :-1] = walked.paths[:, 0]
         return paths
 
     def _ranks(self) -> Tensor:
         """Position (C,) of every label in the configured order, 0 for the first."""
-        return rank_labels(self.config.label_order, self.config.label_counts, self.num_labels)
+        asked = self.config.label_order, self.config.label_counts
+        return rank_labels(*asked, self.num_labels) if self.rules is None else self.rules.order_of(*asked)

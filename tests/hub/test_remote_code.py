@@ -194,6 +194,7 @@ def test_a_folder_holds_the_code_and_nothing_else(folder: Path) -> None:
     assert code == {
         "backbone_weights.py",
         "beam_search.py",
+        "closed_sets.py",
         "configuration_cnn_rnn.py",
         "cooccurrence.py",
         "decisions.py",
@@ -205,6 +206,7 @@ def test_a_folder_holds_the_code_and_nothing_else(folder: Path) -> None:
         "instance_methods.py",
         "known_labels.py",
         "label_paths.py",
+        "label_rules.py",
         "loaded_weights.py",
         "losses.py",
         "model_outputs.py",
@@ -215,6 +217,7 @@ def test_a_folder_holds_the_code_and_nothing_else(folder: Path) -> None:
         "pipeline_cnn_rnn.py",
         "recurrent_layer.py",
         "relevance_head.py",
+        "ruled_tensors.py",
         "walk_states.py",
         "walking.py",
     }

@@ -195,3 +195,22 @@ def test_a_second_input_takes_what_is_known(tmp_path: Path) -> None:
     assert torch.allclose(graph(images(2))["logits"], model.generate(images(2)).logits, atol=1e-4)
     with pytest.raises(ValueError, match="was not trained to take in known labels"):
         export_onnx(small_model(), tmp_path / "unknown.onnx", known_labels=True)
+
+
+@torch.no_grad()
+def test_a_graph_obeys_the_rules_of_its_model(tmp_path: Path) -> None:
+    names = LABELS[:3]
+    rules = {"implies": {names[1]: names[0]}, "excludes": [[names[0], names[2]]]}
+    model = small_model(known_labels="state", label_rules=rules, fusion_weights=[1.2, 0.8, 1.0])
+    path = export_onnx(model, tmp_path / "rules.onnx", known_labels=True)
+    graph = OnnxModel(path)
+    told = {entry.key: json.loads(entry.value) for entry in onnx.load(path).metadata_props}
+    assert told["label_rules"] == rules
+    for known in ([[0, 0, 0]] * 4, [[0, 1, 0], [0, 0, 1], [-1, 0, 0], [0, 0, 0]]):
+        given = torch.tensor(known)
+        expected, found = model.generate(images(4), known_labels=given), graph(images(4), given)
+        assert torch.equal(found["paths"], expected.paths)
+        torch.testing.assert_close(found["logits"], expected.logits, atol=1e-4, rtol=1e-4)
+    scores = found["logits"].sigmoid()
+    assert (scores[:, 1] <= scores[:, 0] + 1e-6).all()
+    assert (scores[:, 0] + scores[:, 2] <= 1 + 1e-5).all()

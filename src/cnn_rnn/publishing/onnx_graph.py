@@ -116,6 +116,7 @@ def metadata_of(config: Any) -> dict[str, str]:
     told = {
         "labels": config.label_names,
         "thresholds": config.thresholds or [0.5] * config.num_labels,
+        "label_rules": config.label_rules,
         "image_size": config.image_size,
         "crop_pct": config.crop_pct,
         "crop_mode": config.crop_mode,
