@@ -32,6 +32,7 @@ EVERY_FIELD: dict[str, Any] = {
     "relevance_dropout": 0.35,
     "relevance_in_path": True,
     "known_labels": "state",
+    "label_rules": {"implies": {"Vögel": ["cat"]}, "excludes": [["cat", "dog, wet"]]},
     "cooccurrence": True,
     "neighbours": 12,
     "path_loss_weight": 0.7,
@@ -197,6 +198,7 @@ TRAINED: dict[str, Any] = {
     "label_counts": [5, 4, 3, 2, 1],
     "thresholds": [0.3] * 5,
     "fusion_weights": [0.7, 0.9, -0.2],
+    "label_rules": {"implies": {"Vögel": ["cat"]}, "excludes": [["cat", "dog, wet"]]},
     "cooccurrence": True,
     "neighbours": 4,
 }
