@@ -7,6 +7,8 @@ from torch import Tensor
 
 from .configuration_cnn_rnn import CnnRnnConfig
 from .known_labels import SMALLEST_SCORE
+from .label_rules import LabelRules
+from .ruled_tensors import on_device
 
 
 def fuse(label_scores: Tensor | None, relevance_logits: Tensor | None, weights: Sequence[float]) -> Tensor:
@@ -33,11 +35,19 @@ def path_log_odds(label_scores: Tensor) -> Tensor:
     return torch.logit(label_scores, eps=SMALLEST_SCORE)
 
 
-def fuse_parts(config: CnnRnnConfig, label_scores: Tensor | None, relevance_logits: Tensor | None) -> Tensor:
-    """Label logits (B, C) of the parts that a model's config lets have a say, weighted as it says."""
+def fuse_parts(
+    config: CnnRnnConfig,
+    label_scores: Tensor | None,
+    relevance_logits: Tensor | None,
+    rules: LabelRules | None = None,
+) -> Tensor:
+    """Label logits (B, C) of the parts that a model's config lets have a say, weighted as it says, as rules allow."""
     assert config.fusion_weights is not None
-    return fuse(
+    fused = fuse(
         None if config.fusion == "relevance" else label_scores,
         None if config.fusion == "path" else relevance_logits,
         config.fusion_weights,
     )
+    # Each part obeys by itself, but for the sum of exclusive labels a bias or a steep slope may be too much.
+    ruled = on_device(rules, fused.device)
+    return fused if ruled is None else ruled.constrain(fused)

@@ -161,8 +161,7 @@ class Known:
         return logits if logits is None or self.rules is None else self.rules.constrain(logits, labels)
 
     def settle(self, logits: Tensor) -> Tensor:
-        """Label logits (B, C) that obey the rules and agree with what is known: certain there, else as they were."""
-        logits = logits if self.rules is None else self.rules.constrain(logits)
+        """Label logits (B, C) that agree with what is known: certain there, as they were where labels are open."""
         if self.labels is None:
             return logits
         return torch.where(self.labels != 0, LARGEST_LOGIT * self.labels.sign().to(logits), logits)

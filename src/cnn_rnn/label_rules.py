@@ -73,6 +73,14 @@ class LabelRules:
             _pairs(_below(places, above, names)),
         )
 
+    @classmethod
+    def of_config(cls, config: Any) -> Self | None:
+        """The rules of a model's config, with the order of its paths worked out before any graph is made of it."""
+        rules = cls.of(config.label_rules, config.label_names)
+        if rules is not None:
+            rules.order_of(config.label_order, config.label_counts)
+        return rules
+
     @property
     def num_labels(self) -> int:
         """C."""

@@ -46,9 +46,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         config.validate()  # transformers sets arguments of `from_pretrained` after the config's own check
         self.num_labels = len(config.label_names)
         self.weights_left_random: list[str] = []  # that a checkpoint did not hold
-        self.rules = LabelRules.of(config.label_rules, config.label_names)
-        if self.rules is not None:
-            self.rules.order_of(config.label_order, config.label_counts)  # now, before a graph is made
+        self.rules = LabelRules.of_config(config)
         self.backbone = ImageBackbone(
             config.backbone, config.pooling, config.backbone_args, class_tokens=config.class_tokens
         )
@@ -171,8 +169,8 @@ class CnnRnnForImageClassification(PreTrainedModel):
         return Walker(self.config, self.path_decoder, self.cooccurrence, self.rules)
 
     def fuse(self, label_scores: Tensor | None, relevance_logits: Tensor | None) -> Tensor:
-        """Label logits (B, C) from the path's label scores and the relevance logits."""
-        return fuse_parts(self.config, label_scores, relevance_logits)
+        """Label logits (B, C) that obey the rules, from the path's label scores and the relevance logits."""
+        return fuse_parts(self.config, label_scores, relevance_logits, self.rules)
 
     @of_instances
     @torch.no_grad()

@@ -198,7 +198,7 @@ TRAINED: dict[str, Any] = {
     "label_counts": [5, 4, 3, 2, 1],
     "thresholds": [0.3] * 5,
     "fusion_weights": [0.7, 0.9, -0.2],
-    "label_rules": {"implies": {"Vögel": ["cat"]}, "excludes": [["cat", "dog, wet"]]},
+    "label_rules": {"implies": {"bird": ["cat"]}, "excludes": [["cat", "dog"]]},
     "cooccurrence": True,
     "neighbours": 4,
 }
@@ -249,6 +249,7 @@ def test_other_labels_take_away_what_belonged_to_the_old_ones_with_one_warning(
     assert (config.label_counts, config.thresholds) == (None, None)
     assert not config.cooccurrence
     assert not config.neighbours
+    assert config.label_rules is None
     assert list(config.fusion_weights) == [0.5, 0.5, 0.0]
     warnings = [record.getMessage() for record in caplog.records if "described the old ones" in record.getMessage()]
     assert len(warnings) == 1

@@ -121,7 +121,8 @@ def measure_graph(graph: "OnnxModel", saved: "SavedModel", dataset: "Dataset", b
 
     config = saved.model.config
     loader = eval_loader(dataset, saved.processor, batch_size, num_workers=0)
-    return measure(gather(answer, loader, Accelerator(), "measuring"), config.label_names, config.thresholds)
+    found = gather(answer, loader, Accelerator(), "measuring")
+    return measure(found, config.label_names, config.thresholds, rules=saved.model.rules)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,7 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
                 stored.path_sets,
                 samples=known.samples,
                 thresholds=one.thresholds,
+                rules=one.rules,
                 **settings,
             )
         write_json(known.output / f"metrics{suffix}.json", content)
@@ -84,6 +85,7 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
             own.predictions,
             samples=known.samples,
             thresholds=(rival.thresholds, own.thresholds),
+            rules=(rival.rules, own.rules),
             **settings,
         )
         show(comparison_table(compared, "baseline", "model"), known.output, "comparison")

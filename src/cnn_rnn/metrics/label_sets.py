@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cnn_rnn.closed_sets import pick_closed, pick_closed_by_expected_f1
 from cnn_rnn.decisions import best_sizes
+from cnn_rnn.label_rules import LabelRules
 
 from .checked_arrays import Array, count_flags
 from .ranked_rows import RankedRows
@@ -94,6 +96,22 @@ def pick_by_threshold(scores: Array, thresholds: float | ArrayLike) -> NDArray[n
     return np.asarray(scores >= least)
 
 
+def obey(
+    picked: NDArray[np.bool_], scores: Array, rules: LabelRules | None, most: int | None = None
+) -> NDArray[np.bool_]:
+    """Picked labels (N, C) as sets that obey rules, by the ranking of scores (N, C); as they are where there are none.
+
+    Args:
+        picked: The labels.
+        scores: Of each label, -inf where it is left out.
+        rules: Rules between labels.
+        most: Labels of a set; then the ranking alone counts, not what was picked of it.
+    """
+    if rules is None:
+        return picked
+    return pick_closed(rules, scores, picked if most is None else scores > -np.inf, most)
+
+
 def pick_top_k(rows: RankedRows, k: int) -> NDArray[np.bool_]:
     """The k labels (N, C) of each image with the highest scores, or all where there are fewer.
 
@@ -102,7 +120,9 @@ def pick_top_k(rows: RankedRows, k: int) -> NDArray[np.bool_]:
     return rows.first(np.minimum(rows.counted, k))
 
 
-def pick_adjusted_top_k(rows: RankedRows, k: int, label_counts: ArrayLike) -> NDArray[np.bool_] | None:
+def pick_adjusted_top_k(
+    rows: RankedRows, k: int, label_counts: ArrayLike, rules: LabelRules | None = None
+) -> NDArray[np.bool_] | None:
     """The k labels (N, C) of each image with the highest log odds less half the log of the label's frequency.
 
     Means over labels, such as C-F1 and N+, count a rare label as much as a frequent one, so a set chosen for them must
@@ -112,21 +132,25 @@ def pick_adjusted_top_k(rows: RankedRows, k: int, label_counts: ArrayLike) -> ND
         rows: Images with their probabilities.
         k: Labels to choose.
         label_counts: Training images (C) that show each label.
+        rules: Rules between labels that the sets obey.
     """
     if not rows.are_probabilities():
         return None
     likely = np.clip(rows.scores.astype(np.float64), LEAST, MOST)
     held_against = ADJUSTMENT * np.log(np.asarray(label_counts, np.float64) + 0.5)
-    return pick_top_k(RankedRows.of(np.log(likely) - np.log1p(-likely) - held_against, rows.truth), k)
+    adjusted = RankedRows.of(np.log(likely) - np.log1p(-likely) - held_against, rows.truth)
+    return obey(pick_top_k(adjusted, k), adjusted.scores, rules, k)
 
 
-def pick_by_expectation(rows: RankedRows) -> NDArray[np.bool_] | None:
+def pick_by_expectation(rows: RankedRows, rules: LabelRules | None = None) -> NDArray[np.bool_] | None:
     """The labels (N, C) with the greatest expected F1 of each image; None where the scores are no probabilities.
 
-    A label that is left out is taken for absent.
+    A label that is left out is taken for absent; with rules, the best among the sets that obey them.
     """
     if not rows.are_probabilities():
         return None
+    if rules is not None:
+        return pick_closed_by_expected_f1(rules, np.maximum(rows.scores, 0))
     return rows.first(best_sizes(np.maximum(rows.ascending, 0)))
 
 

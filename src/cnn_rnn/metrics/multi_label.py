@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from cnn_rnn.label_rules import LabelRules
+
 from .average_precision import Method, check_method, class_average_precision, class_tasks
 from .calibration_error import Reliability, class_reliability
 from .checked_arrays import Array, check_paths, check_scores, in_threads, row_blocks
@@ -23,6 +25,7 @@ from .label_sets import (
     join_set_counts,
     join_truth_counts,
     mean,
+    obey,
     pick_adjusted_top_k,
     pick_by_expectation,
     pick_by_threshold,
@@ -65,6 +68,7 @@ class MultiLabelMetrics:
         calibration_bins: the bins of the expected calibration error.
         min_positives: a class with fewer positives takes no part in means over classes (and is named).
         label_counts: training images of each label (C), for the `adjusted_top_k` figures; none of these where None.
+        rules: rules between labels, which the sets chosen here obey; None for none.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class MultiLabelMetrics:
         calibration_bins: int = 15,
         min_positives: int = 1,
         label_counts: ArrayLike | None = None,
+        rules: LabelRules | None = None,
     ) -> None:
         check_method(average_precision_method)
         self.top_k = top_k
@@ -93,6 +98,7 @@ class MultiLabelMetrics:
         self.thresholds = _check_thresholds(thresholds)
         self.average_precision_method = average_precision_method
         self.label_counts = None if label_counts is None else _check_counts(label_counts)
+        self.rules = rules
         self._batches: list[Rows] = []
 
     def update(
@@ -224,11 +230,13 @@ class MultiLabelMetrics:
             truth_counts = count_truth(ranked)
             picks = {
                 "path": None if paths is None else paths[rows],
-                "threshold": pick_by_threshold(ranked.scores, self.thresholds),
-                "expected_f1": pick_by_expectation(ranked),
-                "top_k": pick_top_k(ranked, self.top_k),
+                "threshold": obey(pick_by_threshold(ranked.scores, self.thresholds), ranked.scores, self.rules),
+                "expected_f1": pick_by_expectation(ranked, self.rules),
+                "top_k": obey(pick_top_k(ranked, self.top_k), ranked.scores, self.rules, self.top_k),
                 "adjusted_top_k": (
-                    None if self.label_counts is None else pick_adjusted_top_k(ranked, self.top_k, self.label_counts)
+                    None
+                    if self.label_counts is None
+                    else pick_adjusted_top_k(ranked, self.top_k, self.label_counts, self.rules)
                 ),
             }
             counts = {
@@ -266,6 +274,7 @@ class MultiLabelMetrics:
             "calibration_bins": self.calibration_bins,
             "min_positives": self.min_positives,
             "label_counts": None if self.label_counts is None else self.label_counts.tolist(),
+            "rules": None if self.rules is None else [self.rules.implied.tolist(), self.rules.members.tolist()],
         }
 
     def _ranking_figures(self, rankings: ImageRankings) -> Figures:

@@ -18,13 +18,15 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
+from cnn_rnn.label_rules import LabelRules
+
 from . import influence
 from .average_precision import Method, average_precision, check_method
 from .checked_arrays import Array, check_paths, check_scores
 from .influence import Estimate
 from .intervals import find_interval
-from .label_sets import divide, join_picks, pick_by_expectation, pick_by_threshold, pick_top_k
-from .ranked_rows import each_ranked
+from .label_sets import divide, join_picks, obey, pick_by_expectation, pick_by_threshold, pick_top_k
+from .ranked_rows import RankedRows, each_ranked
 from .rankings import join_rankings, rank_images
 from .stored_predictions import StoredPredictions
 
@@ -61,7 +63,7 @@ def bootstrap_intervals(
         samples: How many half sets are drawn, in pairs that share no image.
         seed: Where the draws start; the same seed gives the same intervals.
         level: How often an interval holds what it is for.
-        settings: `top_k`, `thresholds`, `average_precision_method`, `map_k`, `min_positives` as
+        settings: `top_k`, `thresholds`, `average_precision_method`, `map_k`, `min_positives`, `rules` as
             :class:`MultiLabelMetrics` takes them.
     """
     checked, truth, sets = _check(scores, targets, paths)
@@ -83,6 +85,7 @@ def compare_paired(
     second: StoredPredictions,
     *,
     thresholds: tuple[float | ArrayLike, float | ArrayLike] = (0.5, 0.5),
+    rules: tuple[LabelRules | None, LabelRules | None] = (None, None),
     samples: int = 200,
     seed: int = 0,
     level: float = 0.95,
@@ -99,6 +102,7 @@ def compare_paired(
         first: Predictions, such as the baseline's.
         second: Predictions for the same images and labels, in any order of the images.
         thresholds: Those of the first and those of the second, each one for all labels or one a label.
+        rules: Those between labels that the sets of the first, and of the second, obey.
         samples: How many half sets are drawn, in pairs that share no image.
         seed: Where the draws start.
         level: How often an interval holds what it is for.
@@ -110,9 +114,10 @@ def compare_paired(
     order = _match_images(first, second)
     halves = _draw_halves(len(first.image_ids), samples, seed)
     sets = second.path_sets
-    one = _estimate(first.scores, first.truth, first.path_sets, halves, thresholds=thresholds[0], **settings)
+    settings_of = [settings | {"thresholds": each, "rules": own} for each, own in zip(thresholds, rules, strict=True)]
+    one = _estimate(first.scores, first.truth, first.path_sets, halves, **settings_of[0])
     sets = None if sets is None else sets[order]
-    other = _estimate(second.scores[order], first.truth, sets, halves, thresholds=thresholds[1], **settings)
+    other = _estimate(second.scores[order], first.truth, sets, halves, **settings_of[1])
     if ("path.CF1" in one) != ("path.CF1" in other):
         for estimates in (one, other):
             own_set = "path" if "path.CF1" in estimates else "threshold"
@@ -191,15 +196,16 @@ def _estimate(
     average_precision_method: Method = "area",
     map_k: int = 10,
     min_positives: int = 1,
+    rules: LabelRules | None = None,
 ) -> dict[str, Estimate]:
     """The headline figures by name."""
     check_method(average_precision_method)
     kept = np.count_nonzero(truth == 1, axis=0) >= max(min_positives, 1)
     picks = {
         "path": paths,
-        "threshold": pick_by_threshold(scores, thresholds),
-        "expected_f1": join_picks(each_ranked(pick_by_expectation, scores, truth)),
-        "top_k": join_picks(each_ranked(partial(pick_top_k, k=top_k), scores, truth)),
+        "threshold": obey(pick_by_threshold(scores, thresholds), scores, rules),
+        "expected_f1": join_picks(each_ranked(partial(pick_by_expectation, rules=rules), scores, truth)),
+        "top_k": join_picks(each_ranked(partial(_pick_top_k, k=top_k, rules=rules), scores, truth)),
     }
     method = average_precision_method
     values = average_precision(scores, truth, method=method)
@@ -214,6 +220,11 @@ def _estimate(
     average = join_rankings(each_ranked(partial(rank_images, k=map_k), scores, truth)).average_precision_at_k
     result["ranking.MAP_at_k"] = _image_mean(np.nan_to_num(average), ~np.isnan(average))
     return result
+
+
+def _pick_top_k(rows: RankedRows, k: int, rules: LabelRules | None) -> NDArray[np.bool_]:
+    """The best k labels (N, C) that obey the rules."""
+    return obey(pick_top_k(rows, k), rows.scores, rules, k)
 
 
 def _set_figures(picked: NDArray[np.bool_], truth: NDArray[np.int8], kept: NDArray[np.bool_]) -> dict[str, Estimate]:

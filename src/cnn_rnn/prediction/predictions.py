@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from cnn_rnn.data.batching.batches import StreamLoader
 from cnn_rnn.decisions import probabilities_of
 from cnn_rnn.label_paths import paths_to_labels
+from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.metrics import MultiLabelMetrics
 from cnn_rnn.metrics.stored_predictions import StoredPredictions, collect_predictions
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
@@ -167,10 +168,15 @@ def extract_features(
 
 
 def measure(
-    predictions: Predictions, label_names: Sequence[str], thresholds: Sequence[float] | None = None, top_k: int = 3
+    predictions: Predictions,
+    label_names: Sequence[str],
+    thresholds: Sequence[float] | None = None,
+    top_k: int = 3,
+    rules: LabelRules | None = None,
 ) -> dict[str, Any]:
     """The figures of `MultiLabelMetrics`; sets by threshold use 0.5 where no thresholds are given."""
-    metrics = MultiLabelMetrics(label_names, top_k=top_k, thresholds=0.5 if thresholds is None else list(thresholds))
+    least = 0.5 if thresholds is None else list(thresholds)
+    metrics = MultiLabelMetrics(label_names, top_k=top_k, thresholds=least, rules=rules)
     metrics.update(predictions.logits.sigmoid(), predictions.targets, paths=predictions.path_labels)
     return metrics.compute()
 

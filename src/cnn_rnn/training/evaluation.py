@@ -1,5 +1,6 @@
 """A model on a split: the rows, its features of them and its predictions, each made once, when first asked for."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -18,7 +19,9 @@ from cnn_rnn.data import targets
 from cnn_rnn.data.batching.batches import eval_batches, loading_errors
 from cnn_rnn.data.choosing import joined_parts
 from cnn_rnn.data.data_config import DataConfig, load_validation_data, train_transform
+from cnn_rnn.data.ruled_rows import obey_rules
 from cnn_rnn.foundation.launched import check_launch
+from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.metrics.stored_predictions import StoredPredictions, read_predictions
 from cnn_rnn.prediction import SavedModel, predict, predict_dataset, stored_predictions
 from cnn_rnn.prediction.predictions import PlacedFeatures, Predictions, extract_features
@@ -26,6 +29,8 @@ from cnn_rnn.prediction.predictions import PlacedFeatures, Predictions, extract_
 from .feature_cache import CachedFeatures, FeatureCache, collate_features
 from .run_config import RunConfig, run_config_of
 from .training_data import load_rows
+
+logger = logging.getLogger(__name__)
 
 
 class Split:
@@ -50,6 +55,17 @@ class Split:
     def rows(self) -> Any:
         """Rows of the one schema."""
         return self._read[0]
+
+    def obey(self, rules: LabelRules) -> None:
+        """Take the rows with all that rules between labels decide, for all models that are measured on them."""
+        rows, unreadable = self._read
+        if not isinstance(rows, Dataset):
+            raise ValueError("a model with label_rules is measured on rows at hand: set data.streaming to false")  # noqa: TRY004
+        closed, broken = obey_rules(rows, rules)
+        if broken.counts():
+            logger.warning("of the photos of %s\n%s", self.name, broken.text())
+        self.__dict__["_read"] = closed, unreadable
+        self.__dict__.pop("truth", None)
 
     @property
     def unreadable(self) -> dict[str, str]:
@@ -89,6 +105,8 @@ class Evaluation:
         """
         saved = SavedModel.load(self.source)
         saved.check_labels(self.split.rows)
+        if saved.model.rules is not None:
+            self.split.obey(saved.model.rules)
         return saved
 
     @cached_property
@@ -115,6 +133,7 @@ class Evaluation:
             "unreadable_images": split.unreadable,
             "thresholds": config.thresholds,
             "label_counts": config.label_counts,
+            "label_rules": config.label_rules,
         }
         return stored_predictions(self._predict(), config.label_names, **info)
 
@@ -136,7 +155,13 @@ class Evaluation:
     def measure(self, **settings: Any) -> dict[str, Any]:
         """The figures; the settings are those of `MultiLabelMetrics`."""
         counts = self._fitted("label_counts")
-        return self.predictions.measure(thresholds=self.thresholds, label_counts=counts, **settings)
+        return self.predictions.measure(thresholds=self.thresholds, label_counts=counts, rules=self.rules, **settings)
+
+    @property
+    def rules(self) -> LabelRules | None:
+        """The rules between labels that the model's sets obey; None for none."""
+        names = self.saved.model.config.label_names if self.has_model else self.predictions.label_names
+        return LabelRules.of(self._fitted("label_rules"), names)
 
     def _fitted(self, name: str) -> Any:
         """What the model's config holds, or what was written down of it."""

@@ -42,7 +42,7 @@ from .hardware import apply_memory_settings, build_accelerator, reach_sharded, s
 from .held_out import fit_on_held_out
 from .interruption import Interrupted, SignalWatch
 from .loaders import build_loaders, epoch_batches
-from .model_files import build_model, save_model
+from .model_files import build_model, rules_of, save_model
 from .objective import Objective
 from .optimization import build_average, build_optimizer, build_schedule
 from .progress import Progress
@@ -92,6 +92,7 @@ class Trainer:
         refuse_other_views(*self.data.view())
         if checkpoint is not None:
             check_rows(checkpoint, self.output_dir, self.data.record)
+        self.data = self.data.obeying(rules_of(config, self.data.label_names))
         self.accelerator.print(self.data.description())
         model = build_model(config, self.data)
         self.processor = CnnRnnImageProcessor.from_config(model.config)
@@ -305,7 +306,7 @@ class Trainer:
     def _end_epoch(self, predictions: Predictions) -> None:
         """Measure on the held-out part, keep the best weights, and record the epoch."""
         progress = self.progress
-        figures = headline_figures(measure(predictions, self.data.label_names))
+        figures = headline_figures(measure(predictions, self.data.label_names, rules=self.plain_model.rules))
         figures["held_out_loss"] = relevance_loss(predictions.logits, predictions.targets).item()
         metric = self.config.train.best_metric
         value = -figures["held_out_loss"] if metric == "loss" else figures[metric] or 0.0
@@ -351,7 +352,7 @@ class Trainer:
         description = "fitting on the held-out part"
         predictions = predict(model, self.validation_loader, self.accelerator, description, self._leave_if_asked)
         predictions = fit_on_held_out(model, predictions, self.config.train.thresholds)
-        figures = measure(predictions, self.data.label_names, model.config.thresholds)
+        figures = measure(predictions, self.data.label_names, model.config.thresholds, rules=model.rules)
         if model.neighbours is not None:
             remembering.add_held_out()
         figures |= {"split": "held-out", "best_epoch": self.progress.best_epoch, "run": self.data.counts()}

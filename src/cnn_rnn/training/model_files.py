@@ -1,6 +1,7 @@
 """The model of a run: made new from its settings, and saved as a folder that `from_pretrained` takes."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from cnn_rnn.data import count_pairs
 from cnn_rnn.foundation.whole_files import flush_folder
 from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
+from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
 from .earlier_model import adopt_weights, settings_of
@@ -27,6 +29,17 @@ BASELINE: dict[str, Any] = {
     "cooccurrence": False,
     "neighbours": 0,
 }
+
+
+def rules_of(config: RunConfig, label_names: Sequence[str]) -> LabelRules | None:
+    """The rules between labels that a run's settings give, or the earlier model that it starts from.
+
+    Raises:
+        ValueError: They name a label that the data have not, or contradict themselves.
+    """
+    weights = config.model.get("weights")
+    earlier = settings_of(model_source(str(weights))) if is_model(weights) else {}
+    return LabelRules.of((earlier | config.model).get("label_rules"), label_names)
 
 
 def build_model(config: RunConfig, data: TrainingData) -> CnnRnnForImageClassification:

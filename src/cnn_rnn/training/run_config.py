@@ -233,7 +233,7 @@ def load_run_config(config: str | Path | None, overrides: Sequence[str] = ()) ->
         raise RunConfigError("hub.push_checkpoints needs hub.repo, the name on the Hub to push to")
     own = hints["model"]
     model = {key: finite(coerce(value, own.get(key)), f"model.{key}") for key, value in blocks["model"].items()}
-    return RunConfig(model=model, **typed)
+    return RunConfig(model=with_rules(model), **typed)
 
 
 def find_run_config(config: str | Path) -> Path:
@@ -273,6 +273,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         return read_settings(path)
+    except SettingsFileError as error:
+        raise RunConfigError(str(error)) from error
+
+
+def with_rules(model: dict[str, Any]) -> dict[str, Any]:
+    """The block `model` with the rules between labels that a YAML or JSON file holds, where it names one.
+
+    Raises:
+        RunConfigError: It is no such file.
+    """
+    if not isinstance(model.get("label_rules"), str):
+        return model
+    path = Path(model["label_rules"])
+    if not path.is_file():
+        raise RunConfigError(f"model.label_rules: there is no file {str(path)!r}; 'cnn-rnn data look' proposes rules")
+    try:
+        return model | {"label_rules": read_settings(path, "`implies` and `excludes`")}
     except SettingsFileError as error:
         raise RunConfigError(str(error)) from error
 

@@ -28,8 +28,12 @@ class _OnceEach(yaml.SafeLoader):
         return found
 
 
-def read_settings(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds; an empty one where it is empty.
+def read_settings(path: Path, holding: str = "the blocks model, data, train and hub") -> dict[str, Any]:
+    """The mapping that a YAML file, or one of JSON, holds; an empty one where it is empty.
+
+    Args:
+        path: The file.
+        holding: What it must hold, in words.
 
     Raises:
         SettingsFileError: It is no YAML, no mapping, says something twice, or unfolds to far too much.
@@ -41,7 +45,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise SettingsFileError(f"{path} is nested too deep to be settings") from error
     if not isinstance(content or {}, dict):
-        raise SettingsFileError(f"{path} must hold the blocks model, data, train and hub, got {type(content).__name__}")
+        raise SettingsFileError(f"{path} must hold {holding}, got {type(content).__name__}")
     _check_extent(path, content)
     return content or {}
 

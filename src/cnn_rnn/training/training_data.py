@@ -1,7 +1,8 @@
 """What a run trains on and what it holds out."""
 
 import logging
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +19,9 @@ from cnn_rnn.data.data_config import DataConfig
 from cnn_rnn.data.look import label_sizes, what_was_read
 from cnn_rnn.data.photos.checks import identical_photos
 from cnn_rnn.data.photos.disk_layout import abbreviate
+from cnn_rnn.data.ruled_rows import obey_rules
 from cnn_rnn.foundation.provenance import digest_texts
+from cnn_rnn.label_rules import LabelRules
 
 from .data_record import DataRecord
 
@@ -40,6 +43,7 @@ class TrainingData:
         train_labels: The labels of `train`, at hand also where its images are streamed.
         record: Rows and classes, by which the run knows its data again; with the rows that were left out.
         identical: Pairs of photos with the same bytes, one trained on and one held out.
+        broken_rules: Photos that break a rule between labels, by the rule in words.
         left_out: Rows of another fold: nothing is learnt or chosen on them, but their features are cached with the
             others', so that all folds of a data set share one cache.
     """
@@ -54,6 +58,7 @@ class TrainingData:
     train_labels: Dataset
     record: DataRecord = field(default_factory=lambda: DataRecord([]))
     identical: list[tuple[str, str]] = field(default_factory=list)
+    broken_rules: dict[str, int] = field(default_factory=dict)
     left_out: Dataset | None = None
 
     @classmethod
@@ -92,9 +97,36 @@ class TrainingData:
                 for rows in (self.train_labels, self.validation)
                 if isinstance(rows, Dataset) and "unknown" in rows.column_names
             ),
+            "broken_rules": self.broken_rules,
             "identical_photos": [list(pair) for pair in self.identical],
             "unreadable_images": self.dropped,
         }
+
+    def obeying(self, rules: LabelRules | None) -> Self:
+        """The data with all that the rules decide; what breaks them is told, and counted.
+
+        Raises:
+            ValueError: The rows are a stream.
+        """
+        if rules is None:
+            return self
+        if not isinstance(self.train, Dataset) or not isinstance(self.validation, Dataset):
+            raise ValueError("model.label_rules needs all rows at hand: set data.streaming to false")  # noqa: TRY004
+        train, broken = obey_rules(self.train, rules)
+        validation, broken_of_held_out = obey_rules(self.validation, rules)
+        for part, found in (("trained on", broken), ("held out", broken_of_held_out)):
+            if found.counts():
+                logger.warning("of the photos %s\n%s", part, found.text())
+        counts = Counter(broken.counts()) + Counter(broken_of_held_out.counts())
+        shown = [int(count) for count in label_counts(train)]
+        return replace(
+            self,
+            train=train,
+            validation=validation,
+            train_labels=train,
+            label_counts=shown,
+            broken_rules=dict(counts),
+        )
 
     def view(self) -> tuple[str, str]:
         """A digest of the rows as this process sees them, and how many they are, in words."""
