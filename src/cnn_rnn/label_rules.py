@@ -167,6 +167,15 @@ class LabelRules:
         return chain[::-1]
 
 
+def keywords_of(rules: LabelRules | None, labels: Iterable[str]) -> list[str]:
+    """The labels as hierarchical keywords, such as `animal|dog|poodle`; as they are where no rule implies anything."""
+    if rules is None:
+        return list(labels)
+    ids = {name: index for index, name in enumerate(rules.names)}
+    chains = {name: rules.chain(ids[name]) if name in ids else [] for name in labels}
+    return ["|".join(rules.names[one] for one in chain) or name for name, chain in chains.items()]
+
+
 def _read(given: Any, ids: Mapping[str, int]) -> tuple[dict[int, list[int]], list[list[int]]]:
     """What each label implies, and the groups, by ids; each named once."""
     rules = _mapping(given, "a mapping of `implies` and `excludes` is expected,")

@@ -14,8 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from tests.commands_by_name import main_of
+from tests.hub.random_rules import ANIMALS
+from tests.hub.random_rules import NAMES as RULED
 
 from cnn_rnn.data import Reading, load_source
+from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.prediction.job import SCHEMA
 from cnn_rnn.prediction.label_files import LabelChoice, write_labels
 from cnn_rnn.prediction.xmp_sidecars import SidecarError, sidecar_path, write_sidecar
@@ -270,3 +273,22 @@ def test_the_command_writes_beside_the_photos(run: Path, photo: Path, tmp_path: 
     assert main_of("predict")([*arguments, "--write", "xmp", "csv", "--always_add", "seen"]) == 0
     assert "seen" in exiftool(sidecar_path(photo))["XMP-dc:Subject"]
     assert main_of("predict")([*arguments, "--write", "xmp", "--leave_out", "nothing"]) == 2
+
+
+def test_labels_that_imply_others_stand_below_them_and_stay_out_where_a_person_said_so(
+    photo: Path, tmp_path: Path
+) -> None:
+    rules = LabelRules.of(ANIMALS, RULED)
+    folder = job(tmp_path / "job", {photo: ["animal", "dog", "poodle", "car"]})
+    choice = LabelChoice(always_add=["holiday"])
+    assert write_labels("xmp", folder, RULED, choice, rules=rules).written == 1
+    found = exiftool(sidecar_path(photo))
+    assert found["XMP-dc:Subject"] == ["animal", "dog", "poodle", "car", "holiday"]
+    expected = ["animal", "animal|dog", "animal|dog|poodle", "car", "holiday"]
+    assert found["XMP-lr:HierarchicalSubject"] == expected
+    assert found["XMP-digiKam:TagsList"] == [keyword.replace("|", "/") for keyword in expected]
+    assert write_labels("xmp", folder, RULED, choice, rules=rules).written == 0
+    # What a person ruled out before there were rules stays out, whatever now stands above it.
+    assert write_sidecar(photo, ["car"], by_person=True, ruled_out=["poodle"])
+    write_labels("xmp", folder, RULED, choice, rules=rules)
+    assert exiftool(sidecar_path(photo))["XMP-dc:Subject"] == ["car", "animal", "dog", "holiday"]

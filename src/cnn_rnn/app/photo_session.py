@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cnn_rnn.label_rules import LabelRules, keywords_of
 from cnn_rnn.prediction.xmp_sidecars import SidecarError, lightroom_path, write_sidecar
 
 from .saved_labels import METADATA, TWICE, Decision, Place, place_of, read_saved, why_not_text, write_saved
@@ -127,13 +128,18 @@ class PhotoSession:
             self.place = before
         return taken
 
-    def save_sidecars(self) -> list[str]:
-        """Let XMP sidecars beside the accepted photos say their labels; returns why some were left alone."""
+    def save_sidecars(self, rules: LabelRules | None = None) -> list[str]:
+        """Let XMP sidecars beside the accepted photos say their labels; returns why some were left alone.
+
+        Args:
+            rules: Rules between labels, by which a keyword stands below what it implies.
+        """
         left = []
         for photo in self.photos:
             if photo.accepted is not None:
                 try:
-                    write_sidecar(photo.path, photo.accepted, by_person=True, ruled_out=photo.decision.ruled_out)
+                    shown, out = (keywords_of(rules, labels) for labels in (photo.accepted, photo.decision.ruled_out))
+                    write_sidecar(photo.path, shown, by_person=True, ruled_out=out)
                     if (other := lightroom_path(photo.path)).exists():
                         left.append(f"{other}, which has the name that Lightroom looks for")
                 except (SidecarError, OSError) as error:

@@ -165,7 +165,7 @@ class Desk:
         if left_out:
             more += f" {len(left_out)} left out: {'; '.join(f'{name}, {why}' for name, why in left_out.items())}."
         if sidecars and session.folder:
-            problems = session.save_sidecars()
+            problems = session.save_sidecars(self.tagger.saved.model.rules)
             more += f" XMP sidecars left as they are: {'; '.join(problems)}." if problems else " XMP sidecars too."
         where = f"to {written}" if session.folder else f"as {METADATA}: put it beside the photos, in PHOTOS/train"
         shown = gr.skip() if session.folder else gr.File(str(written), visible=True)

@@ -225,13 +225,16 @@ def write_back(known: argparse.Namespace) -> None:
     """Write the labels to the photos in every form that was asked for, and say what came of it."""
     if not known.write:
         return
+    from cnn_rnn.label_rules import LabelRules
     from cnn_rnn.prediction import checked_config
     from cnn_rnn.prediction.label_files import LabelChoice, write_labels
 
-    label_names = checked_config(known.model).label_names
+    config = checked_config(known.model)
+    rules = LabelRules.of(config.label_rules, config.label_names)
     choice = LabelChoice(known.leave_out, known.always_add)
     for kind in known.write:
-        done = write_labels(kind, known.output, label_names, choice, sidecar=known.sidecar, dry_run=known.dry_run)
+        form: dict[str, Any] = {"sidecar": known.sidecar, "dry_run": known.dry_run, "rules": rules}
+        done = write_labels(kind, known.output, config.label_names, choice, **form)
         would = "would be written" if known.dry_run else "written"
         rows = "rows of labels.csv" if kind == "csv" else f"{kind} files"
         print(f"{done.written} {rows} {would}, {done.unchanged} say it already, {len(done.left)} photos left alone")

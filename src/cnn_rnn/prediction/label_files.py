@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from cnn_rnn.data.photos.found_files import printable
 from cnn_rnn.foundation.spreadsheet_rows import inactive_name, write_rows
 from cnn_rnn.foundation.whole_files import whole_file
+from cnn_rnn.label_rules import LabelRules, keywords_of
 
 from .xmp_sidecars import SidecarError, lightroom_path, sidecar_path, write_sidecar
 
@@ -81,6 +82,7 @@ def write_labels(
     *,
     sidecar: str = "photo.jpg.xmp",
     dry_run: bool = False,
+    rules: LabelRules | None = None,
 ) -> Written:
     """Write the labels of a finished job in one form.
 
@@ -92,6 +94,7 @@ def write_labels(
         choice: Which of them are written.
         sidecar: What the sidecar of `photo.jpg` is called, one of `SIDECARS`.
         dry_run: Say what would be written, and write nothing.
+        rules: The model's rules between labels, by which a keyword of a sidecar stands below what it implies.
 
     Raises:
         ValueError: The choice names a label that the model has not.
@@ -109,7 +112,7 @@ def write_labels(
                 raise SidecarError(f"{name}: there is no such file to write beside")  # noqa: TRY301
             if kind == "xmp":
                 _note_the_other(photo, sidecar, photo_of, result)
-                new = write_sidecar(photo, labels, place=SIDECARS[sidecar], dry_run=dry_run)
+                new = write_sidecar(photo, keywords_of(rules, labels), place=SIDECARS[sidecar], dry_run=dry_run)
             else:
                 new = _write_text(photo, labels, dry_run=dry_run)
         except (SidecarError, OSError) as error:

@@ -94,7 +94,8 @@ def _changed(packet: Packet, labels: Sequence[str], *, by_person: bool, ruled_ou
     """The packet once it says the labels."""
     predicted, confirmed, refused = (packet.words(record) for record in (PREDICTED, CONFIRMED, RULED_OUT))
     if not by_person:
-        labels = [label for label in labels if _digest(label) not in refused]
+        # By its last part too: a label has come to stand below another since a person ruled it out.
+        labels = [label for label in labels if not {_digest(label), _digest(label.rpartition("|")[2])} & set(refused)]
     ours = [*predicted, *confirmed] if by_person else predicted
     gone = [word for word in ours if word not in labels]
     there = {key: packet.words(key) for key in PARTING}
