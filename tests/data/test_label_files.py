@@ -1,5 +1,6 @@
 """Label files as people have them: each is read right, or refused with file, line, what is there and the way out."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -249,7 +250,7 @@ def test_an_empty_cell_is_no_label_unless_nobody_looked(tmp_path: Path) -> None:
     ("named", "lies"),
     [
         ("a", "a.jpg"), ("a.jpg", "a.JPG"), ("sub\\a.jpg", "sub/a.jpg"), ("cafe\u0301.jpg", "caf\u00e9.jpg"),
-        ("train/images/a.jpg", "a.jpg"), ("/data/upload/7/0a1b2c3d-a.jpg", "a.jpg"),
+        ("train/images/a.jpg", "a.jpg"), ("/data/upload/7/0a1b2c3d-a.jpg", "a.jpg"), ("my%20a.jpg", "my a.jpg"),
     ],
 )  # fmt: skip
 def test_names_that_can_mean_one_file_alone_find_it(tmp_path: Path, named: str, lies: str) -> None:
@@ -297,6 +298,31 @@ def test_a_boolean_that_tells_the_split_is_no_class(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", table("cat|dog,False", "cat,True", header="file_name,tags,is_test"))
     assert set(read(path)) == {"0.jpg", "2.jpg", "4.jpg"}
     assert load_source("table", path, split="test")["image_id"][:] == ["1.jpg", "3.jpg", "5.jpg"]
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_label_studios_regions_in_its_small_exports_are_labels(tmp_path: Path, kind: str) -> None:
+    def region(name: str, *labels: str) -> dict[str, Any]:
+        return {"x": 1.5, "y": 2, "width": 3, "height": 4, "rotation": 0, name: list(labels)}
+
+    marked = [[region("rectanglelabels", "cat"), region("polygonlabels", "dog", "cat")], [region("brushlabels", "dog")]]
+    rows = [
+        {"image": f"/data/upload/1/{n}.jpg", "id": n, "label": cell, "annotation_id": n}
+        for n, cell in enumerate(marked)
+    ]
+    for number in range(2):
+        (tmp_path / f"{number}.jpg").write_bytes(b"x")
+    path = tmp_path / f"a.{kind}"
+    if kind == "json":
+        path.write_text(json.dumps(rows))
+    else:
+        with path.open("w", newline="") as file:
+            table = csv.DictWriter(file, list(rows[0]))
+            table.writeheader()
+            table.writerows(row | {"label": json.dumps(row["label"])} for row in rows)
+    loaded = load_source("table", path, split="train")
+    names = label_names(loaded)
+    assert [sorted(names[label] for label in row) for row in loaded["labels"]] == [["cat", "dog"], ["dog"]]
 
 
 def test_label_studios_json(tmp_path: Path) -> None:

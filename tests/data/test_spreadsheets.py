@@ -1,5 +1,6 @@
 """Tables as spreadsheets write them: line ends of any system, open quotes, formulas, and the errors of formulas."""
 
+import datetime as dt
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,3 +134,19 @@ def test_an_error_in_a_cell_of_excel_is_told_with_its_row(folder: Path) -> None:
     path = book(folder / "a.xlsx", [("file_name", "labels"), ("0.jpg", "cat"), ("1.jpg", "#N/A")])
     with pytest.raises(ValueError, match=r"a\.xlsx, row 3: '#N/A' is what a spreadsheet shows"):
         labels_of(path)
+
+
+@pytest.mark.parametrize("moment", [dt.datetime(2026, 3, 1), dt.time(3, 1)], ids=["date", "time"])  # noqa: DTZ001
+def test_a_date_that_excel_made_of_a_word_is_no_label_and_no_column(folder: Path, moment: object) -> None:
+    rows = [("file_name", "labels"), ("0.jpg", "cat|dog"), ("1.jpg", moment)]
+    with pytest.raises(ValueError, match=r"a\.xlsx, row 3: .* is a date or a time, as spreadsheets make it"):
+        labels_of(book(folder / "a.xlsx", rows))
+    with pytest.raises(ValueError, match=r"b\.xlsx, row 1: a column is called by the date or time"):
+        labels_of(book(folder / "b.xlsx", [("file_name", moment, "dog"), ("0.jpg", 1, 0)]))
+    dated = [("file_name", "taken", "labels"), ("0.jpg", moment, "cat"), ("1.jpg", moment, "dog")]
+    assert labels_of(book(folder / "c.xlsx", dated)) == [["cat"], ["dog"]]  # in a column of its own it is nobody's
+
+
+def test_rows_of_marks_alone_are_blank_lines(folder: Path) -> None:
+    (folder / "a.csv").write_text("file_name,labels\n,\n0.jpg,cat\n , \n1.jpg,\n,\n,\n")
+    assert labels_of(folder / "a.csv") == [["cat"], []]

@@ -18,10 +18,11 @@ import fsspec
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from cnn_rnn.foundation.file_kinds import kind_of, kind_of_file
 from cnn_rnn.foundation.hub_errors import HTTP_ERROR
 from cnn_rnn.image_processing_cnn_rnn import FORMATS, UPRIGHT, orientation, to_rgb
 from cnn_rnn.photos_from_the_web import LONGEST_WAIT, fetch
@@ -93,7 +94,12 @@ def decode_image(image: Any, name: str = "", *, least_size: int | None = None) -
     except DECODER_ERRORS as error:
         lacking = way_to_read(name)
         way_out = f"{lacking} may read it" if lacking else "replace the file or leave it out"
-        raise UnreadableImageError(f"{name}: cannot be decoded ({error}); {way_out}") from error
+        kind = None
+        if isinstance(error, UnidentifiedImageError) and not isinstance(content, Image.Image):
+            kind = kind_of(content) if isinstance(content, bytes) else kind_of_file(content)
+        raise UnreadableImageError(
+            f"{name}: cannot be decoded ({f'it {kind}' if kind else error}); {way_out}"
+        ) from error
 
 
 def decode_pixels(image: Any, name: str = "", *, least_size: int | None = None) -> Tensor:

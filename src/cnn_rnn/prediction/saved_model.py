@@ -13,6 +13,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.image_utils import pil_torch_interpolation_mapping
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
+from cnn_rnn.foundation.file_kinds import kind_of_file
 from cnn_rnn.foundation.hub_errors import first_line
 from cnn_rnn.foundation.launched import check_launch
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # a model is loaded for a single photo too, which needs no da
     from .predictions import Predictions
 
 LARGEST_SIDE = 4096  # pixels of what a model sees; four such images are half a gigabyte
+MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
 
 
 @dataclass
@@ -138,6 +140,13 @@ def predict_dataset(
         return predict(saved.model.to(accelerator.device), loader, accelerator, f"predicting with {saved.name}")
 
 
+def _refuse_other_kinds(folder: Path) -> None:
+    """Refuse a file of a model that is something else, such as a pointer of Git LFS."""
+    for file in MODEL_FILES:
+        if kind := kind_of_file(folder / file):
+            raise ValueError(f"{folder / file} {kind}")
+
+
 def checked_config(name: str | Path) -> CnnRnnConfig:
     """The config of a folder or a Hub name; nothing else of it is read and no code of it is run.
 
@@ -149,6 +158,7 @@ def checked_config(name: str | Path) -> CnnRnnConfig:
         stopped = (Path(name) / "checkpoints").is_dir()
         way_on = "; its training was not ended, and goes on with --resume auto" if stopped else ""
         raise OSError(f"{name} is no folder of a saved model: it has no config.json{way_on}")
+    _refuse_other_kinds(Path(name))
     try:
         fields, _ = CnnRnnConfig.get_config_dict(name)
     except RecursionError as error:

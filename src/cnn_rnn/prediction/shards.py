@@ -15,6 +15,7 @@ from cnn_rnn.data.files.unpacking import BROKEN_ARCHIVE, ArchiveTally, CheckedTa
 from cnn_rnn.data.images import LARGEST_FILE, UnreadableImageError, too_long
 from cnn_rnn.data.photos.found_files import PassedOver, printable
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
+from cnn_rnn.foundation.file_kinds import kind_of_file
 from cnn_rnn.foundation.provenance import Identity, digest_texts, file_identity
 
 from .inputs import Input, Inputs
@@ -56,7 +57,9 @@ def reading_shard(file: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, *BROKEN_ARCHIVE) as error:
-        raise ValueError(f"{file} cannot be read: {error}; get it again, or leave it out") from error
+        kind = None if "://" in file else kind_of_file(file)
+        told = f"it {kind}" if kind else f"{error}; get it again"
+        raise ValueError(f"{file} cannot be read: {told}, or leave it out") from error
 
 
 class TarShards(ShardFiles):

@@ -14,6 +14,7 @@ from .raw_table import RawTable, decode, is_file, read_raw, short, table_of_rows
 BOOKKEEPING = frozenset(
     {"id", "annotation_id", "annotator", "lead_time", "created_at", "updated_at"}
 )  # of Label Studio
+LABEL_KEYS = ("choices", "rectanglelabels", "polygonlabels", "ellipselabels", "keypointlabels", "brushlabels", "labels")
 EXPECTED = (
     "expected COCO's (images, annotations, categories), Label Studio's, a list of objects such as "
     '{"file_name": "a.jpg", "labels": ["cat"]}, or an object of labels by file name'
@@ -50,7 +51,10 @@ def read_annotations(path: Path, reading: Reading) -> RawTable:
         raise ValueError(f"{path} holds {short(content)}; {EXPECTED}")
     if all("data" in entry and ("annotations" in entry or "completions" in entry) for entry in content):
         return _label_studio(path, content, reading)
-    table = table_of_rows(path, "entry", enumerate(content, start=1))
+    flat = [
+        {name: _region_labels(cell) for name, cell in one.items()} if "annotation_id" in one else one for one in content
+    ]
+    table = table_of_rows(path, "entry", enumerate(flat, start=1))
     minimal = {"image", "annotation_id"} <= table.columns.keys() or {"image", "choice"} <= table.columns.keys()
     return _without_uploads(table) if minimal else table
 
@@ -134,14 +138,28 @@ def _choices(path: Path, number: int, annotation: dict[str, Any]) -> set[str]:
     labels: set[str] = set()
     for result in annotation.get("result") or []:
         value = result.get("value") or {}
-        listed = next(
-            (value[key] for key in ("choices", "rectanglelabels", "polygonlabels", "labels") if key in value), None
-        )
+        listed = next((value[key] for key in LABEL_KEYS if key in value), None)
         if listed is None:
             kind = result.get("type")
             raise ValueError(f"{path}, entry {number}: a result of type {kind!r} holds no choices, boxes or labels")
         labels |= set(listed)
     return labels
+
+
+def _region_labels(cell: Any) -> Any:
+    """The labels of regions as Label Studio's small exports list them, in CSV as text; any other cell as it is."""
+    regions = cell
+    if isinstance(cell, str) and cell.startswith("[{"):
+        try:
+            regions = read_json(cell)
+        except (ValueError, RecursionError):
+            return cell
+    if not isinstance(regions, list) or not regions or not all(isinstance(one, dict) for one in regions):
+        return cell
+    found = [next((one[key] for key in LABEL_KEYS if isinstance(one.get(key), list)), None) for one in regions]
+    if None in found:
+        return cell
+    return list(dict.fromkeys(label for labels in found for label in labels or ()))
 
 
 def _upload(image: str) -> str:
@@ -155,7 +173,8 @@ def _upload(image: str) -> str:
 
 def _without_uploads(table: RawTable) -> RawTable:
     """The table without Label Studio's own columns, each photo by its name in place of its address."""
-    table.columns = {name: cells for name, cells in table.columns.items() if name not in BOOKKEEPING}
+    own = {name: cells for name, cells in table.columns.items() if name not in BOOKKEEPING}
+    table.columns = {name: list(map(_region_labels, cells)) for name, cells in own.items()}
     if "image" in table.columns:
         table.columns["image"] = [_upload(one) if isinstance(one, str) else one for one in table.columns["image"]]
     table.notes.append("Label Studio's export")

@@ -11,6 +11,8 @@ from zipfile import BadZipFile, ZipFile
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cnn_rnn.foundation.file_kinds import kind_of_file
+
 from .unpacking import ArchiveTally
 
 MOST_EXCEL_BYTES = 2**30  # unpacked; a full sheet, 1,048,576 rows of a file and a few labels, has some 200 MB
@@ -45,7 +47,22 @@ def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     number += 1
                     yield number, row
     except pa.ArrowException as error:
-        raise ValueError(f"{path} is no readable Parquet file: {error}") from error
+        raise ValueError(f"{path} is no readable Parquet file: {_why(path, error)}") from error
+
+
+def parquet_columns(path: Path) -> list[str]:
+    """The names of a Parquet file's columns; ValueError where it is none."""
+    try:
+        names: list[str] = pq.read_schema(path).names
+    except pa.ArrowException as error:
+        raise ValueError(f"{path} is no readable Parquet file: {_why(path, error)}") from error
+    return names
+
+
+def _why(path: Path, error: Exception) -> str:
+    """Why a file cannot be read: by what it is, else by its reader's word."""
+    kind = kind_of_file(path)
+    return f"it {kind}" if kind else str(error)
 
 
 def excel_rows(path: Path) -> tuple[str, Iterator[tuple[int, tuple[Any, ...]]]]:
@@ -64,7 +81,7 @@ def excel_rows(path: Path) -> tuple[str, Iterator[tuple[int, tuple[Any, ...]]]]:
         _check_parts(path)
         book = load_workbook(path, read_only=True, data_only=True)
     except (InvalidFileException, *BROKEN_EXCEL) as error:
-        raise ValueError(f"{path} is no readable Excel file: {error}") from error
+        raise ValueError(f"{path} is no readable Excel file: {_why(path, error)}") from error
     for sheet in book.worksheets:
         sheet.reset_dimensions()  # a sheet may have more cells than it says
     sheets = [sheet for sheet in book.worksheets if next(_filled_rows(path, sheet), None)]

@@ -1,6 +1,7 @@
 """Files of rows as they are written: text tables, JSON lines, Excel and Parquet, nothing in them interpreted yet."""
 
 import csv
+import datetime as dt
 import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.data.reading import MARK_NAMES, Reading, mark_of, told_mark
+from cnn_rnn.foundation.file_kinds import kind_of
 from cnn_rnn.foundation.json_lines import objects_of_lines
 from cnn_rnn.foundation.nearest_names import as_seen
 
@@ -22,14 +24,6 @@ TABLES = TEXT_TABLES | JSON_LINES | {".json", ".xlsx", ".parquet", ".xml"}
 DELIMITERS = ",;\t|"
 BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 OLD_ENCODINGS = ("cp1252", "latin2")
-OTHER_FILES = {  # by their first bytes
-    b"\x1f\x8b": "is packed by gzip; unpack it",
-    b"PK\x03\x04": "is a zip archive, or Excel's; unpack it, or call it .xlsx",
-    b"\xd0\xcf\x11\xe0": "is an old Excel file; save it as .xlsx or CSV",
-    b"PAR1": "is Parquet; call it .parquet",
-    b"SQLite format 3": "is a database; export a table of file names and labels",
-    b"%PDF": "is a PDF; export a table of file names and labels",
-}
 COMMENT = "; where it is a title or a comment, remove what stands above the names of the columns"
 
 
@@ -104,8 +98,8 @@ def read_raw(path: Path, reading: Reading) -> RawTable:
 def decode(path: Path, reading: Reading) -> tuple[str, str]:
     """Text and encoding of a file; ValueError with line, byte and the ways to read it where it is no UTF-8."""
     content = path.read_bytes()
-    other = next((what for start, what in OTHER_FILES.items() if content.startswith(start)), None)
-    if other:
+    other = kind_of(content)
+    if other and content:
         raise ValueError(f"{path} holds no text: it {other}")
     encoding = reading.encoding or next((name for bom, name in BOMS.items() if content.startswith(bom)), "utf-8")
     if not reading.encoding and encoding == "utf-8" and b"\0" in content[:4096]:
@@ -183,7 +177,7 @@ def _parse(path: Path, text: str, delimiter: str, skipped: int) -> tuple[list[st
     try:
         for row in reader:
             begun = reader.line_num + 1
-            if not row:
+            if not any(map(str.strip, row)):  # also the rows of marks alone that spreadsheets leave at the end
                 continue
             if not names:
                 names = [f" {name}" if loose and index else name for index, name in enumerate(row)]
@@ -271,6 +265,9 @@ def _read_excel(path: Path) -> RawTable:
     """The one sheet with cells, its first filled row the header; ValueError where cells have no named column."""
     title, rows = excel_rows(path)
     line, header = next(rows)
+    moment = next((name for name in header if isinstance(name, dt.date | dt.time)), None)
+    if moment is not None:
+        raise ValueError(f"{path}, row {line}: a column is called by the date or time {moment}; make the cell a text")
     names = [str(name).strip() if name is not None else "" for name in header]
     while names and not names[-1]:
         names.pop()

@@ -102,6 +102,7 @@ def refuse_flags(texts: Texts, where: Where, class_names: Sequence[str] | None) 
 
 SCORED = re.compile(r".*\S\s*[:=(]\s*(0?\.\d+|[01](\.\d+)?)\)?")  # cat:0.9, cat (0.9)
 SPREADSHEET_ERROR = re.compile(r"#N/?[AV]|#GETTING_DATA|#\u00a1?[A-Z0-9/_]+[!?]|Err:\d{3}")  # #REF!, #DIV/0!, #NAME?
+DATE = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?|\d\d:\d\d:\d\d")  # as the cells of a workbook tell it
 JOINING = "+/&:_-#"  # what may stand between labels, and within one
 A_CLASS = "name it in labels.json or data.class_names for a class"
 
@@ -179,6 +180,11 @@ def _refuse_marked(first: Mapping[str, int], where: Where, known: frozenset[str]
             raise ValueError(
                 f"{where(number)}: {label!r} is what a spreadsheet shows where a formula failed, no label: mend the "
                 f"cell, or data.unknown {label!r} (nobody looked), data.no_label {label!r} (no label); {A_CLASS}"
+            )
+        if DATE.fullmatch(label):
+            raise ValueError(
+                f"{where(number)}: {label!r} is a date or a time, as spreadsheets make it of words such as MAR1: make "
+                f"the column's cells text, and write the label anew; {A_CLASS}"
             )
         if not as_seen(label):
             raise ValueError(f"{where(number)}: {label!r} has no sign that shows; remove it, or write the label")

@@ -130,6 +130,7 @@ class _Cells(dict[str, Labels]):
             raise ValueError(
                 f"labels are {short(cell, 80)}, expected a list of class names ([] where there is none)"
                 + ("; numbers need the classes in order: labels.json or data.class_names" if is_numbers(cell) else "")
+                + ("; data.empty absent (no label) or unknown (nobody looked) reads it" if cell is None else "")
             )
         return [name.strip() for name in cell]
 

@@ -100,6 +100,9 @@ def _metadata_file(folder: Path) -> Path:
     table = (
         f"; it has {abbreviate(others)}: data.name table --data.root {folder / others[0]} reads that" if others else ""
     )
+    above = _found_files(folder.parent, METADATA_NAMES)
+    if above and not others:
+        table = f"; of all splits there is {above[0]}: data.name table --data.root {above[0]} reads that"
     raise FileNotFoundError(f"{folder} has no metadata; expected one of {', '.join(METADATA_NAMES)}{table}")
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, load_dataset
 
 from cnn_rnn.data.adapt import to_schema
 from cnn_rnn.data.choosing import with_same_columns
 from cnn_rnn.data.files.annotation_files import read_annotations
+from cnn_rnn.data.files.packed_tables import parquet_columns
 from cnn_rnn.data.files.raw_table import TEXT_TABLES
 from cnn_rnn.data.meaning.columns import find_roles
 from cnn_rnn.data.meaning.listing import Listing, list_rows
@@ -78,7 +78,7 @@ def load_table(
     if not path.is_file():
         raise FileNotFoundError(f"no table at {path}" + (", which is a folder" if path.is_dir() else ""))
     class_names = class_names or reading.names
-    if path.suffix == ".parquet" and "image" in pq.read_schema(path).names:
+    if path.suffix == ".parquet" and "image" in parquet_columns(path):
         pick_split(["train"], split, str(path))
         rows = load_dataset("parquet", data_files={"train": str(path)}, split="train")
         whole = to_schema(rows, class_names=class_names, reading=reading)

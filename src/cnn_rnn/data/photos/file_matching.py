@@ -4,6 +4,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from .disk_layout import abbreviate, existing_paths, logger
 from .found_files import PassedOver, walk_files
@@ -102,6 +103,8 @@ class _FolderIndex:
             shorter = "/".join(parts[start:])
             if shorter in self.by_name:
                 return self.by_name[shorter], f"have leading folders too many, such as {'/'.join(parts[:start])}/"
+        if (plain := normal(unquote(name))) != key and plain in self.by_name:
+            return self.by_name[plain], "are written as addresses are, a blank as %20"
         upload = parts[-1].partition("-")  # Label Studio's copies: 8 hexadecimal digits, a dash, the name
         if upload[1] and len(upload[0]) == 8 and upload[2] in self.by_name:
             return self.by_name[upload[2]], "have Label Studio's prefix"
