@@ -13,6 +13,7 @@ COMMANDS = {
     "ablate": "train a list of settings over seeds and compare them on held-out training data",
     "predict": "label images, one or a hundred thousand",
     "app": "label photos in the browser with a model's help",
+    "serve": "label photos over HTTP, for other programs and for Label Studio",
     "report": "one HTML page that shows how a model does",
     "review": "photos whose labels are probably wrong or missing, and those most worth labelling",
     "data": "download, look at and convert data sets",

@@ -10,9 +10,7 @@ class _NoDocumentType(ET.TreeBuilder):
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         """Refuse it."""
         del pubid, system
-        raise ValueError(
-            f"it declares the document type {name!r}, which no annotation tool writes; remove <!DOCTYPE ...>"
-        )
+        raise ValueError(f"declares the document type {name!r}, which no annotation tool writes; remove <!DOCTYPE ...>")
 
 
 def read_xml(path: Path) -> ET.Element:
@@ -21,13 +19,24 @@ def read_xml(path: Path) -> ET.Element:
     Raises:
         ValueError: It is not whole, or declares a document type.
     """
+    try:
+        return parse_xml(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from error
+
+
+def parse_xml(text: str | bytes) -> ET.Element:
+    """The root of an XML text.
+
+    Raises:
+        ValueError: It is not whole, or declares a document type.
+    """
     parser = ET.XMLParser(target=_NoDocumentType())  # noqa: S314 - refuses what could hold entities
     try:
-        return ET.parse(path, parser).getroot()  # noqa: S314
+        parser.feed(text)
+        return parser.close()
     except ET.ParseError as error:
-        raise ValueError(f"{path} is not whole XML: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"is not whole XML: {error}") from error
 
 
 def read_voc(path: Path) -> tuple[str, dict[str, bool]]:

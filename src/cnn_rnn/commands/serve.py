@@ -1,0 +1,102 @@
+"""Serve a model over HTTP: cnn-rnn serve --model RUN, then curl -F photo=@photo.jpg localhost:8000/predict.
+
+The same address is a machine learning backend for Label Studio. It answers this machine alone, unless --host says
+otherwise; then whoever asks needs a token: the one in CNN_RNN_TOKEN, else one that is made and shown.
+"""
+
+import argparse
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from .console import CommandParser, loading, refuse
+
+TOKEN = "CNN_RNN_TOKEN"  # noqa: S105 - where one is found
+LEAST_SIGNS = 16  # of a token that somebody chose
+MIB = 2**20
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM or Ctrl-C."""
+    known = build_parser().parse_args(arguments)
+    try:
+        with loading():
+            from cnn_rnn.foundation.shipped_files import bundled_model
+
+            try:
+                from cnn_rnn.serving.gate import Limits
+                from cnn_rnn.serving.server import Serving, is_local, serve
+            except ImportError as error:
+                raise ValueError(f"serving needs {error.name}: pip install 'cnn-rnn[serve]'") from error
+        missing = [str(folder) for folder in known.photos if not folder.is_dir()]
+        if missing:
+            raise ValueError(f"--photos {missing[0]} is no folder")  # noqa: TRY301
+        if min(known.waiting, known.largest, known.decoders) < 1:
+            raise ValueError("--waiting, --largest and --decoders must be at least 1")  # noqa: TRY301
+        serve(
+            Serving(
+                str(known.model or bundled_model()),
+                known.host,
+                known.port,
+                known.root_path,
+                token_for(is_local=is_local(known.host) and known.root_path is None),
+                known.engine,
+                known.decoders,
+                known.photos,
+                Limits(waiting=known.waiting, body=known.largest * MIB),
+            )
+        )
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        return refuse(error)
+    return 0
+
+
+def token_for(*, is_local: bool) -> str | None:
+    """The token that is asked for; none on this machine alone where none was given.
+
+    Raises:
+        ValueError: The one that was given is too short.
+    """
+    given = os.environ.get(TOKEN)
+    if given is not None and len(given) < LEAST_SIGNS:
+        raise ValueError(f"{TOKEN} has {len(given)} signs; expected at least {LEAST_SIGNS}")
+    if given is None and not is_local:
+        given = secrets.token_urlsafe(24)
+        print(f"other machines may ask, with the token {given} ({TOKEN} sets one)", file=sys.stderr)
+    return given
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of this command."""
+    parser = CommandParser(description=__doc__)
+    parser.add_argument("--model", help="folder of a run, or name on the Hub (default: the model in the box)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen at, 0 for a free one (default: 8000)")
+    parser.add_argument(
+        "--root_path",
+        help="the server's address as others write it, with a proxy in front of it; it answers to no other names than "
+        "this one's, --host's and this machine's own",
+    )
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="where the photos of Label Studio's tasks lie: its folder media, or what it serves as local files",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "torch", "onnx"),
+        default="auto",
+        help="what runs the backbone: auto takes onnxruntime where it is installed (extra 'export'), and exports once",
+    )
+    parser.add_argument("--decoders", type=int, default=os.cpu_count() or 1, help="processes that decode photos")
+    parser.add_argument("--waiting", type=int, default=128, help="photos that may wait; more are told to come again")
+    parser.add_argument("--largest", type=int, default=32, metavar="MIB", help="MiB of the largest request")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""From a photo to its labels: decoded, seen with what waits beside it, in a queue that has an end."""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from .at_work import ModelAtWork, Wish
+from .counts import Counts
+from .decoders import Decoders
+from .decoding import PixelValues
+from .gate import Limits
+from .refusals import RefusedError, busy
+from .together import Together
+
+MOST_TOGETHER = 16
+
+
+class Service:
+    """A model that many ask at once.
+
+    Args:
+        model: The model.
+        decoders: What decodes photos for it.
+        limits: How much it takes on.
+        counts: Where batches are counted.
+    """
+
+    def __init__(self, model: ModelAtWork, decoders: Decoders, limits: Limits, counts: Counts) -> None:
+        self.model, self.decoders, self.limits = model, decoders, limits
+        self.waiting = 0
+        self._together: Together[tuple[PixelValues, Wish], dict[str, Any]] = Together(
+            model.see, MOST_TOGETHER, counts.seen
+        )
+
+    async def label(self, photo: bytes, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Labels, path and next question of a photo.
+
+        Raises:
+            RefusedError: The queue is full, a parameter is wrong, or the photo cannot be read.
+        """
+        wish = self.model.wish(parameters)
+        if self.waiting >= self.limits.waiting:
+            raise busy(f"{self.waiting} photos wait already")
+        self.waiting += 1
+        try:
+            pixel_values = await until_answered(self.decoders.decode(photo))
+            return await until_answered(self._together.ask((pixel_values, wish)))
+        except ValueError as error:  # of the model about this photo alone, such as more confirmed labels than it takes
+            raise RefusedError(422, str(error)) from error
+        finally:
+            self.waiting -= 1
+
+    def close(self) -> None:
+        """End what works for it."""
+        self.decoders.close()
+        self._together.close()
+
+
+async def until_answered(future: "Future[Any]") -> Any:
+    """What a thread answers; where nobody waits for it any more, it is told so."""
+    return await asyncio.wrap_future(future)

@@ -1,0 +1,149 @@
+"""A stand-in for Label Studio, which says what the real one says; that one is in test_label_studio_itself.py."""
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnn_rnn.serving.at_work import ModelAtWork
+
+from .conftest import Served, serving
+from .test_label_config import IMAGE
+from .test_served import expected
+
+CONFIG = (
+    f'<View>{IMAGE}<Choices name="what" toName="img" choice="multiple"><Choice value="One"/><Choice value="nought"/>'
+    '<Choice value="two|three"/><Choice value="own word"/></Choices>'
+    '<Taxonomy name="tree" toName="img"><Choice value="number"><Choice value="one"/><Choice value="nought"/></Choice>'
+    "</Taxonomy></View>"
+)
+NAMES = {"one": "One", "nought": "nought", "two|three": "two|three"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("media")
+    (found / "upload" / "1").mkdir(parents=True)
+    for index in range(10):
+        (found / "upload" / "1" / f"{index}.jpg").write_bytes(f"photo {index}".encode())
+    return found
+
+
+@pytest.fixture(scope="module")
+def studio(at_work: ModelAtWork, folder: Path) -> Iterator[Served]:
+    from cnn_rnn.serving.gate import Limits
+
+    with serving(at_work, Limits(), folder=folder) as one:
+        yield one
+
+
+def task(index: int, **more: Any) -> dict[str, Any]:
+    """A task as it is sent."""
+    return {"id": index, "data": {"image": f"/data/upload/1/{index}.jpg"}, "annotations": [], "predictions": []} | more
+
+
+def choice(*labels: str) -> dict[str, Any]:
+    """What was chosen, as an annotation says it."""
+    return {"from_name": "what", "to_name": "img", "type": "choices", "value": {"choices": list(labels)}}
+
+
+def request(*tasks: Any, context: Any = None) -> dict[str, Any]:
+    """What asks for predictions."""
+    params = {"login": None, "password": None, "context": context}
+    return {"tasks": list(tasks), "project": "1.1700000000", "label_config": CONFIG, "params": params}
+
+
+def chosen(result: dict[str, Any], name: str) -> list[Any]:
+    """What is proposed for a control."""
+    values = [one["value"][one["type"]] for one in result["result"] if one["from_name"] == name]
+    return values[0] if values else []
+
+
+def test_it_connects(studio: Served, caplog: pytest.LogCaptureFixture) -> None:
+    assert studio.ask("GET", "/health")[1]["status"] == "UP"
+    told = {"project": "1.17", "schema": CONFIG, "hostname": "http://localhost:8080", "access_token": "x"}
+    status, answer = studio.post("/setup", told)
+    assert (status, answer["model_version"]) == (200, studio.studio.version())
+    assert studio.ask("GET", "/versions")[1] == {"versions": [answer["model_version"]]}
+    assert "1 of 4 labels of what are not the model's: own word" in caplog.text
+    caplog.clear()
+    studio.post("/setup", told)
+    assert "own word" not in caplog.text  # said once
+
+
+def test_tasks_get_what_the_pipeline_expects_by_the_projects_names(studio: Served, at_work: ModelAtWork) -> None:
+    status, answer = studio.post("/predict", request(*map(task, range(10))))
+    assert (status, len(answer["results"])) == (200, 10)
+    something = 0
+    for index, result in enumerate(answer["results"]):
+        labels = {one["label"]: one["score"] for one in expected(at_work, f"photo {index}".encode())["labels"]}
+        wanted = [NAMES[label] for label in labels if label in NAMES]
+        assert chosen(result, "what") == wanted
+        assert chosen(result, "tree") == [["number", name] for name in labels if name in {"one", "nought"}]
+        assert result["model_version"] == answer["model_version"]
+        for one in result["result"]:
+            assert 0 < one["score"] <= 1
+        something += len(wanted)
+    assert something
+
+
+@pytest.mark.parametrize(
+    ("context", "more"),
+    [
+        ({"result": [choice("One")]}, {}),
+        (None, {"drafts": [{"result": [choice("nought")]}, {"result": [choice("One")]}]}),
+        (None, {"annotations": [{"result": [choice("One")]}]}),
+        ({"result": [choice("One")]}, {"annotations": [{"result": [choice("nought")]}]}),
+    ],
+    ids=["the page at work", "the last draft", "an annotation", "the page before an annotation"],
+)
+def test_what_is_chosen_so_far_is_known(
+    studio: Served, at_work: ModelAtWork, context: Any, more: dict[str, Any]
+) -> None:
+    _, answer = studio.post("/predict", request(task(3, **more), context=context))
+    (result,) = answer["results"]
+    found = expected(at_work, b"photo 3", known={"one": True})
+    others = [NAMES[one["label"]] for one in found["labels"] if one["label"] in NAMES and one["label"] != "one"]
+    assert chosen(result, "what") == ["One", *others]
+    assert ["number", "one"] in chosen(result, "tree")
+
+
+def test_a_photo_in_the_task_itself_is_seen(studio: Served) -> None:
+    inside = "data:image/jpeg;base64," + base64.b64encode(b"photo 3").decode()
+    _, answer = studio.post("/predict", request(task(3), {"id": 4, "data": {"image": inside}}))
+    first, second = answer["results"]
+    assert first == second
+
+
+def test_a_task_that_cannot_be_seen_does_not_cost_the_others_theirs(studio: Served) -> None:
+    ill: list[Any] = [
+        {"id": 1, "data": {"image": "http://169.254.169.254/x.jpg"}},
+        {"id": 2, "data": {"image": "/data/upload/../../etc/passwd"}},
+        {"id": 3, "data": {}},
+        {"id": 4},
+        {"id": 5, "data": {"image": "data:image/png;base64," + base64.b64encode(b"bad").decode()}},
+    ]
+    _, answer = studio.post("/predict", request(task(0), *ill, task(1)))
+    _, alone = studio.post("/predict", request(task(0), task(1)))
+    assert [answer["results"][0], answer["results"][-1]] == alone["results"]
+    for result in answer["results"][1:-1]:
+        assert (result["result"], result["score"]) == ([], 0.0)
+        assert "\n" not in result["error"]
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        ({"tasks": 3}, 422),
+        ({"tasks": [3]}, 422),
+        ({"tasks": [{}] * 1001}, 413),
+        ({"tasks": [], "label_config": "<View/>"}, 422),
+        ({"tasks": [{}], "label_config": None}, 422),
+    ],
+    ids=["a number", "a list of numbers", "too many", "nothing to choose", "no configuration"],
+)
+def test_what_is_no_request_is_refused(studio: Served, content: Any, status: int) -> None:
+    code, answer = studio.post("/predict", content)
+    assert (code, list(answer)) == (status, ["error"])
