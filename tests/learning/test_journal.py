@@ -92,7 +92,7 @@ def test_a_label_is_renamed_and_merged_on_all_photos_and_back() -> None:
 
 
 def test_actions_and_what_was_right_at_once_are_counted() -> None:
-    steps = [ACCEPT, Step({"b.jpg": {"cat": False}}), Step({"b.jpg": {"dog": True}}, {"b.jpg": True})]
+    steps = [ACCEPT, Step({"b.jpg": {"cat": False}}, {"b.jpg": False}), Step({"b.jpg": {"dog": True}}, {"b.jpg": True})]
     known = KnownPhotos.follow(steps)
     assert (known.actions, known.order, known.right_at_once) == (3, ["a.jpg", "b.jpg"], 0.0)
     assert KnownPhotos.follow(steps[:1]).right_at_once == 1.0

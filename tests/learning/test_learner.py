@@ -78,6 +78,15 @@ def test_a_label_that_comes_later_is_unknown_before_and_changes_little_of_what_w
     )
 
 
+def test_when_all_is_forgotten_its_labels_are_still_there_and_improbable() -> None:
+    learner = Learner()
+    told = draw_photos(1)
+    learner.tell("0.jpg", *told["0.jpg"])
+    learner.tell("0.jpg", told["0.jpg"][0], {})
+    assert learner.photos == {}
+    assert all(0 < value < 0.5 for value in learner.expect(told["0.jpg"][0]).values())
+
+
 def test_what_is_known_is_certain_and_labels_nobody_has_heard_of_are_no_error() -> None:
     learner = Learner()
     told = draw_photos(20)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from cnn_rnn.label_rules import LabelRules, keywords_of
 from cnn_rnn.prediction.xmp_sidecars import SidecarError, lightroom_path, write_sidecar
@@ -76,8 +77,10 @@ class PhotoSession:
     opened: Place | None = None
     left_out: dict[str, str] = field(default_factory=dict)
 
+    kept = False  # whether what is accepted outlives the page before it is saved
+
     @classmethod
-    def of_folder(cls, folder: Path, files: Sequence[Path]) -> "PhotoSession":
+    def of_folder(cls, folder: Path, files: Sequence[Path]) -> Self:
         """The photos of a folder, with the labels that its `metadata.jsonl` gives them already; the first without any.
 
         Raises:

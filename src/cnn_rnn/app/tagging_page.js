@@ -13,7 +13,7 @@ function send(act, label = null) {
 
 function act(button) {
   focused = button.dataset.key;
-  send(button.dataset.act, Number(button.dataset.label));
+  send(button.dataset.act, Number(button.dataset.label ?? -1));
 }
 
 element.addEventListener("click", (event) => {
@@ -42,6 +42,9 @@ window.addEventListener("beforeunload", (event) => {
   if (document.querySelector(".unsaved")) event.preventDefault();
 });
 
+// Keys of what stands in the list itself, where it is there.
+const LIST_KEYS = { u: "undo", a: "list", o: "order", t: "train", Enter: "take", Escape: "leave" };
+
 const PAGE_KEYS = { ArrowLeft: "previous", ArrowRight: "next", Enter: "accept", s: "save" };
 
 document.addEventListener("keydown", (event) => {
@@ -50,13 +53,23 @@ document.addEventListener("keydown", (event) => {
   const pressed = event.target.closest?.("button, a, summary");
   if (written || event.ctrlKey || event.metaKey || event.altKey) return;
   const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code);
-  if (digit) {
-    const row = element.querySelectorAll("ol.labels li")[Number(digit[1]) - 1];
+  const key = digit ? digit[1] : event.key.toLowerCase();
+  const row = Array.from(element.querySelectorAll("ol.labels li")).find(
+    (one) => one.querySelector("kbd").textContent === key,
+  );
+  const listed = element.querySelector(`[data-act="${LIST_KEYS[event.key]}"]`);
+  if (row || digit) {
     row?.querySelector(event.shiftKey ? ".no" : ".yes").click();
     focused = null;
     event.preventDefault();
+  } else if (listed && !(event.key === "Enter" && pressed)) {
+    listed.click();
+    focused = null;
+    event.preventDefault();
   } else if (event.key === "/") {
-    document.querySelector("#other input")?.focus();
+    const box = document.querySelector("#other input");
+    box?.focus();
+    box?.select(); // what was typed last may still stand there
     event.preventDefault();
   } else if (PAGE_KEYS[event.key] && !(event.key === "Enter" && pressed)) {
     document.getElementById(PAGE_KEYS[event.key])?.click();

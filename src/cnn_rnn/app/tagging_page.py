@@ -35,6 +35,10 @@ KEYS = (
     '<p class="touch">✓ confirms, ✗ rules out, once more takes it back · Accept takes what is green or blue, and goes '
     "on to the next photo · a label's name shows where the network looked</p>"
 )
+LEARNING_KEYS = (
+    '<p class="keys"><kbd>q</kbd> to <kbd>y</kbd> confirm further rows · <kbd>u</kbd> takes the last step back · '
+    "<kbd>o</kbd> which photo comes next · <kbd>a</kbd> lists those as sure as this · <kbd>t</kbd> train on these</p>"
+)
 DAY = 24 * 60 * 60  # seconds
 STEPS = {"previous": -1, "next": 1}
 MOST_SESSIONS = 1000  # of tabs that may open the page again
@@ -56,6 +60,8 @@ class Desk:
     folder: Path | None = None
     files: list[Path] = field(default_factory=list)
 
+    learns = False  # whether it learns from what is said
+
     def __post_init__(self) -> None:
         """Nobody has opened the page yet."""
         self._sessions: OrderedDict[str, PhotoSession] = OrderedDict()
@@ -66,7 +72,7 @@ class Desk:
         session = self._sessions.pop(ticket, None)
         if session is None:
             try:
-                session = PhotoSession() if self.folder is None else PhotoSession.of_folder(self.folder, self.files)
+                session = self.new_session(ticket)
             except (ValueError, OSError) as error:  # until it is mended, and the page is opened again
                 return self.show(PhotoSession(folder=self.folder), problem=f"{error}; then open this page again")
         if ticket:
@@ -74,6 +80,14 @@ class Desk:
             if len(self._sessions) > MOST_SESSIONS:
                 self._sessions.popitem(last=False)
         return self.show(session)
+
+    def new_session(self, ticket: str) -> PhotoSession:  # noqa: ARG002 - who it is matters where steps are kept
+        """A session with the photos of the folder, or none yet."""
+        return PhotoSession() if self.folder is None else PhotoSession.of_folder(self.folder, self.files)
+
+    def heed(self, session: PhotoSession, act: Any) -> tuple[Any, ...] | None:  # noqa: ARG002
+        """What a click or a key says that this page does not heed: nothing."""
+        return None
 
     def drop(self, session: PhotoSession, files: list[str] | None) -> tuple[Any, ...]:
         """Add what was dropped."""
@@ -93,6 +107,8 @@ class Desk:
         if act == "show":  # the browser shows an answer that is not the latest
             return self.show(session)
         session.turn += 1
+        if (heeded := self.heed(session, act)) is not None:
+            return heeded
         if act in STEPS:
             session.move(STEPS[act])
         elif _is_number(told.get("photo")) and told["photo"] == session.place:
@@ -117,11 +133,8 @@ class Desk:
     def add_label(self, session: PhotoSession, label: str | None) -> tuple[Any, ...]:
         """Confirm a label by name, one that the model does not know too."""
         name = " ".join(label.split()) if isinstance(label, str) else ""
-        if any(unicodedata.category(sign) in NOT_WRITTEN for sign in name):
-            problem = f"{name!r} is no label: it holds a sign that nobody sees or writes"
+        if problem := label_problem(name):
             return self.show(session, problem=problem)
-        if len(name) > LONGEST_LABEL:
-            return self.show(session, problem=f"a label of {len(name)} signs: {LONGEST_LABEL} are the most")
         if session.shown is not None and name and session.shown.known.get(name) is not True:
             session.shown.decide(name, confirmed=True)
         return self.show(session)
@@ -207,6 +220,13 @@ class Desk:
             return sight.photo, str(error)
 
 
+def label_problem(name: str) -> str:
+    """Why a name cannot be a label; empty where it can."""
+    if any(unicodedata.category(sign) in NOT_WRITTEN for sign in name):
+        return f"{name!r} is no label: it holds a sign that nobody sees or writes"
+    return f"a label of {len(name)} signs: {LONGEST_LABEL} are the most" if len(name) > LONGEST_LABEL else ""
+
+
 def _is_number(value: Any) -> bool:
     """Whether what a browser sent is a whole number."""
     return isinstance(value, int) and not isinstance(value, bool)
@@ -248,7 +268,7 @@ def build_page(desk: Desk) -> gr.Blocks:
                 save = gr.Button("Save", elem_id="save")
                 said = gr.Markdown(elem_id="said", sanitize_html=True)
                 taken_away = gr.File(label=METADATA, visible=False, interactive=False, elem_id="file")
-        gr.HTML(KEYS, js_on_load=None)
+        gr.HTML(KEYS + (LEARNING_KEYS if desk.learns else ""), js_on_load=None)
         shown = [session, photo, labels]
 
         def on(listen: Callable[..., Any], does: Callable[..., Any], inputs: list[Any], **options: Any) -> Any:
@@ -267,6 +287,11 @@ def build_page(desk: Desk) -> gr.Blocks:
 
         on(labels.select, clicked, [session])
         on(other.input, desk.add_label, [session, other]).then(lambda: None, None, other, api_visibility="private")
+        if desk.learns:
+            from .learning_desk import LearningDesk, rename_form
+
+            assert isinstance(desk, LearningDesk)
+            rename_form(desk, on, session)
         save.click(
             desk.save, [session, sidecars], [said, taken_away, *shown], trigger_mode="multiple", concurrency_id="desk",
             show_progress="hidden", api_visibility="private",

@@ -1,5 +1,6 @@
 """What the page shows, as HTML in which every name stands as text, whatever signs it holds."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from cnn_rnn.learning.suggestions import SHOWN_LABELS
 from cnn_rnn.report.embedded_images import image_address
 
 from .beam_tree import Branch
@@ -14,7 +16,7 @@ from .photo_session import PhotoSession
 from .photo_tagger import Expectation, Tagger
 
 FOLDER = Path(__file__).parent
-SHOWN_LABELS = 9  # as many as there are digits to confirm them with; more where more are expected
+ROW_KEYS = "123456789qwerty"  # that confirm the label of a row, and with shift rule it out
 SMALLEST_CHANGE = 0.005  # of a probability that is told
 
 
@@ -81,6 +83,7 @@ def show_photo(session: PhotoSession, picture: Image.Image | None, caption: str 
         count=len(session.photos),
         done=session.done,
         unsaved=session.unsaved,
+        kept=session.kept,
         accepted=None if shown is None else shown.accepted,
         picture=None if picture is None else image_address(picture),
         caption=caption,
@@ -91,7 +94,19 @@ def show_photo(session: PhotoSession, picture: Image.Image | None, caption: str 
 
 def show_labels(session: PhotoSession, rows: list[LabelRow], tree: list[Branch]) -> str:
     """The labels with their scores and buttons, and the walks of the beam; which photo's, and as of which turn."""
-    return _template("labels.html.jinja").render(place=session.place, turn=session.turn, rows=rows, tree=tree)
+    return _template("labels.html.jinja").render(
+        place=session.place, turn=session.turn, rows=rows, tree=tree, keys=ROW_KEYS
+    )
+
+
+def show_listed(session: PhotoSession, photos: Sequence[tuple[str, str, list[str]]]) -> str:
+    """Photos to accept in one go, each with its name, a small picture's address and its labels."""
+    return _template("listed.html.jinja").render(place=session.place, turn=session.turn, photos=photos)
+
+
+def show_foot(progress: Mapping[str, str], order: str, notice: str) -> str:
+    """What can be done beside labelling, and how well the page does."""
+    return _template("foot.html.jinja").render(**progress, order=order, notice=notice)
 
 
 def readable(text: str) -> str:

@@ -1,6 +1,7 @@
-"""Label photos in the browser with a model's help: cnn-rnn app --input PHOTOS/train.
+"""Label photos in the browser with a model's help: cnn-rnn app --input PHOTOS.
 
-Without --input photos are dropped on the page. Labels are saved as metadata.jsonl, the layout that training reads.
+Of a folder it learns your own labels while you label; every step is kept below PHOTOS/.cnn-rnn, and another start goes
+on from it. Without --input photos are dropped on the page. Labels are saved as metadata.jsonl, as training reads them.
 """
 
 import argparse
@@ -8,6 +9,8 @@ import sys
 from pathlib import Path
 
 from .console import CommandParser, loading, refuse
+
+NOTHING = "none"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,8 +26,11 @@ def main(arguments: list[str] | None = None) -> int:
                 from cnn_rnn.app.tagging_page import Desk, serve
             except ImportError as error:
                 raise ValueError(f"the page needs {error.name}: pip install 'cnn-rnn[app]'") from error
+            from cnn_rnn.app.learning_desk import LearningDesk
             from cnn_rnn.app.photo_session import PhotoSession
             from cnn_rnn.app.photo_tagger import Tagger
+            from cnn_rnn.learning.album import Album
+            from cnn_rnn.learning.eyes import Eyes
 
         if known.model is None:
             print(
@@ -35,11 +41,19 @@ def main(arguments: list[str] | None = None) -> int:
             if not known.input.is_dir():
                 raise ValueError(f"{known.input} is no folder; expected one that holds photos")  # noqa: TRY301
             files = find_images(str(known.input), system_files=known.system_files == "true")
-            PhotoSession.of_folder(known.input, files)  # labels of another kind are refused before the page opens
+            opened = PhotoSession.of_folder(known.input, files)  # labels of another kind are refused before it opens
         print("loading; the first time with onnxruntime the model is exported to it, which takes half a minute")
-        tagger = Tagger.load(known.model or bundled_model(), known.engine)
+        nothing = known.model == NOTHING
+        tagger = Tagger.load(bundled_model() if nothing else known.model or bundled_model(), known.engine)
         print(tagger.engine)
-        serve(Desk(tagger, known.input, files), host=known.host, port=known.port, root_path=known.root_path)
+        if known.input is not None and known.learn:
+            eyes = Eyes(tagger.saved, knows=not nothing, encode=tagger.encode)
+            saved = {photo.name: photo.saved for photo in opened.photos if photo.saved is not None}
+            album = Album(eyes, {photo.name: photo.path for photo in opened.photos}, known.input, saved)
+            desk: Desk = LearningDesk(tagger, known.input, files, album=album)
+        else:
+            desk = Desk(tagger, known.input, files)
+        serve(desk, host=known.host, port=known.port, root_path=known.root_path)
     except (ValueError, OSError, ImportError) as error:
         return refuse(error)
     return 0
@@ -48,7 +62,16 @@ def main(arguments: list[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
     parser = CommandParser(description=__doc__)
-    parser.add_argument("--model", help="folder of a run, or name on the Hub (default: the model in the box)")
+    parser.add_argument(
+        "--model",
+        help="folder of a run, or name on the Hub, or none to start without any labels (default: the model in the box)",
+    )
+    parser.add_argument(
+        "--learn",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="learn from every photo of --input that is accepted (default), or only ask the model",
+    )
     parser.add_argument("--input", type=Path, help="folder of photos to go through, such as PHOTOS/train")
     parser.add_argument(
         "--engine",

@@ -19,11 +19,11 @@ from .journal import Journal, Step
 from .known_photos import KnownPhotos
 from .learner import Learner, Seen, unit_length
 from .ridge import Floats
-from .suggestions import Suggestion, suggest, sureness
+from .suggestions import Suggestion, sureness
 
 Order = Literal["folder", "uncertain", "alike"]
 MOST_COMPARED = 100  # photos among which the most uncertain is looked for
-MOST_LISTED = 60  # photos that are accepted in one go
+MOST_LISTED = 24  # photos that are accepted in one go
 LEAST_SIDE = 640  # pixels of the shorter side that a JPEG is read with at least
 
 
@@ -115,7 +115,7 @@ class Album:
 
     def suggest(self, name: str) -> Suggestion:
         """What is suggested of a photo at first sight."""
-        return suggest(self.expect(name))
+        return Suggestion.of(self.expect(name))
 
     def step(self, step: Step) -> None:
         """Write down what a person did, and learn from it.
@@ -183,7 +183,7 @@ class Album:
         for one in looked[: 4 * MOST_LISTED]:
             probabilities = self.expect(one, self.known_of(one))
             if sureness(probabilities) >= least and len(found) < MOST_LISTED:
-                found[one] = [label for label, value in probabilities.items() if value >= 0.5]
+                found[one] = Suggestion.of(probabilities).labels(self.known_of(one))
         return found
 
     def known_of(self, name: str) -> dict[str, bool]:

@@ -72,7 +72,7 @@ class KnownPhotos:
         for photo, labels in step.said.items():
             self._hear(label for label, there in labels.items() if there is not None)
             one = self.photos.setdefault(photo, KnownPhoto())
-            one.corrected |= photo not in step.accepted
+            one.corrected |= not step.accepted.get(photo, False)
             for label, there in labels.items():
                 if there is None:
                     one.labels.pop(label, None)

@@ -269,7 +269,10 @@ class Learner:
     def _logits_of(self, seen: Seen, known: NDArray[np.int8], photo: str, given: Floats | None) -> Exact:
         """Logits (C) of a photo given what is known (1, C)."""
         if not self.photos:
-            return (seen.logits if given is None else given).astype(np.float64)
+            never = np.zeros(len(self.label_names) - len(self.start_labels))
+            return np.concatenate(
+                [seen.logits if given is None else given, log_odds(frequencies_of(0, never))], dtype=np.float64
+            )
         fitted = self._fit()
         vector = unit_length(seen.features)
         place = self.photos.get(photo)

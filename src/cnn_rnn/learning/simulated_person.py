@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .album import Album
 from .journal import Step
-from .suggestions import TYPED, suggest
+from .suggestions import TYPED
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,23 @@ def label_photo(album: Album, name: str, labels: Iterable[str]) -> Labelled:
     others among those that are shown; what is left is typed.
     """
     true, actions = set(labels), 0
-    first = album.suggest(name).expected
-    for label in first:
-        if label not in true:
-            album.step(Step({name: {label: False}}))
-            actions += 1
-    right = not actions
-    while missing := true - set(first) - {label for label, there in album.known_of(name).items() if there}:
-        right = False
-        known = album.known_of(name)
-        shown = suggest(album.expect(name, known), known).shown
-        taken = next((label for label in shown if label in missing), None)
-        cost = 1 if taken is not None else TYPED
-        album.step(Step({name: {taken or min(missing): True}}, actions=cost))
+    suggestion = album.suggest(name)
+
+    def decide(label: str, cost: int, *, there: bool) -> None:
+        nonlocal actions
+        album.step(Step({name: {label: there}}, actions=cost))
         actions += cost
+        known = album.known_of(name)
+        suggestion.fill(album.expect(name, known), known)
+
+    for label in suggestion.expected:
+        if label not in true:
+            decide(label, 1, there=False)
+    while missing := true - set(suggestion.labels(album.known_of(name))):
+        shown = next((label for label in suggestion.shown if label in missing), None)
+        decide(shown or min(missing), TYPED if shown is None else 1, there=True)
     began = time.perf_counter()
-    album.step(Step({name: dict.fromkeys(true, True)}, {name: True}))
+    right = not actions
+    accepted = dict.fromkeys(suggestion.labels(album.known_of(name)), True)
+    album.step(Step({name: accepted}, {name: True}))
     return Labelled(actions + 1, right, time.perf_counter() - began)

@@ -10,29 +10,48 @@ LEAST_SHOWN, LEAST_UNSHOWN = 0.5, 0.25
 TYPED = 3  # actions
 
 
-@dataclass(frozen=True)
+@dataclass
 class Suggestion:
-    """What is said of a photo at first sight.
+    """What is suggested of a photo at first sight, and the labels that are shown while it is put right.
 
     Attributes:
-        expected: The labels suggested, the most probable first.
-        shown: The labels to choose from, the most probable first; all that are suggested, and nine at least.
+        expected: The labels suggested, which stay while others are put right: what a person has looked at and let stand
+            is not changed under the hand.
+        shown: All that are suggested, and as many others that nine are there about which nothing is said yet. Each
+            keeps its place; where one is decided, another joins at the end.
     """
 
     expected: list[str]
     shown: list[str]
 
+    @classmethod
+    def of(cls, probabilities: Mapping[str, float]) -> "Suggestion":
+        """What is suggested at first sight."""
+        ranked = _ranked(probabilities)
+        expected = [
+            name
+            for place, name in enumerate(ranked)
+            if probabilities[name] >= (LEAST_SHOWN if place < SHOWN_LABELS else LEAST_UNSHOWN)
+        ]
+        return cls(expected, ranked[: max(SHOWN_LABELS, len(expected))])
 
-def suggest(probabilities: Mapping[str, float], known: Mapping[str, bool] | None = None) -> Suggestion:
-    """The labels that are suggested and shown, of those about which nothing is known yet."""
-    decided = known or {}
-    ranked = sorted((name for name in probabilities if name not in decided), key=lambda name: -probabilities[name])
-    expected = [
-        name
-        for place, name in enumerate(ranked)
-        if probabilities[name] >= (LEAST_SHOWN if place < SHOWN_LABELS else LEAST_UNSHOWN)
-    ]
-    return Suggestion(expected, ranked[: max(SHOWN_LABELS, len(expected))])
+    def fill(self, probabilities: Mapping[str, float], known: Mapping[str, bool]) -> None:
+        """Show other labels in place of those that are decided, the most probable given what is known first."""
+        there = set(self.shown)
+        self.shown += [name for name in known if name not in there]
+        left = SHOWN_LABELS - sum(name not in known for name in self.shown)
+        others = [name for name in _ranked(probabilities) if name not in there and name not in known]
+        self.shown += others[: max(left, 0)]
+
+    def labels(self, known: Mapping[str, bool]) -> list[str]:
+        """All labels of the photo, as accepting takes them: what is confirmed or suggested, and not ruled out."""
+        confirmed = [name for name, there in known.items() if there]
+        return list(dict.fromkeys([*confirmed, *(name for name in self.expected if known.get(name, True))]))
+
+
+def _ranked(probabilities: Mapping[str, float]) -> list[str]:
+    """Labels, the most probable first."""
+    return sorted(probabilities, key=lambda name: -probabilities[name])
 
 
 def sureness(probabilities: Mapping[str, float]) -> float:

@@ -1,0 +1,191 @@
+"""The page on which a learner learns from what a person says, photo after photo."""
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from cnn_rnn.data import UnreadableImageError
+from cnn_rnn.learning.album import Album
+from cnn_rnn.learning.journal import Step
+from cnn_rnn.report.embedded_images import image_address, thumbnail
+
+from .learning_session import ORDERS, LearningSession, progress
+from .photo_session import PhotoSession
+from .photo_tagger import read_photo
+from .tagging_page import Desk, label_problem
+from .training_set import write_training_set
+from .views import show_foot, show_labels, show_listed, show_photo
+
+ACTS = {"undo", "order", "list", "take", "leave", "train"}
+
+
+@dataclass
+class LearningDesk(Desk):
+    """The page at work on a folder that is learnt from.
+
+    Args:
+        tagger: The model whose backbone sees the photos.
+        folder: Where they lie.
+        files: The photos.
+        album: What is known and learnt of them.
+    """
+
+    album: Album = field(kw_only=True)
+    learns = True
+
+    def __post_init__(self) -> None:
+        """Nobody has opened the page yet; photos are looked at meanwhile."""
+        super().__post_init__()
+        self.ended = threading.Event()
+        threading.Thread(target=self.album.look_around, args=(self.ended,), daemon=True).start()
+
+    def new_session(self, ticket: str) -> LearningSession:
+        """A session of the folder, at the first photo that nobody accepted."""
+        assert self.folder is not None
+        session = LearningSession.of_folder(self.folder, self.files)
+        assert isinstance(session, LearningSession)
+        session.by = ticket
+        session.follow(self.album)
+        session.place = next((index for index, photo in enumerate(session.photos) if photo.accepted is None), 0)
+        return session
+
+    def heed(self, session: PhotoSession, act: Any) -> tuple[Any, ...] | None:
+        """What a click or a key says beside what every page heeds; None where it is of another kind."""
+        assert isinstance(session, LearningSession)
+        if act not in ACTS:
+            return None
+        photo = session.shown
+        session.notice = ""
+        if act == "undo":
+            session.listed = None
+            session.take_back(self.album)
+        elif act == "order":
+            orders = list(ORDERS)
+            session.order = orders[(orders.index(session.order) + 1) % len(orders)]
+        elif act == "list" and photo is not None and photo.name not in self.album.unreadable:
+            session.listed = self.album.as_sure_as(photo.name)
+        elif act == "take":
+            session.accept_listed(self.album)
+        elif act == "leave":
+            session.listed = None
+        elif act == "train":
+            session.notice = self.train(session)
+        return self.show(session)
+
+    def decide(self, session: PhotoSession, act: Any, index: Any) -> tuple[Any, ...]:
+        """Confirm a label, rule it out, or show where the network looked for it."""
+        assert isinstance(session, LearningSession)
+        session.notice = ""
+        photo = session.shown
+        if (
+            photo is None
+            or not isinstance(index, int)
+            or isinstance(index, bool)
+            or not 0 <= index < len(session.names)
+        ):
+            return self.show(session)
+        label = session.names[index]
+        if act == "explain":
+            return self.show(session, looked_for=label)
+        if act in {"confirm", "reject"} and label in self.album.known.label_names:
+            session.say(self.album, photo, label, confirmed=act == "confirm")
+        return self.show(session)
+
+    def add_label(self, session: PhotoSession, label: str | None) -> tuple[Any, ...]:
+        """Confirm a label by name, which has a place from then on."""
+        assert isinstance(session, LearningSession)
+        session.notice = ""
+        name = " ".join(label.split()) if isinstance(label, str) else ""
+        if problem := label_problem(name):
+            return self.show(session, problem=problem)
+        if session.shown is not None and name and session.shown.known.get(name) is not True:
+            session.say(self.album, session.shown, name, confirmed=True, again=False)
+        return self.show(session)
+
+    def rename(self, session: PhotoSession, old: str | None, new: str | None) -> tuple[Any, ...]:
+        """Call a label otherwise on all photos, or merge it with another."""
+        assert isinstance(session, LearningSession)
+        names = [" ".join(text.split()) if isinstance(text, str) else "" for text in (old, new)]
+        if names[0] not in self.album.known.label_names or not names[1]:
+            return self.show(session, problem=f"{names[0]!r} is no label yet: write one that is, and its new name")
+        if names[0] in self.album.eyes.label_names:
+            return self.show(session, problem=f"{names[0]!r} is the model's own name: rule it out, and type yours")
+        if problem := label_problem(names[1]):
+            return self.show(session, problem=problem)
+        merged = names[1] in self.album.known.label_names
+        self.album.step(Step(renamed=(names[0], names[1]), by=session.by))
+        session.of = ""
+        session.notice = f"{names[0]} is {names[1]} on all photos{', joined' if merged else ''}; u takes it back"
+        return self.show(session)
+
+    def accept(self, session: PhotoSession) -> tuple[Any, ...]:
+        """Take what is suggested and confirmed for all of the photo's labels, and go on."""
+        assert isinstance(session, LearningSession)
+        session.notice = ""
+        photo = session.shown
+        if session.listed is not None:
+            session.accept_listed(self.album)
+        elif photo is not None and (photo.name in self.album.unreadable or session.of != photo.name):
+            session.move(1)
+        elif photo is not None:
+            session.accept_shown(self.album, photo)
+        return self.show(session)
+
+    def train(self, session: LearningSession) -> str:
+        """Write what is accepted for training; returns the command."""
+        session.follow(self.album)
+        told, _ = self.write(session, sidecars=False)
+        if not session.done or session.unsaved:
+            return told
+        assert self.folder is not None
+        return f"Train on these: {write_training_set(self.folder, self.album.known)}"
+
+    def show(self, session: PhotoSession, problem: str = "", looked_for: str | None = None) -> tuple[Any, ...]:
+        """The session as it is now: itself, the photo and its labels."""
+        if not isinstance(session, LearningSession):
+            return super().show(session, problem, looked_for)
+        session.follow(self.album)
+        foot = show_foot(progress(self.album), ORDERS[session.order], session.notice)
+        photo = session.shown
+        if photo is None:
+            return session, show_photo(session, None, problem=problem), show_labels(session, [], []) + foot
+        self.album.near = photo.name
+        if session.listed is not None:
+            listed = [(name, _small(self.album.photos[name]), labels) for name, labels in session.listed.items()]
+            labels = show_listed(session, listed) + foot
+        else:
+            labels = foot
+        problem = "; ".join(filter(None, (problem, photo.note and f"what you decide here is not saved: {photo.note}")))
+        try:
+            sight = self.tagger.look(photo.path)
+            rows = session.rows(self.album, photo)
+        except UnreadableImageError as error:
+            self.album.unreadable[photo.name] = str(error)
+            told = "; ".join(filter(None, (problem, str(error))))
+            return session, show_photo(session, None, problem=told), show_labels(session, [], []) + foot
+        picture, caption = self.look_again(sight, looked_for)
+        if session.listed is None:
+            tree = self.tagger.expect(sight, photo.known).tree if self.album.eyes.label_names else []
+            labels = show_labels(session, rows, tree) + foot
+        return session, show_photo(session, picture, caption, problem), labels
+
+
+def _small(path: Path) -> str:
+    """A small picture as an address; empty where there is none."""
+    try:
+        return image_address(thumbnail(read_photo(path)))
+    except UnreadableImageError:
+        return ""
+
+
+def rename_form(desk: LearningDesk, on: Any, session: gr.State) -> None:
+    """Where a label is called otherwise."""
+    with gr.Accordion("Rename or merge a label", open=False, elem_id="rename"):
+        old, new = (
+            gr.Textbox(label=label, elem_id=place) for label, place in (("Label", "old"), ("Its new name", "new"))
+        )
+        button = gr.Button("Rename", elem_id="renamed")
+        on(button.click, desk.rename, [session, old, new])

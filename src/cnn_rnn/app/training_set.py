@@ -1,0 +1,35 @@
+"""From the photos that a person accepted to a folder that training reads, and the command that does."""
+
+import json
+import shlex
+from pathlib import Path
+
+from cnn_rnn.foundation.whole_files import whole_file
+from cnn_rnn.learning.feature_store import FOLDER
+from cnn_rnn.learning.known_photos import KnownPhotos
+
+from .saved_labels import METADATA, why_not_text
+
+PLACE = "to_train"
+
+
+def write_training_set(folder: Path, known: KnownPhotos) -> str:
+    """Write the labels of all accepted photos, with those that were unknown at the time; the command that trains.
+
+    The photos stay where they are.
+    """
+    root = folder / FOLDER / PLACE
+    with (
+        whole_file(root / "train" / METADATA) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as file,
+    ):
+        for name, photo in known.photos.items():
+            if photo.accepted and not why_not_text(name):
+                answers = known.answers(name)
+                labels = [label for label, there in answers.items() if there]
+                unknown = [label for label in known.label_names if label not in answers]
+                row = {"file_name": name, "labels": labels, "unknown": unknown}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    given = {"data.root": root, "data.image_root": "../../..", "train.output_dir": folder / FOLDER / "run"}
+    settings = " ".join(f"--{key} {shlex.quote(str(value))}" for key, value in given.items())
+    return f"cnn-rnn train --config image_folder {settings}"
