@@ -52,12 +52,17 @@ def download(options: argparse.Namespace) -> None:
 def look(options: argparse.Namespace) -> None:
     """Print, and where asked for write, what is in a data set."""
     from cnn_rnn.data.look import describe, look_at, plot, what_was_read
+    from cnn_rnn.data.rule_proposals import propose_rules
     from cnn_rnn.foundation.whole_files import write_text
 
     data = _load(options, require_images=False)
     print(f"{what_was_read(data)}\n")
     seen = look_at(data)
     print(describe(seen, options.top))
+    proposals = propose_rules(data[seen.training])
+    if proposals.text():
+        print(f"\nrules between labels that {seen.training} bears out (--output writes them as a file to edit):")
+        print(proposals.text())
     _tell_missing(data)
     _tell_identical(data)
     if options.found:
@@ -82,7 +87,9 @@ def look(options: argparse.Namespace) -> None:
         }
         write_text(options.output / "look.json", json.dumps(summary, indent=1, ensure_ascii=False))
         plot(seen, options.output / "look.png")
-        print(f"\nwritten: {options.output / 'look.json'}, {options.output / 'look.png'}")
+        write_text(options.output / "label_rules.yaml", proposals.yaml())
+        written = (str(options.output / name) for name in ("look.json", "look.png", "label_rules.yaml"))
+        print(f"\nwritten: {', '.join(written)}")
 
 
 def convert(options: argparse.Namespace) -> None:
