@@ -133,6 +133,24 @@ class LabelRules:
         np.add.at(held, groups, sets.T[members])
         return np.asarray((held > 1).any(axis=0))
 
+    def agreeing(self, answers: Mapping[str, bool]) -> dict[str, bool]:
+        """The answers, by label whether it is there, without those that later ones contradict; in their order."""
+        ids = {name: index for index, name in enumerate(self.names)}
+        kept: dict[str, bool] = {}
+        held: set[int] = set()
+        out: set[int] = set()
+        for name, there in reversed(list(answers.items())):
+            label = ids.get(name)
+            if label is None:  # none of the model's labels
+                kept[name] = there
+                continue
+            more = held | ({label, *self.above.get(label, ())} if there else set())
+            less = out if there else out | {label}
+            members = {place for one in more for place in self.sides.get(one, {}).items()}
+            if not more & less and len(members) == len({group for group, _ in members}):
+                kept[name], held, out = there, more, less
+        return dict(reversed(kept.items()))
+
     def order_of(self, label_order: str, label_counts: Sequence[int] | None) -> Tensor:
         """Position (C,) of every label on a path: as `rank_labels` gives it, but after all that the label implies.
 

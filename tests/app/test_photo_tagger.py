@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from tests.finished_runs import LABELS
+from tests.finished_runs import LABELS, write_run
 
 from cnn_rnn import MultiLabelImageClassificationPipeline
+from cnn_rnn.app.photo_session import PhotoSession
 from cnn_rnn.app.photo_tagger import KEPT, Tagger, read_photo
+from cnn_rnn.app.tagging_page import Desk
 from cnn_rnn.data import UnreadableImageError
+from cnn_rnn.prediction import SavedModel
 
 
 def png_of(width: int, height: int) -> bytes:
@@ -113,3 +116,25 @@ def test_a_plain_head_has_no_walks(tmp_path: Path, photos: Path) -> None:
     assert expected.tree == []
     assert expected.probabilities[LABELS[0]] == 0
     assert torch.tensor(list(expected.probabilities.values())).isfinite().all()
+
+
+def test_a_page_with_rules_takes_in_what_follows_and_accepts_sets_that_obey(tmp_path: Path, photos: Path) -> None:
+    rules = {"implies": {LABELS[2]: LABELS[1]}, "excludes": [[LABELS[1], LABELS[3]]]}
+    fields = {"fusion": "path", "known_labels": "state", "label_rules": rules, "thresholds": [0.5, 0.9, 0.0, 0.0]}
+    ruled = Tagger(SavedModel.load(write_run(tmp_path / "ruled", **fields)))
+    page = Desk(ruled)
+    session = PhotoSession.of_folder(photos, sorted(photos.iterdir()))
+    sight = ruled.look(photos / "0.jpg")
+    known = ruled.expect(sight, {LABELS[3]: True, LABELS[2]: True}).probabilities
+    assert [known[name] for name in LABELS[1:]] == [1, 1, 0]  # the latest answer counts
+    chosen = ruled.chosen(dict(zip(LABELS, [0.1, 0.3, 0.3, 0.2], strict=True)))
+    assert chosen == {LABELS[1], LABELS[2]}
+    shown = session.shown
+    assert shown is not None
+    page.decide(session, "confirm", 3)
+    page.decide(session, "confirm", 2)
+    assert shown.known == {LABELS[2]: True}
+    page.accept(session)
+    assert shown.accepted is not None
+    assert {LABELS[1], LABELS[2]} <= set(shown.accepted)
+    assert LABELS[3] not in shown.accepted

@@ -94,3 +94,13 @@ def test_sets_without_conflict_that_are_closed_upward_are_those_that_obey(seed: 
     closed = (rules.close_upward(every) == every).all(axis=1) & ~rules.conflicts(every)
     assert closed.tolist() == [obeys(given, {names[label] for label in np.flatnonzero(row)}) for row in every]
     assert closed.sum() == len(closed_sets(given, names))
+
+
+def test_of_answers_that_contradict_each_other_the_latest_stay() -> None:
+    rules = LabelRules.of(ANIMALS, NAMES)
+    assert rules is not None
+    assert rules.agreeing({"dog": False, "car": True, "poodle": True}) == {"car": True, "poodle": True}
+    assert rules.agreeing({"poodle": True, "own": True, "cat": True}) == {"own": True, "cat": True}
+    assert rules.agreeing({"poodle": True, "animal": False}) == {"animal": False}
+    agreeing = {"animal": True, "cat": False, "poodle": True, "car": False}
+    assert list(rules.agreeing(agreeing).items()) == list(agreeing.items())

@@ -41,6 +41,7 @@ class Photo:
         if self.known.get(label) == confirmed:
             del self.known[label]
         else:
+            self.known.pop(label, None)  # the latest decision comes last
             self.known[label] = confirmed
         self.accepted = None
 

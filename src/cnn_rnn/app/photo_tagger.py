@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from cnn_rnn.closed_sets import pick_closed
 from cnn_rnn.configuration_cnn_rnn import LONGEST_PATH
 from cnn_rnn.data import UnreadableImageError, decode_image
 from cnn_rnn.data.images import DECODER_ERRORS
@@ -21,6 +23,7 @@ from cnn_rnn.prediction import SavedModel
 from cnn_rnn.prediction.onnx_engine import Engine, choose_engine, set_engine
 from cnn_rnn.report.embedded_images import overlay
 from cnn_rnn.report.saliency import explain_label, show_pixels
+from cnn_rnn.ruled_tensors import on_device
 
 from .beam_tree import Branch, grow_tree
 
@@ -132,9 +135,11 @@ class Tagger:
         """
         model = self.saved.model
         told = torch.zeros(1, len(self.label_names))
-        for name, confirmed in known.items():
+        for name, confirmed in self.agreeing(known).items():
             if name in self._ids:
                 told[0, self._ids[name]] = 1 if confirmed else -1
+        ruled = on_device(model.rules, told.device)
+        told = told if ruled is None else ruled.close(told)
         with self._lock, torch.inference_mode():
             if model.config.has_path_decoder:
                 longest = min(max(model.config.max_path_length, int((told > 0).sum())), LONGEST_PATH)
@@ -146,6 +151,20 @@ class Tagger:
                 logits, tree = model(image_features=sight.features).logits[0], []
         probabilities = torch.where(told[0] == 0, probabilities_of(logits, model), (told[0] > 0).float()).tolist()
         return Expectation(dict(zip(self.label_names, probabilities, strict=True)), tree)
+
+    def agreeing(self, known: Mapping[str, bool]) -> dict[str, bool]:
+        """What is known of a photo, without answers that later ones contradict by the model's rules between labels."""
+        rules = self.saved.model.rules
+        return dict(known) if rules is None else rules.agreeing(known)
+
+    def chosen(self, probabilities: Mapping[str, float]) -> set[str]:
+        """The labels at or above their thresholds, as a set that obeys the model's rules."""
+        rules = self.saved.model.rules
+        wanted = [probabilities[name] >= self.thresholds[name] for name in self.label_names]
+        if rules is not None:
+            scores = np.array([[probabilities[name] for name in self.label_names]])
+            wanted = pick_closed(rules, scores, np.array([wanted]))[0].tolist()
+        return {name for name, there in zip(self.label_names, wanted, strict=True) if there}
 
     def explain(self, sight: Sight, label: str) -> Image.Image:
         """The photo as the network saw it, bright where the evidence for a label lies.

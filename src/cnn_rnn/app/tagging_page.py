@@ -128,6 +128,7 @@ class Desk:
             return self.show(session, looked_for=names[index])
         if act in {"confirm", "reject"}:
             photo.decide(names[index], confirmed=act == "confirm")
+            photo.known = self.tagger.agreeing(photo.known)
         return self.show(session)
 
     def add_label(self, session: PhotoSession, label: str | None) -> tuple[Any, ...]:
@@ -137,6 +138,7 @@ class Desk:
             return self.show(session, problem=problem)
         if session.shown is not None and name and session.shown.known.get(name) is not True:
             session.shown.decide(name, confirmed=True)
+            session.shown.known = self.tagger.agreeing(session.shown.known)
         return self.show(session)
 
     def accept(self, session: PhotoSession) -> tuple[Any, ...]:
@@ -149,7 +151,8 @@ class Desk:
         except UnreadableImageError:
             session.move(1)
             return self.show(session)
-        photo.accept(name for name, value in probabilities.items() if value >= self.tagger.thresholds[name])
+        chosen = self.tagger.chosen(probabilities)
+        photo.accept(name for name in probabilities if name in chosen)
         session.move(1)
         return self.show(session)
 

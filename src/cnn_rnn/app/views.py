@@ -54,6 +54,7 @@ def label_rows(tagger: Tagger, before: Expectation, now: Expectation, known: dic
 
     Their order is that of the first sight, so that a digit means the same label while a photo is looked at.
     """
+    chosen = tagger.chosen(now.probabilities)
     rows = [
         LabelRow(
             name,
@@ -61,7 +62,7 @@ def label_rows(tagger: Tagger, before: Expectation, now: Expectation, known: dic
             now.probabilities[name],
             before.probabilities[name],
             known.get(name),
-            known.get(name, now.probabilities[name] >= tagger.thresholds[name]),
+            known.get(name, name in chosen),
         )
         for index, name in enumerate(tagger.label_names)
     ]

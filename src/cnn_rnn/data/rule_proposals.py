@@ -68,7 +68,8 @@ class Proposals:
 
     def text(self) -> str:
         """The proposals for people, a line each."""
-        return "\n".join(f"  {proposal.text()}" for proposal in (*self.implications, *self.exclusions))
+        told = [one.text() for one in self.implications] + [group.text() for group in self.exclusions]
+        return "\n".join(f"  {line}" for line in told)
 
     def yaml(self) -> str:
         """A file of rules to edit, in which exclusions stand as comments: whether they are rules, a person knows."""
