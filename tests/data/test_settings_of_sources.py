@@ -1,5 +1,6 @@
 """Every setting that explains rows is read by a source, or refused by its name; none is taken and dropped."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, List, Value
 
-from cnn_rnn.data import Reading, label_names, load_table, to_schema
+from cnn_rnn.data import Reading, label_names, load_image_folder, load_table, to_schema
 from cnn_rnn.data.data_config import DataConfig
 
 Rows = list[dict[str, Any]]
@@ -94,6 +95,54 @@ def test_a_setting_without_a_use_is_refused_by_its_name(
 def test_what_explains_a_label_file_does_not_go_with_images_inside(settings: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no label file that it could explain; leave it out"):
         inside(TAGS, tmp_path, Reading(**settings))
+
+
+def lists(rows: Rows, folder: Path, reading: Reading) -> Dataset:
+    lines = [json.dumps({"file": f"{i}.jpg", "tags": [row["tags"]]}) for i, row in enumerate(rows)]
+    (folder / "a.jsonl").write_text("\n".join(lines))
+    return load_table(folder / "a.jsonl", require_images=False, split="train", reading=reading)
+
+
+def confidences(_: Rows, folder: Path, reading: Reading) -> Dataset:
+    (folder / "a.csv").write_text("file,label,confidence\n0.jpg,cat,0.5\n1.jpg,dog,1\n")
+    return load_table(folder / "a.csv", require_images=False, split="train", reading=reading)
+
+
+def class_labels(_: Rows, __: Path, reading: Reading) -> Dataset:
+    features = Features({"image": Image(), "labels": List(ClassLabel(names=["a", "b"]))})
+    return to_schema(Dataset.from_dict({"image": [None], "labels": [[0]]}, features=features), reading=reading)
+
+
+@pytest.mark.parametrize(
+    ("read", "settings", "name"),
+    [
+        (lists, {"separator": "pipe"}, "data.separator"),
+        (lists, {"numbers": "ids"}, "data.numbers"),
+        (table, {"numbers": "multi_hot", "no_label": "none"}, "data.numbers"),
+        (confidences, {"rows": "photo", "least_confidence": 0.5}, "data.least_confidence"),
+        (class_labels, {"numbers": "ids"}, "data.numbers"),
+        (class_labels, {"separator": "pipe"}, "data.separator"),
+    ],
+)
+def test_a_setting_that_the_cells_leave_no_use_for_is_refused(
+    read: Callable[..., Dataset], settings: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=rf"{name}: .*; leave it out"):
+        read([{"tags": "cat"}, {"tags": "dog"}], tmp_path, Reading(**settings))
+
+
+def test_settings_that_the_file_answers_too_decide_or_are_refused(tmp_path: Path) -> None:
+    assert len(confidences([], tmp_path, Reading(rows="photo"))) == 2
+    (tmp_path / "a.csv").write_text("sep=;\nfile,labels\n0.jpg,a;b\n")
+    rows = load_table(tmp_path / "a.csv", require_images=False, split="train", reading=Reading(delimiter="comma"))
+    assert rows["labels"][:] == [[0, 1]]
+    with pytest.raises(ValueError, match="both labels and classes"):
+        Reading(columns={"labels": "tags", "classes": ["a"]})
+    (tmp_path / "train").mkdir()
+    (tmp_path / "labels.json").write_text('["a", "b"]')
+    (tmp_path / "train" / "metadata.csv").write_text("file_name,labels\n0.jpg,a\n")
+    with pytest.raises(ValueError, match=r"data\.class_names: .*labels\.json tells the classes; leave it out"):
+        load_image_folder(tmp_path, require_images=False, reading=Reading(class_names=["b", "a"]))
 
 
 def test_class_labels_with_images_inside_are_unknown_where_that_is_said() -> None:

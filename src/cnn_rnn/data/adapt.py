@@ -61,7 +61,7 @@ def to_schema(
     """
     reading = reading or Reading()
     reading.refuse(FILE_SETTINGS, "a data set with images inside has no label file that it could explain")
-    labels = reading.columns.get("labels", [])
+    labels = reading.roles.get("labels", [])
     if len(labels) > 1:
         raise ValueError(
             f"data.columns: labels is {labels!r}, but a data set with images inside has its labels in one column; "
@@ -69,7 +69,7 @@ def to_schema(
         )
     named = {
         role: name
-        for role, name in {"labels": (labels or [None])[0], "image_id": reading.columns.get("image_id")}.items()
+        for role, name in {"labels": (labels or [None])[0], "image_id": reading.roles.get("image_id")}.items()
         if name
     }
     columns = replace(columns or Columns(), **named)
@@ -116,9 +116,9 @@ def _label_column(data: Dataset, columns: Columns, reading: Reading) -> str | No
     """
     if columns.labels in data.column_names:
         return columns.labels
-    if "labels" in reading.columns:
+    if "labels" in reading.roles:
         raise ValueError(f"data.columns: labels is {columns.labels!r}, the columns are {', '.join(data.column_names)}")
-    if "classes" in reading.columns:
+    if "classes" in reading.roles:
         return None
     others = {name: data.features[name] for name in _label_like(data, columns)}
     holders = [
@@ -188,14 +188,14 @@ def _holds(data: Dataset, columns: Columns, class_names: Sequence[str] | None, r
 def _listing(data: Dataset, columns: Columns, reading: Reading, class_names: Sequence[str] | None) -> Listing:
     """What the cells of the rows say of labels."""
     path, feature = Path(str(data.split or "data")), data.features.get(columns.labels)
-    told = [name for named in reading.columns.values() for name in listed(named)]
+    told = [name for named in reading.roles.values() for name in listed(named)]
     read = {columns.labels, *_label_like(data, columns), *LEFT_OUT_COLUMNS, *told} - {columns.image}
     table = data.select_columns([name for name in data.column_names if name in read]).with_format("arrow")[:]
     cells = {name: _named_ids(data.features[name], table[name].to_pylist()) for name in table.column_names}
     own_names = getattr(getattr(feature, "feature", feature), "names", None)
     raw = RawTable(path, "row", range(len(data)), cells, class_names=list(own_names or class_names or ()))
-    unknown = reading.columns.get("unknown", "unknown")
-    roles = Roles(columns.image, not_labels=reading.columns.get("not_labels"))
+    unknown = reading.roles.get("unknown", "unknown")
+    roles = Roles(columns.image, not_labels=reading.roles.get("not_labels"))
     roles.unknown, roles.difficult = (name if name in cells else None for name in (unknown, "difficult"))
     if feature is not None:
         roles.labels = columns.labels
@@ -203,7 +203,7 @@ def _listing(data: Dataset, columns: Columns, reading: Reading, class_names: Seq
         if isinstance(feature, ClassLabel):
             roles.notes = [f"one label a photo, by column {columns.labels!r}"]
     else:
-        roles.classes = list(class_names or reading.columns.get("classes", ()) or _whole_numbers(data, columns))
+        roles.classes = list(class_names or reading.roles.get("classes", ()) or _whole_numbers(data, columns))
         missing = [name for name in roles.classes if name not in cells]
         if missing:
             raise ValueError(f"{path}: no column for the classes {abbreviate(missing)}")

@@ -14,9 +14,8 @@ from .sources import load_source
 from .transforms import TrainTransform
 
 
-@strict
 @dataclass
-class DataConfig:
+class Photos:
     """Where the images come from and how training varies them.
 
     Attributes:
@@ -36,31 +35,6 @@ class DataConfig:
         color_jitter: How much brightness, contrast and saturation vary, 0 for not at all.
         rand_augment: Magnitude of RandAugment, 0 for none.
         random_erasing: Probability that a rectangle of a training image is erased.
-        columns: Column of a label file by role, such as `{file: image_name, labels: tags}`; the roles are file, labels,
-            classes (a list of columns of yes and no), not_labels, unknown, image_id, split and confidence, and "none"
-            is no column. This and what follows decides where a file could mean two things; see `cnn_rnn.data.Reading`.
-        separator: What parts the labels of a cell: comma, semicolon, pipe, space, tab, or "none" for one label a cell.
-        delimiter: What parts the cells of a text table, likewise.
-        encoding: Of a text table, such as cp1252.
-        yes: Words that say that a label is there.
-        no: Words that say that it is absent.
-        unknown: Words that say that nobody knows.
-        empty: What an empty cell says of its labels: absent, or unknown.
-        unlisted: What a row says of labels that it does not name: absent, or unknown.
-        no_label: Names that stand for "no label at all", such as "No Finding".
-        numbers: Whether lists of numbers are class ids or a 0 or 1 for each class: ids, or multi_hot.
-        case: Whether labels that differ in case alone are one class (ignore) or several (keep).
-        rows: Whether a row is a photo, or one label of a photo.
-        least_confidence: From what confidence on a label counts as present.
-        class_names: The classes in order, where no file tells them.
-        image_root: What file names are relative to, seen from the label file's own folder.
-        system_files: Whether what systems leave among photos (thumbnails, waste bins, hidden folders) is taken in with
-            the rest, in any folder of photos.
-        rename_labels: New name of a label by its old one, in any data set; labels of one new name become one, such as
-            `{kitten: cat}`.
-        keep_labels: The labels to know, by their new names and in this order; photos stay, without the others.
-        labels_of_others: With sets joined by `+` whose labels differ: what the photos of one say of the labels that
-            only the others have a word for: unknown (nobody looked for them there), or absent.
     """
 
     name: str = "image_folder"
@@ -76,36 +50,32 @@ class DataConfig:
     color_jitter: float = 0.0
     rand_augment: int = 0
     random_erasing: float = 0.0
-    columns: dict[str, Any] | None = None
-    separator: str | None = None
-    delimiter: str | None = None
-    encoding: str | None = None
-    yes: Any = None
-    no: Any = None
-    unknown: Any = None
-    empty: Literal["absent", "unknown"] | None = None
-    unlisted: Literal["absent", "unknown"] | None = None
-    no_label: Any = None
-    numbers: Literal["ids", "multi_hot"] | None = None
-    case: Literal["ignore", "keep"] | None = None
-    rows: Literal["photo", "label"] | None = None
-    least_confidence: float | None = None
-    class_names: list[Any] | None = None
-    image_root: str | None = None
-    system_files: bool = False
+
+
+@strict
+@dataclass
+class DataConfig(Reading, Photos):
+    """The block `data`: the photos, what a person decides where a file could mean two things, and which labels count.
+
+    Attributes:
+        rename_labels: New name of a label by its old one, in any data set; labels of one new name become one, such as
+            `{kitten: cat}`.
+        keep_labels: The labels to know, by their new names and in this order; photos stay, without the others.
+        labels_of_others: With sets joined by `+` whose labels differ: what the photos of one say of the labels that
+            only the others have a word for: unknown (nobody looked for them there), or absent.
+    """
+
     rename_labels: dict[Any, Any] | None = None
     keep_labels: list[Any] | None = None
     labels_of_others: Literal["absent", "unknown"] | None = None
 
-    def validate_reading(self) -> None:
-        """Refuse a role of a column that there is not, and labels that are no names; called when the block is made."""
-        self.reading()
+    def validate_choice(self) -> None:
+        """Refuse labels that are no names; called when the block is made."""
         self.choice()
 
     def reading(self) -> Reading:
         """What the settings decide where a label file could mean two things."""
-        own = {entry.name: getattr(self, entry.name) for entry in fields(Reading)}
-        return Reading(**(own | {"columns": self.columns or {}}))
+        return Reading(**{entry.name: getattr(self, entry.name) for entry in fields(Reading)})
 
     def choice(self) -> LabelChoice:
         """Which labels the run knows, and what it calls them."""

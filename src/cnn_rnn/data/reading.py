@@ -1,25 +1,27 @@
 """How a label file is to be read: what a person decides where the file alone could mean two things."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 MARKS = {"comma": ",", "semicolon": ";", "pipe": "|", "space": " ", "tab": "\t", "newline": "\n"}
 MARK_NAMES = {mark: name for name, mark in MARKS.items()}
 WHOLE = "none"  # as a separator: a cell is one label
 ROLES = ("file", "labels", "not_labels", "unknown", "classes", "image_id", "split", "confidence")
+SEVERAL = frozenset({"labels", "classes"})  # roles that several columns may have
 YES = frozenset({"1", "1.0", "true", "yes", "y", "t"})
 NO = frozenset({"0", "0.0", "false", "no", "n", "f"})
 
 
-@dataclass(frozen=True)
+@dataclass
 class Reading:
     """Settings of `data` that decide what a label file means; None where the file decides.
 
     Attributes:
-        columns: Column by role: file, labels, not_labels (verified absent), unknown (nobody looked), image_id, split,
-            confidence; `classes` is a list of columns of yes and no, and `labels` may be a list of columns too. "none"
-            for a role that no column has.
+        columns: Column of a label file by role, such as `{file: image_name, labels: tags}`; the roles are file, labels,
+            not_labels (verified absent), unknown (nobody looked), classes (a list of columns of yes and no), image_id,
+            split and confidence; `labels` may be a list of columns too, and "none" is no column. This and what follows
+            decides where a file could mean two things.
         separator: What parts the labels of a cell: comma, semicolon, pipe, space, tab, newline, another mark, or "none"
             where a cell is one label.
         delimiter: What parts the cells of a text table, likewise.
@@ -39,7 +41,7 @@ class Reading:
         system_files: Whether what systems leave among photos (thumbnails, waste bins, hidden folders) is taken in.
     """
 
-    columns: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, Any] | None = None
     separator: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
@@ -53,26 +55,28 @@ class Reading:
     case: Literal["ignore", "keep"] | None = None
     rows: Literal["photo", "label"] | None = None
     least_confidence: float | None = None
-    class_names: Any = None
+    class_names: list[Any] | None = None
     image_root: str | None = None
     system_files: bool = False
 
     def __post_init__(self) -> None:
         """Refuse roles that there are not."""
-        object.__setattr__(self, "columns", dict(self.columns or {}))
-        wrong = [role for role in self.columns if role not in ROLES]
-        if wrong:
-            raise ValueError(f"data.columns names the role {wrong[0]!r}; expected {', '.join(ROLES)}")
-        for role, name in self.columns.items():
-            if role in {"labels", "classes"}:
-                self.columns[role] = listed(name)
-            elif isinstance(name, list):
+        for role, name in (self.columns or {}).items():
+            if role not in ROLES:
+                raise ValueError(f"data.columns names the role {role!r}; expected {', '.join(ROLES)}")
+            if isinstance(name, list) and role not in SEVERAL:
                 raise ValueError(f"data.columns: {role} is {name!r}, expected one column")
+        if set(self.columns or ()) >= SEVERAL:
+            raise ValueError("data.columns names both labels and classes; expected one: names of labels, or yes and no")
+
+    @property
+    def roles(self) -> dict[str, Any]:
+        """Column by role; a list of them for the roles that several may have."""
+        return {role: listed(name) if role in SEVERAL else name for role, name in (self.columns or {}).items()}
 
     def given(self) -> list[str]:
         """The settings that differ from the default."""
-        default = Reading()
-        return [entry.name for entry in fields(self) if getattr(self, entry.name) != getattr(default, entry.name)]
+        return [entry.name for entry in fields(Reading) if getattr(self, entry.name) not in (entry.default, {})]
 
     def refuse(self, settings: Collection[str], why: str) -> None:
         """Refuse settings that are given but that a source has no use for.
@@ -81,7 +85,7 @@ class Reading:
             ValueError: One is given; the message names it.
         """
         given = [f"data.{name}" for name in self.given() if name in settings]
-        given += [f"data.columns '{{{role}: ...}}'" for role in self.columns if role in settings]
+        given += [f"data.columns '{{{role}: ...}}'" for role in self.columns or () if role in settings]
         if given:
             raise ValueError(f"{', '.join(given)}: {why}; leave {'it' if len(given) == 1 else 'them'} out")
 

@@ -15,7 +15,10 @@ from typing import Any
 FROM_THE_DATA = {"auto_map", "counted_images", "label_counts", "thresholds"}
 DECLARED_IN = {
     "model": (("configuration_cnn_rnn.py", "CnnRnnConfig"), ("training/run_config.py", "FirstWeights")),
-    "data": (("data/data_config.py", "DataConfig"),),
+    "data": tuple(
+        (f"data/{file}.py", name)
+        for file, name in (("data_config", "Photos"), ("reading", "Reading"), ("data_config", "DataConfig"))
+    ),
     "train": (("training/run_config.py", "TrainConfig"),),
     "hub": (("training/run_config.py", "HubConfig"),),
 }

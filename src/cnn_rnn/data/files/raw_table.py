@@ -141,7 +141,7 @@ def _read_text(path: Path, reading: Reading) -> RawTable:
     skipped, delimiter = 0, mark_of(reading.delimiter)
     if text[:4].lower() == "sep=":  # Excel's own way to name the delimiter
         first, _, text = text.partition("\n")
-        delimiter, skipped = first.strip()[4:] or delimiter, 1
+        delimiter, skipped = delimiter or first.strip()[4:] or None, 1
     if not text.strip():
         raise ValueError(f"{path} has no rows")
     header = text.lstrip("\r\n").partition("\n")[0].rstrip("\r")

@@ -79,6 +79,8 @@ class _Cells(dict[str, Labels]):
         self.multi_hot = has_flags(lists, where, reading, class_names)
         self.split: Split
         numbers = numbers_of_text(self.plain, reading, class_names)
+        if not numbers and not any(is_numbers(cell) for _, cell in lists):
+            reading.refuse({"numbers"}, f"{where(0)}: the column holds no numbers of classes that are known in order")
         if numbers:
             self.split, self.told = numbers, f"numbers are {reading.numbers} (data.numbers)"
         else:

@@ -62,7 +62,7 @@ def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | N
     Raises:
         ValueError: A setting names no column, no column or several could be meant; what is there is told.
     """
-    named = reading.columns
+    named = reading.roles
     for role, told in named.items():
         lacking = [one for one in (told if isinstance(told, list) else [told]) if one not in (None, NOBODY)]
         lacking = [one for one in lacking if one not in table.columns]

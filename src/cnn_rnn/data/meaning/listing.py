@@ -170,7 +170,10 @@ def list_labels(table: RawTable, roles: Roles, reading: Reading, names: Sequence
     unknown: Sequence[Sequence[str]] = [()] * len(table.numbers)
     if roles.labels:
         reading.refuse({"yes", "no"}, f"{table.path} has labels in column {roles.labels!r}, no columns of yes and no")
-        present, told = _label_columns(table, [roles.labels, *roles.more_labels], reading, names)
+        columns = [roles.labels, *roles.more_labels]
+        if not any(isinstance(cell, str) for name in columns for cell in table.columns[name]):
+            reading.refuse({"separator"}, f"{table.path} has lists of labels in column {roles.labels!r}, no texts")
+        present, told = _label_columns(table, columns, reading, names)
     else:
         names = roles.classes or []
         reading.refuse(LABEL_SETTINGS, f"{table.path} has columns of yes and no, none of labels")
@@ -204,7 +207,7 @@ def _label_columns(
     together = [
         [label for labels in own for label in labels or ()] for own in zip(*(rows for rows, _ in read), strict=True)
     ]
-    joined, _ = read_label_cells(together, table.where, reading, names)
+    joined, _ = read_label_cells(together, table.where, replace(reading, separator=None, numbers=None), names)
     looked = [any(labels is not None for labels in own) for own in zip(*(rows for rows, _ in read), strict=True)]
     notes = [f"{column}: {note}" for column, (_, told) in zip(columns, read, strict=True) for note in told]
     return [labels if seen else None for labels, seen in zip(joined, looked, strict=True)], notes

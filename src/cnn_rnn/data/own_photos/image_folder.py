@@ -56,7 +56,10 @@ def load_image_folder(
         meant = f"; is {folder.parent} meant, for {own[0].name} of one split lies here?" if own else ""
         raise FileNotFoundError(f"{folder} has no folder train/ with one of {', '.join(METADATA_NAMES)}{meant}")
     chosen = pick_split(list(files), split, str(folder))
-    given = read_class_names(folder / "labels.json") or reading.names
+    given = read_class_names(folder / "labels.json")
+    if given:
+        reading.refuse({"class_names"}, f"{folder / 'labels.json'} tells the classes")
+    given = given or reading.names
     if given is None and "train" not in files:
         raise FileNotFoundError(f"{folder} has neither train/ nor labels.json, so its classes are unknown; add one")
     needed = [name for name in files if name in chosen or (given is None and name == "train")]

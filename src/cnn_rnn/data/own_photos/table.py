@@ -1,6 +1,7 @@
 """Tables that name images and their labels, checked row by row: text, JSON, Excel or Parquet, of whatever shape."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict, load_dataset
@@ -41,10 +42,11 @@ def read_metadata(
     reading.refuse({"encoding"} if suffix in TOLD_ENCODING else (), f"{path} tells its encoding itself")
     raw = read_annotations(path, reading)
     roles = find_roles(raw, reading, class_names)
-    if roles.confidence or reading.rows == "label":
-        raw = join_label_rows(raw, roles, reading)
-    if not roles.confidence:
-        reading.refuse({"least_confidence"}, f"{path} has no column of confidences")
+    joined = reading.rows == "label" or (roles.confidence and reading.rows is None)
+    if not roles.confidence or not joined:
+        reading.refuse({"least_confidence"}, f"{path} has no column of confidences, one a label")
+    if joined:
+        raw, reading = join_label_rows(raw, roles, reading), replace(reading, separator=None)
     names = list(class_names) if class_names else raw.class_names
     return list_rows(raw, roles, reading, names, split)
 
