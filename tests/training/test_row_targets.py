@@ -20,6 +20,7 @@ from cnn_rnn.data.hub_datasets import load_stream, stream_labels
 from cnn_rnn.data.reading import Reading
 from cnn_rnn.data.schema import label_features
 from cnn_rnn.metrics.stored_predictions import read_predictions
+from cnn_rnn.publishing.push import lines_read
 from cnn_rnn.training.feature_cache import CachedFeatures, collate_features
 from cnn_rnn.training.out_of_fold import split_folds
 
@@ -199,7 +200,11 @@ def test_a_label_known_only_as_present_comes_out_present(
     run = tmp_path / "run"
     cached_run = {"train__freeze_backbone": "true", "train__cache_features": "true", "train__epochs": 20}
     assert main_of("train")(settings(run, data__root=half_known, **cached_run)) == 0
-    assert "unknown labels left out of loss and figures" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "unknown labels left out of loss and figures" in printed
+    told = lines_read(run)  # what the card says
+    assert [line.split(":")[0] for line in told] == ["train", "held out"]
+    assert all(line in printed for line in told)
     asked = [str(run), "--data.split", "test", "--output", str(tmp_path / "v"), "--samples", "0"]
     assert main_of("validate")(asked) == 0
     counts = json.loads((tmp_path / "v" / "metrics.json").read_text())["counts"]

@@ -1,9 +1,9 @@
-"""A look at a labelled image set: how often each label occurs, and which labels keep company."""
+"""A look at a labelled image set, the one description of it: how often labels occur, and which occur together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,23 +14,34 @@ from cnn_rnn.foundation.whole_files import whole_file
 from .schema import LEFT_OUT_COLUMNS, label_counts, label_lists, label_names, label_pair_counts
 
 Counts = npt.NDArray[np.int64]
+SHOWN = 8  # classes that are named
+MOST_NOTES = 12  # a set of the Hub brings a description of its own
+LONGEST = 40  # letters of a name
 
 
-@dataclass(frozen=True)
 class SplitLook:
-    """What one split holds.
+    """What one split holds: the numbers that training prints, `data look` prints and cards say.
+
+    Args:
+        rows: Rows of the one schema.
 
     Attributes:
         images: How many rows.
         counts: How many images show each label, (C,).
         sizes: How many images have 0, 1, 2, ... labels.
-        together: How many images show both labels of a pair, (C, C).
+        left_out: How many labels neither loss nor figures count, by the column that tells them.
     """
 
-    images: int
-    counts: Counts
-    sizes: Counts
-    together: Counts
+    def __init__(self, rows: Dataset) -> None:
+        self._rows, self.images, self.counts = rows, len(rows), label_counts(rows)
+        self.sizes: Counts = np.bincount(np.diff(label_lists(rows).offsets.to_numpy()), minlength=1)
+        there = [column for column in LEFT_OUT_COLUMNS if column in rows.column_names]
+        self.left_out = {column: int(label_counts(rows, column).sum()) for column in there}
+
+    @cached_property
+    def together(self) -> Counts:
+        """How many images show both labels of a pair, (C, C)."""
+        return label_pair_counts(self._rows).astype(np.int64)
 
     @property
     def unlabelled(self) -> int:
@@ -41,6 +52,22 @@ class SplitLook:
     def labels_an_image(self) -> float:
         """The mean number of labels."""
         return float(self.counts.sum() / max(self.images, 1))
+
+    def line(self, name: str) -> str:
+        """The split in one line: photos, labels a photo, and labels left out."""
+        labels = f"{self.labels_an_image:.2f} labels a photo (0: {self.unlabelled:,}, most: {len(self.sizes) - 1})"
+        out = [f"{count:,} {column} labels left out of loss and figures" for column, count in self.left_out.items()]
+        return ", ".join([f"{name}: {self.images:,} photos", labels, *out])
+
+    def first_rows(self, names: list[str]) -> list[str]:
+        """The first rows, a line each, with their labels."""
+        lines = []
+        for row in self._rows.select(range(min(3, self.images))).cast_column("image", Image(decode=False)):
+            told = ", ".join(names[label] for label in row["labels"][:SHOWN]) or "no label"
+            more = f" and {len(row['labels']) - SHOWN} more" if len(row["labels"]) > SHOWN else ""
+            more += f"; {len(row['unknown'])} unknown" if row.get("unknown") else ""
+            lines.append(f"row: {row['image_id']}: {told}{more}")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -64,11 +91,19 @@ class Pair:
 
 @dataclass(frozen=True)
 class Look:
-    """What a data set holds, split by split; pairs and order are those of the training split."""
+    """What a data set holds, split by split; pairs and order are those of the training split.
+
+    Attributes:
+        names: The classes, by id.
+        splits: What each split holds.
+        training: The name of the training split.
+        notes: How the rows were read.
+    """
 
     names: list[str]
     splits: dict[str, SplitLook]
     training: str
+    notes: list[str]
 
     def label_order(self) -> list[str]:
         """The labels from frequent to rare, as a frequent-first path walks them; ties keep the order of the ids."""
@@ -97,15 +132,17 @@ class Look:
         return Pair(self.names[first], self.names[second], both, share, float(phi[i, j]))
 
 
-def look_at(data: Mapping[str, Dataset]) -> Look:
-    """What the splits hold; the training split is `train`, else `trainval`, else the first."""
-    splits = {}
-    for name, rows in data.items():
-        together = label_pair_counts(rows).astype(np.int64)
-        sizes = np.bincount(np.diff(label_lists(rows).offsets.to_numpy()), minlength=1)
-        splits[name] = SplitLook(len(rows), np.diag(together).copy(), sizes, together)
-    training = next((name for name in ("train", "trainval") if name in splits), next(iter(splits)))
-    return Look(label_names(next(iter(data.values()))), splits, training)
+def look_at(data: Mapping[str, Dataset | IterableDataset]) -> Look:
+    """What the splits hold; the training split is `train`, else `trainval`, else the first.
+
+    Args:
+        data: Rows of the one schema by what the split is called; of a stream the classes alone are known.
+    """
+    splits = {name: SplitLook(rows) for name, rows in data.items() if isinstance(rows, Dataset)}
+    training = next((name for name in ("train", "trainval") if name in splits), next(iter(splits), ""))
+    told = [rows.info.description or "" for rows in data.values() if isinstance(rows, Dataset)]
+    notes = list(dict.fromkeys(note for one in told for note in one.splitlines()))
+    return Look(label_names(next(iter(data.values()))), splits, training, notes)
 
 
 def describe(look: Look, top: int = 15) -> str:
@@ -147,13 +184,13 @@ def describe(look: Look, top: int = 15) -> str:
 
 
 def plot(look: Look, path: Path, top: int = 30) -> None:
-    """Draws frequency, labels an image, company and balance of the splits into a PNG file."""
+    """Draws frequency, labels an image, co-occurrence and balance of the splits into a PNG file."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("drawing needs matplotlib: pip install 'cnn-rnn[data]'") from error
     figure = Figure(figsize=(15, 11), layout="constrained")
-    frequency, sizes, company, balance = figure.subplots(2, 2).flat
+    frequency, sizes, together, balance = figure.subplots(2, 2).flat
     training = look.splits[look.training]
     order = np.argsort(-training.counts, kind="stable")
     names = [look.names[i] for i in order[:top]]
@@ -171,11 +208,11 @@ def plot(look: Look, path: Path, top: int = 30) -> None:
     balance.set(title="Share of each label, other splits against training", xlabel=look.training, ylabel="other split")
     given = training.together / np.maximum(training.counts[:, None], 1)
     chosen = order[:top]
-    shown = company.imshow(given[np.ix_(chosen, chosen)], vmin=0, vmax=1, cmap="viridis")
-    company.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
-    company.set_yticks(range(len(names)), names, fontsize=7)
-    company.set(title="How often the column's label is there where the row's is", xlabel="", ylabel="")
-    figure.colorbar(shown, ax=company)
+    shown = together.imshow(given[np.ix_(chosen, chosen)], vmin=0, vmax=1, cmap="viridis")
+    together.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+    together.set_yticks(range(len(names)), names, fontsize=7)
+    together.set(title="How often the column's label is there where the row's is", xlabel="", ylabel="")
+    figure.colorbar(shown, ax=together)
     for axes in (frequency, sizes, balance):
         axes.legend()
         axes.grid(alpha=0.3)
@@ -183,65 +220,18 @@ def plot(look: Look, path: Path, top: int = 30) -> None:
         figure.savefig(temporary, format="png", dpi=110)
 
 
-SHOWN = 8  # classes that are named
-MOST_NOTES = 12  # a set of the Hub brings a description of its own
-LONGEST = 40  # letters of a name
-
-
-def what_was_read(splits: Mapping[str, Dataset | IterableDataset]) -> str:
-    """Classes, photos a class, labels a photo, counts of the splits, how it was read, and three rows.
-
-    Args:
-        splits: Rows of the one schema by what the split is called; of a stream the classes alone are told.
-    """
-    rows = {name: split for name, split in splits.items() if isinstance(split, Dataset)}
-    first = next(iter(rows.values()), None)
-    names = label_names(first if first is not None else next(iter(splits.values())))
-    lines = [f"classes: {len(names):,}: {_named(names)}"]
-    if first is None:
-        return lines[0]
-    notes = dict.fromkeys(note for split in rows.values() for note in (split.info.description or "").splitlines())
-    lines = [f"read: {note}" for note in list(notes)[:MOST_NOTES]] + lines
-    lines += [_split_line(name, split) for name, split in rows.items()]
-    counts = label_counts(first)
-    order = np.argsort(-counts, kind="stable")
-    listed = [f"{names[i][:LONGEST]} {counts[i]:,}" for i in order[:SHOWN]]
+def what_was_read(data: Mapping[str, Dataset | IterableDataset]) -> str:
+    """How it was read, classes, counts of the splits, photos a class, and three rows, of what `look_at` takes."""
+    look = look_at(data)
+    shown = ", ".join(name[:LONGEST] for name in look.names[:SHOWN])
+    more = f" and {len(look.names) - SHOWN:,} more" if len(look.names) > SHOWN else ""
+    lines = [f"read: {note}" for note in look.notes[:MOST_NOTES]] + [f"classes: {len(look.names):,}: {shown}{more}"]
+    if not look.splits:
+        return lines[-1]
+    first, split = next(iter(look.splits.items()))
+    order = np.argsort(-split.counts, kind="stable")
+    listed = [f"{look.names[i][:LONGEST]} {split.counts[i]:,}" for i in order]
     if len(order) > SHOWN:
-        listed += ["...", *(f"{names[i][:LONGEST]} {counts[i]:,}" for i in order[-2:])]
-    lines.append(f"photos a class ({next(iter(rows))}): {', '.join(listed)}")
-    return "\n".join([*lines, *_row_lines(first, names)])
-
-
-def _named(names: list[str]) -> str:
-    """The first names, long ones cut off, and how many more there are."""
-    shown = ", ".join(name[:LONGEST] for name in names[:SHOWN])
-    return shown + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
-
-
-def _split_line(name: str, split: Dataset) -> str:
-    """A split in one line: photos, labels a photo, and labels left out."""
-    sizes = np.bincount(label_sizes(split), minlength=1)
-    mean = float((sizes * np.arange(len(sizes))).sum() / max(len(split), 1))
-    line = f"{name}: {len(split):,} photos, {mean:.2f} labels a photo (0: {sizes[0]:,}, most: {len(sizes) - 1})"
-    for column in LEFT_OUT_COLUMNS:
-        if column in split.column_names:
-            line += f", {int(label_sizes(split, column).sum()):,} {column} labels left out of loss and figures"
-    return line
-
-
-def label_sizes(split: Dataset, column: str = "labels") -> Any:
-    """How many labels each row has, (N,)."""
-    return np.diff(label_lists(split, column).offsets.to_numpy())
-
-
-def _row_lines(split: Dataset, names: list[str]) -> list[str]:
-    """The first rows of a split, a line each, with their labels."""
-    some = split.select(range(min(3, len(split)))).cast_column("image", Image(decode=False))
-    lines = []
-    for row in some:
-        told = ", ".join(names[label] for label in row["labels"][:SHOWN]) or "no label"
-        more = f" and {len(row['labels']) - SHOWN} more" if len(row["labels"]) > SHOWN else ""
-        if row.get("unknown"):
-            more += f"; {len(row['unknown'])} unknown"
-        lines.append(f"row: {row['image_id']}: {told}{more}")
-    return lines
+        listed = [*listed[:SHOWN], "...", *listed[-2:]]
+    lines += [own.line(name) for name, own in look.splits.items()]
+    return "\n".join([*lines, f"photos a class ({first}): {', '.join(listed)}", *split.first_rows(look.names)])

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict
@@ -17,7 +16,7 @@ from tqdm.auto import tqdm
 from cnn_rnn.foundation.folder_lock import LOCK, FolderLock
 from cnn_rnn.foundation.whole_files import flush, flush_folder, half_done, named_on_failure, temporary_name, write_text
 
-from .schema import label_counts, label_lists, label_names
+from .look import look_at
 
 ROWS_A_GROUP = 100  # what a reader of a stream holds in memory at once
 SHARD_BYTES = 500_000_000
@@ -136,15 +135,15 @@ def _card(splits: Mapping[str, Dataset], title: str, source: str, license_name: 
 
 def _card_text(splits: Mapping[str, Dataset], source: str) -> str:
     """What the card tells people: source, columns, and counts by split and by label."""
-    names = label_names(next(iter(splits.values())))
-    counts = {split: label_counts(rows) for split, rows in splits.items()}
+    look = look_at(splits)
     head = ["| split | images | without label | labels an image |", "|---|---|---|---|"]
-    for split, rows in splits.items():
-        labels = np.diff(label_lists(rows).offsets.to_numpy())
-        mean = labels.mean() if len(labels) else 0.0
-        head.append(f"| {split} | {len(rows):,} | {(labels == 0).sum():,} | {mean:.2f} |")
+    head += [
+        f"| {name} | {split.images:,} | {split.unlabelled:,} | {split.labels_an_image:.2f} |"
+        for name, split in look.splits.items()
+    ]
     table = [f"| label | {' | '.join(splits)} |", f"|---|{'---|' * len(splits)}"]
-    table += [f"| {name} | {' | '.join(f'{counts[split][i]:,}' for split in splits)} |" for i, name in enumerate(names)]
+    for label, name in enumerate(look.names):
+        table.append(f"| {name} | {' | '.join(f'{split.counts[label]:,}' for split in look.splits.values())} |")
     columns = "Columns: `image`, `image_id`, `labels` (class labels; an empty list is a valid row)"
     if "difficult" in next(iter(splits.values())).column_names:
         columns += ", `difficult` (class labels that evaluation leaves out)"
@@ -152,7 +151,7 @@ def _card_text(splits: Mapping[str, Dataset], source: str) -> str:
         columns += ", `unknown` (class labels that nobody looked for)"
     sections = [
         f"Source: {source}" if source else "",
-        f"Images with any number of {len(names)} labels. {columns}.",
+        f"Images with any number of {len(look.names)} labels. {columns}.",
         "\n".join(head),
         "## Images that show each label",
         "\n".join(table),

@@ -4,7 +4,7 @@ Every sentence of `model_card.md` that needs a number gets one, or there is no c
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,7 @@ def make_card(
     has_example: bool = False,
     rival: Figures | None = None,
     sources: Sources | None = None,
+    read: Sequence[str] = (),
 ) -> ModelCard:
     """The filled card of a model.
 
@@ -139,6 +140,7 @@ def make_card(
         has_example: Whether the repository holds a photo to try it with.
         rival: Figures of a plain head that was trained and measured alike.
         sources: Photos of each label by the set that they come from, where several were joined.
+        read: What training read, a line a part, as it printed it.
 
     Raises:
         CardError: Something that the card must say is not known.
@@ -156,6 +158,7 @@ def make_card(
         )
     trained_on = " and ".join(f"the split `{split}` of `{name}`" for name, split in parts)
     split = data["validation_split"]
+    told_read = f" What was read: {'; '.join(map(cell, read))}." if read else ""
     held_out = f"the split `{split}`" if split else f"{100 * data['validation_fraction']:.0f}% held out of that"
     left_out = figures["counts.classes_left_out_of_means"]
     unreadable = len(figures["unreadable_images"])
@@ -167,7 +170,7 @@ def make_card(
         backbone=config.backbone,
         has_path=config.has_path_decoder,
         training_data=f"Trained on {trained_on}; epoch, fusion and thresholds were chosen on {held_out}."
-        f"{labels_chosen(data)}",
+        f"{labels_chosen(data)}{told_read}",
         data_note=data_note or " ".join(dict.fromkeys(DATA_NOTES[name] for name, _ in parts)),
         label_table=label_table(config, figures, rival, sources),
         has_rival=rival is not None,

@@ -7,7 +7,7 @@ of it or nothing. Only files that are named here are published; a pickle is none
 import io
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -84,6 +84,7 @@ def model_files(
         has_example=photo is not None,
         rival=None if rival is None else Figures(rival),
         sources=sources,
+        read=lines_read(folder),
     )
     SavedModel.load(folder)  # weights that are all there, and finite
     published = {name: value for name, value in figures.content.items() if name != "unreadable_images"}
@@ -95,6 +96,16 @@ def model_files(
         "metrics.json": json.dumps(published | {"model": repo}, indent=2).encode(),
         "README.md": card.content.encode(),
     }
+
+
+def lines_read(folder: Path) -> list[str]:
+    """What a run's training read, a line a part, as it printed it; none where the run did not note it."""
+    try:
+        figures = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    run = figures.get("run") if isinstance(figures, Mapping) else None
+    return [str(line) for line in run.get("read") or ()] if isinstance(run, Mapping) else []
 
 
 def endpoint_files() -> Files:

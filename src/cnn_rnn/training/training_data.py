@@ -16,7 +16,7 @@ from cnn_rnn.data import (
     stream_labels,
 )
 from cnn_rnn.data.data_config import DataConfig
-from cnn_rnn.data.look import label_sizes, what_was_read
+from cnn_rnn.data.look import look_at, what_was_read
 from cnn_rnn.data.photos.checks import identical_photos
 from cnn_rnn.data.photos.disk_layout import abbreviate
 from cnn_rnn.data.ruled_rows import obey_rules
@@ -85,6 +85,7 @@ class TrainingData:
 
     def counts(self) -> dict[str, Any]:
         """Everything used and dropped, for the run's records."""
+        look = look_at({"train": self.train_labels, "held out": self.validation})
         return {
             "train_images": self.train_images,
             "validation_images": self.validation_images,
@@ -92,11 +93,8 @@ class TrainingData:
             "labels_without_training_image": [
                 name for name, count in zip(self.label_names, self.label_counts, strict=True) if not count
             ],
-            "unknown_labels": sum(
-                int(label_sizes(rows, "unknown").sum())
-                for rows in (self.train_labels, self.validation)
-                if isinstance(rows, Dataset) and "unknown" in rows.column_names
-            ),
+            "unknown_labels": sum(split.left_out.get("unknown", 0) for split in look.splits.values()),
+            "read": [split.line(name) for name, split in look.splits.items()],
             "broken_rules": self.broken_rules,
             "identical_photos": [list(pair) for pair in self.identical],
             "unreadable_images": self.dropped,

@@ -58,7 +58,7 @@ def load_coco_file(path: Path, image_folder: str, require_images: bool = True, s
         raise ValueError(f"{path}: images: file_name {abbreviate(escaping)} leaves the image folder")
     logger.info(
         "%s: %s images, %s of them without annotation; %s labels rest on crowd annotations alone",
-        path.name, len(coco.images), coco.labels.count([]), coco.crowds_alone,
+        path.name, len(coco.images), coco.labels.count(()), coco.crowds_alone,
     )  # fmt: skip
     rows = [
         Row(image.file_name, str(image.id), number, present=labels)

@@ -107,7 +107,10 @@ def _coco(path: Path) -> RawTable:
         for category in coco.categories
         if category.name in parents
     ]
-    columns: dict[str, list[Any]] = {"file_name": [image.file_name for image in coco.images], "labels": coco.labels}
+    columns: dict[str, list[Any]] = {
+        "file_name": [image.file_name for image in coco.images],
+        "labels": list(map(list, coco.labels)),
+    }
     return RawTable(path, "image", range(1, len(coco.images) + 1), columns, notes, names)
 
 

@@ -64,7 +64,7 @@ class Coco:
     """
 
     images: list[CocoImage]
-    labels: list[list[str]]
+    labels: list[tuple[str, ...]]
     categories: list[CocoCategory]
     annotations: int
     crowds_alone: int
@@ -94,13 +94,16 @@ def read_coco(path: Path) -> Coco:
     found = document.annotations
     rows = _positions(path, "image_id", _column(found, "image_id"), image_ids)
     ids = _positions(path, "category_id", _column(found, "category_id"), category_ids)
-    pairs, first = np.unique(rows * len(names) + ids, return_inverse=True)  # of photo and category
-    outlined = np.bincount(first[_column(found, "iscrowd") != 1], minlength=len(pairs)) > 0
-    photos, shown = np.divmod(pairs, max(len(names), 1))
-    told = [names[one] for one in shown.tolist()]
+    present = np.zeros((len(file_names), len(names)), dtype=bool)  # (N, C)
+    outlined = np.zeros_like(present)
+    present[rows, ids] = True
+    one_by_one = _column(found, "iscrowd") != 1
+    outlined[rows[one_by_one], ids[one_by_one]] = True
+    photos, shown = np.nonzero(present)
+    told = np.array(names, dtype=object)[shown].tolist()
     ends = np.searchsorted(photos, np.arange(len(file_names) + 1)).tolist()
-    labels = [told[start:end] for start, end in pairwise(ends)]
-    return Coco(document.images, labels, categories, len(found), int((~outlined).sum()))
+    labels = [tuple(told[start:end]) for start, end in pairwise(ends)]
+    return Coco(document.images, labels, categories, len(found), int((present & ~outlined).sum()))
 
 
 def _column(items: Sequence[object], key: str) -> npt.NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """A listing: what every format comes to, photo by photo, and the one way from it to rows of the schema."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ from cnn_rnn.data.schema import build_dataset, image_paths, label_lists_from_nam
 from .cells import read_class_cells, read_label_cells
 from .columns import SPLIT_FLAGS, SPLIT_WORDS, Roles, plain
 
+UNTIDY = re.compile(r"//|(^|/)\.(/|$)|/$")  # what a path may have too much
 LABEL_SETTINGS = frozenset({"separator", "no_label", "numbers", "case", "unlisted"})  # that explain a column of labels
 
 
@@ -242,7 +244,7 @@ def _file_name(cell: Any, column: str, where: str) -> str:
             f"{where}: {column} {name!r} leaves the folder; expected a path below it: {way} (data.image_root names the "
             "folder that paths are relative to)"
         )
-    return str(PurePosixPath(name))
+    return str(PurePosixPath(name)) if UNTIDY.search(name) else name
 
 
 def _splits(table: RawTable, column: str) -> Iterator[str]:

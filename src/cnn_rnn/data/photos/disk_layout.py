@@ -3,9 +3,11 @@
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 ROOT = "--data.root FOLDER in training, --root FOLDER in cnn-rnn data, root in Python"
 NAMED = 5  # how many offenders an error names
@@ -27,15 +29,16 @@ def existing_folder(root: str | Path, what: str, candidates: Sequence[str] = (""
     raise FileNotFoundError(f"no {what} at {looked}; give its folder: {ROOT}")
 
 
-def abbreviate(names: Sequence[object]) -> str:
-    """The first few of many names, and how many more there are."""
+def abbreviate(names: Sequence[T], tell: Callable[[T], str] = str) -> str:
+    """The first few of many names, and how many more there are; `tell` says how one is written."""
     more = len(names) - NAMED
-    return ", ".join(map(str, names[:NAMED])) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(map(tell, names[:NAMED])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def leaves_folder(name: str) -> bool:
     """Whether a relative file name, as Windows or Linux write it, points outside its folder."""
-    return LEAVES.search(name) is not None
+    marked = "/" in name or "\\" in name or ":" in name or name == ".."  # far sooner said than searched
+    return marked and LEAVES.search(name) is not None
 
 
 def existing_paths(folder: Path, names: Sequence[str]) -> list[str | None]:

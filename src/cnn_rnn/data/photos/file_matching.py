@@ -31,7 +31,7 @@ def match_files(
         return exact, []
     index = _FolderIndex(folder, [names[row] for row in missing])
     notes: Counter[str] = Counter()
-    for row in missing:
+    for row in missing if index.by_name else ():
         found, how = index.meant_by(names[row])
         if len(found) > 1:
             raise ValueError(
@@ -50,7 +50,7 @@ def match_files(
         )
     missing = [index for index, path in enumerate(exact) if path is None]
     if missing:
-        named = abbreviate([f"{where(row)}: {names[row]}" for row in missing])
+        named = abbreviate(missing, lambda row: f"{where(row)}: {names[row]}")
         told = f"{what}: {len(missing):,} of {len(names):,} images are missing in {folder}: {named}"
         why = index.diagnosis([names[row] for row in missing])
         told += f"; {why}" if why else ""
@@ -81,9 +81,11 @@ class _FolderIndex:
         self.by_name: dict[str, list[str]] = defaultdict(list)
         self.by_stem: dict[str, list[str]] = defaultdict(list)
         self.by_base: dict[str, list[str]] = defaultdict(list)
+        if not folder.is_dir():
+            return
         by_name = PassedOver()
         passed_over = PassedOver(system_files=any(by_name.leaves_out_path(normal(name)) for name in wanted))
-        for path in walk_files(folder, passed_over) if folder.is_dir() else ():
+        for path in walk_files(folder, passed_over):
             if is_photo_name(path.name):
                 name = path.relative_to(folder).as_posix()
                 key = normal(name)
@@ -112,6 +114,8 @@ class _FolderIndex:
 
     def diagnosis(self, missing: Sequence[str]) -> str:
         """Where or under what name the missing ones lie."""
+        if not self.by_name:
+            return f"{self.folder} holds no images at all: data.image_root names the folder that does"
         keys = [normal(name) for name in missing]
         folders = {
             PurePosixPath(found[0]).parent.as_posix()
@@ -130,6 +134,4 @@ class _FolderIndex:
         if others:
             return f"under another suffix there is {others[0][1]} for {others[0][0]}"
         some = sorted(name for found in self.by_name.values() for name in found)
-        if not some:
-            return f"{self.folder} holds no images at all: data.image_root names the folder that does"
         return f"what lies there is called {abbreviate(some[:3])}"
