@@ -10,8 +10,8 @@ import argparse
 from pathlib import Path
 
 from cnn_rnn.data import label_counts, label_names
-from cnn_rnn.data.choosing import LabelChoice, joined_parts
 from cnn_rnn.data.data_config import DataConfig
+from cnn_rnn.data.labels.choosing import LabelChoice, joined_parts
 from cnn_rnn.data.sources import load_source
 from cnn_rnn.publishing.bundle import write_bundle
 from cnn_rnn.training.run_config import run_config_of

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cnn_rnn.data.benchmarks.archives import ARCHIVES, Archive
-from cnn_rnn.data.download import DownloadError, fetch
+from cnn_rnn.data.benchmarks.download import DownloadError, fetch
 
 from .loopback import Loopback, serve
 
@@ -18,7 +18,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnn_rnn.data.download.PAUSE", 0.0)
+    monkeypatch.setattr("cnn_rnn.data.benchmarks.download.PAUSE", 0.0)
 
 
 @pytest.fixture

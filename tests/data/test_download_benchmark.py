@@ -12,7 +12,7 @@ import pytest
 
 from cnn_rnn.data import load_voc
 from cnn_rnn.data.benchmarks.archives import ARCHIVES, Archive
-from cnn_rnn.data.download import DownloadError, download_benchmark
+from cnn_rnn.data.benchmarks.download import DownloadError, download_benchmark
 from cnn_rnn.data.files.unpacking import UnsafeArchiveError
 from cnn_rnn.foundation.folder_lock import LOCK, FolderInUseError, FolderLock
 
@@ -77,7 +77,7 @@ def made_nus_wide() -> dict[str, bytes]:
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
     """A server of all three benchmarks, and tables that point to it with the right checksums."""
-    monkeypatch.setattr("cnn_rnn.data.download.PAUSE", 0.0)
+    monkeypatch.setattr("cnn_rnn.data.benchmarks.download.PAUSE", 0.0)
     voc, coco, nus_wide = made_voc(tmp_path / "made"), made_coco(tmp_path / "made"), made_nus_wide()
     with serve({**voc, **coco, **nus_wide}) as plan:
         into = {archive.name: archive.into for archives in ARCHIVES.values() for archive in archives}

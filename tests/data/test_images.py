@@ -31,7 +31,7 @@ from cnn_rnn.data import (
     decode_pixels,
     drop_unreadable,
 )
-from cnn_rnn.data.images import LostImageError
+from cnn_rnn.data.photos.images import LostImageError
 from cnn_rnn.data.schema import image_paths, label_lists_from_matrix
 from cnn_rnn.given_images import read_image
 from cnn_rnn.image_processing_cnn_rnn import FORMATS, to_rgb

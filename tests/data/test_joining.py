@@ -4,7 +4,7 @@ import pytest
 from datasets import Dataset, concatenate_datasets
 
 from cnn_rnn.data import SOURCES, label_names, load_digits, load_source, load_stream
-from cnn_rnn.data.choosing import join_datasets, joined_name
+from cnn_rnn.data.labels.choosing import join_datasets, joined_name
 from cnn_rnn.data.schema import label_features
 
 SPLITS = ("train", "validation", "test")

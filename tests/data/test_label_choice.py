@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_rnn.data import SOURCES, label_names, load_source
-from cnn_rnn.data.choosing import LabelChoice
 from cnn_rnn.data.data_config import DataConfig, load_validation_data
+from cnn_rnn.data.labels.choosing import LabelChoice
 from cnn_rnn.data.schema import label_features
 from cnn_rnn.training.run_config import load_run_config
 from cnn_rnn.training.training_data import load_training_data

@@ -133,7 +133,7 @@ def test_a_full_disk_leaves_nothing_and_the_same_call_goes_on(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     for step in ("pq.ParquetWriter.write_table", "flush_folder", "write_text"):
-        monkeypatch.setattr(f"cnn_rnn.data.parquet.{step}", full)
+        monkeypatch.setattr(f"cnn_rnn.data.images_inside.parquet.{step}", full)
         with pytest.raises(UnwrittenFileError, match=r"could not write .*out/data: No space left .*free space"):
             write_parquet(scenes["test"], tmp_path / "out")
         assert not list(tmp_path.glob("out/data*"))

@@ -13,10 +13,10 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from cnn_rnn.app.photo_tagger import read_photo
 from cnn_rnn.data import decode_image, decode_pixels, load_source
-from cnn_rnn.data.images import UnreadableImageError
 from cnn_rnn.data.own_photos.class_folders import load_class_folders
 from cnn_rnn.data.own_photos.kinds import recognise
 from cnn_rnn.data.photos import photo_suffixes as suffixes
+from cnn_rnn.data.photos.images import UnreadableImageError
 from cnn_rnn.given_images import read_image
 from cnn_rnn.image_processing_cnn_rnn import FORMATS
 from cnn_rnn.prediction import found_images

@@ -8,8 +8,8 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Image, LargeList, List, Value, load_dataset
 
 from cnn_rnn.data import Reading, label_names, load_hub, load_table, to_schema
-from cnn_rnn.data.hub_datasets import load_stream, stream_labels
-from cnn_rnn.data.plain_kinds import with_plain_kinds
+from cnn_rnn.data.images_inside.hub_datasets import load_stream, stream_labels
+from cnn_rnn.data.images_inside.plain_kinds import with_plain_kinds
 
 LISTS = [["cat"], ["dog", "cat"], [], ["dog"]]
 WORDS = ["cat", "dog", "cat", "dog"]

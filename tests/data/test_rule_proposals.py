@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from datasets import ClassLabel, Dataset, Features, List, Value
 
-from cnn_rnn.data.rule_proposals import propose_rules
+from cnn_rnn.data.labels.rule_proposals import propose_rules
 from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.training.run_config import load_run_config
 

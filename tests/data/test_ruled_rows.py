@@ -4,7 +4,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from tests.hub.random_rules import ANIMALS, NAMES
 
 from cnn_rnn.data import targets
-from cnn_rnn.data.ruled_rows import obey_rules
+from cnn_rnn.data.labels.ruled_rows import obey_rules
 from cnn_rnn.label_rules import LabelRules
 
 LABELS = List(ClassLabel(names=NAMES))

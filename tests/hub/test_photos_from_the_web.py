@@ -12,7 +12,7 @@ from PIL import Image
 
 from cnn_rnn import photos_from_the_web
 from cnn_rnn.data import UnreadableImageError, decode_image
-from cnn_rnn.data.images import LostImageError
+from cnn_rnn.data.photos.images import LostImageError
 from cnn_rnn.given_images import read_image
 from cnn_rnn.photos_from_the_web import fetch, is_public
 

@@ -286,7 +286,7 @@ def test_no_memory_for_an_image_is_not_its_fault(
         raise MemoryError
 
     folder = job_folder(tmp_path, files[:3])
-    monkeypatch.setattr("cnn_rnn.data.images.to_rgb", full)
+    monkeypatch.setattr("cnn_rnn.data.photos.images.to_rgb", full)
     predict_all(classify, folder)
     monkeypatch.undo()
     assert folder.lost() == 3

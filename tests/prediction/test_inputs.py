@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from cnn_rnn.data.files.unpacking import UnsafeArchiveError
-from cnn_rnn.data.images import UnreadableImageError, decode_image
 from cnn_rnn.data.photos import photo_suffixes
 from cnn_rnn.data.photos.found_files import PassedOver, printable
+from cnn_rnn.data.photos.images import UnreadableImageError, decode_image
 from cnn_rnn.prediction import found_images, shards
 from cnn_rnn.prediction.found_images import read_list, walk_images
 from cnn_rnn.prediction.input_kinds import open_inputs

@@ -29,7 +29,7 @@ Spoil = Callable[[LoopbackHub, pytest.MonkeyPatch], object]
 def shards(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The photos as shards, in row groups of four."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cnn_rnn.data.parquet.ROWS_A_GROUP", 4)
+        patch.setattr("cnn_rnn.data.images_inside.parquet.ROWS_A_GROUP", 4)
         return write_parquet(load_image_folder(photo_folder), tmp_path_factory.mktemp("shards") / "set")
 
 

@@ -15,8 +15,8 @@ from transformers import ViTImageProcessor
 
 from cnn_rnn.data import SOURCES, EvalTransform, label_names, load_source, prepare_examples, targets, write_parquet
 from cnn_rnn.data.batching.batches import StreamLoader, eval_batches
-from cnn_rnn.data.choosing import LabelChoice
-from cnn_rnn.data.hub_datasets import load_stream, stream_labels
+from cnn_rnn.data.images_inside.hub_datasets import load_stream, stream_labels
+from cnn_rnn.data.labels.choosing import LabelChoice
 from cnn_rnn.data.reading import Reading
 from cnn_rnn.data.schema import label_features
 from cnn_rnn.metrics.stored_predictions import read_predictions

@@ -57,7 +57,7 @@ def shards(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     data = load_image_folder(photo_folder)
     data["validation"] = data.pop("test")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cnn_rnn.data.parquet.ROWS_A_GROUP", 4)
+        patch.setattr("cnn_rnn.data.images_inside.parquet.ROWS_A_GROUP", 4)
         return write_parquet(data, tmp_path_factory.mktemp("shards") / "set", shard_bytes=700)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from cnn_rnn.closed_sets import pick_closed
 from cnn_rnn.configuration_cnn_rnn import LONGEST_PATH
 from cnn_rnn.data import UnreadableImageError, decode_image
-from cnn_rnn.data.images import DECODER_ERRORS
+from cnn_rnn.data.photos.images import DECODER_ERRORS
 from cnn_rnn.data.photos.photo_suffixes import way_to_read
 from cnn_rnn.decisions import probabilities_of
 from cnn_rnn.image_processing_cnn_rnn import FORMATS

@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     options, settings = build_parser().parse_known_args(arguments)
     options.settings = settings
 
-    from cnn_rnn.data.download import DownloadError
+    from cnn_rnn.data.benchmarks.download import DownloadError
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def download(options: argparse.Namespace) -> None:
     """Get a benchmark and show what is in it."""
-    from cnn_rnn.data.download import download_benchmark
+    from cnn_rnn.data.benchmarks.download import download_benchmark
     from cnn_rnn.data.look import describe, look_at
 
     checksums = dict(_checksum(text) for text in options.sha256)
@@ -51,8 +51,8 @@ def download(options: argparse.Namespace) -> None:
 
 def look(options: argparse.Namespace) -> None:
     """Print, and where asked for write, what is in a data set."""
+    from cnn_rnn.data.labels.rule_proposals import propose_rules
     from cnn_rnn.data.look import describe, look_at, plot, what_was_read
-    from cnn_rnn.data.rule_proposals import propose_rules
     from cnn_rnn.foundation.whole_files import write_text
 
     data = _load(options, require_images=False)
@@ -135,7 +135,7 @@ def _load(options: argparse.Namespace, *, require_images: bool) -> "DatasetDict"
     from datasets import Dataset, DatasetDict
 
     from cnn_rnn.data import SOURCES, load_source
-    from cnn_rnn.data.choosing import joined_name
+    from cnn_rnn.data.labels.choosing import joined_name
     from cnn_rnn.data.own_photos.kinds import recognise
     from cnn_rnn.training.run_config import load_run_config
 

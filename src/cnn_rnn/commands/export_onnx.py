@@ -90,8 +90,8 @@ def calibration_images(saved: "SavedModel", folder: str, uint8: bool) -> "Tensor
     """Images (N, 3, h, w) of a folder, at most `CALIBRATION`, as the graph takes them."""
     import torch
 
-    from cnn_rnn.data.images import decode_image
     from cnn_rnn.data.photos.found_files import PassedOver
+    from cnn_rnn.data.photos.images import decode_image
     from cnn_rnn.prediction.found_images import walk_images
 
     passed_over = PassedOver()

@@ -257,7 +257,7 @@ def print_labels(known: argparse.Namespace, reading: "Reading") -> int:
         OSError: A file does.
     """
     with loading():
-        from cnn_rnn.data.images import UnreadableImageError, decode_image
+        from cnn_rnn.data.photos.images import UnreadableImageError, decode_image
         from cnn_rnn.prediction.input_kinds import open_inputs
         from cnn_rnn.prediction.worker import open_pipeline
 

@@ -4,12 +4,12 @@ from .benchmarks.coco import load_coco
 from .benchmarks.digits import load_digits
 from .benchmarks.nus_wide import load_nus_wide
 from .benchmarks.voc import VOC_CLASSES, load_voc
-from .hub_datasets import load_hub, load_stream, stream_labels
-from .images import UnreadableImageError, decode_image, decode_pixels
+from .images_inside.hub_datasets import load_hub, load_stream, stream_labels
+from .images_inside.parquet import write_parquet
 from .own_photos.image_folder import load_image_folder
 from .own_photos.table import load_table
-from .parquet import write_parquet
 from .photos.checks import drop_unreadable
+from .photos.images import UnreadableImageError, decode_image, decode_pixels
 from .reading import Reading
 from .schema import (
     build_dataset,

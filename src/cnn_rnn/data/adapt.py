@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Image, List
 
 from .files.raw_table import RawTable
+from .images_inside.plain_kinds import with_plain_kinds
 from .meaning.columns import LABEL_NAME, Roles, tells_split
 from .meaning.listing import Listing, list_labels
 from .photos.disk_layout import abbreviate
-from .plain_kinds import with_plain_kinds
 from .reading import Reading, listed
 from .schema import LABEL_COLUMNS, LEFT_OUT_COLUMNS, label_features, label_lists
 

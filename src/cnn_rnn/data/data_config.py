@@ -6,8 +6,8 @@ from typing import Any, Literal
 from datasets import Dataset, IterableDataset
 from huggingface_hub.dataclasses import strict
 
-from .choosing import LabelChoice
-from .hub_datasets import load_stream
+from .images_inside.hub_datasets import load_stream
+from .labels.choosing import LabelChoice
 from .photos.checks import drop_unreadable
 from .reading import Reading
 from .sources import load_source

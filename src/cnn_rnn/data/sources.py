@@ -12,8 +12,8 @@ from .benchmarks.coco import load_coco
 from .benchmarks.digits import load_digits
 from .benchmarks.nus_wide import load_nus_wide
 from .benchmarks.voc import load_voc
-from .choosing import LabelChoice, join_datasets, joined_parts
-from .hub_datasets import load_hub
+from .images_inside.hub_datasets import load_hub
+from .labels.choosing import LabelChoice, join_datasets, joined_parts
 from .own_photos.class_folders import load_class_folders
 from .own_photos.image_folder import load_image_folder
 from .own_photos.table import load_table

@@ -116,6 +116,6 @@ def file_identity(path: str, by: Identity = "time") -> str:
 def code_version() -> str:
     """The version of this package with a digest of its modules that make results, and of the libraries below it."""
     root = Path(__file__).parents[1]
-    files = sorted([*root.glob("*.py"), *root.glob("data/images.py"), *root.glob("data/transforms.py")])
+    files = sorted([*root.glob("*.py"), *root.glob("data/photos/images.py"), *root.glob("data/transforms.py")])
     own = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
     return " ".join([f"cnn-rnn {own}", *(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)])

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm.auto import tqdm
 
 from cnn_rnn.data.batching.batches import leave_signals_alone
-from cnn_rnn.data.images import LostImageError, UnreadableImageError, decode_image
+from cnn_rnn.data.photos.images import LostImageError, UnreadableImageError, decode_image
 from cnn_rnn.data.transforms import EvalTransform
 from cnn_rnn.foundation.folder_lock import FolderLock
 from cnn_rnn.pipeline_cnn_rnn import MultiLabelImageClassificationPipeline

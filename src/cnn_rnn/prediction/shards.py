@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
 from cnn_rnn.data.files.unpacking import BROKEN_ARCHIVE, ArchiveTally, CheckedTarInfo
-from cnn_rnn.data.images import LARGEST_FILE, UnreadableImageError, too_long
 from cnn_rnn.data.photos.found_files import PassedOver, printable
+from cnn_rnn.data.photos.images import LARGEST_FILE, UnreadableImageError, too_long
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.foundation.file_kinds import kind_of_file
 from cnn_rnn.foundation.provenance import Identity, digest_texts, file_identity

@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
-from cnn_rnn.data.images import DECODER_ERRORS
+from cnn_rnn.data.photos.images import DECODER_ERRORS
 
 from .bulk_prediction import Failure, PreparedBatch, PreparedImages, label_rows
 from .inputs import Input

@@ -13,7 +13,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from timm.models import get_pretrained_cfg
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
-from cnn_rnn.data.choosing import joined_parts
+from cnn_rnn.data.labels.choosing import joined_parts
 from cnn_rnn.foundation.shipped_files import shipped_file
 
 SETS = {"path": "by path", "threshold": "by threshold", "expected_f1": "by expected F1", "top_k": "top {k}"}

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader
 
 from cnn_rnn.data import targets
 from cnn_rnn.data.batching.batches import eval_batches, loading_errors
-from cnn_rnn.data.choosing import joined_parts
 from cnn_rnn.data.data_config import DataConfig, load_validation_data, train_transform
-from cnn_rnn.data.ruled_rows import obey_rules
+from cnn_rnn.data.labels.choosing import joined_parts
+from cnn_rnn.data.labels.ruled_rows import obey_rules
 from cnn_rnn.foundation.launched import check_launch
 from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.metrics.stored_predictions import StoredPredictions, read_predictions

@@ -16,10 +16,10 @@ from cnn_rnn.data import (
     stream_labels,
 )
 from cnn_rnn.data.data_config import DataConfig
+from cnn_rnn.data.labels.ruled_rows import obey_rules
 from cnn_rnn.data.look import look_at, what_was_read
 from cnn_rnn.data.photos.checks import identical_photos
 from cnn_rnn.data.photos.disk_layout import abbreviate
-from cnn_rnn.data.ruled_rows import obey_rules
 from cnn_rnn.foundation.provenance import digest_texts
 from cnn_rnn.label_rules import LabelRules
 

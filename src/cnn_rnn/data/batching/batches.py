@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import IterableDataset as TorchIterableDataset
 
-from cnn_rnn.data.hub_datasets import reading_errors
-from cnn_rnn.data.images import UnreadableImageError
+from cnn_rnn.data.images_inside.hub_datasets import reading_errors
+from cnn_rnn.data.photos.images import UnreadableImageError
 from cnn_rnn.data.transforms import EvalTransform, TrainTransform, collate, prepare_examples
 from cnn_rnn.foundation.hub_errors import HubError
 

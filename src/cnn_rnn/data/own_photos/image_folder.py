@@ -14,8 +14,8 @@ from pathlib import Path
 
 from datasets import Dataset, DatasetDict
 
-from cnn_rnn.data.choosing import with_same_columns
 from cnn_rnn.data.files.raw_table import TABLES
+from cnn_rnn.data.labels.choosing import with_same_columns
 from cnn_rnn.data.meaning.listing import Listing
 from cnn_rnn.data.photos.disk_layout import SPLITS, abbreviate, existing_folder, pick_split
 from cnn_rnn.data.photos.found_files import PassedOver, left_by_system, walk_files

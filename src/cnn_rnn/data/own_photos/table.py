@@ -7,10 +7,10 @@ from pathlib import Path
 from datasets import Dataset, DatasetDict, load_dataset
 
 from cnn_rnn.data.adapt import to_schema
-from cnn_rnn.data.choosing import with_same_columns
 from cnn_rnn.data.files.annotation_files import read_annotations
 from cnn_rnn.data.files.packed_tables import parquet_columns
 from cnn_rnn.data.files.raw_table import TEXT_TABLES
+from cnn_rnn.data.labels.choosing import with_same_columns
 from cnn_rnn.data.meaning.columns import find_roles
 from cnn_rnn.data.meaning.listing import Listing, list_rows
 from cnn_rnn.data.meaning.long_table import join_label_rows

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from datasets import Dataset, DatasetDict
 
-from cnn_rnn.data.choosing import with_same_columns
 from cnn_rnn.data.files.xml_files import read_voc
+from cnn_rnn.data.labels.choosing import with_same_columns
 from cnn_rnn.data.meaning.listing import Listing, Row
 from cnn_rnn.data.photos.disk_layout import existing_folder, leaves_folder, pick_split, split_folders
 from cnn_rnn.data.photos.found_files import PassedOver, walk_files

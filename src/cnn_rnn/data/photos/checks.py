@@ -13,7 +13,7 @@ import numpy.typing as npt
 from datasets import Dataset, Image
 from tqdm.auto import tqdm
 
-from cnn_rnn.data.images import UnreadableImageError, decode_image, image_name
+from cnn_rnn.data.photos.images import UnreadableImageError, decode_image, image_name
 from cnn_rnn.data.schema import LEFT_OUT_COLUMNS, label_lists, label_names
 
 from .disk_layout import abbreviate

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
-from .photos.disk_layout import abbreviate
-from .schema import (
+from cnn_rnn.data.photos.disk_layout import abbreviate
+from cnn_rnn.data.schema import (
     LABEL_COLUMNS,
     LEFT_OUT_COLUMNS,
     build_dataset,

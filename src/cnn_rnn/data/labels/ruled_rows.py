@@ -10,11 +10,17 @@ import numpy.typing as npt
 import torch
 from datasets import Dataset
 
+from cnn_rnn.data.photos.disk_layout import abbreviate
+from cnn_rnn.data.schema import (
+    LABEL_COLUMNS,
+    ROWS_AT_ONCE,
+    label_features,
+    label_lists_from_matrix,
+    label_names,
+    targets,
+)
 from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.ruled_tensors import RuledTensors
-
-from .photos.disk_layout import abbreviate
-from .schema import LABEL_COLUMNS, ROWS_AT_ONCE, label_features, label_lists_from_matrix, label_names, targets
 
 MOST_NAMED = 20  # photos of a broken rule that are kept by name
 

@@ -13,10 +13,9 @@ from datasets.table import embed_table_storage
 from huggingface_hub import DatasetCard, DatasetCardData
 from tqdm.auto import tqdm
 
+from cnn_rnn.data.look import look_at
 from cnn_rnn.foundation.folder_lock import LOCK, FolderLock
 from cnn_rnn.foundation.whole_files import flush, flush_folder, half_done, named_on_failure, temporary_name, write_text
-
-from .look import look_at
 
 ROWS_A_GROUP = 100  # what a reader of a stream holds in memory at once
 SHARD_BYTES = 500_000_000

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from datasets import Dataset
 
-from .schema import count_pairs, label_names
+from cnn_rnn.data.schema import count_pairs, label_names
 
 BY_CHANCE = 1e-3  # of a data set without any rule: how often a rule would be proposed all the same
 MOST_GROUPS = 20

@@ -1,0 +1,1 @@
+"""Which labels a run knows: chosen, renamed, joined, held to rules."""
