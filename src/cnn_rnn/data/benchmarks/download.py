@@ -16,11 +16,12 @@ from typing import Any
 from datasets import DatasetDict
 from tqdm.auto import tqdm
 
-from cnn_rnn.data.benchmarks.archives import ARCHIVES, Archive
 from cnn_rnn.data.files.unpacking import extract_archive
 from cnn_rnn.data.sources import load_source
 from cnn_rnn.foundation.folder_lock import LOCK, FolderLock
 from cnn_rnn.foundation.whole_files import named_on_failure
+
+from .archives import ARCHIVES, Archive
 
 logger = logging.getLogger(__name__)
 

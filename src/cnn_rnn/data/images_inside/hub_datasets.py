@@ -25,11 +25,12 @@ from huggingface_hub import HfApi
 from tqdm.auto import tqdm
 
 from cnn_rnn.data.adapt import Columns, to_schema
-from cnn_rnn.data.images_inside.plain_kinds import stream_of_plain_kinds
 from cnn_rnn.data.photos.found_files import PassedOver
 from cnn_rnn.data.reading import Reading
 from cnn_rnn.data.schema import LABEL_COLUMNS, label_names
 from cnn_rnn.foundation.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, first_line, reason_of
+
+from .plain_kinds import stream_of_plain_kinds
 
 logger = logging.getLogger(__name__)
 WAYS_TO_READ = WAYS_OUT | {

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from datasets import Dataset, Image
 from tqdm.auto import tqdm
 
-from cnn_rnn.data.photos.images import UnreadableImageError, decode_image, image_name
 from cnn_rnn.data.schema import LEFT_OUT_COLUMNS, label_lists, label_names
 
 from .disk_layout import abbreviate
+from .images import UnreadableImageError, decode_image, image_name
 
 logger = logging.getLogger(__name__)
 ROWS_A_BATCH = 256

@@ -22,11 +22,12 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from cnn_rnn.data.photos.photo_suffixes import way_to_read
 from cnn_rnn.foundation.file_kinds import kind_of, kind_of_file
 from cnn_rnn.foundation.hub_errors import HTTP_ERROR
 from cnn_rnn.image_processing_cnn_rnn import FORMATS, UPRIGHT, orientation, to_rgb
 from cnn_rnn.photos_from_the_web import LONGEST_WAIT, fetch
+
+from .photo_suffixes import way_to_read
 
 try:
     from torchvision.io import decode_image as decode_encoded
