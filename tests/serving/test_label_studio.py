@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from cnn_rnn.serving.at_work import ModelAtWork
+from cnn_rnn.serving.gate import Limits
 
 from .conftest import Served, serving
 from .test_label_config import IMAGE
-from .test_served import expected
+from .test_served import close, expected
 
 CONFIG = (
     f'<View>{IMAGE}<Choices name="what" toName="img" choice="multiple"><Choice value="One"/><Choice value="nought"/>'
@@ -33,8 +34,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def studio(at_work: ModelAtWork, folder: Path) -> Iterator[Served]:
-    from cnn_rnn.serving.gate import Limits
-
     with serving(at_work, Limits(), folder=folder) as one:
         yield one
 
@@ -65,12 +64,85 @@ def test_it_connects(studio: Served, caplog: pytest.LogCaptureFixture) -> None:
     assert studio.ask("GET", "/health")[1]["status"] == "UP"
     told = {"project": "1.17", "schema": CONFIG, "hostname": "http://localhost:8080", "access_token": "x"}
     status, answer = studio.post("/setup", told)
-    assert (status, answer["model_version"]) == (200, studio.studio.version())
+    assert (status, answer["model_version"]) == (200, studio.service.model.version)
     assert studio.ask("GET", "/versions")[1] == {"versions": [answer["model_version"]]}
-    assert "1 of 4 labels of what are not the model's: own word" in caplog.text
+    assert "labels are not the model's, and begin with the first annotation: own word, number" in caplog.text
     caplog.clear()
     studio.post("/setup", told)
     assert "own word" not in caplog.text  # said once
+
+
+def annotated(number: int, index: int, *labels: str, action: str = "ANNOTATION_CREATED", **more: Any) -> dict[str, Any]:
+    """What the webhook tells of an annotation."""
+    annotation = {"id": number, "task": index, "result": [choice(*labels)], "was_cancelled": False} | more
+    project = {"id": 2, "label_config": CONFIG}
+    return {"action": action, "annotation": annotation, "task": task(index), "project": project}
+
+
+def of_second_project(*tasks: Any) -> dict[str, Any]:
+    """What asks for predictions of the project that is taught."""
+    return request(*tasks) | {"project": "2.1700000000"}
+
+
+def test_annotations_teach_and_what_is_deleted_is_forgotten(studio: Served, at_work: ModelAtWork, folder: Path) -> None:
+    _, before = studio.post("/predict", of_second_project(task(8)))
+    _, other = studio.post("/predict", request(task(8)))
+    assert before["model_version"] == studio.service.model.version
+    versions = {before["model_version"]}
+    for index in range(5):
+        status, answer = studio.post("/webhook", annotated(100 + index, index, "own word", "One"))
+        assert (status, answer) == (200, {"status": "ok", "learnt": 1})
+        _, setup = studio.post("/setup", {"project": "2.17", "schema": CONFIG})
+        versions.add(setup["model_version"])
+    assert len(versions) == 6  # so that predictions are asked for again
+    _, after = studio.post("/predict", of_second_project(task(8)))
+    assert after["model_version"] in versions - {before["model_version"]}
+    assert "own word" not in chosen(before["results"][0], "what")
+    assert {"own word", "One"} <= set(chosen(after["results"][0], "what"))
+    assert studio.post("/predict", request(task(8)))[1] == close(other)  # another project is another's
+
+    # A server that starts anew hears the annotations with the tasks that it is asked about.
+    again = [
+        task(index, annotations=[{"id": 100 + index, "result": [choice("own word", "One")], "was_cancelled": False}])
+        for index in range(5)
+    ]
+    with serving(at_work, Limits(), folder=folder) as new:
+        _, answer = new.post("/predict", of_second_project(*again, task(8)))
+    assert answer["results"][-1] == close(after["results"][0])
+
+    assert studio.post("/webhook", annotated(100, 0, was_cancelled=True))[1]["learnt"] == 1
+    gone = {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": 100 + index} for index in range(9)]}
+    status, answer = studio.post("/webhook", gone | {"project": {"id": 2, "label_config": CONFIG}})
+    assert (status, answer["learnt"]) == (200, 4)
+    assert studio.post("/predict", of_second_project(task(8)))[1] == close(before)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"action": "PROJECT_UPDATED"},
+        {"action": "ANNOTATION_CREATED"},
+        {"action": "ANNOTATION_CREATED", "project": 3},
+        {"action": ["ANNOTATION_CREATED"]},
+        {"action": "START_TRAINING", "project": {"id": 2, "label_config": CONFIG}},
+        annotated(1, 0, action="ANNOTATION_DELETED"),
+        annotated(1, 0, result="x"),
+        annotated(1, 0, result=[3, {"from_name": ["what"]}, choice("unheard of")]),
+        annotated(1, 0) | {"task": {"id": 0, "data": {"image": "http://169.254.169.254/"}}},
+        annotated(1, 0) | {"task": None},
+        annotated(1, 0, "One", id={"a": 1}),
+    ],
+    ids=[
+        *("nothing", "another action", "no project", "a number for a project", "a list for an action", "training"),
+        *("an unknown action", "text", "rubbish", "an address", "no task", "an object for a number"),
+    ],
+)
+def test_what_teaches_nothing_changes_nothing(studio: Served, content: Any) -> None:
+    before = studio.ask("GET", "/versions")[1]
+    status, answer = studio.post("/webhook", content)
+    assert (status, answer) == (200, {"status": "ok", "learnt": 0})
+    assert studio.ask("GET", "/versions")[1] == before
 
 
 def test_tasks_get_what_the_pipeline_expects_by_the_projects_names(studio: Served, at_work: ModelAtWork) -> None:
@@ -114,7 +186,7 @@ def test_a_photo_in_the_task_itself_is_seen(studio: Served) -> None:
     inside = "data:image/jpeg;base64," + base64.b64encode(b"photo 3").decode()
     _, answer = studio.post("/predict", request(task(3), {"id": 4, "data": {"image": inside}}))
     first, second = answer["results"]
-    assert first == second
+    assert first == close(second)
 
 
 def test_a_task_that_cannot_be_seen_does_not_cost_the_others_theirs(studio: Served) -> None:
@@ -127,7 +199,7 @@ def test_a_task_that_cannot_be_seen_does_not_cost_the_others_theirs(studio: Serv
     ]
     _, answer = studio.post("/predict", request(task(0), *ill, task(1)))
     _, alone = studio.post("/predict", request(task(0), task(1)))
-    assert [answer["results"][0], answer["results"][-1]] == alone["results"]
+    assert [answer["results"][0], answer["results"][-1]] == close(alone["results"])
     for result in answer["results"][1:-1]:
         assert (result["result"], result["score"]) == ([], 0.0)
         assert "\n" not in result["error"]

@@ -116,7 +116,7 @@ def make_application(service: Service, counts: Counts, studio: LabelStudio) -> F
 
     async def versions() -> Response:
         """The model's version, as Label Studio asks for it."""
-        return as_json({"versions": [studio.version()]})
+        return as_json({"versions": studio.versions()})
 
     async def health() -> Response:
         """Whether the server runs."""

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from cnn_rnn.foundation.nearest_names import did_you_mean
 from cnn_rnn.foundation.provenance import digest_tensors
+from cnn_rnn.image_backbone import mean_of_places
 from cnn_rnn.prediction.onnx_engine import Engine, set_engine
 from cnn_rnn.prediction.worker import open_pipeline
 
@@ -31,6 +33,21 @@ class Wish:
 
     known: torch.Tensor
     choosing: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What is said of one photo.
+
+    Attributes:
+        answer: What the pipeline gives, and the next question.
+        logits: Of the labels (C), given what is known.
+        features: Of the image (D).
+    """
+
+    answer: dict[str, Any]
+    logits: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32]
 
 
 class ModelAtWork:
@@ -89,15 +106,22 @@ class ModelAtWork:
             known = torch.zeros(1, len(self.label_names), dtype=torch.long)
         return Wish(known, choosing)
 
-    def see(self, asked: Sequence[tuple[PixelValues, Wish]]) -> list[dict[str, Any]]:
-        """What the pipeline gives for each of some photos, and the next question."""
+    def see(self, asked: Sequence[tuple[PixelValues, Wish]]) -> list[Sight]:
+        """What is said of each of some photos."""
+        model = self.classify.model
         known = torch.cat([wish.known for _, wish in asked])
-        inputs = {"pixel_values": torch.from_numpy(np.stack([values for values, _ in asked]))}
-        outputs = self.classify.forward(
-            inputs, return_path=self.has_path, known_labels=known if bool(known.any()) else None
-        )
+        told = known if bool(known.any()) else None
+        with torch.inference_mode():
+            features = model.encode_images(torch.from_numpy(np.stack([values for values, _ in asked])))
+            ask = model.generate if self.has_path else model
+            found = ask(image_features=features, known_labels=told)
+        names = ("logits", "paths", "path_scores", "step_scores") if self.has_path else ("logits",)
         return [
-            self._answer({name: values[place : place + 1] for name, values in outputs.items()}, wish)
+            Sight(
+                self._answer({name: found[name][place : place + 1] for name in names}, wish),
+                found["logits"][place].float().numpy(),
+                mean_of_places(features)[place].float().numpy(),
+            )
             for place, (_, wish) in enumerate(asked)
         ]
 

@@ -1,58 +1,54 @@
-"""Label Studio's protocol for machine learning backends: tasks in, what would be chosen out."""
+"""Label Studio's protocol for machine learning backends: tasks in, choices out, annotations learnt."""
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .label_config import Control, read_controls
+from .counts import Counts
+from .label_config import Control
 from .refusals import RefusedError
 from .service import Service
 from .studio_photos import photo_of
+from .studio_project import Expected, StudioProject, labels_in
 
 logger = logging.getLogger(__name__)
 
 MOST_TASKS = 1000  # of one request
-AT_ONCE = 16  # of them that are in the queue, so that others find room in it
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What is expected of a photo: the probability of each label, and which of them are taken for present."""
-
-    probabilities: Mapping[str, float]
-    present: Sequence[str]
+MOST_PROJECTS = 16
+AT_ONCE = 16  # tasks that are in the queue, so that others find room in it
+ANNOTATED = {"ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED"}
 
 
 class LabelStudio:
     """What answers Label Studio.
 
     Args:
-        service: What labels photos.
+        service: What sees photos.
+        counts: Where annotations are counted that were learnt from.
         folders: Where the photos of tasks may lie.
     """
 
-    def __init__(self, service: Service, folders: Sequence[Path] = ()) -> None:
-        self.service, self.folders = service, folders
-        self._told = ""
-
-    def version(self) -> str:
-        """What predictions are called; another one once something was learnt, so that they are asked for again."""
-        return self.service.model.version
+    def __init__(self, service: Service, counts: Counts, folders: Sequence[Path] = ()) -> None:
+        self.service, self.counts, self.folders = service, counts, folders
+        self._projects: OrderedDict[str, StudioProject] = OrderedDict()
 
     def setup(self, content: Mapping[str, Any]) -> dict[str, Any]:
-        """The model's version, for a project whose labels can be chosen from.
+        """What predictions are called now, for a project whose labels can be chosen from.
 
         Raises:
             RefusedError: It has no choices over a photo.
         """
-        self._tell_unknown(read_controls(content.get("schema")))
-        return {"model_version": self.version()}
+        return {"model_version": self._project(content.get("project"), content.get("schema")).version}
+
+    def versions(self) -> list[str]:
+        """What the predictions of all projects are called."""
+        return sorted({self.service.model.version, *(project.version for project in self._projects.values())})
 
     async def predict(self, content: Mapping[str, Any]) -> dict[str, Any]:
-        """What would be chosen in each task.
+        """What would be chosen in each task; what persons annotated in them is learnt first, where it is new.
 
         Raises:
             RefusedError: There are no tasks, or it cannot be chosen in this project.
@@ -62,109 +58,156 @@ class LabelStudio:
             raise RefusedError(422, "tasks must be a list of objects")
         if len(tasks) > MOST_TASKS:
             raise RefusedError(413, f"{len(tasks):,} tasks at once; at most {MOST_TASKS:,}")
-        controls = read_controls(content.get("label_config"))
-        context = (content.get("params") or {}).get("context") if isinstance(content.get("params"), dict) else None
+        project = self._project(content.get("project"), content.get("label_config"))
+        params = content.get("params")
+        context = params.get("context") if isinstance(params, dict) else None
         free = asyncio.Semaphore(AT_ONCE)
+
+        async def taught(task: Mapping[str, Any]) -> None:
+            for annotation in _objects(task.get("annotations")):
+                if not project.knows(_photo_name(task), annotation.get("id")):
+                    async with free:
+                        await self._learn(project, task, annotation)
 
         async def predicted(task: Mapping[str, Any]) -> dict[str, Any]:
             async with free:
-                return await self._predict(task, controls, context)
+                return await self._predict(project, task, context)
 
+        await asyncio.gather(*map(taught, tasks))
         results = await asyncio.gather(*map(predicted, tasks))
         failed = [result["error"] for result in results if "error" in result]
         if failed:
             logger.warning("Label Studio: %s of %s tasks have no prediction: %s", len(failed), len(tasks), failed[0])
-        return {"results": results, "model_version": self.version()}
+        return {"results": results, "model_version": project.version}
 
     async def webhook(self, content: Mapping[str, Any]) -> dict[str, Any]:
-        """Take note of what happened in Label Studio."""
-        return {"status": "ok", "action": str(content.get("action"))[:100]}
+        """Learn what a person annotated, or forget what was deleted; says from how many annotations."""
+        action, told = content.get("action"), content.get("project")
+        learnt = 0
+        if isinstance(told, dict) and (action in ANNOTATED or action == "ANNOTATIONS_DELETED"):
+            project = self._project(told.get("id"), told.get("label_config"))
+            if action == "ANNOTATIONS_DELETED":
+                gone = _objects(content.get("annotations"))
+                learnt = sum([await asyncio.to_thread(project.forget, one.get("id")) for one in gone])
+            else:
+                tasks = {_photo_name(task): task for task in _objects(content.get("task"))}
+                for annotation in _objects(content.get("annotation")):
+                    task = tasks.get(f"task {annotation.get('task')}") or next(iter(tasks.values()), {})
+                    learnt += await self._learn(project, task, annotation)
+        return {"status": "ok", "learnt": learnt}
 
-    def _tell_unknown(self, controls: Sequence[Control]) -> None:
-        """Name the choices that are no labels of the model, once for a project that asks again and again."""
-        told = "; ".join(
-            f"{len(unknown)} of {len(control.paths)} labels of {control.name} are not the model's: "
-            f"{', '.join(unknown[:10])}"
-            for control in controls
-            if (unknown := [label for label in control.labels if label.casefold() not in self.service.model.ids])
-        )
-        if told != self._told:
-            logger.warning("Label Studio: %s", told)
-            self._told = told
+    def _project(self, name: Any, xml: Any) -> StudioProject:
+        """The project of a name such as `1.1700000000` or `1`, with its configuration as it is now.
 
-    async def _predict(self, task: Mapping[str, Any], controls: Sequence[Control], context: Any) -> dict[str, Any]:
-        """What would be chosen in one task, or why nothing can be said."""
-        told = {"result": [], "score": 0.0, "model_version": self.version()}
-        data = task.get("data")
+        Raises:
+            RefusedError: It is none that can be labelled here.
+        """
+        key = str(name).partition(".")[0][:100]
+        project = self._projects.pop(key, None)
+        if project is None:
+            project = StudioProject(self.service.model, xml)
+            if project.own:
+                logger.warning(
+                    "Label Studio, project %s: %s labels are not the model's, and begin with the first annotation: %s",
+                    key, len(project.own), ", ".join(project.own[:10]),
+                )  # fmt: skip
         try:
-            results = []
-            for field in dict.fromkeys(control.field for control in controls):
-                address = data.get(field) if isinstance(data, dict) else None
-                photo = await asyncio.to_thread(photo_of, address, self.folders, self.service.limits.body)
-                own = [control for control in controls if control.field == field]
-                chosen = chosen_in(task, context, own)
-                expected = await self._expect(photo, chosen)
-                results += [result for control in own if (result := as_result(control, expected, chosen)) is not None]
-        except RefusedError as error:
-            return told | {"error": str(error)}
-        scores = [result["score"] for result in results]
-        return told | {"result": results, "score": sum(scores) / len(scores) if scores else 0.0}
+            project.configure(xml)
+        finally:
+            self._projects[key] = project
+        if len(self._projects) > MOST_PROJECTS:
+            left, _ = self._projects.popitem(last=False)
+            logger.warning("Label Studio, project %s: what it taught is forgotten, %s others came", left, MOST_PROJECTS)
+        return project
 
-    async def _expect(self, photo: bytes, chosen: Sequence[str]) -> Expected:
-        """What is expected of a photo in which labels are chosen already."""
-        model = self.service.model
-        known = {name: True for label in chosen if (name := model.ids.get(label.casefold())) is not None}
-        answer = await self.service.label(photo, {"known": known, "threshold": 0.0})
-        probabilities = {one["label"]: one["score"] for one in answer["labels"]}
-        present = [name for name, value in probabilities.items() if value >= model.thresholds[name]]
-        return Expected(probabilities, present)
+    async def _learn(self, project: StudioProject, task: Mapping[str, Any], annotation: Mapping[str, Any]) -> bool:
+        """Learn what an annotation says; whether anything was."""
+        answers = {} if annotation.get("was_cancelled") else project.answers(annotation.get("result"))
+        photo, number = _photo_name(task), annotation.get("id")
+        if not answers or not isinstance(number, int | str):
+            return project.forget(number) if isinstance(number, int | str) else False
+        try:
+            content = await self._photo(task, project.controls[0].field)
+            (sight,) = await self.service.look(content, [{}])
+        except RefusedError as error:
+            logger.warning("Label Studio, annotation %s: not learnt: %s", number, error)
+            return False
+        learnt = await asyncio.to_thread(project.learn, photo, number, sight, answers)
+        if learnt:
+            self.counts.learn()
+        else:
+            logger.warning("Label Studio, annotation %s: not learnt, the project taught too many already", number)
+        return learnt
+
+    async def _photo(self, task: Mapping[str, Any], field: str) -> bytes:
+        """The bytes of a task's photo; RefusedError where it cannot be reached."""
+        data = task.get("data")
+        address = data.get(field) if isinstance(data, dict) else None
+        return await asyncio.to_thread(photo_of, address, self.folders, self.service.limits.body)
+
+    async def _predict(self, project: StudioProject, task: Mapping[str, Any], context: Any) -> dict[str, Any]:
+        """What would be chosen in one task, or why nothing can be said."""
+        results: list[dict[str, Any]] = []
+        told = {"result": results, "score": 0.0, "model_version": project.version}
+        try:
+            for field in dict.fromkeys(control.field for control in project.controls):
+                own = [control for control in project.controls if control.field == field]
+                chosen = project.named(chosen_in(task, context, own))
+                known = dict.fromkeys(chosen, True)
+                of_model = {name: True for name in chosen if name in self.service.model.thresholds}
+                content = await self._photo(task, field)
+                asked = [{}, {"known": of_model}] if of_model else [{}]
+                sights = await self.service.look(content, asked)
+                photo = _photo_name(task)
+                expected = await asyncio.to_thread(project.expect, photo, sights[0], sights[-1], known)
+                results += [found for one in own if (found := as_result(one, project, expected, known)) is not None]
+        except RefusedError as error:
+            return told | {"result": [], "error": str(error)}
+        scores = [result["score"] for result in results]
+        return told | {"score": sum(scores) / len(scores) if scores else 0.0}
 
 
 def chosen_in(task: Mapping[str, Any], context: Any, controls: Sequence[Control]) -> list[str]:
     """Labels that are chosen so far, by the latest that is known of it: the page at work, a draft, an annotation."""
-    sources = [context, *_last(task.get("drafts")), *_last(task.get("annotations"))]
-    for source in sources:
-        results = source.get("result") if isinstance(source, dict) else None
-        found = labels_in(results, controls)
+    for source in (context, *_objects(task.get("drafts"))[-1:], *_objects(task.get("annotations"))[-1:]):
+        found = labels_in(source.get("result") if isinstance(source, dict) else None, controls)
         if found:
             return found
     return []
 
 
-def labels_in(results: Any, controls: Sequence[Control]) -> list[str]:
-    """Labels that an annotation's results choose."""
-    by_name: dict[Any, Control] = {control.name: control for control in controls}
-    found: dict[str, None] = {}
-    for result in results if isinstance(results, list) else ():
-        control = by_name.get(result.get("from_name")) if isinstance(result, dict) else None
-        if control is not None:
-            found |= dict.fromkeys(control.labels_of(result.get("value")))
-    return list(found)
-
-
-def as_result(control: Control, expected: Expected, chosen: Sequence[str]) -> dict[str, Any] | None:
+def as_result(
+    control: Control, project: StudioProject, expected: Expected, known: Mapping[str, bool]
+) -> dict[str, Any] | None:
     """What would be chosen from a control, as an annotation says it, with its mean probability; None for nothing."""
-    certain = {label.casefold() for label in chosen}
-    scored: dict[tuple[str, ...], float] = {}
-    for label in [*chosen, *sorted(expected.present, key=lambda name: -expected.probabilities[name])]:
-        path = control.chosen(label)
-        if path is not None:
-            scored.setdefault(path, 1.0 if label.casefold() in certain else expected.probabilities[label])
+    own = {project.names[label.casefold()]: path for label, path in _choices(control)}
+    ranked = sorted(expected.present, key=lambda name: -expected.probabilities[name])
+    scored = {name: 1.0 if name in known else expected.probabilities[name] for name in [*known, *ranked] if name in own}
     if not scored:
         return None
     if control.single:
-        best = max(scored, key=lambda path: scored[path])
+        best = max(scored, key=lambda name: scored[name])
         scored = {best: scored[best]}
     return {
         "from_name": control.name,
         "to_name": control.image,
         "type": control.kind,
-        "value": control.value(list(scored)),
+        "value": control.value([own[name] for name in scored]),
         "score": sum(scored.values()) / len(scored),
     }
 
 
-def _last(given: Any) -> Iterator[Any]:
-    """The last of a list; nothing of anything else."""
-    if isinstance(given, list) and given:
-        yield given[-1]
+def _choices(control: Control) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each choice of a control with what it says."""
+    for path in control.paths.values():
+        yield path[-1], path
+
+
+def _objects(given: Any) -> list[dict[str, Any]]:
+    """The objects that are given, one or a list of them."""
+    return [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, dict)]
+
+
+def _photo_name(task: Mapping[str, Any]) -> str:
+    """What tells a task's photo from others."""
+    return f"task {task.get('id')}"

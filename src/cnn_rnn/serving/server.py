@@ -89,7 +89,7 @@ def serve(serving: Serving) -> None:
         service = Service(model, decoders, serving.limits, counts)
         try:
             app = Gate(
-                make_application(service, counts, LabelStudio(service, serving.photos)),
+                make_application(service, counts, LabelStudio(service, counts, serving.photos)),
                 serving.limits, counts, serving.token,
             )  # fmt: skip
             server = make_server(OwnNames(app, own_names(serving.host, serving.root_path)), serving.limits)

@@ -1,11 +1,10 @@
 """From a photo to its labels: decoded, seen with what waits beside it, in a queue that has an end."""
 
 import asyncio
-from collections.abc import Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .at_work import ModelAtWork, Wish
+from .at_work import ModelAtWork, Sight, Wish
 from .counts import Counts
 from .decoders import Decoders
 from .decoding import PixelValues
@@ -29,9 +28,7 @@ class Service:
     def __init__(self, model: ModelAtWork, decoders: Decoders, limits: Limits, counts: Counts) -> None:
         self.model, self.decoders, self.limits = model, decoders, limits
         self.waiting = 0
-        self._together: Together[tuple[PixelValues, Wish], dict[str, Any]] = Together(
-            model.see, MOST_TOGETHER, counts.seen
-        )
+        self._together: Together[tuple[PixelValues, Wish], Sight] = Together(model.see, MOST_TOGETHER, counts.seen)
 
     async def label(self, photo: bytes, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Labels, path and next question of a photo.
@@ -39,13 +36,23 @@ class Service:
         Raises:
             RefusedError: The queue is full, a parameter is wrong, or the photo cannot be read.
         """
-        wish = self.model.wish(parameters)
+        (sight,) = await self.look(photo, [parameters])
+        return sight.answer
+
+    async def look(self, photo: bytes, asked: Sequence[Mapping[str, Any]]) -> list[Sight]:
+        """What is said of a photo for each of some sets of parameters.
+
+        Raises:
+            RefusedError: As `label`.
+        """
+        wishes = [self.model.wish(parameters) for parameters in asked]
         if self.waiting >= self.limits.waiting:
             raise busy(f"{self.waiting} photos wait already")
         self.waiting += 1
         try:
-            pixel_values = await until_answered(self.decoders.decode(photo))
-            return await until_answered(self._together.ask((pixel_values, wish)))
+            pixel_values = await asyncio.wrap_future(self.decoders.decode(photo))
+            asking = [asyncio.wrap_future(self._together.ask((pixel_values, wish))) for wish in wishes]
+            return list(await asyncio.gather(*asking))
         except ValueError as error:  # of the model about this photo alone, such as more confirmed labels than it takes
             raise RefusedError(422, str(error)) from error
         finally:
@@ -55,8 +62,3 @@ class Service:
         """End what works for it."""
         self.decoders.close()
         self._together.close()
-
-
-async def until_answered(future: "Future[Any]") -> Any:
-    """What a thread answers; where nobody waits for it any more, it is told so."""
-    return await asyncio.wrap_future(future)
