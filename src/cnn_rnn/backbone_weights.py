@@ -77,3 +77,23 @@ def fit_weights(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], sourc
                 + (f" By name it lacks {', '.join(missing[:4])}." if missing else "")
             )
     return {name: state[given] for name, given in names.items()}
+
+
+def classifier_weights(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> tuple[Tensor, Tensor]:
+    """Weight (K, D) and bias (K,) of the classifier of K classes that comes after the features in `state`.
+
+    Args:
+        state: Tensors of the published weights.
+        wanted: Those of the backbone without its classifier.
+        source: What a message calls the weights.
+
+    Raises:
+        ValueError: They hold no classifier.
+    """
+    by_name = all(name in state for name in wanted)
+    rest = [state[name] for name in state if name not in wanted] if by_name else list(state.values())[len(wanted) :]
+    rest.sort(key=torch.Tensor.dim)  # safetensors keeps the order of names
+    if [tensor.dim() for tensor in rest] != [1, 2]:
+        raise ValueError(f"relevance_head='classes' needs a classifier, and {source} holds none after the features")
+    bias, weight = rest
+    return weight, bias

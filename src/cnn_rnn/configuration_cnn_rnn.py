@@ -31,6 +31,7 @@ OF_THE_LABELS = {
     "label_counts": None,
     "counted_images": None,
     "thresholds": None,
+    "familiar_from": 0.0,
     "fusion_weights": None,
     "cooccurrence": False,
     "neighbours": 0,
@@ -82,8 +83,11 @@ class CnnRnnConfig(PreTrainedConfig):
         class_weights: How that loss weighs labels: alike (`none`), or the rare ones more, by one over their training
             images (`inv_freq`) or over the effective number of these (`effective_num`).
         relevance_head: What scores every label by itself: one linear layer, an mlp with one hidden layer, the mlp and
-            beside it the place that shows a label best (residual_attention), or timm's ml_decoder, whose label queries
-            attend over the feature map; the last two need `pooling` attention.
+            beside it what the backbone's own classifier says (classes), or the place that shows a label best
+            (residual_attention), or timm's ml_decoder, whose label queries attend over the feature map; the last two
+            need `pooling` attention.
+        implied_by: With `classes`, by label the numbers of the classes that imply it, such as 281 to 285 of ImageNet's
+            for a cat; labels that the model has not count for nothing.
         relevance_hidden_size: Units of that hidden layer, or size of the label queries.
         relevance_dropout: Dropout of the mlp, on its features and on its hidden units.
         relevance_in_path: Whether the relevance logits, with a learned weight, are added to the logits of every step.
@@ -105,6 +109,8 @@ class CnnRnnConfig(PreTrainedConfig):
         beam_width: K, walks kept by the beam search.
         max_path_length: T, the most labels on a path.
         thresholds: Probability from which each label counts as present (C), fitted on held-out data; 0.5 where None.
+        familiar_from: Probability that the best label of an image must reach; below it an image is like nothing that
+            the model was trained on, and no label is named. Fitted on held-out data; 0 says it of no image.
         image_size: Height and width of what the backbone sees, in pixels.
         crop_pct: Share of the resized image's side that the centre crop keeps; above 1 it adds a black border.
         crop_mode: What is resized to `image_size / crop_pct` before the centre crop: the shorter side (center, the ends
@@ -140,7 +146,8 @@ class CnnRnnConfig(PreTrainedConfig):
     path_loss: Literal["cross_entropy", "remaining_labels", "none"] = "cross_entropy"
     relevance_loss: Literal["bce", "asl", "db", "partial_asl", "none"] = "bce"
     class_weights: Literal["none", "inv_freq", "effective_num"] = "none"
-    relevance_head: Literal["linear", "mlp", "residual_attention", "ml_decoder"] = "linear"
+    relevance_head: Literal["linear", "mlp", "classes", "residual_attention", "ml_decoder"] = "linear"
+    implied_by: dict[str, list[int]] | None = None
     relevance_hidden_size: int = 1024
     relevance_dropout: float | int = 0.4
     relevance_in_path: bool = False
@@ -155,6 +162,7 @@ class CnnRnnConfig(PreTrainedConfig):
     beam_width: int = 4
     max_path_length: int = 20
     thresholds: list[float | int] | None = None
+    familiar_from: float | int = 0.0
     image_size: int = 224
     crop_pct: float | int = 0.875
     crop_mode: Literal["center", "squash"] = "center"
@@ -334,6 +342,8 @@ class CnnRnnConfig(PreTrainedConfig):
         for value in self.thresholds or ():
             if not 0 <= value <= 1:  # so that NaN fails too
                 raise ValueError(f"thresholds are probabilities in 0..1, got {value}")
+        if not 0 <= self.familiar_from <= 1:
+            raise ValueError(f"familiar_from is a probability in 0..1, got {self.familiar_from}")
         for name in ("projection_dropout", "relevance_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")

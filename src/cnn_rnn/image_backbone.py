@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from .backbone_weights import find_weights, fit_weights, read_weights
+from .backbone_weights import classifier_weights, find_weights, fit_weights, read_weights
 from .configuration_cnn_rnn import CnnRnnConfig
 
 logger = logging.getLogger(__name__)
@@ -161,21 +161,23 @@ class ImageBackbone(nn.Module):
                     tensor.copy_(values[name])
         self.holds_values = True
 
-    def load_weights(self, weights: str | Path) -> None:
+    def load_weights(self, weights: str | Path, classifier: nn.Linear | None = None) -> None:
         """Load ImageNet weights, all of them or none.
 
         Args:
             weights: "imagenet" for those that timm names (fetched from the hub or its cache), "pip:NAME" for the
                 weights file inside an installed package, else the path of a `.safetensors` file or of a published
                 PyTorch file, which is read without unpickling objects.
+            classifier: What is to have the weights of the classifier behind the features too.
 
         Raises:
-            ValueError: The file's tensors do not fit this backbone.
+            ValueError: The file's tensors do not fit this backbone, or it holds no classifier.
             FileNotFoundError: There is no such file or package, or the hub cannot be reached.
         """
         if weights == "imagenet":
+            own = {key: value for key, value in self.timm_arguments.items() if key != "num_classes" or not classifier}
             try:
-                state = timm.create_model(self.name, pretrained=True, **self.timm_arguments).state_dict()
+                state = timm.create_model(self.name, pretrained=True, **own).state_dict()
             except OSError as error:  # the hub's own message names neither the model nor another way
                 raise FileNotFoundError(
                     f"the ImageNet weights of {self.name!r} cannot be fetched and are not in the hub's cache: "
@@ -185,7 +187,11 @@ class ImageBackbone(nn.Module):
                 ) from error
         else:
             state = read_weights(find_weights(str(weights)))
-        self.timm_model.load_state_dict(fit_weights(state, self.timm_model.state_dict(), str(weights)))
+        wanted = self.timm_model.state_dict()
+        if classifier is not None:
+            weight, bias = classifier_weights(state, wanted, str(weights))
+            classifier.load_state_dict({"weight": weight, "bias": bias})
+        self.timm_model.load_state_dict(fit_weights(state, wanted, str(weights)))
 
 
 def see(

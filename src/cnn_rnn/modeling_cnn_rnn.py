@@ -85,7 +85,7 @@ class CnnRnnForImageClassification(PreTrainedModel):
         """
         model = cls(config_on(name, id2label, label_counts, config_kwargs))
         if weights is not None:
-            model.backbone.load_weights(weights)
+            model.backbone.load_weights(weights, getattr(model.relevance_head, "classifier", None))
         return model
 
     @classmethod

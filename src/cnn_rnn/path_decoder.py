@@ -38,12 +38,12 @@ class StepAttention(nn.Module):
 
 
 class LearnedWeight(nn.Module):
-    """One number that multiplies; a module of its own, so that it is there also where weights are offloaded."""
+    """One number that multiplies, or one for each column; a module of its own, to be there also where offloaded."""
 
-    def __init__(self, first: float) -> None:
+    def __init__(self, first: float, columns: int = 1) -> None:
         super().__init__()
         self.first = first
-        self.weight = nn.Parameter(torch.tensor([first]))  # no scalar: FSDP shards none
+        self.weight = nn.Parameter(torch.full((columns,), first))  # no scalar: FSDP shards none
 
     def forward(self, values: Tensor) -> Tensor:
         """The values, multiplied."""

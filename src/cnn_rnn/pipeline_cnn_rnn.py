@@ -12,7 +12,7 @@ from transformers import AutoModelForImageClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .closed_sets import pick_closed, pick_closed_by_expected_f1
-from .decisions import pick_by_expected_f1, probabilities_of
+from .decisions import is_unfamiliar, pick_by_expected_f1, probabilities_of
 from .given_images import ImageSequence, images_of, read_image
 from .label_paths import paths_to_labels
 
@@ -33,6 +33,8 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     probability. With `return_path=True` it gives
     `{"labels": [...as above...], "path": [{"label": ..., "score": ...}, ...], "path_score": ...}`: the labels of the
     most probable path in the order they were walked, each with the probability of its step, and that of the path.
+    A model that knows what is like nothing that it was trained on names no label of such an image, unless asked how to
+    choose them, and says `"unfamiliar": True` beside the path (of others False).
     """
 
     _load_processor = False
@@ -160,6 +162,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         config = self.model.config
         scores = probabilities_of(outputs["logits"][0], self.model)
         rules = self.model.rules
+        unfamiliar = is_unfamiliar(scores, config)
         if decision == "path":
             chosen = paths_to_labels(outputs["paths"][:, 0], config.num_labels)[0]
         elif decision == "expected_f1":
@@ -168,6 +171,8 @@ class MultiLabelImageClassificationPipeline(Pipeline):
                 if rules is None
                 else pick_closed_by_expected_f1(rules, scores[None].numpy())[0]
             )
+        elif unfamiliar and threshold is None and top_k is None:
+            chosen = torch.zeros(config.num_labels, dtype=torch.bool)
         else:
             if threshold is None:
                 threshold = self._own_thresholds() if top_k is None else 0.0
@@ -189,6 +194,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
                 for index, score in zip(walked, steps, strict=False)  # the last step is END
             ],
             "path_score": outputs["path_scores"][0, 0].exp().item(),
+            **({"unfamiliar": unfamiliar} if config.familiar_from else {}),
         }
 
     def _check_decision(self, decision: str | None, threshold: Threshold | None, top_k: int | None) -> None:

@@ -1,12 +1,18 @@
 """Heads that score every label by itself, from the image alone."""
 
+import math
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from timm.layers.ml_decoder import MLDecoder
+from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from .configuration_cnn_rnn import CnnRnnConfig
+from .path_decoder import LearnedWeight
 
+FIRST_EVIDENCE = 4.0  # log odds of a label that the classifier is certain of
+LEAST_CERTAIN = 1e-4  # probability of classes below which nothing is made of it
 SHARE_OF_BEST = 0.5  # of the place that shows a label best, beside the mean
 
 
@@ -49,6 +55,40 @@ class ResidualAttention(MlpHead):
         """Logits (B, C) of the places (B, P, D) of a feature map."""
         best: Tensor = self.place_scores(places).amax(dim=1)
         return super().forward(places.mean(dim=1)) + SHARE_OF_BEST * best
+
+
+class ClassesHead(MlpHead):
+    """An mlp that also reads what the backbone's own classifier says, such as ImageNet's thousand classes.
+
+    A label that some of the classes imply is the more probable by their joint probability, with a learned weight: what
+    a million photos have taught the classifier, a handful of photos of the label need not teach again.
+
+    Args:
+        feature_size: D.
+        hidden_size: Units of the hidden layer.
+        num_labels: C.
+        dropout: Of the mlp.
+        implied: Which classes (C, K) imply each label.
+    """
+
+    implied: Tensor
+
+    def __init__(self, feature_size: int, hidden_size: int, num_labels: int, dropout: float, implied: Tensor) -> None:
+        classes = implied.shape[1]
+        super().__init__(feature_size + classes, hidden_size, num_labels, dropout)
+        self.classifier = nn.Linear(feature_size, classes).requires_grad_(requires_grad=False)
+        self.register_buffer("implied", implied.to(torch.uint8))
+        self.evidence = LearnedWeight(FIRST_EVIDENCE, num_labels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (B, C) of image features (B, D)."""
+        classes = self.classifier(features)
+        seen = torch.cat([features, F.layer_norm(classes, classes.shape[-1:])], dim=-1)
+        probabilities = classes.softmax(dim=-1) @ self.implied.to(classes.dtype).T
+        # 0 of what the classifier gives no thought, 1 of what it is certain of
+        certainty = torch.log1p(probabilities / LEAST_CERTAIN) / -math.log(LEAST_CERTAIN)
+        logits: Tensor = super().forward(seen) + self.evidence(certainty)
+        return logits
 
 
 class CalledAttention(nn.Module):
@@ -99,7 +139,29 @@ def head_of_config(config: CnnRnnConfig, feature_size: int) -> nn.Module | None:
     if not config.has_relevance_head:
         return None
     hidden_size, dropout = config.relevance_hidden_size, config.relevance_dropout
+    if config.relevance_head == "classes":
+        return ClassesHead(feature_size, hidden_size, config.num_labels, dropout, implied_labels(config))
     return build_relevance_head(config.relevance_head, feature_size, config.num_labels, hidden_size, dropout)
+
+
+def implied_labels(config: CnnRnnConfig) -> Tensor:
+    """Which classes (C, K) of the backbone's own classifier imply each label; those of other models' labels count not.
+
+    Raises:
+        ValueError: The backbone was trained without a classifier, or has no such class.
+    """
+    pretrained = get_pretrained_cfg(config.backbone)
+    classes = 0 if pretrained is None else pretrained.num_classes
+    if not classes:
+        raise ValueError(f"relevance_head='classes' needs a classifier, but {config.backbone} was trained without one")
+    implied = torch.zeros(config.num_labels, classes)
+    for label, numbers in (config.implied_by or {}).items():
+        wrong = [number for number in numbers if not 0 <= number < classes]
+        if wrong:
+            raise ValueError(f"implied_by: {label!r} names class {wrong[0]}, {config.backbone} has 0..{classes - 1}")
+        if label in config.label2id:
+            implied[config.label2id[label], numbers] = 1
+    return implied
 
 
 def build_relevance_head(kind: str, feature_size: int, num_labels: int, hidden_size: int, dropout: float) -> nn.Module:

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.finished_runs import LABELS
 
 from cnn_rnn.app.beam_tree import Branch
@@ -46,7 +47,9 @@ def test_no_name_becomes_a_tag_or_an_attribute() -> None:
         assert HOSTILE in page.text
 
 
-def test_rows_keep_their_order_and_show_all_that_is_expected_or_decided(tagger: Tagger) -> None:
+def test_rows_keep_their_order_and_show_all_that_is_expected_or_decided(
+    tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = Expectation(dict(zip(LABELS, (0.1, 0.9, 0.2, 0.3), strict=True)), [])
     now = Expectation(dict(zip(LABELS, (0.8, 0.0, 0.2, 0.3), strict=True)), [])
     rows = label_rows(tagger, before, now, {LABELS[1]: False, "own": True})
@@ -55,3 +58,5 @@ def test_rows_keep_their_order_and_show_all_that_is_expected_or_decided(tagger: 
     assert [row.change for row in rows] == ["", "", "", "▲ 70", ""]
     assert rows[-1].index == len(LABELS)
     assert re.search(r"70 %|80 %", show_labels(PhotoSession(), rows, []))
+    monkeypatch.setattr(tagger.saved.model.config, "familiar_from", 0.85)
+    assert [row.expected for row in label_rows(tagger, before, now, {"own": True})] == [False] * 4 + [True]

@@ -566,3 +566,21 @@ def test_pixels_after_resizing_are_bounded_before_they_are_paid_for() -> None:
     processor = CnnRnnImageProcessor.from_config(CnnRnnConfig(image_size=1024, crop_pct=1.0, id2label={0: "a"}))
     with pytest.raises(ValueError, match=r"4 x 400 pixels, resized to a shorter side of 1024, would be 104,857,600"):
         processor(Image.new("RGB", (4, 400)), return_tensors="pt")
+
+
+def test_of_what_is_unfamiliar_no_label_is_named_unless_asked_how_and_it_is_told(folder: Path) -> None:
+    classify = pipeline(TASK, model=str(folder))
+    image = Image.new("RGB", (40, 40), "red")
+    best = max(by_label(classify(image, threshold=0.0)).values())
+    assert "unfamiliar" not in classify(image, return_path=True)
+    classify.model.config.familiar_from = best - 1e-4
+    assert classify(image, return_path=True)["unfamiliar"] is False
+    named = classify(image, threshold=0.0)
+    classify.model.config.familiar_from = best + 1e-4
+    assert classify(image) == []
+    found = classify(image, return_path=True)
+    assert found["unfamiliar"] is True
+    assert found["labels"] == []
+    assert classify(image, threshold=0.0) == named
+    assert len(classify(image, top_k=2)) == 2
+    assert by_label(classify(image, known={LABELS[0]: True}))[LABELS[0]] > 0.99  # a person has seen what it is

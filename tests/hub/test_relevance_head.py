@@ -1,10 +1,16 @@
 """Heads that score every label by itself."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 from timm.layers.ml_decoder import MLDecoder
 
-from cnn_rnn.relevance_head import MlpHead, ResidualAttention, build_relevance_head
+from cnn_rnn import CnnRnnConfig, CnnRnnForImageClassification
+from cnn_rnn.relevance_head import ClassesHead, MlpHead, ResidualAttention, build_relevance_head, head_of_config
 
 
 @pytest.mark.parametrize(
@@ -58,3 +64,71 @@ def test_label_queries_give_what_timms_own_head_gives(num_labels: int) -> None:
     for name, weight in ours.named_parameters():
         if name in gradients:
             torch.testing.assert_close(weight.grad, gradients[name], atol=1e-9, rtol=1e-9)
+
+
+def test_a_label_is_the_more_probable_the_surer_the_classifier_is_of_what_implies_it() -> None:
+    torch.manual_seed(0)
+    implied = torch.tensor([[1, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]])
+    head = ClassesHead(6, 8, 3, dropout=0.0, implied=implied).eval()
+    features = torch.randn(5, 6)
+    classes = torch.nn.functional.linear(features, head.classifier.weight, head.classifier.bias)
+    centred = classes - classes.mean(dim=-1, keepdim=True)
+    seen = torch.cat([features, centred / (centred.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()], dim=-1)
+    said = head(features) - MlpHead.forward(head, seen)
+    probabilities = classes.softmax(-1)
+    joint = torch.stack([probabilities[:, 0] + probabilities[:, 2], probabilities[:, 3], torch.zeros(5)], -1)
+    torch.testing.assert_close(said, 4 * torch.log(1 + joint / 1e-4) / 9.2103404, atol=1e-5, rtol=1e-4)
+    assert not head.classifier.weight.requires_grad
+
+
+def test_the_classifier_behind_the_features_is_taken_from_the_weights_and_saved(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    whole = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    pixels = torch.randn(1, 3, 64, 64)
+    save_file(whole.state_dict(), tmp_path / "by_name.safetensors")
+    torch.save({f"other.{name}": value for name, value in whole.state_dict().items()}, tmp_path / "in_order.pth")
+    for file in ("by_name.safetensors", "in_order.pth"):
+        model = CnnRnnForImageClassification.from_backbone(
+            "tf_efficientnet_lite0",
+            tmp_path / file,
+            id2label=["cat", "egg"],
+            relevance_head="classes",
+            relevance_hidden_size=4,
+            implied_by={"cat": [281, 282], "of another model": [3]},
+            path_loss="none",
+            fusion="relevance",
+        ).eval()
+        classes = model.relevance_head.classifier(model.encode_images(pixels))
+        torch.testing.assert_close(classes, whole.eval()(pixels), atol=1e-4, rtol=1e-3)
+    model.save_pretrained(tmp_path / "saved")
+    again = CnnRnnForImageClassification.from_pretrained(tmp_path / "saved").eval()
+    assert again.config.implied_by == model.config.implied_by
+    torch.testing.assert_close(again(pixels).logits, model(pixels).logits)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "implied_by", "told"),
+    [
+        ("vit_small_patch14_dinov2", None, "trained without"),
+        ("resnet18", {"cat": [1000]}, "'cat' names class 1000, resnet18 has 0..999"),
+    ],
+)
+def test_classes_that_there_are_not_are_refused(backbone: str, implied_by: dict[str, list[int]], told: str) -> None:
+    config = CnnRnnConfig(
+        backbone=backbone, relevance_head="classes", implied_by=implied_by, id2label={0: "cat"}, label2id={"cat": 0}
+    )
+    with pytest.raises(ValueError, match=told):
+        head_of_config(config, 8)
+
+
+def test_weights_without_a_classifier_are_refused(tmp_path: Path) -> None:
+    bare = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
+    save_file(bare.state_dict(), tmp_path / "bare.safetensors")
+    fields: dict[str, Any] = {
+        "id2label": ["cat"],
+        "relevance_head": "classes",
+        "path_loss": "none",
+        "fusion": "relevance",
+    }
+    with pytest.raises(ValueError, match=r"bare\.safetensors holds none"):
+        CnnRnnForImageClassification.from_backbone("tf_efficientnet_lite0", tmp_path / "bare.safetensors", **fields)

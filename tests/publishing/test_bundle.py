@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageClassification
 
 from cnn_rnn.publishing import bundle
-from cnn_rnn.publishing.bundle import halve, write_bundle
+from cnn_rnn.publishing.bundle import EIGHT_BITS, halve, write_bundle
 
 
 def test_it_loads_in_single_precision_and_says_nearly_the_same(run: Path, metrics: Path, tmp_path: Path) -> None:
@@ -35,11 +35,15 @@ def test_vectors_stay_exact_and_matrices_are_halved(run: Path) -> None:
     weights = load_file(run / "model.safetensors")
     for name, tensor in halve(weights).items():
         if tensor.dim() > 1 and tensor.is_floating_point():
-            assert tensor.dtype == torch.float16
+            assert tensor.dtype == (torch.float8_e4m3fn if name in EIGHT_BITS else torch.float16)
         else:
             assert torch.equal(tensor, weights[name])
-    with pytest.raises(ValueError, match="x holds values beyond"):
+    with pytest.raises(ValueError, match="x holds values beyond those of float16"):
         halve({"x": torch.full((1, 1), 1e6)})
+    keys = torch.nn.functional.normalize(torch.randn(30, 256, generator=torch.Generator().manual_seed(0)), dim=-1)
+    small = halve({"neighbours.keys": keys})["neighbours.keys"]
+    assert small.element_size() == 1
+    assert (small.float() @ small.float().T - keys @ keys.T).abs().max() < 0.02  # of the cosines
 
 
 def test_what_is_too_large_is_refused(

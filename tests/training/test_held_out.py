@@ -82,3 +82,19 @@ def test_a_common_threshold_has_the_best_overall_f1_of_all_and_own_ones_the_best
     others = [figures([step / 50] * 3) for step in range(1, 50)]
     assert common["OF1"] >= max(other["OF1"] for other in others)
     assert each["mean_class_F1"] >= max(other["mean_class_F1"] for other in [common, *others])
+
+
+def test_what_is_called_unfamiliar_is_the_share_asked_for_and_has_the_least_probable_best_label() -> None:
+    generator = torch.Generator().manual_seed(4)
+    logits = torch.randn(200, 3, generator=generator)
+    truth = (torch.rand(200, 3, generator=generator) < logits.sigmoid()).float()
+    names = {index: str(index) for index in range(3)}
+    config = CnnRnnConfig(backbone="test_resnet", id2label=names, path_loss="none", fusion="relevance")
+    model = CnnRnnForImageClassification(config)
+    predictions = Predictions([str(index) for index in range(200)], truth, logits, relevance_logits=logits)
+    fit_on_held_out(model, predictions)
+    assert config.familiar_from == 0
+    best = fit_on_held_out(model, predictions, unfamiliar_share=0.1).logits.sigmoid().amax(dim=1)
+    assert int((best < config.familiar_from).sum()) == 20
+    config.id2label = {0: "other"}
+    assert config.familiar_from == 0  # it was of the old labels

@@ -17,7 +17,7 @@ from cnn_rnn.configuration_cnn_rnn import LONGEST_PATH
 from cnn_rnn.data import UnreadableImageError, decode_image
 from cnn_rnn.data.photos.images import DECODER_ERRORS
 from cnn_rnn.data.photos.photo_suffixes import way_to_read
-from cnn_rnn.decisions import probabilities_of
+from cnn_rnn.decisions import is_unfamiliar, probabilities_of
 from cnn_rnn.image_processing_cnn_rnn import FORMATS
 from cnn_rnn.prediction import SavedModel
 from cnn_rnn.prediction.onnx_engine import Engine, choose_engine, set_engine
@@ -158,13 +158,19 @@ class Tagger:
         return dict(known) if rules is None else rules.agreeing(known)
 
     def chosen(self, probabilities: Mapping[str, float]) -> set[str]:
-        """The labels at or above their thresholds, as a set that obeys the model's rules."""
+        """The labels at or above their thresholds, a set that obeys the model's rules; none of what is unfamiliar."""
+        if self.is_unfamiliar(probabilities):
+            return set()
         rules = self.saved.model.rules
         wanted = [probabilities[name] >= self.thresholds[name] for name in self.label_names]
         if rules is not None:
             scores = np.array([[probabilities[name] for name in self.label_names]])
             wanted = pick_closed(rules, scores, np.array([wanted]))[0].tolist()
         return {name for name, there in zip(self.label_names, wanted, strict=True) if there}
+
+    def is_unfamiliar(self, probabilities: Mapping[str, float]) -> bool:
+        """Whether a photo is like nothing that the model was trained on."""
+        return is_unfamiliar(torch.tensor([*probabilities.values()]), self.saved.model.config)
 
     def explain(self, sight: Sight, label: str) -> Image.Image:
         """The photo as the network saw it, bright where the evidence for a label lies.

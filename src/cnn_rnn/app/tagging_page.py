@@ -16,6 +16,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from cnn_rnn.data import UnreadableImageError
+from cnn_rnn.decisions import UNFAMILIAR
 from cnn_rnn.foundation.own_names import OwnNames, own_names
 
 from .photo_session import PhotoSession
@@ -209,6 +210,8 @@ class Desk:
         now = self.tagger.expect(sight, photo.known) if photo.known else before
         rows = label_rows(self.tagger, before, now, photo.known)
         picture, caption = self.look_again(sight, looked_for)
+        if self.tagger.is_unfamiliar(now.probabilities) and not caption:
+            caption = f"This photo is {UNFAMILIAR}."
         return session, show_photo(session, picture, caption, problem), show_labels(session, rows, now.tree)
 
     def look_again(self, sight: Sight, looked_for: str | None) -> tuple[Any, str]:

@@ -258,6 +258,7 @@ def print_labels(known: argparse.Namespace, reading: "Reading") -> int:
     """
     with loading():
         from cnn_rnn.data.photos.images import UnreadableImageError, decode_image
+        from cnn_rnn.decisions import UNFAMILIAR
         from cnn_rnn.prediction.input_kinds import open_inputs
         from cnn_rnn.prediction.worker import open_pipeline
 
@@ -279,7 +280,8 @@ def print_labels(known: argparse.Namespace, reading: "Reading") -> int:
             continue
         code = 0
         labels, path = (found["labels"], found["path"]) if has_path else (found, [])
-        shown = "   ".join(f"{one['label']} {one['score']:.2f}" for one in labels) or "no label"
+        nothing = UNFAMILIAR if has_path and found.get("unfamiliar") else "no label"
+        shown = "   ".join(f"{one['label']} {one['score']:.2f}" for one in labels) or nothing
         walked = " ▸ ".join(f"{step['label']} {step['score']:.2f}" for step in path)
         print(visible(f"{image.name}: {shown}" + (f"   (path: {walked})" if walked else "")))
     for line in inputs.passed_over.lines():

@@ -19,7 +19,10 @@ FEWEST_POSITIVES = 50  # held-out images a label needs for a threshold of its ow
 
 
 def fit_on_held_out(
-    model: CnnRnnForImageClassification, predictions: Predictions, thresholds: Literal["each", "common"] = "each"
+    model: CnnRnnForImageClassification,
+    predictions: Predictions,
+    thresholds: Literal["each", "common"] = "each",
+    unfamiliar_share: float = 0.0,
 ) -> Predictions:
     """Fit fusion weights and thresholds to held-out predictions, put them into the model's config, and apply them.
 
@@ -29,6 +32,7 @@ def fit_on_held_out(
         model: The model.
         predictions: Its own on the held-out images.
         thresholds: Whether labels have thresholds of their own, see `TrainConfig`.
+        unfamiliar_share: Share of the images that may count as like nothing seen, see `TrainConfig`.
     """
     if not (predictions.targets > 0).any():
         logger.warning("no label is present on the held-out images: fusion and thresholds stay as they are")
@@ -44,6 +48,8 @@ def fit_on_held_out(
     else:
         fitted = fit_class_thresholds(probabilities, predictions.targets, min_positives=FEWEST_POSITIVES)
         config.thresholds = fitted.tolist()
+    if unfamiliar_share:
+        config.familiar_from = float(probabilities.amax(dim=1).quantile(unfamiliar_share))
     return predictions
 
 

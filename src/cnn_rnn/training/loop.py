@@ -351,7 +351,8 @@ class Trainer:
             remembering.fill(train, held_out)
         description = "fitting on the held-out part"
         predictions = predict(model, self.validation_loader, self.accelerator, description, self._leave_if_asked)
-        predictions = fit_on_held_out(model, predictions, self.config.train.thresholds)
+        settings = self.config.train
+        predictions = fit_on_held_out(model, predictions, settings.thresholds, settings.unfamiliar_share)
         figures = measure(predictions, self.data.label_names, model.config.thresholds, rules=model.rules)
         if model.neighbours is not None:
             remembering.add_held_out()

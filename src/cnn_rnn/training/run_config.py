@@ -66,6 +66,9 @@ class TrainConfig:
         best_metric: Figure on the held-out part by which the best epoch is kept.
         thresholds: "each" gives every label that enough held-out images show a threshold of its own, the one with its
             best F1; "common" gives all labels the one with the best O-F1, which few held-out images fit better.
+        unfamiliar_share: Share of the held-out images, those whose best label is the least probable, that may count as
+            like nothing that the model was trained on: no label of such images is named. 0 for models that always name
+            what they expect.
         mixed_precision: Precision of the forward pass; "no" leaves it to the launcher, float32 where that says nothing.
         compile: Compile the backbone.
         gradient_checkpointing: Compute the backbone's activations again in the backward pass: slower, far less memory.
@@ -105,6 +108,7 @@ class TrainConfig:
     early_stopping: int = 0
     best_metric: Literal["mAP", "CF1", "OF1", "loss"] = "mAP"
     thresholds: Literal["each", "common"] = "each"
+    unfamiliar_share: float = 0.0
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     compile: bool = False
     gradient_checkpointing: bool = False
@@ -124,7 +128,7 @@ class TrainConfig:
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
-        for name in ("warmup", "ema_decay", "label_smoothing"):
+        for name in ("warmup", "ema_decay", "label_smoothing", "unfamiliar_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be from 0 to below 1, got {getattr(self, name)}")
         if self.batch_size % self.accumulation_steps:
