@@ -9,8 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .configuration_cnn_rnn import CnnRnnConfig
-
 MOST_CANDIDATES = 256  # labels of an image, the most probable first, of which the set is chosen and its F1 expected
 IMAGES_AT_ONCE = 1024  # that are worked on together: few enough for a processor's cache
 # By precision, expectations that differ by less may be equal but for rounding: 20 times what was seen of it.
@@ -45,9 +43,9 @@ def probabilities_of(logits: Tensor, model: nn.Module) -> Tensor:
     return logits.float().sigmoid()
 
 
-def is_unfamiliar(probabilities: Tensor, config: CnnRnnConfig) -> bool:
-    """Whether an image is like nothing that the model was trained on: no label of its (C) is probable enough."""
-    return bool(probabilities.max() < config.familiar_from)
+def is_unfamiliar(probabilities: Tensor, familiar_from: float) -> bool:
+    """Whether an image is like nothing that a model was trained on: none of its labels (C) is probable enough."""
+    return bool(probabilities.max() < familiar_from)
 
 
 def not_finite(model: nn.Module) -> list[str]:

@@ -162,7 +162,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         config = self.model.config
         scores = probabilities_of(outputs["logits"][0], self.model)
         rules = self.model.rules
-        unfamiliar = is_unfamiliar(scores, config)
+        unfamiliar = is_unfamiliar(scores, config.familiar_from)
         if decision == "path":
             chosen = paths_to_labels(outputs["paths"][:, 0], config.num_labels)[0]
         elif decision == "expected_f1":

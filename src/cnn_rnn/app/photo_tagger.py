@@ -170,7 +170,7 @@ class Tagger:
 
     def is_unfamiliar(self, probabilities: Mapping[str, float]) -> bool:
         """Whether a photo is like nothing that the model was trained on."""
-        return is_unfamiliar(torch.tensor([*probabilities.values()]), self.saved.model.config)
+        return is_unfamiliar(torch.tensor([*probabilities.values()]), self.saved.model.config.familiar_from)
 
     def explain(self, sight: Sight, label: str) -> Image.Image:
         """The photo as the network saw it, bright where the evidence for a label lies.
