@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from cnn_rnn.data import load_source
-from cnn_rnn.data.files.raw_table import read_raw
+from cnn_rnn.data.files.formats import read_label_file
 from cnn_rnn.data.reading import Reading
 from cnn_rnn.foundation.json_lines import read_json
 
@@ -42,4 +42,4 @@ def test_very_many_columns_are_read_in_time_that_grows_with_them(tmp_path: Path)
     """Each compared with each they would take minutes."""
     names = [f"label {index}" for index in range(200_000)]
     (tmp_path / "a.csv").write_text(f"file_name,{','.join(names)}\n0.jpg,{','.join('1' for _ in names)}\n")
-    assert list(read_raw(tmp_path / "a.csv", Reading()).columns) == ["file_name", *names]
+    assert list(read_label_file(tmp_path / "a.csv", Reading()).columns) == ["file_name", *names]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cnn_rnn.data.photos.disk_layout import abbreviate
+
+from .raw_table import RawTable
 
 try:
     import msgspec
@@ -104,6 +107,28 @@ def read_coco(path: Path) -> Coco:
     ends = np.searchsorted(photos, np.arange(len(file_names) + 1)).tolist()
     labels = [tuple(told[start:end]) for start, end in pairwise(ends)]
     return Coco(document.images, labels, categories, len(found), int((present & ~outlined).sum()))
+
+
+def coco_table(path: Path) -> RawTable:
+    """COCO's format of whatever tool; an image's labels are the categories of its annotations."""
+    coco = read_coco(path)
+    if not coco.images:
+        raise ValueError(f"{path}: images is empty")
+    used = {label for labels in coco.labels for label in labels}
+    above = {category.supercategory for category in coco.categories if category.supercategory != category.name}
+    parents = {category.name for category in coco.categories} & above - used
+    names = [category.name for category in coco.categories if category.name not in parents]
+    notes = [f"COCO's format: {len(coco.images):,} images, {coco.annotations:,} annotations, {len(names)} categories"]
+    notes += [
+        f"category {category.id} {category.name!r} is the parent of others and on no image: no class of its own"
+        for category in coco.categories
+        if category.name in parents
+    ]
+    columns: dict[str, list[Any]] = {
+        "file_name": [image.file_name for image in coco.images],
+        "labels": list(map(list, coco.labels)),
+    }
+    return RawTable(path, "image", range(1, len(coco.images) + 1), columns, notes, names)
 
 
 def _column(items: Sequence[object], key: str) -> npt.NDArray[np.int64]:

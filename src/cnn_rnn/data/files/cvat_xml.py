@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from cnn_rnn.data.reading import Reading
+
 from .raw_table import RawTable
 from .xml_files import read_xml
 
 SHAPES = frozenset({"tag", "box", "polygon", "polyline", "points", "ellipse", "mask", "cuboid", "skeleton"})
 
 
-def read_cvat(path: Path) -> RawTable:
+def read_cvat(path: Path, reading: Reading) -> RawTable:
     """A row a photo; its labels are those of the whole image (tags) and of its shapes.
 
     The classes are those that the task declares, in its order; a photo's `subset`, where a project has them, is its
@@ -19,6 +21,7 @@ def read_cvat(path: Path) -> RawTable:
     Raises:
         ValueError: The file is no such XML, names a label that the task does not declare, or holds video tracks.
     """
+    del reading  # labels are elements
     root = read_xml(path)
     if root.tag == "annotation":
         raise ValueError(

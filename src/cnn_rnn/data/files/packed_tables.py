@@ -1,5 +1,6 @@
 """Rows of Excel and Parquet files, which are packed: a small one may unpack to any size, so that is asked first."""
 
+import datetime as dt
 import re
 import zlib
 from collections.abc import Iterator
@@ -11,8 +12,11 @@ from zipfile import BadZipFile, ZipFile
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cnn_rnn.data.reading import Reading
 from cnn_rnn.foundation.file_kinds import kind_of_file
 
+from .nested_rows import table_of_rows
+from .raw_table import COMMENT, RawTable, check_header, short
 from .unpacking import ArchiveTally
 
 MOST_EXCEL_BYTES = 2**30  # unpacked; a full sheet, 1,048,576 rows of a file and a few labels, has some 200 MB
@@ -25,6 +29,45 @@ UNCALCULATED = re.compile(  # a formula without a value, but for a text that is 
     rb"<(?:\w+:)?f\b[^>]*(?:/>|>[^<]*</(?:\w+:)?f>)\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
 )
 MERGED = re.compile(rb'<mergeCell ref="([A-Z0-9:]+)"')
+
+
+def read_parquet(path: Path, reading: Reading) -> RawTable:
+    """The rows of a Parquet file; errors as of `parquet_rows`."""
+    del reading  # cells are typed
+    return table_of_rows(path, "row", parquet_rows(path))
+
+
+def read_excel(path: Path, reading: Reading) -> RawTable:
+    """The one sheet with cells, its first filled row the header; ValueError where cells have no named column."""
+    del reading  # cells are typed, and parted by the file
+    title, rows = excel_rows(path)
+    line, header = next(rows)
+    moment = next((name for name in header if isinstance(name, dt.date | dt.time)), None)
+    if moment is not None:
+        raise ValueError(f"{path}, row {line}: a column is called by the date or time {moment}; make the cell a text")
+    names = [str(name).strip() if name is not None else "" for name in header]
+    while names and not names[-1]:
+        names.pop()
+    check_header(path, line, names)
+    numbers, cells = [], []
+    for number, row in rows:
+        beyond = next((cell for cell in row[len(names) :] if cell is not None), None)
+        if beyond is not None:
+            raise ValueError(
+                f"{path}, row {number}: {short(beyond)} stands in a column without a name: row {line} names "
+                f"{', '.join(map(repr, names))}; name each column{COMMENT}"
+            )
+        numbers.append(number)
+        cells.append([_excel_text(cell) for cell in [*row, *[None] * (len(names) - len(row))][: len(names)]])
+    columns = {name: [row[index] for row in cells] for index, name in enumerate(names)}
+    return RawTable(path, "row", numbers, columns, [f"sheet {title!r}"], is_text=True)
+
+
+def _excel_text(cell: Any) -> str:
+    """What a cell shows."""
+    if cell is None:
+        return ""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

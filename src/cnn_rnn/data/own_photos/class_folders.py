@@ -6,7 +6,7 @@ from typing import Self
 
 from datasets import Dataset, DatasetDict
 
-from cnn_rnn.data.files.raw_table import TABLES
+from cnn_rnn.data.files.formats import TABLES
 from cnn_rnn.data.meaning.listing import Listing, Row
 from cnn_rnn.data.photos.disk_layout import abbreviate, existing_folder, pick_split, split_folders
 from cnn_rnn.data.photos.found_files import PassedOver, walk_files

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from datasets import Dataset, DatasetDict
 
-from cnn_rnn.data.files.raw_table import TABLES
+from cnn_rnn.data.files.formats import TABLES
 from cnn_rnn.data.labels.choosing import with_same_columns
 from cnn_rnn.data.meaning.listing import Listing
 from cnn_rnn.data.photos.disk_layout import SPLITS, abbreviate, existing_folder, pick_split

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnn_rnn.data.files.raw_table import TABLES
+from cnn_rnn.data.files.formats import TABLES
 from cnn_rnn.data.photos.disk_layout import SPLITS, abbreviate
 from cnn_rnn.data.photos.found_files import PassedOver, walk_files
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name

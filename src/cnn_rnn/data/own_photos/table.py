@@ -7,9 +7,8 @@ from pathlib import Path
 from datasets import Dataset, DatasetDict, load_dataset
 
 from cnn_rnn.data.adapt import to_schema
-from cnn_rnn.data.files.annotation_files import read_annotations
+from cnn_rnn.data.files.formats import read_label_file
 from cnn_rnn.data.files.packed_tables import parquet_columns
-from cnn_rnn.data.files.raw_table import TEXT_TABLES
 from cnn_rnn.data.labels.choosing import with_same_columns
 from cnn_rnn.data.meaning.columns import find_roles
 from cnn_rnn.data.meaning.listing import Listing, list_rows
@@ -17,13 +16,11 @@ from cnn_rnn.data.meaning.long_table import join_label_rows
 from cnn_rnn.data.photos.disk_layout import SPLITS, pick_split
 from cnn_rnn.data.reading import Reading
 
-TOLD_ENCODING = frozenset({".xlsx", ".parquet", ".xml"})
-
 
 def read_metadata(
     path: Path, class_names: Sequence[str] | None = None, reading: Reading | None = None, split: str = "train"
 ) -> Listing:
-    """The rows of a label file, see `raw_table` and `annotation_files` for what it may be.
+    """The rows of a label file, see `files.formats` for what it may be.
 
     Args:
         path: The file. A table has a column that names the photo and either a column of labels or one of yes and no
@@ -37,10 +34,7 @@ def read_metadata(
     """
     reading = reading or Reading()
     class_names = class_names or reading.names
-    suffix = path.suffix.lower()
-    reading.refuse({"delimiter"} if suffix not in TEXT_TABLES else (), f"{path} is no text table")
-    reading.refuse({"encoding"} if suffix in TOLD_ENCODING else (), f"{path} tells its encoding itself")
-    raw = read_annotations(path, reading)
+    raw = read_label_file(path, reading)
     roles = find_roles(raw, reading, class_names)
     joined = reading.rows == "label" or (roles.confidence and reading.rows is None)
     if not roles.confidence or not joined:
@@ -81,17 +75,17 @@ def load_table(
         raise FileNotFoundError(f"no table at {path}" + (", which is a folder" if path.is_dir() else ""))
     class_names = class_names or reading.names
     if path.suffix == ".parquet" and "image" in parquet_columns(path):
-        pick_split(["train"], split, str(path))
         rows = load_dataset("parquet", data_files={"train": str(path)}, split="train")
-        whole = to_schema(rows, class_names=class_names, reading=reading)
-        return whole if split else DatasetDict({"train": whole})
-    table = read_metadata(path, class_names, reading)
-    present = [name for name in SPLITS if any(row.split == name for row in table.rows)]
-    chosen = pick_split(present, split, str(path))
-    first = table.of_split("train") if "train" in present and not table.names else table
-    names = list(class_names or first.class_names())
-    root = Path(image_root or path.parent / (reading.image_root or ""))
-    loaded = {
-        name: table.of_split(name).to_dataset(root, names, name, require_images=require_images) for name in chosen
-    }
+        loaded = {"train": to_schema(rows, class_names=class_names, reading=reading)}
+    else:
+        table = read_metadata(path, class_names, reading)
+        present = [name for name in SPLITS if any(row.split == name for row in table.rows)]
+        first = table.of_split("train") if "train" in present and not table.names else table
+        names = list(class_names or first.class_names())
+        root = Path(image_root or path.parent / (reading.image_root or ""))
+        loaded = {
+            name: table.of_split(name).to_dataset(root, names, name, require_images=require_images)
+            for name in pick_split(present, split, str(path))
+        }
+    pick_split(list(loaded), split, str(path))
     return loaded[split] if split else with_same_columns(loaded)

@@ -1,10 +1,21 @@
-"""Objects within JSON's rows as columns of their own."""
+"""Rows of objects as a table, what is nested in them as columns of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
+
+from .raw_table import RawTable
 
 Rows = Sequence[tuple[int, dict[str, Any]]]
 DEEPEST = 8  # levels; what lies deeper stays an object
+
+
+def table_of_rows(path: Path, unit: str, rows: Iterable[tuple[int, dict[str, Any]]]) -> RawTable:
+    """The rows as a table; its columns in the order in which rows first name them, those of nested objects dotted."""
+    kept = without_nesting(list(rows))
+    names = dict.fromkeys(name for _, row in kept for name in row)
+    columns = {name: [row.get(name) for _, row in kept] for name in names}
+    return RawTable(path, unit, [number for number, _ in kept], columns)
 
 
 def without_nesting(rows: Rows, levels: int = DEEPEST) -> list[tuple[int, dict[str, Any]]]:
