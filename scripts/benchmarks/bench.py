@@ -25,7 +25,7 @@ from row import Part, Row
 from turns import Turns
 
 SECTIONS = ("data", "engines", "export", "import", "metrics", "predict", "scale", "splits", "train")
-LIBRARIES = ("torch", "timm", "transformers", "onnxruntime", "numpy")
+NAMED_VERSIONS = ("torch", "timm", "transformers", "onnxruntime", "numpy")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -125,7 +125,7 @@ def _machine() -> dict[str, str | int | None]:
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": sys.version.split()[0],
-        **{name: _version(name) for name in LIBRARIES},
+        **{name: _version(name) for name in NAMED_VERSIONS},
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "not measured: no GPU",
     }

@@ -1,7 +1,7 @@
 """Bulk prediction by each of its engines, from photos on a disk to Parquet, beside the backbone alone.
 
 Every way is the command as a person types it, in processes of its own, over few photos and over many: what the few take
-is the start, and the rest counts photos a second.
+is the start, and the rest counts photos per second.
 """
 
 import importlib.util
@@ -15,14 +15,14 @@ from pathlib import Path
 
 import torch
 from photos import write_photos
-from predict_section import PIPELINE_BATCH, Files
+from predict_section import PIPELINE_BATCH, PhotoFiles
 from row import Row
 from turns import Turns
 
 from cnn_rnn.prediction.onnx_engine import use_onnxruntime
 
 FEW, MANY, PART = 64, 768, 32
-WAYS = {
+ENGINES_COMPARED = {
     "one process, onnxruntime": (1, []),
     "one process, torch": (1, ["--engine", "torch"]),
     "the same command twice, onnxruntime": (2, []),
@@ -32,7 +32,7 @@ WAYS = {
 
 def measure(workspace: Path) -> Iterator[Row]:
     """Photos a second by each engine, beyond its start and with it."""
-    files = Files(workspace, MANY)
+    files = PhotoFiles(workspace, MANY)
     write_few(workspace)
     threads = torch.get_num_threads()
     model = files.classify.model
@@ -42,7 +42,8 @@ def measure(workspace: Path) -> Iterator[Row]:
     seconds = {
         name: times.least / FEW
         for name, times in Turns.take(
-            {name: partial(look_at, look, some) for name, look in alone.items()} | {"decode": partial(decode, files)},
+            {name: partial(take_all, look, some) for name, look in alone.items()}
+            | {"decode": partial(decode_some, files)},
             turns=5,
         ).items()
     }
@@ -50,7 +51,7 @@ def measure(workspace: Path) -> Iterator[Row]:
     best = 1 / seconds["onnxruntime"]
     yield Row("backbone alone, torch", 1 / seconds["torch"], unit, best)
     yield Row("decoding and resizing alone, one process", 1 / seconds["decode"], unit, best)
-    for name, (processes, options) in WAYS.items():
+    for name, (processes, options) in ENGINES_COMPARED.items():
         if "ray" in options and importlib.util.find_spec("ray") is None:
             continue
         few, many = (seconds_of_command(workspace, folder, processes, options) for folder in ("few", "photos"))
@@ -58,14 +59,14 @@ def measure(workspace: Path) -> Iterator[Row]:
         yield Row(f"{name}, {MANY:,} photos with the start", MANY / many, unit, best)
 
 
-def look_at(look: object, batches: list[torch.Tensor]) -> None:
+def take_all(look: object, batches: list[torch.Tensor]) -> None:
     """Take all batches."""
     assert callable(look)
     for batch in batches:
         look(batch)
 
 
-def decode(files: Files) -> None:
+def decode_some(files: PhotoFiles) -> None:
     """Read some photos."""
     for part in files.parts[: FEW // PIPELINE_BATCH]:
         files.decode(part)

@@ -24,9 +24,9 @@ from cnn_rnn.prediction import SavedModel
 from cnn_rnn.prediction.onnx_engine import use_onnxruntime
 from cnn_rnn.publishing.onnx_graph import OnnxModel, export_onnx, quantize_onnx
 
-TURNS = {1: 25, 32: 5}
-CALIBRATION = 64
-LIMITS = {LITE: "<= 0.5", RESNET: "<= 0.9"}
+GRAPH_TURNS = {1: 25, 32: 5}
+CALIBRATION_PHOTOS = 64
+GRAPH_LIMITS = {LITE: "<= 0.5", RESNET: "<= 0.9"}
 
 
 def parts() -> dict[str, Part]:
@@ -34,7 +34,8 @@ def parts() -> dict[str, Part]:
     return {
         **{
             short_name(backbone): Part(
-                partial(measure_engines, backbone=backbone), tuple(key_of(backbone, batch) for batch in TURNS)
+                partial(measure_engines, backbone=backbone),
+                tuple(graph_key_of(backbone, batch) for batch in GRAPH_TURNS),
             )
             for backbone in (LITE, RESNET)
         },
@@ -45,11 +46,11 @@ def parts() -> dict[str, Part]:
             for backbone in (LITE, RESNET)
         },
         "int8": Part(measure_int8, ("int8_over_float32", "int8_over_float32_size")),
-        "bulk": Part(measure_bulk, ("bulk_onnx_over_torch",)),
+        "bulk": Part(measure_bulk_by_engines, ("bulk_onnx_over_torch",)),
     }
 
 
-def key_of(backbone: str, batch: int) -> str:
+def graph_key_of(backbone: str, batch: int) -> str:
     """Key of what a prediction by onnxruntime takes beside one by torch."""
     return f"onnx_over_torch_{short_name(backbone)}_batch{batch}"
 
@@ -61,13 +62,13 @@ def measure_engines(workspace: Path, backbone: str) -> Iterator[Row]:
     use_onnxruntime(exported, str(workspace / "model"))
     whole = OnnxModel(export_onnx(model, workspace / "whole.onnx"))
     ways: dict[str, Any] = {"torch": model.generate, "onnx": exported.generate, "whole graph": whole}
-    for batch, turns in TURNS.items():
+    for batch, turns in GRAPH_TURNS.items():
         pixels = varied_images(batch, SIDE)
         with torch.inference_mode():
             times = Turns.take({name: partial(way, pixels) for name, way in ways.items()}, turns)
             least = seconds_at_least(operations_of(partial(model.generate, pixels)), weights_of(model))
         what, unit, floor = f"{backbone}, batch {batch}", "s; by torch", least / times["torch"].least
-        limit = LIMITS[backbone], key_of(backbone, batch)
+        limit = GRAPH_LIMITS[backbone], graph_key_of(backbone, batch)
         yield compared(f"predict, onnxruntime, {what}", times["onnx"], times["torch"], unit, limit, floor=floor)
         graph = f"predict, the whole as one graph, {what}"
         yield compared(graph, times["whole graph"], times["torch"], unit, floor=floor)
@@ -78,7 +79,7 @@ def measure_compiled(workspace: Path, backbone: str) -> Iterator[Row]:
     model = walking_model(backbone, LABELS, image_size=SIDE)
     exported = SavedModel.load(save(model, workspace)).model
     use_onnxruntime(exported, str(workspace / "model"))
-    for batch, turns in TURNS.items():
+    for batch, turns in GRAPH_TURNS.items():
         pixels = varied_images(batch, SIDE)
         torch.compiler.reset()
         compiled = deepcopy(model)
@@ -99,9 +100,9 @@ def measure_int8(workspace: Path) -> Iterator[Row]:
     """The light backbone's whole graph in 8 bits beside the same in float32."""
     model = walking_model(LITE, LABELS, image_size=SIDE)
     graph = export_onnx(model, workspace / "whole.onnx")
-    small = quantize_onnx(graph, workspace / "int8.onnx", varied_images(CALIBRATION, SIDE))
+    small = quantize_onnx(graph, workspace / "int8.onnx", varied_images(CALIBRATION_PHOTOS, SIDE))
     ways = {"float32": OnnxModel(graph), "int8": OnnxModel(small)}
-    for batch, turns in TURNS.items():
+    for batch, turns in GRAPH_TURNS.items():
         pixels = varied_images(batch, SIDE)
         with torch.inference_mode():
             times = Turns.take({name: partial(way, pixels) for name, way in ways.items()}, turns)
@@ -117,7 +118,7 @@ def measure_int8(workspace: Path) -> Iterator[Row]:
     )
 
 
-def measure_bulk(workspace: Path) -> Iterator[Row]:
+def measure_bulk_by_engines(workspace: Path) -> Iterator[Row]:
     """JPEG files to Parquet by both engines."""
     photos, model = workspace / "photos", save(walking_model(LITE, LABELS, image_size=SIDE), workspace)
     write_photos(photos, MANY_PHOTOS)

@@ -21,23 +21,28 @@ from cnn_rnn import (
     bundled_model,
 )
 
-LIBRARIES = "import torch, timm, transformers"
-PARTS = (
-    f"{LIBRARIES}\n"
+LIBRARY_IMPORTS = "import torch, timm, transformers"
+PART_IMPORTS = (
+    f"{LIBRARY_IMPORTS}\n"
     "from transformers import AutoImageProcessor, AutoModelForImageClassification, Pipeline, PreTrainedModel\n"
     "from transformers.image_processing_backends import TorchvisionBackend"
 )
 CLASSES = (
     "from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline"
 )
-TURNS = 5
+IMPORT_TURNS = 5
 
 
 def measure(workspace: Path) -> list[Row]:
     """Processor seconds of each import, and seconds until the first prediction is written; the least of several."""
-    imports = {"libraries": LIBRARIES, "package": f"{LIBRARIES}, cnn_rnn", "parts": PARTS, "classes": CLASSES}
+    imports = {
+        "libraries": LIBRARY_IMPORTS,
+        "package": f"{LIBRARY_IMPORTS}, cnn_rnn",
+        "parts": PART_IMPORTS,
+        "classes": CLASSES,
+    }
     best = dict.fromkeys(imports, float("inf"))
-    for _ in range(TURNS):  # in turns, so that a busy machine slows all alike
+    for _ in range(IMPORT_TURNS):  # in turns, so that a busy machine slows all alike
         for name, code in imports.items():
             best[name] = min(best[name], processor_seconds([sys.executable, "-c", code]))
     package, classes = best["package"], best["classes"]
@@ -83,7 +88,7 @@ def one_photo() -> float:
     """Seconds from the command to the labels of one photo in the terminal, and to the end of its process."""
     photo = bundled_model() / "example.jpg"
     seconds = []
-    for _ in range(TURNS):
+    for _ in range(IMPORT_TURNS):
         start = time.perf_counter()
         command = [sys.executable, "-m", "cnn_rnn.commands.cli", "predict", "--input", str(photo)]
         subprocess.run(command, check=True, capture_output=True)

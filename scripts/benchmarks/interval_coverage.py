@@ -1,6 +1,6 @@
 """How often the intervals of figures hold the figure that they are for, by draws from a population that is known.
 
-The population has a data set's label frequencies, labels that keep company and scores that are true probabilities. Of
+The population has a data set's label frequencies, labels that occur together and scores that are true probabilities. Of
 each figure: how often it has an interval, how often this holds the figure of the whole population (over the classes
 that a draw measures) and the mean over all draws, and the standard error beside the true one; of the difference of two
 models that are equal, and of two that are not, the same, and the share of p-values below 0.05 and 0.5.
@@ -26,7 +26,7 @@ from cnn_rnn.metrics.resampling import bootstrap_intervals, compare_paired
 from cnn_rnn.metrics.stored_predictions import collect_predictions
 
 THRESHOLD = 0.4
-BLOCKS = ("threshold", "expected_f1")
+SETS_OF_SCORES = ("threshold", "expected_f1")
 CLASS_MEANS = {"mAP": "AP", "CP": "precision", "CR": "recall"}
 
 
@@ -90,12 +90,12 @@ def make_population(
     return Population(truth, scores, figures)
 
 
-def known_figures(figures: dict[str, Any], measured: NDArray[np.bool_]) -> dict[str, float]:
+def figures_of_known(figures: dict[str, Any], measured: NDArray[np.bool_]) -> dict[str, float]:
     """What the population has of each figure, class means over the measured classes (C,)."""
     rows = [row for row, used in zip(figures["per_class"].values(), measured, strict=True) if used]
     known = {"mAP": float(np.mean([row["AP"] for row in rows]))}
     known["ranking.MAP_at_k"] = figures["ranking"]["MAP_at_k"]
-    for block in BLOCKS:
+    for block in SETS_OF_SCORES:
         known |= {f"{block}.{name}": figures[block][name] for name in ("OP", "OR", "OF1", "example_F1", "exact_match")}
         precision, recall = (float(np.mean([row[block][name] for row in rows])) for name in ("precision", "recall"))
         total = precision + recall
@@ -113,7 +113,7 @@ def draw_results(
         chosen = generator.integers(0, len(population.truth), images)
         truth = population.truth[chosen]
         measured = truth.sum(axis=0) >= min_positives
-        known = [known_figures(figures, measured) for figures in population.figures]
+        known = [figures_of_known(figures, measured) for figures in population.figures]
         found = bootstrap_intervals(population.scores[0][chosen], truth, thresholds=THRESHOLD, seed=seed, **settings)[
             "figures"
         ]

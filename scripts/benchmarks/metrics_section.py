@@ -19,7 +19,7 @@ from turns import Turns
 
 from cnn_rnn.metrics import MultiLabelMetrics
 
-Rows = tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_]]
+Generated = tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ SIZES = {
 }
 
 
-def make_rows(images: int, labels: int, labels_per_image: float, dtype: type = np.float32) -> Rows:
+def make_rows(images: int, labels: int, labels_per_image: float, dtype: type = np.float32) -> Generated:
     """Scores (N, C) as a sigmoid gives them, targets and predicted sets, of a data set's size."""
     generator = np.random.default_rng(0)
     targets = (generator.random((images, labels)) < labels_per_image / labels).astype(np.float32)
@@ -50,14 +50,14 @@ def make_rows(images: int, labels: int, labels_per_image: float, dtype: type = n
     return scores, targets, scores > 0.5
 
 
-def measure_once(rows: Rows) -> dict[str, Any]:
+def measure_once(rows: Generated) -> dict[str, Any]:
     """All figures of the rows."""
     metrics = MultiLabelMetrics()
     metrics.update(rows[0], rows[1], paths=rows[2])
     return metrics.compute()
 
 
-def peak_bytes(rows: Rows, batch: int) -> int:
+def peak_bytes(rows: Generated, batch: int) -> int:
     """The most memory held at once while the rows are taken in by batches and measured, beyond the rows themselves."""
     scores, targets, paths = rows
     tracemalloc.start()

@@ -194,7 +194,7 @@ def measure_on_a_gpu() -> Iterator[Row]:
 
 def measure_pipeline(workspace: Path) -> Iterator[Row]:
     """The pipeline over files, against the same steps written out."""
-    files = Files(workspace, PHOTOS)
+    files = PhotoFiles(workspace, PHOTOS)
     times = Turns.take(
         {
             "pipeline": lambda: files.classify(files.paths, batch_size=PIPELINE_BATCH),
@@ -213,7 +213,7 @@ def measure_pipeline(workspace: Path) -> Iterator[Row]:
 
 def measure_bulk(workspace: Path) -> Iterator[Row]:
     """The command for very many files, by torch, against the slower of its two stages."""
-    files = Files(workspace, MANY_PHOTOS)
+    files = PhotoFiles(workspace, MANY_PHOTOS)
     predict = bulk_command(files.folder, workspace / "photos", workspace)
     times = Turns.take(
         {
@@ -233,7 +233,7 @@ def measure_bulk(workspace: Path) -> Iterator[Row]:
     yield compared(what, bulk, slower, unit, ("<= 1.15", "bulk_over_backbone"), floor=floor)
 
 
-class Files:
+class PhotoFiles:
     """Photos on the disk, a model saved beside them, and the plain steps from the ones to features by the other.
 
     Args:

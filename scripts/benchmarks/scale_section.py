@@ -37,7 +37,7 @@ SAME_MEMORY = "<= 1.1"  # of bulk prediction, however long its list
 
 
 @dataclass(frozen=True)
-class Size:
+class SetSize:
     """How many photos and labels a set has.
 
     Attributes:
@@ -50,23 +50,23 @@ class Size:
     test: int
     labels: int
 
-    def tenth(self) -> "Size":
+    def tenth(self) -> "SetSize":
         """The same labels on a tenth of the photos."""
-        return Size(self.train // 10, self.test // 10, self.labels)
+        return SetSize(self.train // 10, self.test // 10, self.labels)
 
 
-SIZES = {
-    "coco2014": Size(82_783, 40_504, 80),
-    "nus-wide": Size(161_789, 107_859, 81),
-    "a million of 10,000 labels": Size(1_000_000, 0, 10_000),
+SET_SIZES = {
+    "coco2014": SetSize(82_783, 40_504, 80),
+    "nus-wide": SetSize(161_789, 107_859, 81),
+    "a million of 10,000 labels": SetSize(1_000_000, 0, 10_000),
 }
 
 
 def measure(workspace: Path, names: list[str] | None = None) -> list[Row]:
     """All figures of this section; those of some sets alone where they are named."""
     rows = []
-    for name in names or SIZES:
-        size = SIZES[name]
+    for name in names or SET_SIZES:
+        size = SET_SIZES[name]
         tenth, full = (dict(stage_costs(workspace / name / str(each.train), each)) for each in (size.tenth(), size))
         for stage in full:
             rows += growth(f"{stage}, {name}", tenth[stage], full[stage], MEMORY_GROWTH)
@@ -85,16 +85,16 @@ def growth(what: str, tenth: Cost, full: Cost, memory_growth: str) -> list[Row]:
     ]
 
 
-def stage_costs(root: Path, size: Size) -> Iterator[tuple[str, Cost]]:
+def stage_costs(root: Path, size: SetSize) -> Iterator[tuple[str, Cost]]:
     """What each stage costs over a generated set."""
-    write_photos(root / "train", size.train, size.labels)
+    write_split(root / "train", size.train, size.labels)
     if size.test:
-        write_photos(root / "test", size.test, size.labels)
+        write_split(root / "test", size.test, size.labels)
     for name, stage in stages(size):
         yield name, cost_of(stage, root, size.train)
 
 
-def stages(size: Size) -> Iterator[tuple[str, Stage]]:
+def stages(size: SetSize) -> Iterator[tuple[str, Stage]]:
     """The stages by name, in their order; those after the first batch for sets that are measured on."""
     yield "index", index
     yield "index and split", split
@@ -107,7 +107,7 @@ def stages(size: Size) -> Iterator[tuple[str, Stage]]:
         yield "card", carded
 
 
-def write_photos(folder: Path, count: int, labels: int) -> None:
+def write_split(folder: Path, count: int, labels: int) -> None:
     """A split of an image folder whose photos are one file under many names."""
     folder.mkdir(parents=True)
     content = folder.parent / "one.png"

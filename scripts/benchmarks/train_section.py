@@ -53,7 +53,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Load:
-    """What is trained: a timm model, the side of its images, images a step, and the precision."""
+    """What is trained: a timm model, the side of its images, images per step, and the precision."""
 
     backbone: str
     image_size: int
@@ -67,7 +67,7 @@ ON_A_GPU = Load("resnet50", 224, 128, "bf16")
 
 
 @dataclass(frozen=True)
-class Cost:
+class StepCost:
     """Seconds a step, and megabytes that training takes at its highest beyond what the process held before."""
 
     seconds: float
@@ -157,13 +157,13 @@ def _devices() -> str:
     return subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
 
 
-def measure_training(load: Load, ways: list[str], rounds: int = ROUNDS) -> dict[str, Cost]:
+def measure_training(load: Load, ways: list[str], rounds: int = ROUNDS) -> dict[str, StepCost]:
     """The least cost of each way, from `rounds` rounds of all of them in turn."""
     context = multiprocessing.get_context("fork")
-    found: dict[str, list[Cost]] = {way: [] for way in ways}
+    found: dict[str, list[StepCost]] = {way: [] for way in ways}
     for way in tqdm(ways * rounds, desc="training", unit="run"):
         receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_run, args=(load, way, sender))
+        process = context.Process(target=_run_way, args=(load, way, sender))
         process.start()
         sender.close()
         try:
@@ -173,12 +173,12 @@ def measure_training(load: Load, ways: list[str], rounds: int = ROUNDS) -> dict[
         finally:
             process.join()
     return {
-        way: Cost(min(cost.seconds for cost in costs), min(cost.megabytes for cost in costs))
+        way: StepCost(min(cost.seconds for cost in costs), min(cost.megabytes for cost in costs))
         for way, costs in found.items()
     }
 
 
-def _run(load: Load, way: str, sender: Any) -> None:
+def _run_way(load: Load, way: str, sender: Any) -> None:
     torch.manual_seed(0)
     before = _resident()
     step, device = _linear_step(load) if way == LINEAR else _step(load, TrainConfig(**_settings(load, way)))
@@ -190,7 +190,7 @@ def _run(load: Load, way: str, sender: Any) -> None:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else _highest() - before
-    sender.send(Cost(statistics.median(times[WARM_UP:]), peak / 2**20))
+    sender.send(StepCost(statistics.median(times[WARM_UP:]), peak / 2**20))
 
 
 def _settings(load: Load, way: str) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from cnn_rnn.data.sources import load_source
 from cnn_rnn.publishing.bundle import write_bundle
 from cnn_rnn.training.run_config import run_config_of
 
-FOLDER = Path(__file__).parents[2] / "bundled_model"
-SOURCES = {"voc2007": "VOC 2007", "voc2012": "VOC 2012", "coco2017": "COCO", "image_folder": "Corel5k"}
+BUNDLE = Path(__file__).parents[2] / "bundled_model"
+SET_TITLES = {"voc2007": "VOC 2007", "voc2012": "VOC 2012", "coco2017": "COCO", "image_folder": "Corel5k"}
 DATA_NOTE = (
     "The photos are a part of VOC's (4,468, picked around a few classes; 2007: car, bus, cat, train; 2012: "
     "cat, cow, dog, horse, sheep), 354 of COCO's, and Corel5k's 4,500 for training. Each set is asked for its "
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--metrics", type=Path, required=True, help="figures of photos that no model of theirs saw")
     parser.add_argument("--rival", type=Path, help="figures of the plain head, such as CV/metrics_baseline.json")
     parser.add_argument("--photo", type=Path, help="a photo to try it with")
-    parser.add_argument("--output", type=Path, default=FOLDER, help="the bundle (default: the one in this checkout)")
+    parser.add_argument("--output", type=Path, default=BUNDLE, help="the bundle (default: the one in this checkout)")
     known = parser.parse_args()
     size = write_bundle(
         known.run,
@@ -63,7 +63,7 @@ def photos_by_source(data: DataConfig) -> dict[str, dict[str, int]]:
         for name, count in zip(label_names(rows), label_counts(rows).tolist(), strict=True):
             if count:
                 own = found.setdefault(name, {})
-                own[SOURCES[kind]] = own.get(SOURCES[kind], 0) + count
+                own[SET_TITLES[kind]] = own.get(SET_TITLES[kind], 0) + count
     return found
 
 

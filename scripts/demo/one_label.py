@@ -11,7 +11,7 @@ from cnn_rnn import bundled_model
 from cnn_rnn.app.photo_tagger import Tagger
 from cnn_rnn.prediction.input_kinds import find_images
 
-SHOWN = 5  # labels
+SHOWN_PHOTOS = 5  # labels
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
         found.append((moved, Path(file).name, label, before, after, others))
     _, name, label, before, after, others = max(found, key=lambda one: one[0])
     print(f"\n{name}: a person confirms {label!r} (the model gave it {before[label]:.2f})")
-    for other in sorted(others, key=lambda one: -abs(after[one] - before[one]))[:SHOWN]:
+    for other in sorted(others, key=lambda one: -abs(after[one] - before[one]))[:SHOWN_PHOTOS]:
         print(f"  {other:<12} {before[other]:.2f} -> {after[other]:.2f}")
 
 

@@ -184,9 +184,9 @@ def test_metrics_and_a_cached_step_are_measured(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("test", [0, pytest.param(40, marks=pytest.mark.slow)])
 def test_the_scale_section_measures_every_stage(tmp_path: Path, patch: pytest.MonkeyPatch, test: int) -> None:
     module, costs = importlib.import_module("scale_section"), importlib.import_module("costs")
-    size = module.Size(60, test, 4)
+    size = module.SetSize(60, test, 4)
     patch.setattr(costs, "LOOKS", 0.01)
-    for name, value in {"SIZES": {"small": size}, "NAMES": 40, "SAMPLES": 3}.items():
+    for name, value in {"SET_SIZES": {"small": size}, "NAMES": 40, "SAMPLES": 3}.items():
         patch.setattr(module, name, value)
     rows = module.measure(tmp_path)
     assert len(rows) == 2 * len(list(module.stages(size))) + 2

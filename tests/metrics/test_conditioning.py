@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cnn_rnn.metrics.conditioning import Known, count_looks, looks_figures, reveal, told_figures
+from cnn_rnn.metrics.conditioning import ToldLabels, count_looks, looks_figures, reveal, told_figures
 
 GENERATOR = np.random.default_rng(0)
 TRUTH = (GENERATOR.random((60, 7)) < 0.4).astype(np.int8)
@@ -33,7 +33,7 @@ def test_what_is_revealed_depends_on_the_image_and_its_labels_alone() -> None:
 def test_a_model_that_knows_all_once_told_one_is_worth_what_it_says() -> None:
     guess = GENERATOR.random(TRUTH.shape)
 
-    def score(known: Known, rows: np.ndarray) -> np.ndarray:
+    def score(known: ToldLabels, rows: np.ndarray) -> np.ndarray:
         told = (known == 1).any(axis=1, keepdims=True)
         return np.where(told, TRUTH[rows], guess[rows])
 
@@ -74,7 +74,7 @@ def test_a_model_that_hears_the_answers_needs_fewer_looks() -> None:
     truth[:, [0, 6]] = 1
     fixed = np.linspace(0.9, 0.1, 7)[None].repeat(5, axis=0)
 
-    def hears(known: Known, rows: np.ndarray) -> np.ndarray:
+    def hears(known: ToldLabels, rows: np.ndarray) -> np.ndarray:
         scores = fixed[rows].copy()
         scores[known[:, 0] == 1, 6] = 0.95
         return scores

@@ -20,7 +20,7 @@ from tests.hub.random_rules import NAMES as RULED
 from cnn_rnn.data import Reading, load_source
 from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.prediction.job import SCHEMA
-from cnn_rnn.prediction.label_files import LabelChoice, write_labels
+from cnn_rnn.prediction.label_files import WrittenLabels, write_labels
 from cnn_rnn.prediction.xmp_sidecars import SidecarError, sidecar_path, write_sidecar
 
 NAMES = ["cat", "dog", "chair, wooden", "großer Bär"]
@@ -113,7 +113,7 @@ def test_a_folder_that_takes_no_file_leaves_the_photo_alone_and_says_so(
         raise PermissionError(13, "Permission denied", str(sidecar_path(photo)))
 
     monkeypatch.setattr("cnn_rnn.prediction.label_files.write_sidecar", refuse)
-    done = write_labels("xmp", job(tmp_path / "job", {photo: ["dog"]}), NAMES, LabelChoice())
+    done = write_labels("xmp", job(tmp_path / "job", {photo: ["dog"]}), NAMES, WrittenLabels())
     assert (done.written, done.unchanged, len(done.left)) == (0, 0, 1)
     assert str(sidecar_path(photo)) in done.left[0]
 
@@ -187,11 +187,11 @@ def test_lightrooms_name_is_told_and_written_where_asked(photo: Path, tmp_path: 
     other = photo.with_suffix(".png")
     Image.new("RGB", (4, 4)).save(other)
     folder = job(tmp_path / "job", {photo: ["dog"], other: ["cat"]})
-    done = write_labels("xmp", folder, NAMES, LabelChoice(), sidecar="photo.xmp")
+    done = write_labels("xmp", folder, NAMES, WrittenLabels(), sidecar="photo.xmp")
     assert (done.written, done.beside) == (1, [])
     assert done.left == [f"{other}: a.xmp is the sidecar of a.jpg"]
     assert "dog" in exiftool(photo.with_suffix(".xmp"))["XMP-dc:Subject"]
-    done = write_labels("xmp", folder, NAMES, LabelChoice())
+    done = write_labels("xmp", folder, NAMES, WrittenLabels())
     assert (done.written, done.beside) == (2, [photo.with_suffix(".xmp")] * 2)
 
 
@@ -204,7 +204,7 @@ def test_a_photo_that_takes_no_file_beside_it_is_counted_and_the_others_get_thei
     for one in (longest, long):
         Image.new("RGB", (4, 4)).save(one)
     done = write_labels(
-        kind, job(tmp_path / "job", {longest: ["cat"], long: ["cat"], photo: ["dog"]}), NAMES, LabelChoice()
+        kind, job(tmp_path / "job", {longest: ["cat"], long: ["cat"], photo: ["dog"]}), NAMES, WrittenLabels()
     )
     assert (done.written, len(done.left)) == (2, 1)
     assert "File name too long" in done.left[0]
@@ -221,7 +221,7 @@ def test_a_broken_sidecar_is_left_as_it_is(photo: Path, content: str) -> None:
 
 def test_labels_are_left_out_and_added(photo: Path, tmp_path: Path) -> None:
     folder = job(tmp_path / "job", {photo: ["cat", "dog"], photo.with_name("gone.jpg"): ["cat"], Path("b.jpg"): None})
-    choice = LabelChoice(leave_out=["cat"], always_add=["by machine"])
+    choice = WrittenLabels(leave_out=["cat"], always_add=["by machine"])
     written = write_labels("txt", folder, NAMES, choice)
     assert photo.with_name("a.jpg.txt").read_text() == "dog\nby machine\n"
     assert (written.written, written.left) == (
@@ -229,16 +229,16 @@ def test_labels_are_left_out_and_added(photo: Path, tmp_path: Path) -> None:
         [f"{photo.with_name('gone.jpg')}: there is no such file to write beside"],
     )
     assert write_labels("txt", folder, NAMES, choice).unchanged == 1
-    assert "is there already" in write_labels("txt", folder, NAMES, LabelChoice()).left[0]
+    assert "is there already" in write_labels("txt", folder, NAMES, WrittenLabels()).left[0]
     with pytest.raises(ValueError, match="--leave_out 'wolf' is none of the model's 4 labels"):
-        write_labels("txt", folder, NAMES, LabelChoice(leave_out=["wolf"]))
+        write_labels("txt", folder, NAMES, WrittenLabels(leave_out=["wolf"]))
 
 
 @pytest.mark.parametrize("kind", ["xmp", "csv", "txt"])
 def test_a_dry_run_writes_nothing(photo: Path, tmp_path: Path, kind: str) -> None:
     folder = job(tmp_path / "job", {photo: ["cat"]})
     before = sorted(tmp_path.rglob("*"))
-    assert write_labels(kind, folder, NAMES, LabelChoice(), dry_run=True).written == 1
+    assert write_labels(kind, folder, NAMES, WrittenLabels(), dry_run=True).written == 1
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -246,7 +246,7 @@ def test_the_table_is_one_that_training_reads(photo: Path, tmp_path: Path) -> No
     other = photo.with_name("b.jpg")
     Image.new("RGB", (4, 4)).save(other)
     folder = job(tmp_path / "job", {photo: ["dog", "chair, wooden"], other: []})
-    assert write_labels("csv", folder, NAMES, LabelChoice()).written == 2
+    assert write_labels("csv", folder, NAMES, WrittenLabels()).written == 2
     with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
         assert list(csv.reader(file)) == [
             ["file_name", *NAMES],
@@ -280,7 +280,7 @@ def test_labels_that_imply_others_stand_below_them_and_stay_out_where_a_person_s
 ) -> None:
     rules = LabelRules.of(ANIMALS, RULED)
     folder = job(tmp_path / "job", {photo: ["animal", "dog", "poodle", "car"]})
-    choice = LabelChoice(always_add=["holiday"])
+    choice = WrittenLabels(always_add=["holiday"])
     assert write_labels("xmp", folder, RULED, choice, rules=rules).written == 1
     found = exiftool(sidecar_path(photo))
     assert found["XMP-dc:Subject"] == ["animal", "dog", "poodle", "car", "holiday"]

@@ -26,7 +26,7 @@ def placed(name: str, features: NDArray[np.float32], folder: Path = Path()) -> P
 
 
 def test_blocks_give_what_all_cosines_at_once_give(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(near_duplicates, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(near_duplicates, "COMPARED_AT_ONCE", 7)
     generator = np.random.default_rng(0)
     beside = 3 + generator.random((40, 4, 6), np.float32)
     own = 3 + generator.random((25, 4, 6), np.float32)

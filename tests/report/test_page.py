@@ -16,7 +16,7 @@ from cnn_rnn.metrics.protocols import get_protocol
 from cnn_rnn.metrics.stored_predictions import StoredPredictions, collect_predictions
 from cnn_rnn.metrics.tables import protocol_table
 from cnn_rnn.report.embedded_images import overlay
-from cnn_rnn.report.page import Example, Step, nearest_labels, photo_losses, write_report
+from cnn_rnn.report.page import ShownPhoto, ShownStep, nearest_labels, photo_losses, write_report
 from cnn_rnn.report.plots import plot_co_occurrence, plot_precision_recall, plot_reliability
 
 NAMES = ["cat & dog", "<script>alert(1)</script>", "$x^2", 'quote"name', "plain"]
@@ -39,12 +39,12 @@ def stored(images: int = 60, paths: bool = True, names: list[str] = NAMES) -> St
     )
 
 
-def example(name: str = "<img src=x onerror=alert(2)>") -> Example:
+def example(name: str = "<img src=x onerror=alert(2)>") -> ShownPhoto:
     """An image with two steps and its end."""
     looked_at = np.zeros((8, 8), np.float32)
     looked_at[:4] = 1
-    steps = [Step(NAMES[1], 0.9, looked_at), Step("plain", 0.5, looked_at), Step(None, 0.8)]
-    return Example(name, Image.new("RGB", (64, 48), "red"), [NAMES[1], NAMES[0]], steps, ["plain"])
+    steps = [ShownStep(NAMES[1], 0.9, looked_at), ShownStep("plain", 0.5, looked_at), ShownStep(None, 0.8)]
+    return ShownPhoto(name, Image.new("RGB", (64, 48), "red"), [NAMES[1], NAMES[0]], steps, ["plain"])
 
 
 class Page(HTMLParser):
@@ -117,8 +117,8 @@ def test_a_card_shows_every_step_with_its_probability_and_verdict(tmp_path: Path
 
 
 def test_without_paths_a_card_shows_the_labels_that_are_named_with_their_verdicts(tmp_path: Path) -> None:
-    steps = [Step(NAMES[1], 0.9), Step(NAMES[2], 2e-5)]
-    card = Example("x.jpg", Image.new("RGB", (64, 48)), NAMES[:2], steps, ["plain"], loss=3.0, walked=False)
+    steps = [ShownStep(NAMES[1], 0.9), ShownStep(NAMES[2], 2e-5)]
+    card = ShownPhoto("x.jpg", Image.new("RGB", (64, 48)), NAMES[:2], steps, ["plain"], loss=3.0, walked=False)
     page = write(tmp_path, examples=[card])
     spans = [attributes.get("class") for tag, attributes in page.tags if tag == "span"]
     assert spans == ["tag open", "tag hit", "tag", "tag hit", "tag miss"]

@@ -15,8 +15,8 @@ import torch
 from accelerate import Accelerator
 
 from cnn_rnn.training import agreement, checkpoints
-from cnn_rnn.training.agreement import OtherViewError, decided_by_main, refuse_other_views, wait_until_seen
-from cnn_rnn.training.checkpoints import MANIFEST, check_whole, latest_whole_checkpoint, save_checkpoint, save_weights
+from cnn_rnn.training.agreement import UnlikeDataError, decided_by_main, refuse_other_views, wait_until_seen
+from cnn_rnn.training.checkpoints import MANIFEST, check_digests, latest_whole_checkpoint, save_checkpoint, save_weights
 from cnn_rnn.training.faults import CheckpointError
 from cnn_rnn.training.feature_cache import FEATURES, write_features
 
@@ -71,7 +71,7 @@ def test_a_checkpoint_holds_what_another_machine_wrote_though_it_is_shown_late(
     late_disk(lambda: (begun / "random_states_1.pkl").write_bytes(b"of the other machine"))
     monkeypatch.setattr(checkpoints, "gather_object", lambda own: [*own, {"random_states_1.pkl"}])
     saved = save_checkpoint(Accelerator(cpu=True), tmp_path, "step-00000001", 1)
-    check_whole(saved)
+    check_digests(saved)
     assert "random_states_1.pkl" in json.loads((saved / MANIFEST).read_text())["files"]
 
 
@@ -95,7 +95,7 @@ def test_a_file_that_another_process_still_writes_under_a_passing_name_is_not_wa
     monkeypatch.setattr(accelerator, "wait_for_everyone", end)
     saved = save_checkpoint(accelerator, tmp_path, "step-00000001", 1)
     assert "model.safetensors" in json.loads((saved / MANIFEST).read_text())["files"]
-    check_whole(saved)
+    check_digests(saved)
 
 
 def test_only_the_main_process_looks_whether_a_checkpoint_is_there(
@@ -163,7 +163,9 @@ def test_features_that_another_machine_wrote_first_are_waited_for(
 def test_processes_that_see_the_same_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agreement, "gather_object", lambda own: [*own, ("a", "5 photos")])
     refuse_other_views("a", "5 photos")
-    with pytest.raises(OtherViewError, match=r"process 0 4 photos, process 1 5 photos\. Where each machine has a copy"):
+    with pytest.raises(
+        UnlikeDataError, match=r"process 0 4 photos, process 1 5 photos\. Where each machine has a copy"
+    ):
         refuse_other_views("b", "4 photos")
 
 

@@ -20,7 +20,7 @@ from cnn_rnn.foundation.folder_lock import LOCK, FolderInUseError, FolderLock
 from cnn_rnn.training import RunConfigError, Trainer, TrainingError, load_run_config
 from cnn_rnn.training.checkpoints import (
     MANIFEST,
-    check_whole,
+    check_digests,
     complete_checkpoints,
     latest_whole_checkpoint,
     load_checkpoint,
@@ -88,7 +88,7 @@ def test_training_goes_back_to_the_last_whole_one_says_so_and_ends_the_same(
     assert f"{newer / 'model.safetensors'} is damaged: it is not what was written; going back to {older}" in said
     assert not newer.exists()
     trainer.train()
-    check_whole(newer)
+    check_digests(newer)
     expected, got = (load_file(folder / "model.safetensors") for folder in (finished, run))
     assert all(torch.equal(expected[name], got[name]) for name in expected)
 
@@ -104,7 +104,7 @@ def test_a_file_that_was_added_is_no_part_of_it(run: Path) -> None:
     newest = complete_checkpoints(run)[-1]
     (newest / "custom_checkpoint_9.pkl").write_bytes(b"x")
     with pytest.raises(CheckpointError, match="does not belong"):
-        check_whole(newest)
+        check_digests(newest)
 
 
 class Crafted:

@@ -10,7 +10,7 @@ import torch
 import cnn_rnn
 from cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.training import Trainer, load_run_config
-from cnn_rnn.training.earlier_model import adopt_weights, settings_of
+from cnn_rnn.training.earlier_model import adopt_weights, earlier_settings
 from cnn_rnn.training.named_weights import is_model, model_source
 
 Settings = Callable[..., list[str]]
@@ -104,7 +104,7 @@ def test_an_earlier_models_settings_take_the_place_of_the_files_but_not_of_those
 
 def test_a_run_starts_from_the_model_in_the_box_and_keeps_what_it_knows_of_labels_of_the_same_name() -> None:
     names = ["cat", "no such label"]
-    fields = settings_of(model_source("bundled"))
+    fields = earlier_settings(model_source("bundled"))
     fields |= {"cooccurrence": False, "neighbours": 0}  # counted on the photos of a run
     started = CnnRnnForImageClassification.from_backbone(fields.pop("backbone"), id2label=names, **fields)
     adoption = adopt_weights(started, model_source("bundled"))

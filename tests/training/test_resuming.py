@@ -15,7 +15,7 @@ from cnn_rnn.training.checkpoints import (
     latest_checkpoint,
     remove_leftovers,
 )
-from cnn_rnn.training.progress import Progress
+from cnn_rnn.training.records import Progress
 
 Settings = Callable[..., list[str]]
 

@@ -24,7 +24,7 @@ from .console import CommandParser, output_folder, refuse
 if TYPE_CHECKING:
     from cnn_rnn.metrics.tables import Table
 
-FIGURES = {
+COMPARED_FIGURES = {
     "mAP": ("mAP",),
     "O-F1 path": ("path", "OF1"),
     "exact path": ("path", "exact_match"),
@@ -62,9 +62,9 @@ def ablate(known: argparse.Namespace, others: list[str]) -> "Table":
         ValueError: A setting stands in the way; OSError: a file does.
     """
     from cnn_rnn.foundation.whole_files import write_json
-    from cnn_rnn.metrics.tables import Row, Table
+    from cnn_rnn.metrics.tables import Table, TableRow
 
-    config, runs = read_list(known.list)
+    config, runs = read_settings_list(known.list)
     results: dict[str, Any] = {}
     for name, changes in runs.items():
         folder = known.output / name.replace(" ", "_")
@@ -72,7 +72,7 @@ def ablate(known: argparse.Namespace, others: list[str]) -> "Table":
         results[name] = {"changes": changes, "seeds": known.seeds, **summary(figures)}
         write_json(known.output / "ablation.json", {"config": config, "overrides": others, "runs": results})
     rows = tuple(
-        Row(name, {key: each["mean"] for key, each in run["figures"].items()}) for name, run in results.items()
+        TableRow(name, {key: each["mean"] for key, each in run["figures"].items()}) for name, run in results.items()
     )
     notes = (
         f"Mean over seeds {', '.join(map(str, known.seeds))}, each on its own held-out part of the training split.",
@@ -93,7 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_list(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
+def read_settings_list(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
     """The shared settings, and by name what each run changes.
 
     Raises:
@@ -148,7 +148,7 @@ def columns() -> tuple[Any, ...]:
     """The columns of the table."""
     from cnn_rnn.metrics.protocols import Column
 
-    return tuple(Column(heading, key) for heading, key in FIGURES.items())
+    return tuple(Column(heading, key) for heading, key in COMPARED_FIGURES.items())
 
 
 if __name__ == "__main__":

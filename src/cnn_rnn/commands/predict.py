@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PICTURED = 24  # images on the page
 BUNDLED_LABELS = ("person", "sky", "cat", "car", "427 more")
 NONE_READ = 1  # what a shell is told of a job that is done and has no labels
-NAMED = 20  # unreadable images that are named
+NAMED_UNREADABLE = 20  # unreadable images that are named
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -144,7 +144,7 @@ def told(known: argparse.Namespace, folder: "JobFolder", done: "State | None") -
         return 0
     if done == "finished":
         picture(folder)
-    code = report(folder)
+    code = tell_counts(folder)
     write_back(known)
     return code
 
@@ -227,18 +227,18 @@ def write_back(known: argparse.Namespace) -> None:
         return
     from cnn_rnn.label_rules import LabelRules
     from cnn_rnn.prediction import checked_config
-    from cnn_rnn.prediction.label_files import LabelChoice, write_labels
+    from cnn_rnn.prediction.label_files import WrittenLabels, write_labels
 
     config = checked_config(known.model)
     rules = LabelRules.of(config.label_rules, config.label_names)
-    choice = LabelChoice(known.leave_out, known.always_add)
+    choice = WrittenLabels(known.leave_out, known.always_add)
     for kind in known.write:
         form: dict[str, Any] = {"sidecar": known.sidecar, "dry_run": known.dry_run, "rules": rules}
         done = write_labels(kind, known.output, config.label_names, choice, **form)
         would = "would be written" if known.dry_run else "written"
         rows = "rows of labels.csv" if kind == "csv" else f"{kind} files"
         print(f"{done.written} {rows} {would}, {done.unchanged} say it already, {len(done.left)} photos left alone")
-        for reason in done.left[:NAMED]:
+        for reason in done.left[:NAMED_UNREADABLE]:
             print(f"left alone: {visible(reason)}", file=sys.stderr)
         if done.beside:
             other = "photo.xmp" if known.sidecar == "photo.jpg.xmp" else "photo.jpg.xmp"
@@ -315,22 +315,22 @@ def picture(folder: "JobFolder") -> None:
             draw_page(pictured, captions).save(temporary, format="png")
 
 
-def report(folder: "JobFolder") -> int:
+def tell_counts(folder: "JobFolder") -> int:
     """Say how many images were labelled, and name those that were not; returns what the shell is told."""
     rows = unreadable = 0
     reasons: list[str] = []
     for errors in folder.error_columns():
         rows += len(errors)
         unreadable += len(errors) - errors.null_count
-        if len(reasons) < NAMED:
-            reasons += errors.drop_null().to_pylist()[: NAMED - len(reasons)]
+        if len(reasons) < NAMED_UNREADABLE:
+            reasons += errors.drop_null().to_pylist()[: NAMED_UNREADABLE - len(reasons)]
     for line in (*folder.inputs.passed_over.lines(), *folder.said):
         print(visible(line), file=sys.stderr)
     print(f"{rows - unreadable} images labelled, {unreadable} unreadable, written to {folder.folder}")
     for reason in reasons:
         print(f"unreadable: {visible(reason)}", file=sys.stderr)
-    if unreadable > NAMED:
-        print(f"... and {unreadable - NAMED} more: the column 'error' has all", file=sys.stderr)
+    if unreadable > NAMED_UNREADABLE:
+        print(f"... and {unreadable - NAMED_UNREADABLE} more: the column 'error' has all", file=sys.stderr)
     lost = 0 if folder.keep_lost else folder.lost()
     if lost:
         print(

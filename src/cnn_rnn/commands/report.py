@@ -11,7 +11,7 @@ from .console import PROTOCOL_NAMES, CommandParser, output_file, refuse
 from .validate import tell_of_seen_photos
 
 if TYPE_CHECKING:
-    from cnn_rnn.report.page import Example, Section
+    from cnn_rnn.report.page import Section, ShownPhoto
     from cnn_rnn.training import Evaluation, RunConfig
 
 
@@ -77,7 +77,7 @@ def report(known: argparse.Namespace, overrides: list[str]) -> None:
     )
 
 
-def walk_photos(evaluation: "Evaluation", known: argparse.Namespace) -> tuple[list["Example"], str]:
+def walk_photos(evaluation: "Evaluation", known: argparse.Namespace) -> tuple[list["ShownPhoto"], str]:
     """Photos with their paths, or with their labels where the model walks none, and how what it looked at was found."""
     import numpy as np
     from tqdm.auto import tqdm

@@ -14,7 +14,7 @@ from .console import INTERRUPTED, CommandParser, refuse
 if TYPE_CHECKING:
     from cnn_rnn.training import RunConfig
 
-GO_ON = "the same command with --resume auto goes on from the last checkpoint"
+GO_ON_LATER = "the same command with --resume auto goes on from the last checkpoint"
 SKIP = "--data.skip_unreadable true leaves such images out, counted"
 
 
@@ -61,7 +61,7 @@ def train(config: "RunConfig", resume: str | None) -> int:
     try:
         figures = trainer.train()
     except HubError as error:
-        return refuse(error, GO_ON)
+        return refuse(error, GO_ON_LATER)
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
         return interrupted.exit_code

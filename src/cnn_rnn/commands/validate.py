@@ -123,7 +123,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--known",
-        type=label_counts,
+        type=counts_to_tell,
         metavar="0,1,2",
         help="reveal so many true labels of each image: figures over the others, and looks until all are confirmed",
     )
@@ -142,7 +142,7 @@ def tell_of_seen_photos(evaluation: "Evaluation") -> None:
         print(f"{part}: its figures on it are too good", file=sys.stderr)
 
 
-def label_counts(text: str) -> list[int]:
+def counts_to_tell(text: str) -> list[int]:
     """How many labels to reveal, from `0,1,2`.
 
     Raises:

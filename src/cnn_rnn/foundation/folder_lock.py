@@ -77,7 +77,7 @@ class FolderLock:
         return True
 
     def holder(self) -> dict[str, Any]:
-        """Who has the lock, as far as it is known."""
+        """The process that has the lock, as far as it is known."""
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -22,7 +22,7 @@ class HubError(OSError):
 
 
 def reason_of(error: BaseException, ways_out: Mapping[int, str] = WAYS_OUT) -> str:
-    """Why a request failed: the Hub's own answer where there is one, or else what happened first, in one line."""
+    """The reason why a request failed: the Hub's own answer, or else what happened first, in one line."""
     history = list(history_of(error))
     answers = [each.response for each in history if isinstance(each, HfHubHTTPError) and hasattr(each, "response")]
     if answers:

@@ -1,4 +1,4 @@
-"""Which files this user's own processes wrote, told by a record in a place that nobody else may write to.
+"""The files that this user's own processes wrote, told by a record in a place that nobody else may write to.
 
 A file is not to be trusted for its name or for what it says of itself: whoever handed out a folder may have put it
 there.

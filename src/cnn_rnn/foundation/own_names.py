@@ -32,7 +32,7 @@ def own_names(host: str, root_path: str | None = None) -> frozenset[str]:
         names.add(named)
     if host.strip("[]") in EVERYWHERE:
         names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
-    if space := os.environ.get("SPACE_HOST"):  # of a Space on the Hub, which stands behind a proxy
+    if space := os.environ.get("SPACE_HOST"):  # of a Space on the Hub, which a proxy serves
         names |= {one.strip().lower() for one in space.split(",")}
     return frozenset(names)
 

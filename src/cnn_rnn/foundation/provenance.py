@@ -21,7 +21,7 @@ from torch import Tensor
 TRAITLESS = frozenset({"_name_or_path", "architectures", "auto_map", "custom_pipelines", "transformers_version"})
 OF_THE_FEATURES = ("backbone", "backbone_args", "pooling")
 LIBRARIES = ("torch", "torchvision", "timm", "transformers", "pillow")
-BLOCK = 1 << 20
+READ_AT_ONCE = 1 << 20
 
 Identity = Literal["name", "time", "content"]
 
@@ -46,21 +46,21 @@ class Provenance:
     def of_model(cls, model: Any, processor: Any) -> Self:
         """What predictions of a `CnnRnnForImageClassification` depend on."""
         config = {name: value for name, value in model.config.to_dict().items() if name not in TRAITLESS}
-        return cls(digest_tensors(model.state_dict()), plain(config), settings_of(processor), code_version())
+        return cls(digest_tensors(model.state_dict()), as_json(config), settings_of(processor), code_version())
 
     @classmethod
     def of_features(cls, model: Any, processor: Any) -> Self:
         """What the image features of its backbone depend on; labels and decoder are not among it."""
         config = {name: getattr(model.config, name) for name in OF_THE_FEATURES}
-        return cls(digest_tensors(model.backbone.state_dict()), plain(config), settings_of(processor), code_version())
+        return cls(digest_tensors(model.backbone.state_dict()), as_json(config), settings_of(processor), code_version())
 
 
 def settings_of(processor: Any) -> dict[str, Any]:
     """An image processor's settings."""
-    return plain({name: value for name, value in processor.to_dict().items() if name not in TRAITLESS})
+    return as_json({name: value for name, value in processor.to_dict().items() if name not in TRAITLESS})
 
 
-def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as they come back from JSON."""
     return dict(json.loads(json.dumps(settings, default=str, sort_keys=True)))
 
@@ -91,7 +91,7 @@ def digest_file(path: Path) -> str:
     """A digest of a file's bytes."""
     found = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(READ_AT_ONCE):
             found.update(block)
     return found.hexdigest()
 

@@ -1,4 +1,4 @@
-"""CSV that people open in a spreadsheet, in which no cell runs: what would be a formula stands behind an apostrophe."""
+"""CSV that people open in a spreadsheet, in which no cell runs: what would be a formula begins with an apostrophe."""
 
 import csv
 from collections.abc import Iterable, Sequence

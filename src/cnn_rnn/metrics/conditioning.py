@@ -14,15 +14,15 @@ from .checked_arrays import Array
 from .label_sets import Figures
 from .multi_label import MultiLabelMetrics
 
-Known = NDArray[np.int8]
+ToldLabels = NDArray[np.int8]
 """What is known (M, C): 1 confirmed, -1 ruled out, 0 open."""
 
-ScoreFunction = Callable[[Known, NDArray[np.int64]], Array]
+ScoreFunction = Callable[[ToldLabels, NDArray[np.int64]], Array]
 """Takes what is known (M, C) of images and their rows (M,); returns the probability (M, C) of every label."""
 
 
-def reveal(image_ids: Sequence[str], label_names: Sequence[str], truth: NDArray[np.int8], count: int) -> Known:
-    """So many true labels of each image (N, C), chosen by a hash of image and label: the same for every model.
+def reveal(image_ids: Sequence[str], label_names: Sequence[str], truth: NDArray[np.int8], count: int) -> ToldLabels:
+    """True labels of each image (N, C), so many of each, chosen by a hash of image and label: the same for every model.
 
     Args:
         image_ids: N ids.
@@ -44,7 +44,9 @@ def _place(image_id: str, label: str) -> int:
     return int.from_bytes(digest) >> 1  # fits a signed 64-bit number
 
 
-def told_figures(score: ScoreFunction, truth: NDArray[np.int8], known: Known, told: int, **settings: Any) -> Figures:
+def told_figures(
+    score: ScoreFunction, truth: NDArray[np.int8], known: ToldLabels, told: int, **settings: Any
+) -> Figures:
     """`mAP`, and figures of sets, over the labels that are not revealed, `untold` and `told`.
 
     They are of the images of which `told` labels are revealed, the same for both; a class without positives among what

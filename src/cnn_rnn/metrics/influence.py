@@ -104,7 +104,7 @@ def ratio(numerators: Array, denominators: Array, trials: int | None = None) -> 
     return Estimate(float(value), (numerators - value * denominators) / max(total, 1), trials=trials)
 
 
-def harmonic_mean(first: Estimate, second: Estimate) -> Estimate:
+def harmonic_mean_estimate(first: Estimate, second: Estimate) -> Estimate:
     """The harmonic mean of two figures, 0 where both are."""
     total = first.value + second.value
     if not total:

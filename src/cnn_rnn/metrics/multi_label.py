@@ -37,7 +37,7 @@ from .ranked_rows import RankedRows
 from .rankings import ImageRankings, join_rankings, rank_images
 
 
-class Rows(NamedTuple):
+class KeptRows(NamedTuple):
     """Rows as they are kept, batch by batch or all together."""
 
     scores: Array  # (N, C) float32 or float64
@@ -99,7 +99,7 @@ class MultiLabelMetrics:
         self.average_precision_method = average_precision_method
         self.label_counts = None if label_counts is None else _check_counts(label_counts)
         self.rules = rules
-        self._batches: list[Rows] = []
+        self._batches: list[KeptRows] = []
 
     def update(
         self,
@@ -117,7 +117,7 @@ class MultiLabelMetrics:
             paths: (B, C) 0/1, the labels on the predicted path; with every batch or with none.
         """
         checked, truth = check_scores(scores, targets, mask)
-        self._take(Rows(checked.copy(), truth, None if paths is None else check_paths(paths, checked.shape)))
+        self._take(KeptRows(checked.copy(), truth, None if paths is None else check_paths(paths, checked.shape)))
 
     def merge(self, other: Self) -> None:
         """Take in all that another accumulator of the same settings holds."""
@@ -147,12 +147,12 @@ class MultiLabelMetrics:
         if len({(labels, paths) for labels, _, paths in filled}) > 1:
             raise ValueError(f"processes differ (rows, labels, double precision, paths by rank): {headers}")
         labels, _, paths = filled[0]
-        own = own or Rows(
+        own = own or KeptRows(
             np.empty((0, labels), np.float32), np.empty((0, labels), np.int8), np.empty((0, labels), bool)
         )
         scores = own.scores.astype(np.float64 if any(header[1] for header in filled) else np.float32, copy=False)
         self._batches = [
-            Rows(
+            KeptRows(
                 gather_rows(scores, counts),
                 gather_rows(own.truth, counts),
                 gather_rows(own.paths, counts) if paths and own.paths is not None else None,
@@ -162,7 +162,7 @@ class MultiLabelMetrics:
     def __len__(self) -> int:
         return sum(len(batch.scores) for batch in self._batches)
 
-    def rows(self) -> Rows:
+    def rows(self) -> KeptRows:
         """All rows taken in so far.
 
         Raises:
@@ -177,7 +177,7 @@ class MultiLabelMetrics:
             for part in parts:  # each kind is let go before the next is joined: never two copies of all
                 joined.append(None if part[0] is None else np.concatenate(part))
                 part.clear()
-            self._batches = [Rows(*joined)]
+            self._batches = [KeptRows(*joined)]
         return self._batches[0]
 
     def compute(self) -> Figures:
@@ -247,7 +247,7 @@ class MultiLabelMetrics:
 
         return [partial(measure, rows) for rows in row_blocks(*scores.shape)]
 
-    def _take(self, batch: Rows) -> None:
+    def _take(self, batch: KeptRows) -> None:
         """Keep a checked batch that agrees with the ones before."""
         width = batch.scores.shape[1]
         expected = {

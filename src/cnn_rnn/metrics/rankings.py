@@ -12,7 +12,7 @@ from .ranked_rows import RankedRows
 
 @dataclass(frozen=True)
 class ImageRankings:
-    """One figure an image (N,), NaN where it is not defined and the image takes no part in the mean."""
+    """One figure per image (N,), NaN where it is not defined and the image takes no part in the mean."""
 
     average_precision_at_k: NDArray[np.float64]
     ranking_loss: NDArray[np.float64]

@@ -66,7 +66,7 @@ def bootstrap_intervals(
         settings: `top_k`, `thresholds`, `average_precision_method`, `map_k`, `min_positives`, `rules` as
             :class:`MultiLabelMetrics` takes them.
     """
-    checked, truth, sets = _check(scores, targets, paths)
+    checked, truth, sets = _checked(scores, targets, paths)
     estimates = _estimate(checked, truth, sets, _draw_halves(len(truth), samples, seed), **settings)
     return {
         "level": level,
@@ -160,7 +160,7 @@ def _match_images(first: StoredPredictions, second: StoredPredictions) -> NDArra
     return order
 
 
-def _check(
+def _checked(
     scores: ArrayLike | torch.Tensor, targets: ArrayLike | torch.Tensor, paths: ArrayLike | torch.Tensor | None
 ) -> tuple[Array, NDArray[np.int8], NDArray[np.bool_] | None]:
     """The checked arrays."""
@@ -171,7 +171,7 @@ def _check(
 
 
 def _draw_halves(images: int, samples: int, seed: int) -> list[NDArray[np.uint8]]:
-    """Which images each half set holds (N, R) as 0 or 1, in blocks; after each comes the other half.
+    """The images that each half set holds (N, R), 0 or 1, in blocks; after each comes the other half.
 
     Where one half is lucky, the other is not: a few pairs tell what is left without chance.
     """
@@ -249,7 +249,7 @@ def _set_figures(picked: NDArray[np.bool_], truth: NDArray[np.int8], kept: NDArr
     return {
         "CP": precision,
         "CR": recall,
-        "CF1": influence.harmonic_mean(precision, recall),
+        "CF1": influence.harmonic_mean_estimate(precision, recall),
         **overall,
         "example_F1": _image_mean(divide(2 * image_hits, image_predicted + image_present), counted),
         "exact_match": _image_mean(np.asarray(exact & counted), counted, trials=int(counted.sum())),

@@ -2,10 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -22,14 +22,38 @@ FORMAT = "cnn_rnn.predictions.1"
 MAX_ENTRIES = (1 << 31) - 1  # values of a column, as many as an Arrow list can address; refused before it is read
 ROW_GROUP = 8192
 
-IDS = pa.list_(pa.int32())
-NUMBERS = pa.list_(pa.float32())
-REQUIRED = {"image_id": pa.string(), "label_scores": NUMBERS, "labels": IDS, "left_out": IDS}
-OPTIONAL = {"relevance_scores": NUMBERS, "paths": pa.list_(IDS), "path_scores": NUMBERS, "step_scores": NUMBERS}
+MOST_BEAMS = 4096
 
-RANGES = dict.fromkeys(("scores", "relevance_scores"), (0.0, 1.0)) | dict.fromkeys(
-    ("path_scores", "step_scores"), (-np.inf, 1e-3)
-)  # the logs by rounding
+
+class StoredColumn(NamedTuple):
+    """What a column of the file must be.
+
+    Attributes:
+        kind: Its Arrow type.
+        most: How many values it holds per image with so many labels: a few bytes may unpack to many gigabytes.
+        required: Whether every file has it.
+        limits: The least and the largest of its numbers.
+    """
+
+    kind: pa.DataType
+    most: Callable[[int], int] = lambda labels: labels
+    required: bool = False
+    limits: tuple[float, float] | None = None
+
+
+IDS, NUMBERS = pa.list_(pa.int32()), pa.list_(pa.float32())
+PROBABILITIES, LOGARITHMS = (0.0, 1.0), (-np.inf, 1e-3)  # above 0 by rounding alone
+SCHEMA = {
+    "image_id": StoredColumn(pa.string(), lambda _: 1, required=True),
+    "label_scores": StoredColumn(NUMBERS, required=True, limits=PROBABILITIES),
+    "labels": StoredColumn(IDS, required=True),
+    "left_out": StoredColumn(IDS, required=True),
+    "relevance_scores": StoredColumn(NUMBERS, limits=PROBABILITIES),
+    "paths": StoredColumn(pa.list_(IDS), lambda labels: MOST_BEAMS * max(labels, 1)),
+    "path_scores": StoredColumn(NUMBERS, lambda _: MOST_BEAMS, limits=LOGARITHMS),
+    "step_scores": StoredColumn(NUMBERS, lambda labels: labels + 1, limits=LOGARITHMS),
+}
+RECTANGLES = [name for name, column in SCHEMA.items() if column.kind == NUMBERS]
 
 
 @dataclass(frozen=True)
@@ -125,13 +149,13 @@ def collect_predictions(
         step_scores=_float32(step_scores),
         info=info or {},
     )
-    _check(stored, "predictions")
+    _check_shapes(stored, "predictions")
     return stored
 
 
 def write_predictions(file: str | Path, predictions: StoredPredictions) -> None:
     """Write the predictions, whole or not at all."""
-    _check(predictions, "predictions")
+    _check_shapes(predictions, "predictions")
     images, labels = predictions.scores.shape
     if images * labels > MAX_ENTRIES:
         raise ValueError(f"{images} rows of {labels} scores: expected at most {MAX_ENTRIES} scores in one file")
@@ -166,15 +190,15 @@ def read_predictions(file: str | Path) -> StoredPredictions:
         raise FileNotFoundError(f"{file}: no such predictions file; cnn-rnn validate writes predictions.parquet")
     try:
         parquet = pq.ParquetFile(file)
-        label_names, info = _check_header(parquet)
-        predictions = _parse(parquet.read(), label_names, info)
-        _check(predictions, "the file")
+        label_names, info = _read_header(parquet)
+        predictions = _read_columns(parquet.read(), label_names, info)
+        _check_shapes(predictions, "the file")
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise ValueError(f"{file}: not a predictions file that can be used: {error}") from error
     return predictions
 
 
-def _check_header(parquet: pq.ParquetFile) -> tuple[list[str], dict[str, Any]]:
+def _read_header(parquet: pq.ParquetFile) -> tuple[list[str], dict[str, Any]]:
     """The label names and notes, once the columns, their types and their sizes are as they must be."""
     schema = parquet.schema_arrow
     notes = json.loads((schema.metadata or {}).get(b"cnn_rnn", b"{}"))
@@ -183,13 +207,11 @@ def _check_header(parquet: pq.ParquetFile) -> tuple[list[str], dict[str, Any]]:
     names, info = notes.get("label_names"), notes.get("info")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not isinstance(info, dict):
         raise ValueError("its metadata hold no list of label names or no notes")
-    for name, expected in {**REQUIRED, **OPTIONAL}.items():
+    for name, column in SCHEMA.items():
         found = schema.field(name).type if name in schema.names else None
-        if found is None and name in OPTIONAL:
-            continue
-        if found is None or not found.equals(expected):
-            raise ValueError(f"column {name!r} is {found or 'missing'}: expected {expected}")
-    if unknown := sorted(set(schema.names) - set(REQUIRED) - set(OPTIONAL)):
+        if column.required if found is None else not found.equals(column.kind):
+            raise ValueError(f"column {name!r} is {found or 'missing'}: expected {column.kind}")
+    if unknown := sorted(set(schema.names) - set(SCHEMA)):
         raise ValueError(f"column {unknown[0]!r} is unknown")
     _check_sizes(parquet.metadata, len(names))
     return names, info
@@ -199,20 +221,18 @@ def _check_sizes(metadata: pq.FileMetaData, labels: int) -> None:
     """Nothing, or a ValueError for a file that would not fit its own label names or the memory."""
     if metadata.num_rows * labels > MAX_ENTRIES:
         raise ValueError(f"{metadata.num_rows} rows of {labels} scores: expected at most {MAX_ENTRIES} scores in all")
-    # a column of the file may say more values than its rows can hold: a few bytes that unpack to many gigabytes
-    allowed = {"image_id": 1, "path_scores": 4096, "step_scores": labels + 1, "paths": 4096 * max(labels, 1)}
     values: Counter[str] = Counter()
     for group in range(metadata.num_row_groups):
         for column in range(metadata.num_columns):
             chunk = metadata.row_group(group).column(column)
             values[chunk.path_in_schema.split(".")[0]] += chunk.num_values
     for name, count in values.items():
-        most = metadata.num_rows * max(1, allowed.get(name, labels))
+        most = metadata.num_rows * max(1, SCHEMA[name].most(labels))
         if count > min(most, MAX_ENTRIES):
             raise ValueError(f"column {name!r} holds {count} values: expected at most {most} for its rows and labels")
 
 
-def _parse(table: pa.Table, label_names: list[str], info: dict[str, Any]) -> StoredPredictions:
+def _read_columns(table: pa.Table, label_names: list[str], info: dict[str, Any]) -> StoredPredictions:
     """The columns as arrays."""
     columns = {name: table.column(name).combine_chunks() for name in table.column_names}
     for name, column in columns.items():
@@ -241,10 +261,7 @@ def _parse(table: pa.Table, label_names: list[str], info: dict[str, Any]) -> Sto
         # the place of each id within its own path: its running number less that of the path's first
         paths[rows, np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)] = ids
         paths = paths.reshape(images, max(beams, 1), longest)
-    rectangles = {
-        name: _rectangle(columns[name], name) if name in columns else None
-        for name in ("label_scores", "relevance_scores", "path_scores", "step_scores")
-    }
+    rectangles = {name: _rectangle(columns[name], name) if name in columns else None for name in RECTANGLES}
     scores = rectangles.pop("label_scores")
     assert scores is not None
     if not images:  # lists without rows do not tell how many labels they would hold
@@ -255,7 +272,7 @@ def _parse(table: pa.Table, label_names: list[str], info: dict[str, Any]) -> Sto
     )
 
 
-def _check(predictions: StoredPredictions, name: str) -> None:
+def _check_shapes(predictions: StoredPredictions, name: str) -> None:
     """Nothing, or a ValueError where the parts do not fit together."""
     images, labels = len(predictions.image_ids), len(predictions.label_names)
     if len(set(predictions.label_names)) != labels:
@@ -279,8 +296,9 @@ def _check(predictions: StoredPredictions, name: str) -> None:
         fits = values.shape == shape or (part == "step_scores" and values.ndim == 2 and len(values) == images)
         if not fits:
             raise ValueError(f"{name}: {part} have shape {values.shape}: expected {shape}")
-        if part in RANGES:
-            _check_range(values, f"{name}: {part}", *RANGES[part])
+        column = SCHEMA.get("label_scores" if part == "scores" else part)
+        if column is not None and column.limits is not None:
+            _check_range(values, f"{name}: {part}", *column.limits)
     if paths is not None:
         if paths.ndim != 3 or len(paths) != images or (images and not beams):
             raise ValueError(f"{name}: paths have shape {paths.shape}: expected ({images}, K, T)")

@@ -18,7 +18,7 @@ UNVERIFIED_NOTE = f"{UNVERIFIED_MARK} as reported, not verified against the publ
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A row: a name, and figures by heading; the marked ones are unverified."""
 
     name: str
@@ -32,7 +32,7 @@ class Table:
 
     title: str
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     notes: tuple[str, ...] = ()
 
     def text(self) -> str:
@@ -104,7 +104,7 @@ class Table:
         return [*([UNVERIFIED_NOTE] if any(row.unverified for row in self.rows) else []), *self.notes]
 
 
-def _show(column: Column, row: Row) -> str:
+def _show(column: Column, row: TableRow) -> str:
     """A figure to read."""
     value = row.figures.get(column.heading)
     if value is None:
@@ -134,20 +134,20 @@ def protocol_table(protocol: Protocol, rows: Mapping[str, Figures]) -> Table:
         columns=protocol.columns,
         rows=(
             *(row for name, figures in rows.items() for row in _measured_rows(protocol, name, figures)),
-            *(Row(f"{row.method}, reported", dict(row.figures), row.unverified) for row in protocol.reported),
+            *(TableRow(f"{row.method}, reported", dict(row.figures), row.unverified) for row in protocol.reported),
         ),
         notes=tuple(dict.fromkeys(notes)),
     )
 
 
-def _measured_rows(protocol: Protocol, name: str, figures: Figures) -> list[Row]:
+def _measured_rows(protocol: Protocol, name: str, figures: Figures) -> list[TableRow]:
     """The row by the protocol's own rules, and where columns ask for sets those of other ways to choose them."""
-    rows = [Row(name, {column.heading: column.value(figures) for column in protocol.columns})]
+    rows = [TableRow(name, {column.heading: column.value(figures) for column in protocol.columns})]
     of_sets = [column for column in protocol.columns if column.key[0] == "top_k"]
     for block, way in (("path", "predicted path"), ("adjusted_top_k", f"top {protocol.top_k} {ADJUSTED}")):
         if of_sets and figures.get(block) is not None:
             found = {column.heading: Column("", (block, *column.key[1:])).value(figures) for column in of_sets}
-            rows.append(Row(f"{name}, {way}", found))
+            rows.append(TableRow(f"{name}, {way}", found))
     return rows
 
 
@@ -194,7 +194,7 @@ def notes_of_all(rows: Mapping[str, Figures]) -> list[str]:
 
 ADJUSTED = "adjusted for frequency"
 # What each way of choosing the set is called, top k aside.
-WAYS = {"path": "by path", "threshold": "by threshold", "expected_f1": "by expected F1"}
+WAYS_TO_A_SET = {"path": "by path", "threshold": "by threshold", "expected_f1": "by expected F1"}
 
 
 def figures_table(rows: Mapping[str, Figures], title: str = "Figures") -> Table:
@@ -209,12 +209,12 @@ def figures_table(rows: Mapping[str, Figures], title: str = "Figures") -> Table:
     lines, notes = [], []
     for name, figures in rows.items():
         top = f"top {figures['top_k']['k']}"
-        ways = WAYS | {"top_k": top, "adjusted_top_k": f"{top} {ADJUSTED}"}
+        ways = WAYS_TO_A_SET | {"top_k": top, "adjusted_top_k": f"{top} {ADJUSTED}"}
         for block, way in ways.items():
             if figures.get(block) is None:  # also of figures measured before there was this way
                 continue
             columns = (*set_columns(block), exact_column(block), map_at_k, MEAN_AVERAGE_PRECISION)
-            lines.append(Row(f"{name}, {way}", {column.heading: column.value(figures) for column in columns}))
+            lines.append(TableRow(f"{name}, {way}", {column.heading: column.value(figures) for column in columns}))
     notes += notes_of_all(rows)
     methods = sorted({figures["average_precision_method"] for figures in rows.values()})
     notes.append(f"mAP by {' and '.join(methods)}; C-F1 is the harmonic mean of mean C-P and mean C-R.")
@@ -248,7 +248,7 @@ def known_table(known: Figures) -> Table:
         "mAP and C-F1 (by expected F1) are over the others, on the images that have so many.",
         "Looks: suggestions that a person looks at, top down, until all labels of an image are confirmed.",
     )
-    lines = tuple(Row(name.replace("_", " "), figures) for name, figures in rows.items())
+    lines = tuple(TableRow(name.replace("_", " "), figures) for name, figures in rows.items())
     return Table("What known labels are worth", (*columns, *looks), lines, notes)
 
 
@@ -269,7 +269,7 @@ def class_table(figures: Figures, block: str = "path", names: Sequence[str] | No
     )
     per_class = figures["per_class"]
     rows = [
-        Row(name, {column.heading: column.value(per_class[name]) for column in columns})
+        TableRow(name, {column.heading: column.value(per_class[name]) for column in columns})
         for name in (per_class if names is None else names)
     ]
     return Table(f"By class, sets by {block}", columns, tuple(rows), tuple(count_notes(figures)))
@@ -304,10 +304,10 @@ def comparison_table(comparison: Mapping[str, Any], first: str = "first", second
     return Table(title, columns, _resampled_rows(comparison, columns), _interval_notes(comparison))
 
 
-def _resampled_rows(result: Mapping[str, Any], columns: tuple[Column, ...]) -> tuple[Row, ...]:
+def _resampled_rows(result: Mapping[str, Any], columns: tuple[Column, ...]) -> tuple[TableRow, ...]:
     """A row for every resampled figure."""
     return tuple(
-        Row(name, {column.heading: column.value(figure) for column in columns})
+        TableRow(name, {column.heading: column.value(figure) for column in columns})
         for name, figure in result["figures"].items()
     )
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from cnn_rnn.metrics.conditioning import (
-    Known,
     ScoreFunction,
+    ToldLabels,
     count_looks,
     looks_figures,
     reveal,
@@ -41,7 +41,7 @@ class KnownLabelScores:
         self.models, self.features, self.statistics = models, features, statistics
 
     @torch.inference_mode()
-    def __call__(self, known: Known, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def __call__(self, known: ToldLabels, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Probabilities (M, C) of the images of these rows, given what is known of them (M, C)."""
         parts = []
         for start in range(0, len(rows), IMAGES_AT_ONCE):

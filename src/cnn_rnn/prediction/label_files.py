@@ -22,7 +22,7 @@ SHOWN = 10  # photos of a dry run
 
 
 @dataclass(frozen=True)
-class LabelChoice:
+class WrittenLabels:
     """Which labels are written.
 
     Attributes:
@@ -78,7 +78,7 @@ def write_labels(
     kind: str,
     folder: Path,
     label_names: Sequence[str],
-    choice: LabelChoice,
+    choice: WrittenLabels,
     *,
     sidecar: str = "photo.jpg.xmp",
     dry_run: bool = False,
@@ -155,7 +155,7 @@ def _write_text(photo: Path, labels: Sequence[str], *, dry_run: bool) -> bool:
     raise SidecarError(f"{path} is there already with something else in it; move it away to write it anew")
 
 
-def _write_table(folder: Path, label_names: Sequence[str], choice: LabelChoice, dry_run: bool) -> Written:
+def _write_table(folder: Path, label_names: Sequence[str], choice: WrittenLabels, dry_run: bool) -> Written:
     """Write one 0/1 column per label and one row per image; a dry run counts the rows alone."""
     columns = choice.of(label_names)
     rows = (

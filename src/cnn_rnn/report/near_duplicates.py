@@ -23,15 +23,15 @@ from cnn_rnn.prediction.predictions import PlacedFeatures
 from .embedded_images import image_address, thumbnail
 from .page import Section
 
-THRESHOLD = 0.95  # of the cosine, or of the correlation
+ALIKE = 0.95  # of the cosine, or of the correlation
 CANDIDATES = 0.5  # the cosine from which on a pair of photos is looked at
 SIDE = 32  # pixels of the small grey pictures that are correlated
-ROWS_AT_ONCE = 2048  # of either side: 16 MiB of cosines
-SHOWN = 24  # pairs on the page
+COMPARED_AT_ONCE = 2048  # of either side: 16 MiB of cosines
+SHOWN_PAIRS = 24  # pairs on the page
 
 
 @dataclass(frozen=True)
-class Pair:
+class AlikePair:
     """Two photos that are alike, each by its row.
 
     Attributes:
@@ -47,7 +47,7 @@ class Pair:
     correlation: float = math.nan
 
 
-def find_near_duplicates(split: PlacedFeatures, beside: PlacedFeatures, threshold: float = THRESHOLD) -> list[Pair]:
+def find_near_duplicates(split: PlacedFeatures, beside: PlacedFeatures, threshold: float = ALIKE) -> list[AlikePair]:
     """The photos that are nearly one beside them, the most alike first, each with the one that is most like it.
 
     Args:
@@ -79,7 +79,7 @@ def _correlation(row: dict[str, Any], other: dict[str, Any]) -> float:
     return float(first @ second / max(np.linalg.norm(first) * np.linalg.norm(second), 1e-12))
 
 
-def nearest_pairs(split: PlacedFeatures, beside: PlacedFeatures, threshold: float) -> list[Pair]:
+def nearest_pairs(split: PlacedFeatures, beside: PlacedFeatures, threshold: float) -> list[AlikePair]:
     """Each photo whose features point nearly where those of a photo beside them do, with the nearest.
 
     The mean of the features beside is taken away first: they are positive or nearly so, and without it all photos are
@@ -98,13 +98,13 @@ def nearest_pairs(split: PlacedFeatures, beside: PlacedFeatures, threshold: floa
             nearest[part] = np.where(values > best[part], start + found, nearest[part])
             best[part] = np.maximum(values, best[part])
     rows = np.flatnonzero(best >= threshold)
-    return [Pair(int(row), int(nearest[row]), float(best[row])) for row in rows]
+    return [AlikePair(int(row), int(nearest[row]), float(best[row])) for row in rows]
 
 
 def _blocks(split: PlacedFeatures) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """The first row of each block of rows, and the block's features (n, D), averaged over places of the image."""
-    for start in range(0, len(split.places), ROWS_AT_ONCE):
-        block = split.take(slice(start, start + ROWS_AT_ONCE))
+    for start in range(0, len(split.places), COMPARED_AT_ONCE):
+        block = split.take(slice(start, start + COMPARED_AT_ONCE))
         yield start, block.reshape(len(block), -1, block.shape[-1]).mean(axis=1)
 
 
@@ -113,7 +113,7 @@ def _directions(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
 
 
-def near_duplicate_section(split: PlacedFeatures, beside: PlacedFeatures, threshold: float = THRESHOLD) -> Section:
+def near_duplicate_section(split: PlacedFeatures, beside: PlacedFeatures, threshold: float = ALIKE) -> Section:
     """Pairs of photos side by side, the most alike first, and how many there are.
 
     Args:
@@ -131,7 +131,7 @@ def near_duplicate_section(split: PlacedFeatures, beside: PlacedFeatures, thresh
         f"their mean, is {threshold:g} or more, or it is {CANDIDATES:g} or more and the two photos, {SIDE} x {SIDE} "
         f"grey pixels each, correlate by {threshold:g} or more. {len(same):,} are the same file, byte for byte. On "
         "such photos figures tell what the model remembers, not what it has learnt."
-        + (f" The {SHOWN} pairs that are most alike are shown." if len(pairs) > SHOWN else "")
+        + (f" The {SHOWN_PAIRS} pairs that are most alike are shown." if len(pairs) > SHOWN_PAIRS else "")
     )
     shown = [
         {
@@ -139,7 +139,7 @@ def near_duplicate_section(split: PlacedFeatures, beside: PlacedFeatures, thresh
             "correlation": "" if math.isnan(pair.correlation) else f"{pair.correlation:.3f}",
             "photos": [_photo(rows, pair.row, split.name), _photo(others, pair.other, beside.name)],
         }
-        for pair in pairs[:SHOWN]
+        for pair in pairs[:SHOWN_PAIRS]
     ]
     return Section("near-duplicates", "Near-duplicates across splits", text, pairs=shown)
 

@@ -21,9 +21,7 @@ from cnn_rnn.metrics.tables import known_table
 from .embedded_images import image_address, thumbnail
 from .page import Section
 from .saliency import show_pixels
-from .spread import spread_evenly
-
-MOST_SHOWN = 12  # labels of a photo
+from .spread import LABELS_SHOWN, spread_evenly
 
 
 @dataclass(frozen=True)
@@ -154,14 +152,16 @@ def answer_section(answered: Sequence[Answered], *, trained: bool, known: Figure
     if known is not None:
         table = known_table(known)
         tables.append({"title": table.title, "cells": table.cells(), "notes": table.all_notes(), "folded": False})
-    return Section("answer", "What one answer changes", text, tables=tables, answers=[_card(one) for one in answered])
+    return Section(
+        "answer", "What one answer changes", text, tables=tables, answers=[_answer_card(one) for one in answered]
+    )
 
 
-def _card(one: Answered) -> dict[str, Any]:
+def _answer_card(one: Answered) -> dict[str, Any]:
     """A photo as the template takes it: labels of either set, and the true ones, the most probable in the end first."""
     sets = one.sets
     shown = np.flatnonzero(sets.any(axis=0) | (one.truth == 1))
-    order = shown[np.argsort(-one.scores[1, shown], kind="stable")][:MOST_SHOWN]
+    order = shown[np.argsort(-one.scores[1, shown], kind="stable")][:LABELS_SHOWN]
     verdicts = {1: "hit", 0: "miss"}
     return {
         "name": one.name,

@@ -15,6 +15,7 @@ from cnn_rnn.metrics.checked_arrays import Array
 from cnn_rnn.metrics.label_sets import Figures, pick_by_threshold
 from cnn_rnn.metrics.stored_predictions import StoredPredictions
 from cnn_rnn.metrics.tables import Table, class_table, figures_table
+from cnn_rnn.prediction.doubtful_labels import SMALLEST
 
 from .bars import BarTable, bar_table, percent_points
 from .embedded_images import image_address, overlay, plot_address, thumbnail
@@ -36,13 +37,12 @@ EXPLAINED = (
     "threshold: those whose score reaches their threshold. By expected F1: as many of the most probable as promise the "
     "best F1. Top k: those with the highest scores."
 )
-FEWEST = 5  # images that show a class below which its average precision is not compared
+FEWEST_COMPARED = 5  # images that show a class below which its average precision is not compared
 SMALLEST_SHOWN = 1e-4  # probability of a path or a step
-SMALLEST = 1e-6  # probabilities are clipped to [this, 1 - this] before their logarithm
 
 
 @dataclass(frozen=True)
-class Step:
+class ShownStep:
     """One step of a path.
 
     Attributes:
@@ -57,7 +57,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Example:
+class ShownPhoto:
     """One image with what is true of it and what the model says.
 
     Attributes:
@@ -73,7 +73,7 @@ class Example:
     name: str
     image: Image.Image
     truth: Sequence[str]
-    steps: Sequence[Step]
+    steps: Sequence[ShownStep]
     left_out: Sequence[str] = ()
     loss: float | None = None
     walked: bool = True
@@ -106,7 +106,7 @@ def write_report(
     tables: Sequence[Table] = (),
     label_counts: Sequence[int] | None = None,
     embedding: Array | None = None,
-    examples: Sequence[Example] = (),
+    examples: Sequence[ShownPhoto] = (),
     how_looked: str = "",
     beside: Sequence[Section] = (),
     further: Sequence[Section] = (),
@@ -211,10 +211,10 @@ def _table_section(tables: Sequence[Table], figures: Figures) -> Section:
     return Section("figures", TITLE, " ".join([*(f"{title}." for title in titles), EXPLAINED]), tables=shown)
 
 
-def average_precision(figures: Figures, name: str) -> float | None:
-    """That of a class, None where too few images show it."""
+def compared_precision(figures: Figures, name: str) -> float | None:
+    """The average precision of a class, None where too few images show it."""
     one = figures["per_class"][name]
-    return one["AP"] if one["positives"] >= FEWEST else None
+    return one["AP"] if one["positives"] >= FEWEST_COMPARED else None
 
 
 def _curve_section(predictions: StoredPredictions) -> Section:
@@ -234,13 +234,13 @@ def _class_section(figures: Figures, names: Sequence[str], frequencies: Sequence
     plot = plot_class_bars(average_precisions, frequencies, names, counted)
     bars, which = None, ""
     if len(names) > MAX_NAMED_BARS:
-        enough = [average_precision(figures, name) for name in names]
+        enough = [compared_precision(figures, name) for name in names]
         cells = [
-            (name, f"{figures['per_class'][name]['positives']:,}", percent_points(average_precision))
-            for name, average_precision in zip(names, average_precisions, strict=True)
+            (name, f"{figures['per_class'][name]['positives']:,}", percent_points(compared_precision))
+            for name, compared_precision in zip(names, average_precisions, strict=True)
         ]
         bars = bar_table(enough, ("label", "images", "AP"), cells)
-        which = f" Below the highest and the lowest, of the classes on {FEWEST} of these images or more."
+        which = f" Below the highest and the lowest, of the classes on {FEWEST_COMPARED} of these images or more."
     return Section(
         "classes",
         "Average precision by class",
@@ -252,7 +252,7 @@ def _class_section(figures: Figures, names: Sequence[str], frequencies: Sequence
 
 
 def _co_occurrence_section(predictions: StoredPredictions, figures: Figures) -> Section | None:
-    """Which labels come together, in truth and in predicted sets."""
+    """The labels that come together, in truth and in predicted sets."""
     sets, way = predictions.path_sets, "on the predicted paths"
     if sets is None:
         sets, way = (
@@ -286,7 +286,7 @@ def _reliability_section(predictions: StoredPredictions) -> Section | None:
     )
 
 
-def _image_section(examples: Sequence[Example], how_looked: str) -> Section:
+def _image_section(examples: Sequence[ShownPhoto], how_looked: str) -> Section:
     """Images with the steps of their paths, or with their labels."""
     losses = [example.loss for example in examples]
     worst_first = None not in losses and len(losses) > 1
@@ -303,7 +303,7 @@ def _image_section(examples: Sequence[Example], how_looked: str) -> Section:
         "images",
         "Images and their paths" if walked else "Images and their labels",
         f"{order}{steps} Green: present; red: not present; orange: present, but not {what}.{looked}",
-        cards=[_card(example) for example in examples],
+        cards=[_photo_card(example) for example in examples],
     )
 
 
@@ -320,7 +320,7 @@ def _neighbour_section(embedding: Array, names: Sequence[str], frequencies: Sequ
     )
 
 
-def _card(example: Example) -> dict[str, Any]:
+def _photo_card(example: ShownPhoto) -> dict[str, Any]:
     """An example as the template takes it."""
     truth, left_out = set(example.truth), set(example.left_out)
     verdicts = {True: "hit", False: "miss"}

@@ -77,7 +77,7 @@ def plot_precision_recall(scores: Array, truth: NDArray[np.int8], names: Sequenc
             axis.plot(*_thin(recall, precision), color=GREY, linewidth=0.6, alpha=0.6)
     for name, color in marked.items():
         average, recall, precision = curves[name]
-        axis.plot(*_thin(recall, precision), color=color, linewidth=1.3, label=f"{_short(name)}  {100 * average:.1f}")
+        axis.plot(*_thin(recall, precision), color=color, linewidth=1.3, label=f"{_tick(name)}  {100 * average:.1f}")
     everything, present = np.sort(scores[truth >= 0]), np.sort(scores[truth == 1])
     if len(present):
         hits, precision = precision_at_positives(everything, present)
@@ -110,7 +110,7 @@ def plot_class_bars(
     axis.bar(places, heights, width=0.8 if named else 1.0, color=BLUE, label="AP")
     axis.set(ylabel="AP", ylim=(0, 100), xlim=(-0.7, max(len(order), 1) - 0.3))
     if named:
-        axis.set_xticks(places, [_short(names[index]) for index in order], rotation=90, fontsize=7)
+        axis.set_xticks(places, [_tick(names[index]) for index in order], rotation=90, fontsize=7)
     else:
         axis.set_xticks([])
         axis.set_xlabel(f"{len(order)} classes, the most frequent first")
@@ -159,7 +159,7 @@ def plot_co_occurrence(
             interpolation="nearest",
         )
         axis.set_title(title)
-        ticks = [_short(names[index]) for index in shown]
+        ticks = [_tick(names[index]) for index in shown]
         axis.set_xticks(range(len(shown)), ticks, rotation=90, fontsize=7)
         axis.set_yticks(range(len(shown)), ticks, fontsize=7)
         axis.tick_params(length=0)
@@ -200,7 +200,7 @@ def plot_reliability(scores: Array, truth: NDArray[np.int8], bins: int = 15) -> 
 
 
 def _conditional_shares(sets: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Of the images with label i the share (M, M) that also have label j; the diagonal is empty."""
+    """The share (M, M) of the images with label i that also have label j; the diagonal is empty."""
     counts = sets.astype(np.float32).T @ sets.astype(np.float32)
     shares = counts / np.maximum(np.diag(counts), 1)[:, None]
     np.fill_diagonal(shares, np.nan)
@@ -213,7 +213,7 @@ def _thin(recall: Array, precision: Array) -> tuple[Array, Array]:
     return recall[::-1][keep], precision[::-1][keep]
 
 
-def _short(name: str, most: int = 22) -> str:
+def _tick(name: str, most: int = 22) -> str:
     """A name that fits a tick, and that matplotlib does not take for a formula."""
     text = name if len(name) <= most else name[: most - 1] + "…"
     return text.replace("$", r"\$")

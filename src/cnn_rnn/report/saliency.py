@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cnn_rnn.metrics.checked_arrays import Array
 
-from .page import Example, Step
+from .page import ShownPhoto, ShownStep
 from .plots import INSTALL
 
 
@@ -22,7 +22,7 @@ class StepMaps(NamedTuple):
     method: str
 
 
-def walk_example(model: Any, processor: Any, row: Mapping[str, Any]) -> tuple[Example, str]:
+def walk_example(model: Any, processor: Any, row: Mapping[str, Any]) -> tuple[ShownPhoto, str]:
     """An image with its truth, the best path and what was looked at for each step, and how that was found.
 
     Args:
@@ -36,13 +36,13 @@ def walk_example(model: Any, processor: Any, row: Mapping[str, Any]) -> tuple[Ex
     path = [label for label in output.paths[0, 0].tolist() if label < len(names)]
     probabilities = output.step_scores[0, 0].exp().tolist()
     found = explain_path(model, pixel_values, path)
-    steps = [Step(names[label], probabilities[step], found.maps[step]) for step, label in enumerate(path)]
+    steps = [ShownStep(names[label], probabilities[step], found.maps[step]) for step, label in enumerate(path)]
     if len(path) < len(probabilities):
-        steps.append(Step(None, probabilities[len(path)]))
+        steps.append(ShownStep(None, probabilities[len(path)]))
     return _example(processor, row, names, steps), found.method
 
 
-def label_example(model: Any, processor: Any, row: Mapping[str, Any], scores: Array) -> Example:
+def label_example(model: Any, processor: Any, row: Mapping[str, Any], scores: Array) -> ShownPhoto:
     """A photo with the labels that a model without paths names, the most probable first.
 
     Args:
@@ -53,15 +53,17 @@ def label_example(model: Any, processor: Any, row: Mapping[str, Any], scores: Ar
     """
     names, thresholds = model.config.label_names, model.config.thresholds or [0.5] * len(scores)
     named = [label for label in np.argsort(-scores, kind="stable") if scores[label] >= thresholds[label]]
-    return _example(processor, row, names, [Step(names[label], float(scores[label])) for label in named], walked=False)
+    return _example(
+        processor, row, names, [ShownStep(names[label], float(scores[label])) for label in named], walked=False
+    )
 
 
 def _example(
-    processor: Any, row: Mapping[str, Any], names: Sequence[str], steps: Sequence[Step], *, walked: bool = True
-) -> Example:
+    processor: Any, row: Mapping[str, Any], names: Sequence[str], steps: Sequence[ShownStep], *, walked: bool = True
+) -> ShownPhoto:
     """A prepared row with what is true of it and what the model says."""
     labels = row["labels"].tolist()
-    return Example(
+    return ShownPhoto(
         name=str(row["image_id"]),
         image=show_pixels(row["pixel_values"], processor.image_mean, processor.image_std),
         truth=[name for name, label in zip(names, labels, strict=True) if label == 1],

@@ -15,9 +15,8 @@ from cnn_rnn.metrics.stored_predictions import StoredPredictions
 
 from .bars import bar_table, percent_points
 from .embedded_images import image_address, thumbnail
-from .page import FEWEST, Section, photo_losses
-
-MOST_SHOWN = 12  # labels of a photo
+from .page import FEWEST_COMPARED, Section, photo_losses
+from .spread import LABELS_SHOWN
 
 
 def comparison_section(
@@ -34,7 +33,9 @@ def comparison_section(
     pairs = [[figures["per_class"][name]["AP"], baseline["per_class"][name]["AP"]] for name in label_names]
     differences = [None if None in pair else pair[0] - pair[1] for pair in pairs]
     positives = [figures["per_class"][name]["positives"] for name in label_names]
-    compared = [value if count >= FEWEST else None for value, count in zip(differences, positives, strict=True)]
+    compared = [
+        value if count >= FEWEST_COMPARED else None for value, count in zip(differences, positives, strict=True)
+    ]
     known = [value for value in compared if value is not None]
     headings = ("label", "images", "this model", "baseline", "points")
     cells = [
@@ -54,7 +55,8 @@ def comparison_section(
         "Beside the baseline",
         f"This model is {models[0]}, the baseline {models[1]}. Average precision of each class in percent, and by how "
         f"many points it is above the baseline's on the same images: higher for {better} of {len(known)} classes, "
-        f"lower for {worse}. Classes on fewer than {FEWEST} images have no bar: their differences are mostly chance.",
+        f"lower for {worse}. Classes on fewer than {FEWEST_COMPARED} images have no bar: their differences are mostly "
+        "chance.",
         tables=[every],
         bars=bar_table(compared, headings, cells),
     )
@@ -98,7 +100,7 @@ def side_by_side_section(
     undecoded = dataset.select(chosen).cast_column("image", Image(decode=False))
     rows = tqdm(undecoded, desc="two models side by side", unit="image", leave=False)
     cards = [
-        _card(row, {name: (stored, sets[name], losses[name]) for name, stored in models.items()}, index)
+        _compared_card(row, {name: (stored, sets[name], losses[name]) for name, stored in models.items()}, index)
         for index, row in zip(chosen, rows, strict=True)
     ]
     first, second = models
@@ -110,7 +112,7 @@ def side_by_side_section(
     return Section("photos", "The same photos by both models", text, twins=cards)
 
 
-def _card(row: Mapping[str, Any], models: Mapping[str, tuple[Any, Any, Any]], index: int) -> dict[str, Any]:
+def _compared_card(row: Mapping[str, Any], models: Mapping[str, tuple[Any, Any, Any]], index: int) -> dict[str, Any]:
     """A photo as the template takes it: the labels that a model names or misses, the most probable first."""
     told = []
     nearest = min(models, key=lambda name: models[name][2][index])
@@ -124,7 +126,7 @@ def _card(row: Mapping[str, Any], models: Mapping[str, tuple[Any, Any, Any]], in
                 "score": f"{100 * scores[label]:.0f}",
                 "verdict": "miss" if truth[label] == 0 else "hit" if picked[label] else "open",
             }
-            for label in order[:MOST_SHOWN]
+            for label in order[:LABELS_SHOWN]
         ]
         more = len(order) - len(labels)
         told.append(

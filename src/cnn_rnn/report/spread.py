@@ -1,7 +1,9 @@
-"""Which of many to show."""
+"""Which of many to show, and how many."""
 
 import numpy as np
 from numpy.typing import NDArray
+
+LABELS_SHOWN = 12  # of one photo
 
 
 def spread_evenly(count: int, most: int) -> NDArray[np.int_]:

@@ -16,23 +16,23 @@ from accelerate.utils import broadcast_object_list, gather_object
 from .faults import CheckpointError
 
 logger = logging.getLogger(__name__)
-LONGEST_WAIT = 180.0  # seconds for a file to be seen; NFS shows a listing for up to 60
-PAUSE = 0.5  # seconds between two looks
+LONGEST_UNSEEN = 180.0  # seconds for a file to be seen; NFS shows a listing for up to 60
+BETWEEN_LOOKS = 0.5  # seconds between two looks
 TOLD_AFTER = 5.0  # seconds
-Decision = TypeVar("Decision")
+Agreed = TypeVar("Agreed")
 
 
-class OtherViewError(ValueError):
+class UnlikeDataError(ValueError):
     """The processes of a run see different data; the message says which process sees what."""
 
 
-def decided_by_main(accelerator: Accelerator, decide: Callable[[], Decision]) -> Decision:
+def decided_by_main(accelerator: Accelerator, decide: Callable[[], Agreed]) -> Agreed:
     """What `decide` returns in the main process, in every process.
 
     Raises:
         Exception: What `decide` raised there; in every process.
     """
-    outcome: list[tuple[Decision | None, Exception | None]] = [(None, None)]
+    outcome: list[tuple[Agreed | None, Exception | None]] = [(None, None)]
     if accelerator.is_main_process:
         try:
             outcome = [(decide(), None)]
@@ -41,7 +41,7 @@ def decided_by_main(accelerator: Accelerator, decide: Callable[[], Decision]) ->
     ((decision, failure),) = broadcast_object_list(outcome)
     if failure is not None:
         raise failure
-    return cast("Decision", decision)
+    return cast("Agreed", decision)
 
 
 def wait_until_seen(path: Path, seen: Callable[[Path], bool] = Path.exists) -> None:
@@ -58,15 +58,15 @@ def wait_until_seen(path: Path, seen: Callable[[Path], bool] = Path.exists) -> N
     told = False
     while not seen(path):
         waited = time.monotonic() - began
-        if waited >= LONGEST_WAIT:
+        if waited >= LONGEST_UNSEEN:
             raise CheckpointError(
-                f"{path} was written by another process and is not seen here after {LONGEST_WAIT:.0f} seconds: all "
+                f"{path} was written by another process and is not seen here after {LONGEST_UNSEEN:.0f} seconds: all "
                 "machines of a run need --train.output_dir on one disk that they share, under the same name"
             )
         if waited >= TOLD_AFTER and not told:
             logger.warning("waiting until %s, which another process has written, is seen here", path)
             told = True
-        time.sleep(PAUSE)
+        time.sleep(BETWEEN_LOOKS)
 
 
 def refuse_other_views(rows: str, told: str) -> None:
@@ -77,12 +77,12 @@ def refuse_other_views(rows: str, told: str) -> None:
         told: The same in words, such as how many rows.
 
     Raises:
-        OtherViewError: They differ; every process raises.
+        UnlikeDataError: They differ; every process raises.
     """
     seen = gather_object([(rows, told)])
     other = next((process for process, (digest, _) in enumerate(seen) if digest != seen[0][0]), None)
     if other is not None:
-        raise OtherViewError(
+        raise UnlikeDataError(
             f"the processes of this run see different data: process 0 {seen[0][1]}, process {other} "
             f"{seen[other][1]}. Where each machine has a copy of its own, make them equal; on a shared disk wait until "
             "all machines see the same, then start again"

@@ -118,7 +118,7 @@ def read_manifest(checkpoint: Path) -> dict[str, Any]:
     return content
 
 
-def check_whole(checkpoint: Path) -> None:
+def check_digests(checkpoint: Path) -> None:
     """Read every file of a checkpoint against its digest.
 
     Raises:
@@ -267,7 +267,7 @@ def latest_whole_checkpoint(output_dir: Path) -> tuple[Path | None, dict[Path, C
     damaged: dict[Path, CheckpointError] = {}
     for checkpoint in reversed(complete_checkpoints(output_dir)):
         try:
-            check_whole(checkpoint)
+            check_digests(checkpoint)
         except CheckpointError as error:
             damaged[checkpoint] = error
         else:

@@ -1,4 +1,4 @@
-"""Which rows and classes a run was trained on, kept beside it, so that it never goes on with others unnoticed."""
+"""The rows and classes that a run was trained on, kept beside it, so that it never goes on with others unnoticed."""
 
 import hashlib
 import json

@@ -46,7 +46,7 @@ class Adoption:
         return "\n".join([f"weights of {self.source}: labels", *lines])
 
 
-def settings_of(source: str) -> dict[str, Any]:
+def earlier_settings(source: str) -> dict[str, Any]:
     """What an earlier model's config says that a run's `model` block can say, so that only changes need be given.
 
     Raises:
@@ -111,7 +111,7 @@ def _same_names(before: Sequence[str], now: Sequence[str]) -> list[tuple[int, in
 
 
 def _label_axes(config: CnnRnnConfig) -> dict[str, list[int]]:
-    """Which axes of each tensor grow with the number of labels, found by building the model with one label more."""
+    """The axes of each tensor that grow with the number of labels, found by building the model with one label more."""
     shapes = []
     for count in (config.num_labels, config.num_labels + 1):
         names = {index: str(index) for index in range(count)}

@@ -40,7 +40,7 @@ from .faults import disk_advice
 from .run_config import RunConfig
 
 logger = logging.getLogger(__name__)
-ROWS_A_BATCH = 1024
+CACHED_AT_ONCE = 1024
 AUGMENTATION = ("crop_scale", "horizontal_flip", "color_jitter", "rand_augment", "random_erasing")  # of block `data`
 FEATURES, DESCRIPTION = "features.npy", "description.json"
 TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
@@ -299,8 +299,8 @@ def image_identities(dataset: Dataset) -> list[str]:
     """For each row what tells its image from any other: the file with its size and time of change, or its bytes."""
     rows = dataset.select_columns(["image"]).cast_column("image", Image(decode=False))
     identities = []
-    for start in range(0, len(rows), ROWS_A_BATCH):
-        for image in rows[start : start + ROWS_A_BATCH]["image"]:
+    for start in range(0, len(rows), CACHED_AT_ONCE):
+        for image in rows[start : start + CACHED_AT_ONCE]["image"]:
             if image["bytes"] is not None:
                 identities.append(hashlib.sha256(image["bytes"]).hexdigest())
             else:

@@ -25,7 +25,7 @@ from cnn_rnn.publishing.push import push_checkpoint
 from .agreement import decided_by_main, refuse_other_views, wait_until_seen
 from .checkpoints import (
     MANIFEST,
-    check_whole,
+    check_digests,
     checkpoint_name,
     holds_a_run,
     latest_whole_checkpoint,
@@ -45,8 +45,7 @@ from .loaders import build_loaders, epoch_batches
 from .model_files import build_model, rules_of, save_model
 from .objective import Objective
 from .optimization import build_average, build_optimizer, build_schedule
-from .progress import Progress
-from .records import draw_curves, write_environment, write_history
+from .records import Progress, draw_curves, write_environment, write_history
 from .remembering import Remembering
 from .resuming import check_origin, check_settings, flat_settings, own_settings, take_folder
 from .run_config import RunConfig
@@ -165,7 +164,7 @@ class Trainer:
                 raise FileNotFoundError(f"no checkpoint {checkpoint}; --resume auto takes the run's latest")
             check_settings(self.output_dir, self.config)
             if resume != "auto":
-                check_whole(checkpoint)
+                check_digests(checkpoint)
             check_origin(checkpoint, self.config)
             return checkpoint
         if resume is None and decided_by_main(self.accelerator, lambda: holds_a_run(self.output_dir)):

@@ -14,7 +14,7 @@ from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
 from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
-from .earlier_model import adopt_weights, settings_of
+from .earlier_model import adopt_weights, earlier_settings
 from .named_weights import is_model, model_source
 from .run_config import RunConfig
 from .training_data import TrainingData
@@ -38,7 +38,7 @@ def rules_of(config: RunConfig, label_names: Sequence[str]) -> LabelRules | None
         ValueError: They name a label that the data have not, or contradict themselves.
     """
     weights = config.model.get("weights")
-    earlier = settings_of(model_source(str(weights))) if is_model(weights) else {}
+    earlier = earlier_settings(model_source(str(weights))) if is_model(weights) else {}
     return LabelRules.of((earlier | config.model).get("label_rules"), label_names)
 
 
@@ -54,7 +54,7 @@ def build_model(config: RunConfig, data: TrainingData) -> CnnRnnForImageClassifi
     weights = fields.pop("weights", None)
     earlier = model_source(weights) if is_model(weights) else None
     if earlier:
-        fields = settings_of(earlier) | fields
+        fields = earlier_settings(earlier) | fields
     if config.train.baseline:
         if fields.get("relevance_loss") == "none":
             raise ValueError("train.baseline trains the relevance head alone, but model.relevance_loss is none")

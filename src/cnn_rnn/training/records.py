@@ -1,4 +1,4 @@
-"""What a run's folder tells of the run beside the model: history, curves, and the environment it ran in."""
+"""Where a run stands, and what its folder tells of it beside the model: history, curves, environment."""
 
 import importlib.metadata
 import json
@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +18,59 @@ from accelerate import Accelerator
 
 from cnn_rnn.foundation.whole_files import whole_file, write_json, write_text
 
-LIBRARIES = ("cnn-rnn", "torch", "torchvision", "timm", "transformers", "datasets", "accelerate", "numpy")
+RECORDED = ("cnn-rnn", "torch", "torchvision", "timm", "transformers", "datasets", "accelerate", "numpy")
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved with each checkpoint.
+
+    Attributes:
+        epoch: Epochs that are complete.
+        batch: Optimiser steps of the next epoch that are complete.
+        step: Optimiser steps so far.
+        loss_sum: Sum of the losses of the next epoch's steps.
+        best_value: Best figure on the held-out part so far, higher is better.
+        best_epoch: Epoch that reached it, from 1.
+        history: A record an epoch.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    best_value: float = float("-inf")
+    best_epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it, for Accelerate's checkpoints."""
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to where a checkpoint stood."""
+        for name in asdict(self):
+            setattr(self, name, state[name])
+
+    def finish_step(self, loss: float) -> None:
+        """Count one more optimiser step and its loss."""
+        self.loss_sum += loss
+        self.batch += 1
+        self.step += 1
+
+    def finish_epoch(self, figures: dict[str, Any], value: float) -> bool:
+        """Count one more epoch and record its figures; whether its weights are the best so far."""
+        loss = self.loss_sum / max(self.batch, 1)
+        self.epoch, self.batch, self.loss_sum = self.epoch + 1, 0, 0.0
+        self.history.append({"epoch": self.epoch, "step": self.step, "loss": loss, **figures})
+        best = value >= self.best_value  # of equals the last: it was trained longest
+        if best:
+            self.best_value, self.best_epoch = value, self.epoch
+        return best
+
+    def is_over(self, epochs: int, patience: int) -> bool:
+        """Whether all epochs are done, or `patience` of them (0 for any number) brought nothing better."""
+        return self.epoch >= epochs or bool(patience and self.epoch - self.best_epoch >= patience)
 
 
 def write_history(output_dir: Path, history: Sequence[dict[str, Any]]) -> None:
@@ -32,7 +85,7 @@ def write_environment(output_dir: Path, accelerator: Accelerator) -> None:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "python": platform.python_version(),
-        "libraries": {name: version(name) for name in LIBRARIES},
+        "libraries": {name: version(name) for name in RECORDED},
         "system": platform.platform(),
         "cores": os.cpu_count(),
         "devices": devices or ["cpu"],

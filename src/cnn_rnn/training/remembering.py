@@ -20,7 +20,7 @@ from .held_out import fit_logistic
 from .run_config import TrainConfig
 from .training_data import position_seed
 
-IMAGES_AT_ONCE = 256
+ENCODED_AT_ONCE = 256
 
 
 class Images(NamedTuple):
@@ -63,7 +63,7 @@ class Remembering:
         self.train, self.held_out = self._look_at(*train), self._look_at(*held_out, scored=True)
         self._keep(self.train.features, self.train.labels)
         assert self.held_out.logits is not None
-        odds = torch.cat([memory.log_odds(part) for part in self.held_out.features.split(IMAGES_AT_ONCE)])
+        odds = torch.cat([memory.log_odds(part) for part in self.held_out.features.split(ENCODED_AT_ONCE)])
         memory.mix.copy_(torch.tensor(fit_logistic([self.held_out.logits, odds], self.held_out.labels)))
 
     @torch.no_grad()

@@ -7,8 +7,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 import yaml
 
 MARK = re.compile(r"[\s,;|/+&:#]+")  # a value that YAML would take for its own mark, such as a separator
-NOTHING = {"", "~", "null", "Null", "NULL"}  # as YAML writes it
-EXPECTED = {
+NULLS = {"", "~", "null", "Null", "NULL"}  # as YAML writes it
+IN_WORDS = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -27,7 +27,7 @@ def value_of(text: str, hint: Any) -> Any:
     Raises:
         yaml.YAMLError: The text cannot be read.
     """
-    if (wanted(hint) == [str] and text not in NOTHING and text[0] not in "'\"") or MARK.fullmatch(text):
+    if (wanted(hint) == [str] and text not in NULLS and text[0] not in "'\"") or MARK.fullmatch(text):
         return text
     return yaml.safe_load(text)
 
@@ -46,7 +46,7 @@ def coerce(value: Any, hint: Any) -> Any:
 
 def expected(hint: Any) -> str:
     """The values of a type, in words."""
-    told = [get_args(one) if get_origin(one) is Literal else [EXPECTED[get_origin(one) or one]] for one in wanted(hint)]
+    told = [get_args(one) if get_origin(one) is Literal else [IN_WORDS[get_origin(one) or one]] for one in wanted(hint)]
     return " or ".join(str(one) for group in told for one in group)
 
 
