@@ -50,12 +50,15 @@ class Table:
         return "\n".join([self.title, "", *lines, "", *self.all_notes()]).rstrip()
 
     def markdown(self) -> str:
-        """The table as Markdown."""
+        """The table as Markdown, with its title and notes."""
+        notes = [f"- {note}".replace(UNVERIFIED_MARK, "\\*") for note in self.all_notes()]
+        return "\n".join([f"**{self.title}**", "", self.markdown_rows(), "", *notes]).rstrip() + "\n"
+
+    def markdown_rows(self, first: str = "") -> str:
+        """The heading and the rows alone as Markdown; `first` is the heading of the rows' names."""
         cells = [[cell.replace("|", "\\|").replace("*", "\\*") for cell in row] for row in self.cells()]
         rule = [":---", *["---:"] * len(self.columns)]
-        lines = [f"| {' | '.join(row)} |" for row in [cells[0], rule, *cells[1:]]]
-        notes = [f"- {note}".replace(UNVERIFIED_MARK, "\\*") for note in self.all_notes()]
-        return "\n".join([f"**{self.title}**", "", *lines, "", *notes]).rstrip() + "\n"
+        return "\n".join(f"| {' | '.join(row)} |" for row in [[first, *cells[0][1:]], rule, *cells[1:]])
 
     def csv(self) -> str:
         """The table as CSV: full precision, fractions 0..1; the last column names a row's unverified headings."""

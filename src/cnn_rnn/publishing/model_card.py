@@ -15,8 +15,9 @@ from timm.models import get_pretrained_cfg
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.data.labels.choosing import joined_parts
 from cnn_rnn.foundation.shipped_files import shipped_file
+from cnn_rnn.metrics.protocols import Column
+from cnn_rnn.metrics.tables import WAYS_TO_A_SET, Table, TableRow
 
-SETS = {"path": "by path", "threshold": "by threshold", "expected_f1": "by expected F1", "top_k": "top {k}"}
 FIGURES = ("CP", "CR", "CF1", "OP", "OR", "OF1", "example_F1", "exact_match")
 LISTED_LABELS = 500  # rows of the card's table of labels
 WEAKEST = 5
@@ -30,14 +31,16 @@ HELD_OUT = "held-out"  # the split on which training chooses epoch, fusion and t
 DATA_NOTES = {
     "digits": "Scenes are put together from handwritten digits by rules: which digits occur together is ours, not the "
     "world's, and nothing of it carries over to photos.",
-    "voc2007": "The photos were collected from Flickr with queries for twenty classes; `person` is by far the most "
-    "frequent, and Western everyday life is what most of them show.",
-    "voc2012": "The photos were collected from Flickr with queries for twenty classes; `person` is by far the most "
-    "frequent, and Western everyday life is what most of them show.",
-    "coco2014": "The photos were collected from Flickr to show common objects in their context, mostly of Western "
-    "everyday life; `person` is on about half of them.",
-    "coco2017": "The photos were collected from Flickr to show common objects in their context, mostly of Western "
-    "everyday life; `person` is on about half of them.",
+    **dict.fromkeys(
+        ("voc2007", "voc2012"),
+        "The photos were collected from Flickr with queries for twenty classes; `person` is by far the most frequent, "
+        "and Western everyday life is what most of them show.",
+    ),
+    **dict.fromkeys(
+        ("coco2014", "coco2017"),
+        "The photos were collected from Flickr to show common objects in their context, mostly of Western everyday "
+        "life; `person` is on about half of them.",
+    ),
     "nus-wide-81": "Photos and tags come from Flickr; landscapes prevail, and volunteers found the labels from the "
     "tags, so that many labels are missing.",
     "nus-wide-1000": "Photos and labels are those of Flickr's users: tags name what their authors cared for, and many "
@@ -82,8 +85,8 @@ class Figures:
             )
         return value
 
-    def percent(self, name: str) -> str:
-        """A fraction of 0..1 as a percentage.
+    def fraction(self, name: str) -> float:
+        """A figure in 0..1.
 
         Raises:
             CardError: It is missing or no fraction.
@@ -91,7 +94,11 @@ class Figures:
         value = self[name]
         if not isinstance(value, int | float) or not 0 <= value <= 1:
             raise CardError(f"{self.path}: figure {name!r} is {value!r}, expected a fraction in 0..1")
-        return f"{100 * value:.1f}"
+        return value
+
+    def percent(self, name: str) -> str:
+        """A figure in 0..1 as a percentage; CardError as `fraction` raises it."""
+        return f"{100 * self.fraction(name):.1f}"
 
     def check(self, config: CnnRnnConfig, run: Mapping[str, Any]) -> None:
         """Refuse figures of another model, or of images that this one was trained or chosen on.
@@ -179,7 +186,7 @@ def make_card(
         few_images=few_images(figures),
         evaluation=f"{measured_on(figures)}, with {figures['counts.positives']:,} labels. "
         f"Images not readable: {unreadable:,}.",
-        figures_table=figures_table(figures),
+        sets_table=sets_table(figures).markdown_rows("predicted set"),
         mean_average_precision=figures.percent("mAP"),
         classes_left_out=f"Left out of the means for want of positives: {', '.join(left_out)}. " if left_out else "",
         weakest_labels=weakest_labels(figures),
@@ -274,7 +281,7 @@ def card_data(
 ) -> ModelCardData:
     """The card's metadata, with the figures as the Hub lists them."""
     measured = {"mAP": ("mAP", "mean average precision")} | {
-        f"{name}.{figure}": ("f1", f"{figure} of the set predicted {SETS[name]}")
+        f"{name}.{figure}": ("f1", f"{figure} of the set predicted {WAYS_TO_A_SET[name]}")
         for name in ("path", "threshold")
         if figures.content.get(name)
         for figure in ("CF1", "OF1")
@@ -327,8 +334,8 @@ def label_table(
     rows = []
     for count, name in ranked:
         own = figures["per_class"][name]
-        seen = [f"{count:,}", f"{100 * count / total:.1f}%", average_precision(figures, name), f"{own['positives']:,}"]
-        theirs = [] if rival is None else [average_precision(rival, name)]
+        seen = [f"{count:,}", f"{100 * count / total:.1f}%", precision_of(figures, name), f"{own['positives']:,}"]
+        theirs = [] if rival is None else [precision_of(rival, name)]
         if sources is not None:
             theirs.append(", ".join(f"{source} {count:,}" for source, count in sources.get(name, {}).items()))
         rows.append(f"| {' | '.join([cell(name), *seen, *theirs])} |")
@@ -339,21 +346,23 @@ def label_table(
     return "\n".join(rows)
 
 
-def average_precision(figures: Figures, name: str) -> str:
+def precision_of(figures: Figures, name: str) -> str:
     """How well a label is found, as a percentage; empty where no image shows it."""
     found = figures["per_class"][name]["AP"]
     return "" if found is None else f"{100 * found:.1f}"
 
 
-def figures_table(figures: Figures) -> str:
-    """Rows of the figures, one for each way to choose the label set that the model has."""
-    rows = []
-    for name, title in SETS.items():
-        if name == "path" and figures.content.get("path", False) is None:
-            continue  # a model without a path decoder predicts no set by path
-        shown = title.format(k=figures["top_k.k"])
-        rows.append(f"| {shown} | " + " | ".join(figures.percent(f"{name}.{figure}") for figure in FIGURES) + " |")
-    return "\n".join(rows)
+def sets_table(figures: Figures) -> Table:
+    """The figures of the predicted sets, a row for each way to choose them that the model has."""
+    ways = WAYS_TO_A_SET | {"top_k": f"top {figures['top_k.k']}"}
+    if figures.content.get("path", False) is None:
+        del ways["path"]  # a model without a path decoder predicts no set by path
+    columns = tuple(Column(name.replace("_", " "), (name,)) for name in FIGURES)
+    rows = [
+        TableRow(title, {column.heading: figures.fraction(".".join((way, *column.key))) for column in columns})
+        for way, title in ways.items()
+    ]
+    return Table("Predicted sets", columns, tuple(rows))
 
 
 def weakest_labels(figures: Figures) -> str:
