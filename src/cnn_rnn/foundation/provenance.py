@@ -46,21 +46,23 @@ class Provenance:
     def of_model(cls, model: Any, processor: Any) -> Self:
         """What predictions of a `CnnRnnForImageClassification` depend on."""
         config = {name: value for name, value in model.config.to_dict().items() if name not in TRAITLESS}
-        return cls(digest_tensors(model.state_dict()), as_json(config), settings_of(processor), code_version())
+        return cls(digest_tensors(model.state_dict()), stored_settings(config), settings_of(processor), code_version())
 
     @classmethod
     def of_features(cls, model: Any, processor: Any) -> Self:
         """What the image features of its backbone depend on; labels and decoder are not among it."""
         config = {name: getattr(model.config, name) for name in OF_THE_FEATURES}
-        return cls(digest_tensors(model.backbone.state_dict()), as_json(config), settings_of(processor), code_version())
+        return cls(
+            digest_tensors(model.backbone.state_dict()), stored_settings(config), settings_of(processor), code_version()
+        )
 
 
 def settings_of(processor: Any) -> dict[str, Any]:
     """An image processor's settings."""
-    return as_json({name: value for name, value in processor.to_dict().items() if name not in TRAITLESS})
+    return stored_settings({name: value for name, value in processor.to_dict().items() if name not in TRAITLESS})
 
 
-def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+def stored_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as they come back from JSON."""
     return dict(json.loads(json.dumps(settings, default=str, sort_keys=True)))
 

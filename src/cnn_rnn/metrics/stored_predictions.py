@@ -43,7 +43,7 @@ class StoredColumn(NamedTuple):
 
 IDS, NUMBERS = pa.list_(pa.int32()), pa.list_(pa.float32())
 PROBABILITIES, LOGARITHMS = (0.0, 1.0), (-np.inf, 1e-3)  # above 0 by rounding alone
-SCHEMA = {
+STORED_COLUMNS = {
     "image_id": StoredColumn(pa.string(), lambda _: 1, required=True),
     "label_scores": StoredColumn(NUMBERS, required=True, limits=PROBABILITIES),
     "labels": StoredColumn(IDS, required=True),
@@ -53,7 +53,7 @@ SCHEMA = {
     "path_scores": StoredColumn(NUMBERS, lambda _: MOST_BEAMS, limits=LOGARITHMS),
     "step_scores": StoredColumn(NUMBERS, lambda labels: labels + 1, limits=LOGARITHMS),
 }
-RECTANGLES = [name for name, column in SCHEMA.items() if column.kind == NUMBERS]
+RECTANGLES = [name for name, column in STORED_COLUMNS.items() if column.kind == NUMBERS]
 
 
 @dataclass(frozen=True)
@@ -207,11 +207,11 @@ def _read_header(parquet: pq.ParquetFile) -> tuple[list[str], dict[str, Any]]:
     names, info = notes.get("label_names"), notes.get("info")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not isinstance(info, dict):
         raise ValueError("its metadata hold no list of label names or no notes")
-    for name, column in SCHEMA.items():
+    for name, column in STORED_COLUMNS.items():
         found = schema.field(name).type if name in schema.names else None
         if column.required if found is None else not found.equals(column.kind):
             raise ValueError(f"column {name!r} is {found or 'missing'}: expected {column.kind}")
-    if unknown := sorted(set(schema.names) - set(SCHEMA)):
+    if unknown := sorted(set(schema.names) - set(STORED_COLUMNS)):
         raise ValueError(f"column {unknown[0]!r} is unknown")
     _check_sizes(parquet.metadata, len(names))
     return names, info
@@ -227,7 +227,7 @@ def _check_sizes(metadata: pq.FileMetaData, labels: int) -> None:
             chunk = metadata.row_group(group).column(column)
             values[chunk.path_in_schema.split(".")[0]] += chunk.num_values
     for name, count in values.items():
-        most = metadata.num_rows * max(1, SCHEMA[name].most(labels))
+        most = metadata.num_rows * max(1, STORED_COLUMNS[name].most(labels))
         if count > min(most, MAX_ENTRIES):
             raise ValueError(f"column {name!r} holds {count} values: expected at most {most} for its rows and labels")
 
@@ -296,7 +296,7 @@ def _check_shapes(predictions: StoredPredictions, name: str) -> None:
         fits = values.shape == shape or (part == "step_scores" and values.ndim == 2 and len(values) == images)
         if not fits:
             raise ValueError(f"{name}: {part} have shape {values.shape}: expected {shape}")
-        column = SCHEMA.get("label_scores" if part == "scores" else part)
+        column = STORED_COLUMNS.get("label_scores" if part == "scores" else part)
         if column is not None and column.limits is not None:
             _check_range(values, f"{name}: {part}", *column.limits)
     if paths is not None:

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from cnn_rnn.data import label_names
 from cnn_rnn.foundation.folder_lock import LOCK, FolderInUseError, FolderLock
-from cnn_rnn.foundation.provenance import as_json
+from cnn_rnn.foundation.provenance import stored_settings
 
 from .checkpoints import read_manifest
 from .data_record import DataRecord, refuse_others
@@ -78,7 +78,7 @@ def check_origin(checkpoint: Path, config: RunConfig) -> None:
 def own_settings(config: RunConfig) -> dict[str, Any]:
     """The settings that a run is known by, as they come back from JSON."""
     free = FREE - {"train.num_workers"} if config.data.streaming else FREE  # workers share a stream out
-    return as_json({key: value for key, value in flat_settings(config).items() if key not in free})
+    return stored_settings({key: value for key, value in flat_settings(config).items() if key not in free})
 
 
 def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> str:
