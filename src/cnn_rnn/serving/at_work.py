@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from cnn_rnn.foundation.nearest_names import did_you_mean
 from cnn_rnn.foundation.provenance import digest_tensors
-from cnn_rnn.image_backbone import mean_of_places
 from cnn_rnn.prediction.onnx_engine import Engine, set_engine
 from cnn_rnn.prediction.worker import open_pipeline
 
@@ -35,21 +33,6 @@ class Wish:
     choosing: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Sight:
-    """What is said of one photo.
-
-    Attributes:
-        answer: What the pipeline gives, and the next question.
-        logits: Of the labels (C), given what is known.
-        features: Of the image (D).
-    """
-
-    answer: dict[str, Any]
-    logits: npt.NDArray[np.float32]
-    features: npt.NDArray[np.float32]
-
-
 class ModelAtWork:
     """A saved model behind a server.
 
@@ -67,6 +50,10 @@ class ModelAtWork:
         thresholds = classify.model.config.thresholds or [0.5] * len(self.label_names)
         self.thresholds: dict[str, float] = dict(zip(self.label_names, thresholds, strict=True))
         self.ids = {label.casefold(): label for label in reversed(self.label_names)}  # other programs write Cat for cat
+
+    def by_torch(self) -> Any:
+        """The model itself, for its features."""
+        return self.classify.model
 
     @property
     def told(self) -> str:
@@ -106,22 +93,16 @@ class ModelAtWork:
             known = torch.zeros(1, len(self.label_names), dtype=torch.long)
         return Wish(known, choosing)
 
-    def see(self, asked: Sequence[tuple[PixelValues, Wish]]) -> list[Sight]:
-        """What is said of each of some photos."""
-        model = self.classify.model
+    def see(self, asked: Sequence[tuple[PixelValues, Wish]]) -> list[dict[str, Any]]:
+        """What the pipeline gives for each of some photos, and the next question."""
         known = torch.cat([wish.known for _, wish in asked])
-        told = known if bool(known.any()) else None
-        with torch.inference_mode():
-            features = model.encode_images(torch.from_numpy(np.stack([values for values, _ in asked])))
-            ask = model.generate if self.has_path else model
-            found = ask(image_features=features, known_labels=told)
-        names = ("logits", "paths", "path_scores", "step_scores") if self.has_path else ("logits",)
+        outputs = self.classify.forward(
+            {"pixel_values": torch.from_numpy(np.stack([values for values, _ in asked]))},
+            return_path=self.has_path,
+            known_labels=known if bool(known.any()) else None,
+        )
         return [
-            Sight(
-                self._answer({name: found[name][place : place + 1] for name in names}, wish),
-                found["logits"][place].float().numpy(),
-                mean_of_places(features)[place].float().numpy(),
-            )
+            self._answer({name: values[place : place + 1] for name, values in outputs.items()}, wish)
             for place, (_, wish) in enumerate(asked)
         ]
 

@@ -156,7 +156,7 @@ class LabelStudio:
                 known = dict.fromkeys(chosen, True)
                 of_model = {name: True for name in chosen if name in self.service.model.thresholds}
                 content = await self._photo(task, field)
-                asked = [{}, {"known": of_model}] if of_model else [{}]
+                asked = [{}, of_model] if of_model else [{}]
                 sights = await self.service.look(content, asked)
                 photo = _photo_name(task)
                 expected = await asyncio.to_thread(project.expect, photo, sights[0], sights[-1], known)

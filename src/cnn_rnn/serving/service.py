@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from .at_work import ModelAtWork, Sight, Wish
+from .at_work import ModelAtWork, Wish
 from .counts import Counts
 from .decoders import Decoders
 from .decoding import PixelValues
 from .gate import Limits
 from .refusals import RefusedError, busy
+from .studio_eyes import Sight, StudioEyes
 from .together import Together
 
 MOST_TOGETHER = 16
+
+Given = TypeVar("Given")
+Answer = TypeVar("Answer")
 
 
 class Service:
@@ -28,7 +32,13 @@ class Service:
     def __init__(self, model: ModelAtWork, decoders: Decoders, limits: Limits, counts: Counts) -> None:
         self.model, self.decoders, self.limits = model, decoders, limits
         self.waiting = 0
-        self._together: Together[tuple[PixelValues, Wish], Sight] = Together(model.see, MOST_TOGETHER, counts.seen)
+        self._labels: Together[tuple[PixelValues, Wish], dict[str, Any]] = Together(
+            model.see, MOST_TOGETHER, counts.seen
+        )
+        eyes = StudioEyes(model.by_torch)
+        self._sights: Together[tuple[PixelValues, Mapping[str, bool]], Sight] = Together(
+            eyes.see, MOST_TOGETHER, counts.seen
+        )
 
     async def label(self, photo: bytes, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Labels, path and next question of a photo.
@@ -36,22 +46,27 @@ class Service:
         Raises:
             RefusedError: The queue is full, a parameter is wrong, or the photo cannot be read.
         """
-        (sight,) = await self.look(photo, [parameters])
-        return sight.answer
+        (answer,) = await self._answer(photo, self._labels, [self.model.wish(parameters)])
+        return answer
 
-    async def look(self, photo: bytes, asked: Sequence[Mapping[str, Any]]) -> list[Sight]:
-        """What is said of a photo for each of some sets of parameters.
+    async def look(self, photo: bytes, known: Sequence[Mapping[str, bool]]) -> list[Sight]:
+        """A photo as Label Studio's projects take it, given each of some things that are known of it.
 
         Raises:
-            RefusedError: As `label`.
+            RefusedError: The queue is full, or the photo cannot be read.
         """
-        wishes = [self.model.wish(parameters) for parameters in asked]
+        return await self._answer(photo, self._sights, known)
+
+    async def _answer(
+        self, photo: bytes, together: Together[tuple[PixelValues, Given], Answer], asked: Sequence[Given]
+    ) -> list[Answer]:
+        """What is said of a photo, decoded once, to each that is asked of it."""
         if self.waiting >= self.limits.waiting:
             raise busy(f"{self.waiting} photos wait already")
         self.waiting += 1
         try:
             pixel_values = await asyncio.wrap_future(self.decoders.decode(photo))
-            asking = [asyncio.wrap_future(self._together.ask((pixel_values, wish))) for wish in wishes]
+            asking = [asyncio.wrap_future(together.ask((pixel_values, one))) for one in asked]
             return list(await asyncio.gather(*asking))
         except ValueError as error:  # of the model about this photo alone, such as more confirmed labels than it takes
             raise RefusedError(422, str(error)) from error
@@ -61,4 +76,5 @@ class Service:
     def close(self) -> None:
         """End what works for it."""
         self.decoders.close()
-        self._together.close()
+        self._labels.close()
+        self._sights.close()

@@ -10,8 +10,9 @@ from typing import Any
 from cnn_rnn.learning.learner import Learner, Seen
 from cnn_rnn.learning.suggestions import LEAST_SHOWN
 
-from .at_work import ModelAtWork, Sight
+from .at_work import ModelAtWork
 from .label_config import Control, read_controls
+from .studio_eyes import Sight
 
 MOST_LEARNT = 20_000  # photos of one project
 
