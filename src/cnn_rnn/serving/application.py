@@ -38,6 +38,7 @@ ANSWER = {
         "labels": {"type": "array", "items": LABEL, "description": "Best first, with their probabilities."},
         "path": {"type": "array", "items": LABEL, "description": "Labels of the best path, each with its step's."},
         "path_score": {"type": "number", "nullable": True, "description": "Probability of that path."},
+        "unfamiliar": {"type": "boolean", "description": "Whether the photo is like nothing that the model knows."},
         "question": LABEL | {"nullable": True, "description": "The label whose yes or no would tell most."},
     },
 }

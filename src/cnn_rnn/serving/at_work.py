@@ -47,6 +47,7 @@ class ModelAtWork:
         self.classify, self.name, self.engine, self.version = classify, name, engine, version
         self.label_names: list[str] = classify.model.config.label_names
         self.has_path: bool = classify.model.config.has_path_decoder
+        self.familiar_from: float = classify.model.config.familiar_from
         thresholds = classify.model.config.thresholds or [0.5] * len(self.label_names)
         self.thresholds: dict[str, float] = dict(zip(self.label_names, thresholds, strict=True))
         self.ids = {label.casefold(): label for label in reversed(self.label_names)}  # other programs write Cat for cat

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from cnn_rnn.decisions import is_unfamiliar
 from cnn_rnn.learning.learner import Learner, Seen
 from cnn_rnn.learning.suggestions import LEAST_SHOWN
 
@@ -119,6 +122,8 @@ class StudioProject:
         with self._lock:
             probabilities = self.learner.expect(self._seen(sight), known, photo, given.logits[self._places])
             learnt = bool(self._told)
+        if not learnt and is_unfamiliar(torch.from_numpy(given.logits).sigmoid(), self.model.familiar_from):
+            return Expected(probabilities, list(known))
         least = {} if learnt else self.model.thresholds
         present = [name for name, value in probabilities.items() if value >= least.get(name, LEAST_SHOWN)]
         return Expected(probabilities, present)
