@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Image, List
 
@@ -228,7 +229,14 @@ def _rows_to_schema(data: Dataset, listing: Listing, columns: Columns, names: li
     """The rows with the schema's columns alone."""
     lists = listing.label_columns(names)
     features = label_features(names, *(column in lists for column in LEFT_OUT_COLUMNS))
-    rows = data.select_columns([columns.image]).rename_columns({columns.image: "image"}).cast_column("image", Image())
+    rows = data.select_columns([columns.image]).rename_columns({columns.image: "image"})
+    try:
+        rows = rows.cast_column("image", Image())
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        raise ValueError(
+            f"{data.split or 'data'}: the column {columns.image!r} is {data.features[columns.image]}, expected images: "
+            "encoded bytes, file names, or structs of bytes and path"
+        ) from error
     for name, column in {"image_id": _image_ids(data, columns.image_id), **lists}.items():
         rows = rows.add_column(name, column, feature=features[name])
     rows.info.description = _told(data, listing, columns)

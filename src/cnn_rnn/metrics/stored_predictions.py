@@ -194,7 +194,7 @@ def read_predictions(file: str | Path) -> StoredPredictions:
         predictions = _read_columns(parquet.read(), label_names, info)
         _check_shapes(predictions, "the file")
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise ValueError(f"{file}: not a predictions file that can be used: {error}") from error
+        raise ValueError(f"{file}: not a predictions file that can be used: {' '.join(str(error).split())}") from error
     return predictions
 
 

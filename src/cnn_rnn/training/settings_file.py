@@ -41,7 +41,7 @@ def read_settings(path: Path, holding: str = "the blocks model, data, train and 
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _OnceEach)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValueError) as error:
-        raise SettingsFileError(f"{path} is no readable YAML: {error}") from error
+        raise SettingsFileError(f"{path} is no readable YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise SettingsFileError(f"{path} is nested too deep to be settings") from error
     if not isinstance(content or {}, dict):

@@ -22,7 +22,8 @@ def read_tasks(path: Path, tasks: list[dict[str, Any]], reading: Reading) -> Raw
         image = task["data"].get("image") if isinstance(task["data"], dict) else None
         if not isinstance(image, str):
             raise ValueError(f"{path}, entry {number}: data.image is {short(image)}, expected its photo")  # noqa: TRY004
-        given = [one for one in task.get("annotations", task.get("completions")) or [] if not one.get("was_cancelled")]
+        made = _objects(path, number, task.get("annotations", task.get("completions")))
+        given = [one for one in made if not one.get("was_cancelled")]
         found = [sorted(_choices(path, number, one)) for one in given]
         if any(one != found[0] for one in found):
             raise ValueError(f"{path}, entry {number}: its annotations disagree ({found[0]}, {found[1]}); keep one")
@@ -40,14 +41,23 @@ def read_tasks(path: Path, tasks: list[dict[str, Any]], reading: Reading) -> Raw
 def _choices(path: Path, number: int, annotation: dict[str, Any]) -> set[str]:
     """The labels of all results of an annotation; ValueError where a result is of a kind without labels."""
     labels: set[str] = set()
-    for result in annotation.get("result") or []:
-        value = result.get("value") or {}
+    for result in _objects(path, number, annotation.get("result")):
+        (value,) = _objects(path, number, [result.get("value") or {}])
         listed = next((value[key] for key in LABEL_KEYS if key in value), None)
         if listed is None:
             kind = result.get("type")
             raise ValueError(f"{path}, entry {number}: a result of type {kind!r} holds no choices, boxes or labels")
+        if not isinstance(listed, list) or not all(isinstance(label, str) for label in listed):
+            raise ValueError(f"{path}, entry {number}: a result holds {short(listed)}, expected a list of labels")
         labels |= set(listed)
     return labels
+
+
+def _objects(path: Path, number: int, cell: Any) -> list[dict[str, Any]]:
+    """The objects of a list that may be missing; ValueError where it is another one."""
+    if cell and (not isinstance(cell, list) or not all(isinstance(one, dict) for one in cell)):
+        raise ValueError(f"{path}, entry {number}: {short(cell)} stands where Label Studio has a list of objects")
+    return cell or []
 
 
 def region_labels(cell: Any) -> Any:

@@ -89,23 +89,26 @@ def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} is no readable Parquet file: {_why(path, error)}") from error
 
 
 def parquet_columns(path: Path) -> list[str]:
-    """The names of a Parquet file's columns; ValueError where it is none."""
+    """The names of a Parquet file's columns; ValueError where it is none, or has no rows."""
     try:
-        names: list[str] = pq.read_schema(path).names
-    except pa.ArrowException as error:
+        metadata = pq.read_metadata(path)
+        names: list[str] = metadata.schema.to_arrow_schema().names
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} is no readable Parquet file: {_why(path, error)}") from error
+    if not metadata.num_rows:
+        raise ValueError(f"{path} has no rows")
     return names
 
 
 def _why(path: Path, error: Exception) -> str:
-    """Why a file cannot be read: by what it is, else by its reader's word."""
+    """Why a file cannot be read: by what it is, else by its reader's word, in one line."""
     kind = kind_of_file(path)
-    return f"it {kind}" if kind else str(error)
+    return f"it {kind}" if kind else " ".join(str(error).split())
 
 
 def excel_rows(path: Path) -> tuple[str, Iterator[tuple[int, tuple[Any, ...]]]]:

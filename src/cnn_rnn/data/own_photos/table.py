@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict, load_dataset
+from datasets.exceptions import DatasetsError
 
 from cnn_rnn.data.adapt import to_schema
 from cnn_rnn.data.files.formats import read_label_file
@@ -75,7 +76,11 @@ def load_table(
         raise FileNotFoundError(f"no table at {path}" + (", which is a folder" if path.is_dir() else ""))
     class_names = class_names or reading.names
     if path.suffix == ".parquet" and "image" in parquet_columns(path):
-        rows = load_dataset("parquet", data_files={"train": str(path)}, split="train")
+        try:
+            rows = load_dataset("parquet", data_files={"train": str(path)}, split="train")
+        except DatasetsError as error:
+            told = " ".join(str(error.__cause__ or error).split())
+            raise ValueError(f"{path} is no readable Parquet file: {told}") from error
         loaded = {"train": to_schema(rows, class_names=class_names, reading=reading)}
     else:
         table = read_metadata(path, class_names, reading)

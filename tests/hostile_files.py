@@ -1,0 +1,253 @@
+"""Files as nobody would write them, for every format that is read: built of what the format has, then spoilt."""
+
+import io
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import strategies as st
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+from cnn_rnn.metrics.stored_predictions import collect_predictions, write_predictions
+
+Contents = st.SearchStrategy[bytes]
+ODD = [
+    "\u2028",
+    "\x85",
+    "\x0b",
+    "\x00",
+    "\ufeff",
+    "\u200b",
+    "\ud83d\ude00",
+    "\udc80",
+    "\u0301",
+    "\xa0",
+    "\t",
+    "\r",
+    "\x1b",
+]
+WORDS = [
+    "cat", "dog", "tv monitor", "a.jpg", "b/c.png", "../a.jpg", "/a.jpg", "C:\\a.jpg", "https://x/a.jpg", "", " ", "0",
+    "1", "-1", "1.5", "1e400", "nan", "true", "no", "#N/A", "=1+1", "train", "[", "]", "{", "}", '["cat"]', "[1, 0]",
+    "cat|dog", "{'choices': ['cat']}", "cat, dog", "cat:0.9", "-cat", "2026-03-01", "x" * 300,
+]  # fmt: skip
+COLUMNS = [
+    "file_name",
+    "labels",
+    "image",
+    "image_id",
+    "split",
+    "unknown",
+    "not_labels",
+    "cat",
+    "confidence",
+    "filename",
+]
+KEYS = [
+    "images",
+    "annotations",
+    "categories",
+    "id",
+    "name",
+    "data",
+    "result",
+    "value",
+    "choices",
+    "annotation_id",
+    "known",
+]
+SETTINGS = ["backbone", "num_labels", "id2label", "thresholds", "label_counts", "backbone_args", "image_size", "epochs"]
+ENDS = ["\n", "\r\n", "\r"]
+
+word = st.sampled_from(WORDS) | st.sampled_from(ODD) | st.text(max_size=6) | st.integers().map(str)
+name = st.sampled_from(COLUMNS) | st.sampled_from(KEYS) | st.sampled_from(SETTINGS) | word
+scalar = st.none() | st.booleans() | st.integers() | st.floats() | word
+value = st.recursive(
+    scalar, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(name, inner, max_size=4), max_leaves=12
+)
+row = st.dictionaries(name, value, max_size=5)
+saved_row = st.fixed_dictionaries(
+    {"file_name": word, "labels": st.lists(word, max_size=3) | value}, optional={"unknown": value}
+)
+known_row = st.fixed_dictionaries(
+    {"image_id": st.just("a.jpg") | word, "known": st.dictionaries(word, st.booleans() | scalar, max_size=3)}
+)
+
+
+def as_bytes(text: str) -> bytes:
+    """The text as bytes, halves of signs too."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def spoilt(content: Contents) -> Contents:
+    """The content, now and then with bytes changed, taken out or put in, or cut off."""
+
+    def spoil(whole: bytes, changes: list[tuple[int, bytes, int]], cut: int | None) -> bytes:
+        for place, other, gone in changes:
+            at = place % (len(whole) + 1)
+            whole = whole[:at] + other + whole[at + gone :]
+        return whole if cut is None else whole[: cut % (len(whole) + 1)]
+
+    change = st.tuples(st.integers(0, 10**6), st.binary(max_size=4), st.integers(0, 4))
+    return content | st.builds(spoil, content, st.lists(change, max_size=3), st.none() | st.integers(0, 10**6))
+
+
+def as_json(values: st.SearchStrategy[Any]) -> Contents:
+    """One value as JSON."""
+    return values.map(lambda one: as_bytes(json.dumps(one, ensure_ascii=False)))
+
+
+def as_json_lines(values: st.SearchStrategy[Any]) -> Contents:
+    """Values as JSON, a line each."""
+    lines = st.lists(values.map(lambda one: json.dumps(one, ensure_ascii=False)), max_size=5)
+    return st.builds(lambda end, some: as_bytes(end.join(some)), st.sampled_from(ENDS), lines)
+
+
+def text_tables() -> Contents:
+    """Tables of any mark and line end, with quotes left open."""
+    cell = word | word.map(lambda text: f'"{text}"') | word.map(lambda text: f'"{text}')
+    usual = st.sampled_from([["file_name", "labels"], ["file_name", "cat", "dog"], ["image", "label", "confidence"]])
+    return st.builds(
+        lambda mark, names, rows, end: as_bytes(end.join(mark.join(one) for one in [names, *rows])),
+        st.sampled_from([",", ";", "\t", "|", " ", ", "]),
+        st.lists(name, min_size=1, max_size=5) | usual,
+        st.lists(st.lists(cell, min_size=1, max_size=4), max_size=5),
+        st.sampled_from(ENDS),
+    )
+
+
+def coco() -> st.SearchStrategy[Any]:
+    """COCO's format with ids that are there or not."""
+    number = st.integers(-1, 3)
+    parts = {
+        "images": st.fixed_dictionaries({"id": number, "file_name": word}),
+        "categories": st.fixed_dictionaries({"id": number, "name": word}, optional={"supercategory": word}),
+        "annotations": st.fixed_dictionaries({"id": number, "image_id": number, "category_id": number}),
+    }
+    return st.fixed_dictionaries({part: st.lists(one, max_size=3) for part, one in parts.items()})
+
+
+def label_studio() -> st.SearchStrategy[Any]:
+    """Label Studio's tasks, with other values where it has objects."""
+    result = st.fixed_dictionaries({"type": word, "value": st.dictionaries(name, value, max_size=2) | value})
+    annotation = st.fixed_dictionaries({"result": st.lists(result, max_size=2)}, optional={"was_cancelled": scalar})
+    data = row | st.just({"image": "a.jpg"})
+    return st.lists(
+        st.fixed_dictionaries({"data": data, "annotations": st.lists(annotation, max_size=2) | value}), max_size=3
+    )
+
+
+def xml_texts() -> Contents:
+    """Trees of VOC's and CVAT's elements."""
+    tag = st.sampled_from(
+        ["annotation", "annotations", "filename", "object", "name", "difficult", "image", "tag", "a:b"]
+    )
+    leaf = st.builds(lambda one, text: f"<{one}>{text}</{one}>", tag, word)
+
+    def element(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+        return st.builds(lambda one, parts: f"<{one}>{''.join(parts)}</{one}>", tag, st.lists(inner, max_size=3))
+
+    head = st.sampled_from(["", "<?xml version='1.0'?>", "<!DOCTYPE a []>"])
+    return st.builds(lambda first, inner: as_bytes(first + inner), head, st.recursive(leaf, element, max_leaves=8))
+
+
+def workbooks() -> Contents:
+    """Workbooks of typed cells, now and then with a row that no program writes."""
+    text = st.sampled_from([*WORDS, *COLUMNS]).map(lambda one: ILLEGAL_CHARACTERS_RE.sub("", one))
+    cell = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | text | st.dates()
+    raw = [
+        '<c r="A9"><v>1</v></c>',
+        '<c t="s"><v>99</v></c>',
+        '<c r="ZZZ1"><v>x</v></c>',
+        '<c t="e"><v>#N/A</v></c>',
+        "<c/>",
+    ]
+
+    def book(rows: list[list[Any]], more: str | None) -> bytes:
+        made, plain, changed = openpyxl.Workbook(), io.BytesIO(), io.BytesIO()
+        assert made.active is not None
+        for cells in rows:
+            made.active.append(cells)
+        made.save(plain)
+        if more is None:
+            return plain.getvalue()
+        with ZipFile(plain) as source, ZipFile(changed, "w") as target:
+            for part in source.namelist():
+                content = source.read(part)
+                target.writestr(part, content.replace(b"</sheetData>", as_bytes(f"<row>{more}</row></sheetData>")))
+        return changed.getvalue()
+
+    rows = st.lists(st.lists(cell, max_size=3), max_size=4)
+    return st.builds(book, rows, st.none() | st.sampled_from(raw))
+
+
+def parquets() -> Contents:
+    """Columns of any kind under any name."""
+    texts, lists = ["cat", "a.jpg", "", "0"], [["cat"], [], ["dog", "cat"], None]
+    columns = st.sampled_from(
+        [
+            pa.array(texts), pa.array(texts, pa.large_string()), pa.array([1, 0, None, 2]), pa.array([0.5, 1, 0, None]),
+            pa.array(lists), pa.array([[1, 0]] * 4), pa.array([[0.5]] * 4, pa.large_list(pa.float32())), pa.nulls(4),
+            pa.array([{"bytes": b"x", "path": "a.jpg"}] * 4), pa.array([b"x"] * 4),
+            pa.array([0] * 4, pa.timestamp("us")),
+        ]
+    )  # fmt: skip
+
+    def write(table: dict[str, pa.Array], length: int) -> bytes:
+        sink = io.BytesIO()
+        pq.write_table(pa.table(table).slice(0, length), sink)
+        return sink.getvalue()
+
+    called = st.sampled_from(COLUMNS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=3)
+    return st.builds(write, st.dictionaries(called, columns, min_size=1, max_size=4), st.integers(0, 4))
+
+
+def predictions() -> Contents:
+    """A good file of predictions, to be spoilt."""
+    paths = np.array([[0, 2], [2, 2]])
+    made = collect_predictions(["a", "b"], ["cat", "dog"], np.full((2, 2), 0.5), np.eye(2), paths=paths)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "p.parquet"
+        write_predictions(path, made)
+        return st.just(path.read_bytes())
+
+
+def sidecars() -> Contents:
+    """XMP packets with lists of words, and other things where the lists should be."""
+    spaces = (
+        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dc="http://purl.org/dc/elements/1.1/" '
+        'xmlns:lr="http://ns.adobe.com/lightroom/1.0/" xmlns:x="adobe:ns:meta/"'
+    )
+    items = st.lists(word.map(lambda text: f"<rdf:li>{text}</rdf:li>"), max_size=3).map("".join)
+    bag = st.builds(lambda kind, own: f"<rdf:{kind}>{own}</rdf:{kind}>", st.sampled_from(["Bag", "Seq", "Alt"]), items)
+    tag = st.sampled_from(["dc:subject", "dc:title", "lr:hierarchicalSubject", "q:x"])
+    parts = st.lists(st.builds(lambda one, inner: f"<{one}>{inner}</{one}>", tag, bag | word), max_size=3).map("".join)
+    head = st.sampled_from(["", "<?xpacket begin='' id='W5M0MpCehiHzreSzNTczkc9d'?>", "\ufeff", "<!DOCTYPE x>"])
+    return st.builds(
+        lambda first, own, last: as_bytes(
+            f"{first}<x:xmpmeta {spaces}><rdf:RDF><rdf:Description rdf:about=''>{own}</rdf:Description></rdf:RDF>"
+            f"</x:xmpmeta>{last}"
+        ),
+        head,
+        parts,
+        st.sampled_from(["", "<?xpacket end='w'?>", "\n\n"]),
+    )
+
+
+def yaml_texts() -> Contents:
+    """Blocks of settings, known and unknown."""
+    setting = st.builds(lambda key, own: f"  {key}: {json.dumps(own)}", name, value)
+    block = st.sampled_from(["model", "data", "train", "hub", "other"])
+    part = st.builds(lambda key, own: "\n".join([f"{key}:", *own]), block, st.lists(setting, max_size=4))
+    return st.lists(part, max_size=3).map(lambda parts: as_bytes("\n".join(parts)))
+
+
+def model_configs() -> st.SearchStrategy[Any]:
+    """A model's config.json with values of any kind."""
+    return row | st.fixed_dictionaries({"model_type": st.just("cnn_rnn")}, optional=dict.fromkeys(SETTINGS, value))

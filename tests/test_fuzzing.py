@@ -1,0 +1,128 @@
+"""Whatever a file holds is read, or refused by `ValueError` or `OSError` in one line, in bounded time and memory."""
+
+import resource
+import signal
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from tests import hostile_files as hostile
+
+from cnn_rnn.app.saved_labels import read_saved, write_saved
+from cnn_rnn.data import Reading, load_source
+from cnn_rnn.metrics.stored_predictions import read_predictions
+from cnn_rnn.prediction.answers import read_answers
+from cnn_rnn.prediction.saved_model import checked_config
+from cnn_rnn.prediction.xmp_sidecars import write_sidecar
+from cnn_rnn.training.run_config import load_run_config
+
+LONGEST = 60  # seconds for one input: a guard against one that never ends, no measurement
+MORE_MEMORY = 2**30  # bytes beyond what the process holds already
+STATUS = Path("/proc/self/statm")
+DECIDED = Reading(separator=",", empty="unknown", case="keep", no_label="no")
+
+
+def read_table(path: Path) -> None:
+    try:
+        load_source("table", path, require_images=False)
+    except (ValueError, OSError) as error:
+        one_line(error)
+        load_source("table", path, require_images=False, reading=DECIDED)
+
+
+def read_page(path: Path) -> None:
+    path = path.rename(path.parent / "metadata.jsonl")
+    rows = len(read_saved(path.parent).rows)
+    write_saved(path.parent, {"new.jpg": ["cat"]})
+    assert len(read_saved(path.parent).rows) >= rows
+
+
+def extend_sidecar(path: Path) -> None:
+    photo, before = path.with_suffix(""), path.read_bytes()
+    photo.write_bytes(b"x")
+    try:
+        write_sidecar(photo, ["a new word"])
+    except (ValueError, OSError):
+        assert path.read_bytes() == before
+        raise
+    assert "a new word" in "".join(ET.fromstring(path.read_bytes()).itertext())  # noqa: S314 - what we wrote
+
+
+def read_config(path: Path) -> None:
+    path.rename(path.parent / "config.json")
+    checked_config(path.parent)
+
+
+KINDS: dict[str, tuple[str, hostile.Contents, Callable[[Path], Any]]] = {
+    "csv": ("a.csv", hostile.text_tables(), read_table),
+    "jsonl": ("a.jsonl", hostile.as_json_lines(hostile.row | hostile.saved_row), read_table),
+    "json": ("a.json", hostile.as_json(hostile.value), read_table),
+    "coco": ("a.json", hostile.as_json(hostile.coco()), read_table),
+    "label_studio": ("a.json", hostile.as_json(hostile.label_studio()), read_table),
+    "cvat": ("a.xml", hostile.xml_texts(), read_table),
+    "voc": ("a.xml", hostile.xml_texts(), lambda path: load_source("voc_xml", path.parent, require_images=False)),
+    "xlsx": ("a.xlsx", hostile.workbooks(), read_table),
+    "parquet": ("a.parquet", hostile.parquets(), read_table),
+    "sidecar": ("a.jpg.xmp", hostile.sidecars(), extend_sidecar),
+    "saved_rows": ("a.jsonl", hostile.as_json_lines(hostile.saved_row | hostile.row), read_page),
+    "known": (
+        "a.jsonl",
+        hostile.as_json_lines(hostile.known_row | hostile.row),
+        lambda path: read_answers(path, ["a.jpg"], ["cat", "dog"]),
+    ),
+    "predictions": ("a.parquet", hostile.predictions() | hostile.parquets(), read_predictions),
+    "run_config": ("a.yaml", hostile.yaml_texts(), load_run_config),
+    "model_config": ("a.json", hostile.as_json(hostile.model_configs()), read_config),
+}
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """A process that may take so many seconds and, where Linux tells what it holds, so much more memory."""
+
+    def give_up(*_: object) -> None:
+        raise AssertionError(f"more than {LONGEST} seconds")
+
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    if STATUS.exists():
+        held = int(STATUS.read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (held + MORE_MEMORY, limits[1]))
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(LONGEST)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def one_line(error: Exception) -> None:
+    told = str(error).strip()
+    assert told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("examples", [15, pytest.param(1500, marks=pytest.mark.slow)], ids=["few", "many"])
+def test_each_input_is_read_or_refused_in_one_line(
+    kind: str, examples: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    called, contents, read = KINDS[kind]
+
+    @settings(max_examples=examples, deadline=None, derandomize=examples < 100, suppress_health_check=list(HealthCheck))
+    @given(hostile.spoilt(contents))
+    def check(content: bytes) -> None:
+        path = tmp_path_factory.mktemp("input") / called
+        path.write_bytes(content)
+        with bounded():
+            try:
+                read(path)
+            except (ValueError, OSError) as error:
+                one_line(error)
+
+    check()
