@@ -120,12 +120,11 @@ ONE_PROCESS = ["--cpu", "--num_processes=1"]
 TWO_PROCESSES = ["--multi_gpu", "--num_processes=2"]  # on the CPU, as ACCELERATE_USE_CPU says
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("launch", "number", "code"),
-    [
-        pytest.param(ONE_PROCESS, signal.SIGTERM, -signal.SIGTERM, id="one process", marks=pytest.mark.slow),
-        pytest.param(TWO_PROCESSES, signal.SIGINT, 1, id="two processes"),
-    ],
+    [(ONE_PROCESS, signal.SIGTERM, -signal.SIGTERM), (TWO_PROCESSES, signal.SIGINT, 1)],
+    ids=["one process", "two processes"],
 )
 def test_a_signal_to_the_launcher_saves_and_leaves_no_process(
     settings: Settings, tmp_path: Path, launch: list[str], number: int, code: int

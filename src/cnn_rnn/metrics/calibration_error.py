@@ -32,6 +32,7 @@ def class_reliability(counted: Array, positives: Array, bins: int) -> Reliabilit
     """The reliability of one class from its ascending scores; None where they leave 0..1, being no probabilities."""
     if len(counted) and (counted[0] < 0 or counted[-1] > 1):
         return None
+    # in the scores' own precision, or a float32 score of 0.1 would lie on the wrong side of the edge 0.1
     inner_edges = (np.arange(1, bins) / bins).astype(counted.dtype)
     edges = np.concatenate([[0], np.searchsorted(counted, inner_edges), [len(counted)]])
     positive_edges = np.concatenate([[0], np.searchsorted(positives, inner_edges), [len(positives)]])

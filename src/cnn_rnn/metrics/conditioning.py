@@ -62,9 +62,9 @@ def told_figures(
     """
     rows = np.flatnonzero((known == 1).sum(axis=1) >= told)
     others = truth[rows].copy()
-    others[known[rows] != 0] = -1
+    others[known[rows] != 0] = -1  # to repeat what one was told is no merit
     states = {"untold": np.zeros_like(known[rows]), "told": known[rows]}
-    if not told:
+    if not told:  # the two would be one
         states = {"untold": states["untold"]}
     figures: Figures = {"images": len(rows)}
     for name, state in states.items():
@@ -96,6 +96,7 @@ def count_looks(
     left = (truth == 1).sum(axis=1)
     rows = np.flatnonzero(left)
     while len(rows):
+        # what has its answer, or none that anybody knows, is not suggested
         scores = np.where((known[rows] == 0) & (truth[rows] >= 0), score(known[rows], rows), -np.inf)
         suggested = scores.argmax(axis=1)
         right = truth[rows, suggested] == 1

@@ -109,6 +109,7 @@ def harmonic_mean_estimate(first: Estimate, second: Estimate) -> Estimate:
     total = first.value + second.value
     if not total:
         return Estimate(total, np.zeros(len(first.influence)))
+    # the derivatives of 2ab / (a + b), along which influence and bias are handed on
     by_first, by_second = 2 * (second.value / total) ** 2, 2 * (first.value / total) ** 2
     return Estimate(
         2 * first.value * second.value / total,

@@ -244,7 +244,7 @@ def _set_figures(picked: NDArray[np.bool_], truth: NDArray[np.int8], kept: NDArr
         "OR": influence.ratio(image_hits, image_present),
         "OF1": influence.ratio(2 * image_hits, image_predicted + image_present),
     }
-    if not image_present.any():
+    if not image_present.any():  # 0/0 in all of them, which `ratio` takes for 0
         overall = dict.fromkeys(overall, _undefined(len(truth)))
     return {
         "CP": precision,

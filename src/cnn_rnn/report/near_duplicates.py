@@ -76,6 +76,7 @@ def _correlation(row: dict[str, Any], other: dict[str, Any]) -> float:
     except UnreadableImageError:
         return math.nan
     first, second = (np.asarray(one, np.float64).ravel() - one.mean() for one in small)
+    # a picture of one colour has no direction: it correlates with nothing, not with everything
     return float(first @ second / max(np.linalg.norm(first) * np.linalg.norm(second), 1e-12))
 
 

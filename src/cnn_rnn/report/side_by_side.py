@@ -70,6 +70,7 @@ def choose_photos(own: Array, other: Array, most: int) -> list[int]:
     gain = np.asarray(other) - np.asarray(own)
     order = np.argsort(-np.abs(gain), kind="stable")
     better, worse = (order[sign * gain[order] > 0] for sign in (1, -1))
+    # half of either kind; what one kind lacks the other may fill
     of_better = min(len(better), max(most - most // 2, most - len(worse)))
     taken = {*better[:of_better].tolist(), *worse[: most - of_better].tolist()}
     return [index for index in order.tolist() if index in taken]

@@ -34,7 +34,7 @@ def fit_on_held_out(
         thresholds: Whether labels have thresholds of their own, see `TrainConfig`.
         unfamiliar_share: Share of the images that may count as like nothing seen, see `TrainConfig`.
     """
-    if not (predictions.targets > 0).any():
+    if not (predictions.targets > 0).any():  # the bias would fall for ever
         logger.warning("no label is present on the held-out images: fusion and thresholds stay as they are")
         return predictions
     config = model.config

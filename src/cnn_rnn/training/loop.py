@@ -202,7 +202,7 @@ class Trainer:
     def _train_epoch(self) -> None:
         """One pass over the training part, from wherever the progress stands."""
         progress, train = self.progress, self.config.train
-        if train.freeze_epochs:
+        if train.freeze_epochs:  # anew in each epoch, so that a resumed run needs to remember nothing of it
             self.plain_model.backbone.requires_grad_(progress.epoch >= train.freeze_epochs)
         self.model.train()
         done = progress.batch * train.accumulation_steps
@@ -294,6 +294,7 @@ class Trainer:
     def _leave_if_asked(self) -> None:
         """Where any process is asked to leave: save, and leave."""
         own = self.watch.asked
+        # one process that left alone would keep the others waiting at their next exchange, so all ask all
         if not int(self.accelerator.reduce(torch.tensor([own], device=self.accelerator.device), reduction="sum")):
             return
         number = own or SIGNALS[0]
@@ -308,9 +309,11 @@ class Trainer:
         figures = headline_figures(measure(predictions, self.data.label_names, rules=self.plain_model.rules))
         figures["held_out_loss"] = relevance_loss(predictions.logits, predictions.targets).item()
         metric = self.config.train.best_metric
+        # higher is better; a figure that so small a part does not define counts as 0
         value = -figures["held_out_loss"] if metric == "loss" else figures[metric] or 0.0
         best = progress.finish_epoch(figures, value)
         record = progress.history[-1]
+        # in every process: where weights are spread over several, each gives its share
         weights = self.accelerator.get_state_dict(self.measured_model) if best else {}
         if self.accelerator.is_main_process:
             with disk_advice(self.output_dir):
