@@ -1,5 +1,6 @@
 """The page on which a learner learns from what a person says, photo after photo."""
 
+import atexit
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +41,14 @@ class LearningDesk(Desk):
         """Nobody has opened the page yet; photos are looked at meanwhile."""
         super().__post_init__()
         self.ended = threading.Event()
-        threading.Thread(target=self.album.look_around, args=(self.ended,), daemon=True).start()
+        self._looking = threading.Thread(target=self.album.look_around, args=(self.ended,), daemon=True)
+        self._looking.start()
+        atexit.register(self.close)  # a thread that looks at a photo while Python ends would end it by force
+
+    def close(self) -> None:
+        """Look at no more photos."""
+        self.ended.set()
+        self._looking.join()
 
     def new_session(self, ticket: str) -> LearningSession:
         """A session of the folder, at the first photo that nobody accepted."""

@@ -20,9 +20,9 @@ from .votes import UNKNOWN, Answers, Votes, closeness, shares
 # Photos that a label's frequency is drawn towards, and how many of them show it.
 IMAGINED, IMAGINED_SHOWN = 3.0, 0.3
 # What the sources count for while nothing is answered: bias, log odds of the frequency, ridge, votes, start's logits.
-FIRST_OF_OWN = (0.0, 0.3, 1.0, 0.5, 0.0)
+FIRST_OF_OWN = (0.0, 1.0, 2.0, 0.3, 0.0)
 FIRST_OF_START = (0.0, 0.0, 0.0, 0.0, 1.0)
-STRENGTH = (3.0, 3.0, 3.0, 3.0, 3.0)
+STRENGTH = (10.0, 10.0, 10.0, 10.0, 10.0)
 STRENGTH_OF_START = (30.0, 30.0, 30.0, 30.0, 30.0)
 FIXED = 1e9
 MOST_ASKED_AGAIN = 200  # photos on which what is known is tried, for how much it counts
@@ -216,13 +216,14 @@ class Learner:
         voted = shares(self._votes.shown, self._votes.asked, others)
         inputs = self._inputs(unseen, voted, others, self._logits)
         start = np.arange(len(self.label_names)) < len(self.start_labels)
+        heard = start | (shown.sum(axis=0) - shown > 0)  # without the photo its only one, a label would not be there
         weighed = []
         logits = np.zeros(answers.shape)
         for own, first, strength in (
             (~start, FIRST_OF_OWN, STRENGTH),
             (start, FIRST_OF_START, STRENGTH_OF_START),
         ):
-            cells = asked & own
+            cells = asked & own & heard
             stack = fit_stack(inputs[cells], shown[cells].astype(np.float64), np.array(first), np.array(strength))
             logits[:, own] = inputs[:, own] @ stack
             weighed.append(stack)

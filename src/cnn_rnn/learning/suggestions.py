@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 SHOWN_LABELS = 9  # as many as there are digits to take them with
-# A suggestion that is taken back costs one action; a label that is missing one where it is shown, three where it is
-# typed. So what stands among the shown is suggested from one half on, what does not from a quarter on.
-LEAST_SHOWN, LEAST_UNSHOWN = 0.5, 0.25
+# A suggestion that is taken back costs one action, and so does a label that is missing and shown. (For labels that are
+# not shown and would have to be typed, a quarter would be right; in the first photos it was worse.)
+LEAST = 0.5
 TYPED = 3  # actions
 
 
@@ -28,11 +28,7 @@ class Suggestion:
     def of(cls, probabilities: Mapping[str, float]) -> "Suggestion":
         """What is suggested at first sight."""
         ranked = _ranked(probabilities)
-        expected = [
-            name
-            for place, name in enumerate(ranked)
-            if probabilities[name] >= (LEAST_SHOWN if place < SHOWN_LABELS else LEAST_UNSHOWN)
-        ]
+        expected = [name for name in ranked if probabilities[name] >= LEAST]
         return cls(expected, ranked[: max(SHOWN_LABELS, len(expected))])
 
     def fill(self, probabilities: Mapping[str, float], known: Mapping[str, bool]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .ridge import Floats
 
 TEMPERATURE = 0.07  # of the cosines
-SMOOTHING = 0.02  # votes of a photo that is the same, which every label's frequency has
+SMOOTHING = 0.2  # votes of a photo that is the same, which every label's frequency has
 UNKNOWN = -1  # what nobody said of a label on a photo, where 1 is there and 0 is not
 
 Answers = NDArray[np.int8]
