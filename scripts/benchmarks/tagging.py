@@ -20,6 +20,8 @@ import numpy as np
 from cnn_rnn.app.saved_labels import METADATA, read_saved
 from cnn_rnn.learning.album import Album
 from cnn_rnn.learning.eyes import Eyes
+from cnn_rnn.learning.feature_store import FeatureStore
+from cnn_rnn.learning.learner import SOURCES, Learner
 from cnn_rnn.learning.simulated_person import label_photo
 
 FIRST = 50  # photos
@@ -32,24 +34,31 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--start", default="none", help="none, bundled, or the folder of a run (default: none)")
     parser.add_argument("--order", choices=("chance", "uncertain", "alike"), default="chance")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--without", choices=SOURCES, nargs="+", default=[], help="sources left out, to see what they give"
+    )
     known = parser.parse_args(arguments)
     folder: Path = known.folder / "train" if (known.folder / "train" / METADATA).is_file() else known.folder
     try:
         truth = read_saved(folder).labels
         if not truth:
             raise ValueError(f"{folder} holds no labels; expected {METADATA} beside the photos, or train/{METADATA}")  # noqa: TRY301
-        print(json.dumps(measure(folder, truth, known.start, known.order, known.seed)))
+        print(json.dumps(measure(folder, truth, known)))
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def measure(folder: Path, truth: dict[str, list[str]], start: str, order: str, seed: int) -> dict[str, object]:
+def measure(folder: Path, truth: dict[str, list[str]], asked: argparse.Namespace) -> dict[str, object]:
     """The figures of one person who goes through all photos."""
+    order, seed = asked.order, asked.seed
     names = sorted(truth)
     shuffled = [names[place] for place in np.random.default_rng(seed).permutation(len(names))]
-    album = Album(Eyes.load(start), {name: folder / name for name in shuffled})
+    eyes = Eyes.load(asked.start)
+    learner = Learner(eyes.label_names, asked.without)
+    album = Album(eyes, {name: folder / name for name in shuffled}, learner=learner)
+    album.store = FeatureStore(folder, eyes.digest, (eyes.size, len(eyes.label_names)))  # seen once for all runs
     for photo in shuffled:
         album.see(photo)
     done, refits = [], []
@@ -59,13 +68,14 @@ def measure(folder: Path, truth: dict[str, list[str]], start: str, order: str, s
         began = time.perf_counter()
         album.learner.refit()
         refits.append(time.perf_counter() - began + done[-1].told_seconds)
-        name = album.next_photo(name, "folder" if order == "chance" else order)  # type: ignore[arg-type]
+        name = album.next_photo(name, "folder" if order == "chance" else order)
     actions, half = [one.actions for one in done], len(done) // 2
     assert sum(actions) == album.known.actions
     return {
         "photos": len(done),
         "labels": len({label for labels in truth.values() for label in labels}),
-        "start": start,
+        "start": asked.start,
+        "without": asked.without,
         "order": order,
         "seed": seed,
         "actions_a_photo": round(float(np.mean(actions)), 4),

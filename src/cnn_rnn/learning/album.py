@@ -35,6 +35,7 @@ class Album:
         photos: Their files by name, in order.
         folder: Where what is said and seen is kept, below `.cnn-rnn`; None to keep nothing.
         saved: Labels of photos that were labelled before, all of each one's.
+        learner: What learns; one of the eyes' labels where None.
 
     Raises:
         ValueError: A step that was written down cannot be read.
@@ -47,12 +48,13 @@ class Album:
         photos: Mapping[str, Path],
         folder: Path | None = None,
         saved: Mapping[str, Iterable[str]] | None = None,
+        learner: Learner | None = None,
     ) -> None:
         self.eyes, self.photos, self.saved = eyes, dict(photos), dict(saved or {})
         self.journal = Journal(None if folder is None else folder / FOLDER)
         self.store = FeatureStore(folder, eyes.digest, (eyes.size, len(eyes.label_names)))
         self.known = KnownPhotos({}, [])
-        self.learner = Learner(eyes.label_names)
+        self.learner = learner or Learner(eyes.label_names)
         self.unreadable: dict[str, str] = {}
         self.near = ""  # the photo that was shown last: those after it are seen first
         self._seen: dict[str, Seen] = {}

@@ -5,7 +5,7 @@ are weighed by one logistic regression on what each says of photos that it has n
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,8 @@ from .votes import UNKNOWN, Answers, Votes, closeness, shares
 
 # Photos that a label's frequency is drawn towards, and how many of them show it.
 IMAGINED, IMAGINED_SHOWN = 3.0, 0.3
-# What the sources count for while nothing is answered: bias, log odds of the frequency, ridge, votes, start's logits.
+SOURCES = ("bias", "frequency", "ridge", "neighbours", "start", "known")
+# What the first five count for while nothing is answered.
 FIRST_OF_OWN = (0.0, 1.0, 2.0, 0.3, 0.0)
 FIRST_OF_START = (0.0, 0.0, 0.0, 0.0, 1.0)
 STRENGTH = (10.0, 10.0, 10.0, 10.0, 10.0)
@@ -70,10 +71,12 @@ class Learner:
 
     Args:
         start_labels: Labels that the model knows whose logits come with every photo; none to start from nothing.
+        without: Sources that are left out, of `SOURCES`, to see what each gives.
     """
 
-    def __init__(self, start_labels: Sequence[str] = ()) -> None:
+    def __init__(self, start_labels: Sequence[str] = (), without: Collection[str] = ()) -> None:
         self.start_labels = list(start_labels)
+        self.without = frozenset(without)
         self.label_names: list[str] = list(start_labels)
         self.photos: dict[str, int] = {}
         self._ids = {name: index for index, name in enumerate(self.label_names)}
@@ -141,7 +144,7 @@ class Learner:
     def learnt(self) -> dict[str, Any]:
         """What was learnt from: photos, answers, labels with their counts, and how much each source counts."""
         fitted = self._fit() if self.photos else None
-        names = ("bias", "frequency", "ridge", "neighbours", "start")
+        names = SOURCES[:-1]
         counts = (self._answers > 0).sum(axis=0).tolist()
         return {
             "photos": len(self.photos),
@@ -224,7 +227,9 @@ class Learner:
             (start, FIRST_OF_START, STRENGTH_OF_START),
         ):
             cells = asked & own & heard
-            stack = fit_stack(inputs[cells], shown[cells].astype(np.float64), np.array(first), np.array(strength))
+            used = np.array([name not in self.without for name in SOURCES[: len(first)]])
+            drawn = np.where(used, strength, FIXED)
+            stack = fit_stack(inputs[cells], shown[cells].astype(np.float64), np.array(first) * used, drawn)
             logits[:, own] = inputs[:, own] @ stack
             weighed.append(stack)
         probabilities = 1 / (1 + np.exp(-logits))
@@ -238,6 +243,8 @@ class Learner:
 
         A person tells what the page has wrong; labels told at random would say more of the others.
         """
+        if "known" in self.without:
+            return np.zeros(2)
         names = sorted(self.photos, key=lambda name: (zlib.crc32(name.encode()), name))[:MOST_ASKED_AGAIN]
         places = np.array([self.photos[name] for name in names])
         answers = self._answers[places]
