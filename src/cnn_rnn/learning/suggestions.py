@@ -6,7 +6,7 @@ from dataclasses import dataclass
 SHOWN_LABELS = 9  # as many as there are digits to take them with
 # A suggestion that is taken back costs one action, and so does a label that is missing and shown. (For labels that are
 # not shown and would have to be typed, a quarter would be right; in the first photos it was worse.)
-LEAST = 0.5
+LEAST_SHOWN = 0.5
 TYPED = 3  # actions
 
 
@@ -28,7 +28,7 @@ class Suggestion:
     def of(cls, probabilities: Mapping[str, float]) -> "Suggestion":
         """What is suggested at first sight."""
         ranked = _ranked(probabilities)
-        expected = [name for name in ranked if probabilities[name] >= LEAST]
+        expected = [name for name in ranked if probabilities[name] >= LEAST_SHOWN]
         return cls(expected, ranked[: max(SHOWN_LABELS, len(expected))])
 
     def fill(self, probabilities: Mapping[str, float], known: Mapping[str, bool]) -> None:
