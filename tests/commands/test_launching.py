@@ -38,9 +38,8 @@ def test_settings_that_share_out_gpus_are_refused_where_there_is_none(
     assert " needs GPUs, and this machine has none" in told
 
 
-@pytest.mark.parametrize(
-    ("processes", "told"), [(1, "nowhere"), pytest.param(2, "started a single one", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "told"), [(1, "nowhere"), (2, "started a single one")])
 def test_a_refused_run_ends_with_its_line(
     processes: int, told: str, settings: Callable[..., list[str]], tmp_path: Path
 ) -> None:
