@@ -44,6 +44,30 @@ class Links(NamedTuple):
         return values.scatter_reduce(-1, self.targets.expand_as(found), found, "amax")
 
 
+class Table:
+    """Some ids of one kind for each id of another: so many for each that it is read in one go, the gaps as zeros.
+
+    Args:
+        of: The ids (2, N) of the other kind, and of the one.
+        size: How many of the other kind there are.
+        device: Where.
+    """
+
+    def __init__(self, of: np.ndarray, size: int, device: torch.device) -> None:
+        keys, values = of[:, np.argsort(of[0], kind="stable")]
+        counts = np.bincount(keys, minlength=size)
+        places = np.arange(len(keys)) - np.repeat(np.cumsum(counts) - counts, counts)
+        self.ids = np.full((int(counts.max()), size), -1)
+        self.ids[places, keys] = values
+        self.rows = torch.from_numpy(self.ids.ravel()).to(device)
+
+    def of(self, values: Tensor) -> Tensor:
+        """The values (..., N) of the ids of each of the other kind, (..., M, size)."""
+        padded = torch.cat([values, torch.zeros_like(values[..., :1])], dim=-1)
+        rows = torch.where(self.rows < 0, values.shape[-1], self.rows)
+        return padded.index_select(-1, rows).unflatten(-1, self.ids.shape)
+
+
 class RuledTensors:
     """Rules at work on one device.
 
@@ -61,21 +85,30 @@ class RuledTensors:
         labels, places = rules.num_labels, rules.members.shape[1]
         (group, member), (place, below) = map(ids, rules.members), map(ids, rules.below)
         groups = int(rules.members[0].max(initial=-1)) + 1
-        (label, implied), (start, follows) = map(ids, rules.implied), map(ids, rules.closure)
+        start, follows = map(ids, rules.closure)
         self.group, self.member = group, member
-        self.to_children = Links(implied, label, labels)
+        pairs = rules.implied, rules.members[::-1], rules.members, rules.below[::-1]
+        sizes = labels, labels, groups, labels
+        self.parents, self.groups, self.mates, self.places = (
+            Table(of, size, device) if of.size else None for of, size in zip(pairs, sizes, strict=True)
+        )
         self.upward, self.downward = Links(start, follows, labels), Links(follows, start, labels)
         self.to_groups = Links(torch.arange(places, device=device), group, groups)
-        self.to_places, self.to_below = Links(below, place, places), Links(place, below, labels)
+        self.to_below = Links(place, below, labels)
 
     def barred(self, held: Tensor) -> Tensor:
         """Which labels (..., C) may not come next where these (..., C) are held: paths walk downward.
 
         A label may come when all that it implies is there, and nothing that excludes it. As what is above a label comes
-        first, what excludes that has barred it before.
+        first, what excludes that has barred it before. Labels that are held may be barred or not.
         """
-        excluded = self.excluded(held)
-        return excluded | self.to_children.any(~held) if len(self.to_children.sources) else excluded
+        barred = torch.zeros_like(held)
+        if self.parents is not None:
+            barred = self.parents.of(~held).any(dim=-2)
+        if self.groups is not None:
+            assert self.mates is not None
+            barred = barred | self.groups.of(self.mates.of(held).any(dim=-2)).any(dim=-2)
+        return barred
 
     def excluded(self, held: Tensor) -> Tensor:
         """The members (..., C) of groups of which another member is among those held (..., C)."""
@@ -158,12 +191,18 @@ class RuledTensors:
         return torch.where(excess > 0, scaled - torch.log(-torch.expm1(scaled)), closed)
 
     def mass_of_excluding(self, probabilities: Tensor) -> Tensor:
-        """The sum (..., C) of the probabilities (..., C) of what excludes each label."""
-        if not len(self.member):
+        """The sum (..., C) of the probabilities (..., C) with which a walk takes up what excludes each label.
+
+        A walk takes up a label that a member of a group stands above after the member, which bars the other members:
+        so the members alone count.
+        """
+        if self.mates is None:
             return torch.zeros_like(probabilities)
-        own = self.to_places.sum(probabilities)
-        others = (self.to_groups.sum(own).index_select(-1, self.group) - own).clamp(min=0)
-        return self.to_below.sum(others)
+        assert self.places is not None
+        sums = self.mates.of(probabilities).sum(dim=-2)
+        own = probabilities.index_select(-1, self.member)
+        others = (sums.index_select(-1, self.group) - own).clamp(min=0)
+        return self.places.of(others).sum(dim=-2)
 
 
 def on_device(rules: LabelRules | None, device: torch.device) -> RuledTensors | None:
