@@ -4,8 +4,8 @@ An empty label list is a valid row: a photo on which none of the classes is seen
 that a file format embeds) until somebody looks at it, so an index of 200,000 photos is a few megabytes.
 """
 
-from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -174,19 +174,21 @@ def label_lists_from_pairs(rows: npt.NDArray[np.int64], ids: npt.NDArray[np.int6
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(ids, pa.int64()))
 
 
-def label_lists_from_names(rows: Iterable[Iterable[str]], ids: Mapping[str, int]) -> pa.ListArray:
+def label_lists_from_names(rows: Sequence[Collection[str]], ids: Mapping[str, int]) -> pa.ListArray:
     """Names of labels, without repetition within a row, as an Arrow array of ascending id lists.
 
     Args:
         rows: The names of each row's labels.
         ids: The id of each name; KeyError for a name without one.
     """
-    found, ends = array("q"), array("q", [0])
-    for names in rows:
-        found.extend(sorted(map(ids.__getitem__, names)))
-        ends.append(len(found))
-    flat = np.frombuffer(found, np.int64) if found else np.zeros(0, np.int64)  # an empty array has no buffer
-    return pa.ListArray.from_arrays(pa.array(np.frombuffer(ends, np.int64), pa.int32()), pa.array(flat))
+    flat = list(chain.from_iterable(rows))
+    found = pc.index_in(pa.array(flat, pa.string()), pa.array(list(ids), pa.string()))
+    if found.null_count:
+        raise KeyError(flat[found.is_null().index(True).as_py()])
+    of_row = np.repeat(np.arange(len(rows)), np.fromiter(map(len, rows), np.int64, len(rows)))
+    places = np.fromiter(ids.values(), np.int64, len(ids))[found.to_numpy()] if flat else np.zeros(0, np.int64)
+    order = np.argsort(of_row * max(len(ids), 1) + places, kind="stable")
+    return label_lists_from_pairs(of_row, places[order], len(rows))
 
 
 def image_paths(paths: Sequence[str | None]) -> pa.StructArray:

@@ -11,6 +11,7 @@ from datasets import Dataset, DatasetDict
 
 from cnn_rnn.data.meaning.listing import Listing, Row
 from cnn_rnn.data.photos.disk_layout import abbreviate, existing_folder, leaves_folder, pick_split
+from cnn_rnn.foundation.resting_collector import collector_resting
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +19,7 @@ COCO_YEARS = (2014, 2017)
 COCO_SPLITS = ("train", "val")
 
 
+@collector_resting()
 def load_coco(
     root: str | Path, year: int | str, require_images: bool = True, split: str | None = None
 ) -> Dataset | DatasetDict:

@@ -1,7 +1,7 @@
 """A listing: what every format comes to, photo by photo, and the one way from it to rows of the schema."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -102,7 +102,7 @@ class Listing:
             columns["unknown"] = self._ids(unknown, names)
         return columns
 
-    def _ids(self, lists: Sequence[Iterable[str]], names: Sequence[str]) -> pa.ListArray:
+    def _ids(self, lists: Sequence[Collection[str]], names: Sequence[str]) -> pa.ListArray:
         """Lists of labels as lists of ids; ValueError that names a row with a label that is no class."""
         ids = {name: index for index, name in enumerate(names)}
         try:

@@ -6,7 +6,7 @@ from cnn_rnn.data.files.raw_table import RawTable
 from cnn_rnn.data.reading import WHOLE, Reading, mark_of, told_mark
 
 from .columns import Roles
-from .marks import HARD_MARKS, parted_by
+from .marks import HARD_MARKS, Candidate, parted_by
 
 KINDS = {"present": "labels", "absent": "not_labels", "unknown": "unknown"}  # columns by what a row says of its label
 
@@ -48,6 +48,8 @@ def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> RawTable
     if roles.confidence:
         least = "1" if reading.least_confidence is None else f"{reading.least_confidence:g} and more"
         told += f"; confidence {least}: present, 0: absent"
+    if reading.separator is not None:
+        told += f"; {Candidate(mark_of(reading.separator) or WHOLE).told} (data.separator)"
     roles.notes.append(told)
     roles.labels, roles.not_labels, roles.unknown = KINDS.values()
     columns = {name: [row[name] for row in joined.values()] for name in next(iter(joined.values()))}

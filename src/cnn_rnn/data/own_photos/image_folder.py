@@ -21,6 +21,7 @@ from cnn_rnn.data.photos.disk_layout import SPLITS, abbreviate, existing_folder,
 from cnn_rnn.data.photos.found_files import PassedOver, left_by_system, walk_files
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.data.reading import Reading
+from cnn_rnn.foundation.resting_collector import collector_resting
 
 from .table import read_metadata
 
@@ -30,6 +31,7 @@ METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet", "metadat
 ROBOFLOW_NAMES = ("_classes.csv", "_annotations.coco.json")
 
 
+@collector_resting()
 def load_image_folder(
     root: str | Path, split: str | None = None, require_images: bool = True, reading: Reading | None = None
 ) -> Dataset | DatasetDict:

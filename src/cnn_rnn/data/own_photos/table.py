@@ -16,6 +16,7 @@ from cnn_rnn.data.meaning.listing import Listing, list_rows
 from cnn_rnn.data.meaning.long_table import join_label_rows
 from cnn_rnn.data.photos.disk_layout import SPLITS, pick_split
 from cnn_rnn.data.reading import Reading
+from cnn_rnn.foundation.resting_collector import collector_resting
 
 
 def read_metadata(
@@ -46,6 +47,7 @@ def read_metadata(
     return list_rows(raw, roles, reading, names, split)
 
 
+@collector_resting()
 def load_table(
     path: str | Path,
     image_root: str | Path | None = None,
