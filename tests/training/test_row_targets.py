@@ -142,7 +142,12 @@ def of_class_folders(folder: Path) -> Dataset:
 
 PRESENT_ALONE = {name: [1 if own == 1 else X for own in row] for name, row in EXPECTED.items()}
 ONE_EACH = dict(zip(EXPECTED, ([1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [0, 0, 1.0]), strict=True))
-SAID = {of_coco: PRESENT_ALONE, of_label_studio: PRESENT_ALONE, of_cvat: PRESENT_ALONE, of_class_folders: ONE_EACH}
+SAID: dict[Any, dict[str, Any]] = {
+    of_coco: PRESENT_ALONE,
+    of_label_studio: PRESENT_ALONE,
+    of_cvat: PRESENT_ALONE,
+    of_class_folders: ONE_EACH,
+}
 
 
 def of_hub(folder: Path) -> Dataset:

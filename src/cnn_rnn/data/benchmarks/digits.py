@@ -1,4 +1,4 @@
-"""Scenes of real handwritten digits whose company obeys rules: an example that needs no download.
+"""Scenes of real handwritten digits that occur together by rules: an example that needs no download.
 
 Ten classes, "zero" to "nine"; a scene's labels are the digits on it. The glyphs are scikit-learn's scanned digits, and
 no scan serves two splits. The rules, in the order in which a scene is drawn:

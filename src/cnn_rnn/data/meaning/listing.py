@@ -14,7 +14,7 @@ from cnn_rnn.data.files.raw_table import RawTable
 from cnn_rnn.data.photos.disk_layout import SPLITS, leaves_folder
 from cnn_rnn.data.photos.file_matching import match_files
 from cnn_rnn.data.reading import NO, YES, Reading
-from cnn_rnn.data.schema import build_dataset, image_paths, label_lists_from_names
+from cnn_rnn.data.schema import build_dataset, image_paths, label_features, label_lists_from_names
 
 from .cells import read_class_cells, read_label_cells
 from .columns import SPLIT_FLAGS, SPLIT_WORDS, Roles, plain
@@ -91,6 +91,7 @@ class Listing:
         Raises:
             ValueError: A row has a label that is no class; its line is named, and the nearest class.
         """
+        label_features(names)  # refuses what cannot be written down
         columns = {"labels": self._ids([row.present for row in self.rows], names)}
         if any(row.difficult for row in self.rows):
             columns["difficult"] = self._ids([row.difficult for row in self.rows], names)
@@ -107,7 +108,7 @@ class Listing:
         ids = {name: index for index, name in enumerate(names)}
         try:
             return label_lists_from_names(lists, ids)
-        except KeyError:
+        except (KeyError, ValueError):  # one that is no class, or that cannot even be written down
             row, name = next((row, name) for row, own in enumerate(lists) for name in own if name not in ids)
         near = get_close_matches(name, names, n=1)
         raise ValueError(
