@@ -8,7 +8,7 @@ from datasets import Dataset, DatasetDict
 from PIL import Image
 
 from cnn_rnn.commands import data as data_command
-from cnn_rnn.data import Reading, load_source
+from cnn_rnn.data import Reading, label_names, load_source
 from cnn_rnn.data.own_photos.kinds import recognise
 from cnn_rnn.data.photos.found_files import PassedOver, left_by_system, walk_files
 from cnn_rnn.prediction.input_kinds import find_images, find_shards, open_inputs
@@ -171,3 +171,15 @@ def test_a_folder_of_shards_for_the_hub_reader(tmp_path: Path, caplog: pytest.Lo
     assert len(load_source("hub", tmp_path / "set", split="train")) == 2
     assert "1 folder @eaDir" in caplog.text
     assert len(load_source("hub", tmp_path / "set", split="train", reading=TAKEN_IN)) == 6
+
+
+def test_the_picture_that_a_job_drew_beside_the_photos_is_no_photo_of_the_next_job(tmp_path: Path) -> None:
+    for name in ("cat/0.jpg", "dog/0.jpg", "mine/paths.png"):
+        photo(tmp_path / name)
+    for place in ("out", "."):
+        photo(tmp_path / place / "paths.png")
+        (tmp_path / place / "labels-00000.parquet").write_bytes(b"")
+    inputs = open_inputs(str(tmp_path), None, None, 9, tmp_path / "out")
+    assert sorted(inputs) == [f"{tmp_path}/{name}" for name in ("cat/0.jpg", "dog/0.jpg", "mine/paths.png")]
+    assert inputs.passed_over.counts["picture that a job drew"] == 2
+    assert label_names(load_source("class_folders", tmp_path, split="train")) == ["cat", "dog", "mine"]

@@ -292,8 +292,8 @@ def print_labels(known: argparse.Namespace, reading: "Reading") -> int:
 def picture(folder: "JobFolder") -> None:
     """Draw the first images with their labels and paths as paths.png, as far as they can still be read."""
     from cnn_rnn.data import UnreadableImageError, decode_image
+    from cnn_rnn.data.photos.found_files import JOB_PICTURE
     from cnn_rnn.foundation.whole_files import whole_file
-    from cnn_rnn.prediction.job_folder import PICTURE
     from cnn_rnn.prediction.pictures import Caption, draw_page
 
     pictured: list[Any] = []
@@ -309,9 +309,9 @@ def picture(folder: "JobFolder") -> None:
             labels, path = ([(one["label"], one["score"]) for one in row[name] or ()] for name in ("labels", "path"))
             captions.append(Caption(labels, path, image.truth))
     except (UnreadableImageError, OSError) as error:
-        print(f"{PICTURE} is not complete: {error}", file=sys.stderr)
+        print(f"{JOB_PICTURE} is not complete: {error}", file=sys.stderr)
     if pictured:
-        with whole_file(folder.folder / PICTURE) as temporary:
+        with whole_file(folder.folder / JOB_PICTURE) as temporary:
             draw_page(pictured, captions).save(temporary, format="png")
 
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
+from cnn_rnn.data.photos.found_files import JOB_PICTURE
 from cnn_rnn.foundation.folder_lock import FolderLock, one_at_a_time
 from cnn_rnn.foundation.provenance import Identity
 from cnn_rnn.foundation.whole_files import half_done, remove_whole, whole_file, write_json
@@ -28,7 +29,7 @@ from .answers import Answers
 from .inputs import Inputs
 from .job import SCHEMA, Job, PartRecord, differences
 
-PARTS, JOINED, PICTURE = "parts", "joined", "paths.png"
+PARTS, JOINED = "parts", "joined"
 OWN_NAME = re.compile(r"labels(-\d{5}-of-\d{5})?\.parquet")
 OWN_PART = re.compile(r"job\.(json|lock)|finish\.lock|part-\d+\.(parquet|lock)|joined|.*\.[0-9a-f]{12}\.tmp")
 State = Literal["finished", "finished by another process", "unfinished"]
@@ -112,7 +113,7 @@ class JobFolder:
         """Remove what processes that were killed left half written or half removed."""
         for leftover in half_done(self.folder, f"{PARTS}.*"):
             remove_whole(leftover)
-        for leftover in half_done(self.folder, f"{PICTURE}.*"):
+        for leftover in half_done(self.folder, f"{JOB_PICTURE}.*"):
             leftover.unlink(missing_ok=True)
 
     def is_claimed(self) -> bool:

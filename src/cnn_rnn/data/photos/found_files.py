@@ -24,6 +24,7 @@ SYSTEM_FILES = frozenset(
 MADE_UP = re.compile(r"(\._|~\$|\.~lock\.|\.trashed-|\.pending-|\.fuse_hidden|\.nfs|\.smbdelete|\.goutputstream-).")
 TAKES_IN = "data.system_files true takes them in"
 EXAMPLES = 3
+JOB_PICTURE, JOB_LABELS = "paths.png", "labels*.parquet"  # what `cnn-rnn predict` writes, perhaps beside the photos
 
 
 def left_by_system(name: str, *, folder: bool) -> str | None:
@@ -96,6 +97,9 @@ def walk(folder: str | os.PathLike[str], passed_over: PassedOver) -> Iterator[os
             continue
         is_folder = is_kind(entry, os.DirEntry.is_dir)
         if passed_over.leaves_out(entry.name, entry.path, folder=is_folder):
+            continue
+        if entry.name == JOB_PICTURE and any(Path(entry.path).parent.glob(JOB_LABELS)):
+            passed_over.add("picture that a job drew", entry.path)
             continue
         if not is_folder:
             yield entry
