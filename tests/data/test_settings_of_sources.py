@@ -145,6 +145,12 @@ def test_settings_that_the_file_answers_too_decide_or_are_refused(tmp_path: Path
         load_image_folder(tmp_path, require_images=False, reading=Reading(class_names=["b", "a"]))
 
 
+@pytest.mark.parametrize("role", ["labels", "not_labels", "unknown", "image_id"])
+def test_a_role_without_its_column_is_named(role: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"data\.columns: {role} is 'nope', the columns are image, tags, id"):
+        inside(TAGS, tmp_path, Reading(columns={role: "nope"}))
+
+
 def test_class_labels_with_images_inside_are_unknown_where_that_is_said() -> None:
     features = Features({"image": Image(), "labels": List(ClassLabel(names=["a", "b", "c"]))})
     data = Dataset.from_dict({"image": [None, None], "labels": [[0], []]}, features=features)

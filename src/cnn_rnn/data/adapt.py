@@ -68,12 +68,8 @@ def to_schema(
             f"data.columns: labels is {labels!r}, but a data set with images inside has its labels in one column; "
             "join them, or name one"
         )
-    named = {
-        role: name
-        for role, name in {"labels": (labels or [None])[0], "image_id": reading.roles.get("image_id")}.items()
-        if name
-    }
-    columns = replace(columns or Columns(), **named)
+    named = {"labels": labels[0] if labels else None, "image_id": reading.roles.get("image_id")}
+    columns = replace(columns or Columns(), **{role: name for role, name in named.items() if name})
     class_names = class_names or reading.names
     splits = data if isinstance(data, DatasetDict) else {"": data}
     splits = {name: with_plain_kinds(rows, columns.image) for name, rows in splits.items()}
@@ -83,6 +79,10 @@ def to_schema(
             f"no image column {columns.image!r}; the columns are {', '.join(first.column_names)}: "
             "rename one, or name it in columns"
         )
+    for role, name in reading.roles.items():
+        lacking = [one for one in listed(name) if one not in first.column_names]
+        if lacking and role != "classes":
+            raise ValueError(f"data.columns: {role} is {lacking[0]!r}, the columns are {', '.join(first.column_names)}")
     found = _label_column(first, columns, reading)
     columns = columns if found is None else replace(columns, labels=found)
     if found is not None:
@@ -117,8 +117,6 @@ def _label_column(data: Dataset, columns: Columns, reading: Reading) -> str | No
     """
     if columns.labels in data.column_names:
         return columns.labels
-    if "labels" in reading.roles:
-        raise ValueError(f"data.columns: labels is {columns.labels!r}, the columns are {', '.join(data.column_names)}")
     if "classes" in reading.roles:
         return None
     others = {name: data.features[name] for name in _label_like(data, columns)}
