@@ -65,13 +65,22 @@ class LabelRules:
             count += len(above[label])
             _check_extent(count)
         places = [(group, label) for group, labels in enumerate(groups) for label in labels]
-        return cls(
+        rules = cls(
             tuple(names),
             _pairs((label, one) for label, implied in direct.items() for one in implied),
             _pairs((label, one) for label, implied in above.items() for one in sorted(implied)),
             _pairs(places),
             _pairs(_below(places, above, names)),
         )
+        # The search reads them from tables, which are as wide as the label, or the group, with the most rules.
+        for pairs, size in (
+            (rules.implied, len(names)),
+            (rules.members[::-1], len(names)),
+            (rules.members, len(groups)),
+            (rules.below[::-1], len(names)),
+        ):
+            _check_extent(int(np.bincount(pairs[0], minlength=1).max()) * size)
+        return rules
 
     @classmethod
     def of_config(cls, config: Any) -> Self | None:

@@ -104,3 +104,12 @@ def test_of_answers_that_contradict_each_other_the_latest_stay() -> None:
     assert rules.agreeing({"poodle": True, "animal": False}) == {"animal": False}
     agreeing = {"animal": True, "cat": False, "poodle": True, "car": False}
     assert list(rules.agreeing(agreeing).items()) == list(agreeing.items())
+
+
+def test_a_label_with_far_too_many_rules_is_refused() -> None:
+    names = [str(label) for label in range(3000)]
+    with pytest.raises(ValueError, match="more than 4,194,304 pairs of labels follow from them"):
+        LabelRules.of({"excludes": [[names[0], name] for name in names[1:]]}, names)
+    rules = LabelRules.of({"excludes": [names]}, names)  # one group says it shorter
+    assert rules is not None
+    assert rules.members.shape == (2, 3000)
