@@ -1,6 +1,6 @@
 """`cnn-rnn serve` under load, beside bulk prediction by the same model in one run.
 
-python scripts/benchmarks/serve_load.py [--seconds 60] [--clients 50] [--turns 1] [--output serving.json]
+python scripts/benchmarks/serve_load.py [--model RUN] [--seconds 60] [--clients 50] [--turns 1] [--output serving.json]
 
 Fifty clients post photos one after the other, each over a connection of its own, and look whether every answer is that
 of its photo as bulk prediction has it. Bulk prediction runs before and after. Then the same once more beside those who
@@ -186,30 +186,32 @@ async def load(
     return seen.told(taken)
 
 
-def write_model(workspace: Path) -> Path:
-    """A model whose walks are as long as real ones, with its graph."""
+def write_model(workspace: Path, run: Path | None) -> None:
+    """A run, or else a model whose walks are as long as real ones, with its graph."""
+    if run is not None:
+        (workspace / "model").symlink_to(run.resolve())
+        return
     model = walking_model(LITE, LABELS, image_size=SIDE)
     folder = workspace / "model"
     processor = CnnRnnImageProcessor.from_config(model.config)
     MultiLabelImageClassificationPipeline(model=model, image_processor=processor).save_pretrained(folder)
     use_onnxruntime(model, str(folder))
-    return folder
 
 
-def write_folders(workspace: Path) -> None:
+def write_folders(workspace: Path, copies: int) -> None:
     """Photos for the clients, the same several times for bulk prediction, and few for its start."""
     write_photos(workspace / "once", PHOTOS)
-    for folder, copies, number in (("few", 1, FEW), ("photos", COPIES, PHOTOS)):
+    for folder, times, number in (("few", 1, FEW), ("photos", copies, PHOTOS)):
         (workspace / folder).mkdir()
-        for copy in range(copies):
+        for copy in range(times):
             for path in sorted((workspace / "once").iterdir())[:number]:
                 os.link(path, workspace / folder / f"{copy}-{path.name}")
 
 
-def bulk_rate(workspace: Path) -> float:
+def bulk_rate(workspace: Path, copies: int) -> float:
     """Photos a second of bulk prediction beyond its start."""
     few, many = (seconds_of_command(workspace, folder, 1, []) for folder in ("few", "photos"))
-    return (PHOTOS * COPIES - FEW) / (many - few)
+    return (PHOTOS * copies - FEW) / (many - few)
 
 
 def bulk_rows(workspace: Path) -> dict[str, Any]:
@@ -233,6 +235,8 @@ def start_server(workspace: Path) -> tuple[subprocess.Popen[str], int]:
 def main() -> int:
     """Measure, print, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="a run (default: a model of lite0 with 80 labels)")
+    parser.add_argument("--copies", type=int, default=COPIES, help="of each photo for bulk prediction")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--turns", type=int, default=1)
@@ -241,10 +245,10 @@ def main() -> int:
     figures: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder)
-        write_folders(workspace)
-        write_model(workspace)
+        write_folders(workspace, options.copies)
+        write_model(workspace, options.model)
         photos = {path.name: path.read_bytes() for path in (workspace / "once").iterdir()}
-        rates = [bulk_rate(workspace)]
+        rates = [bulk_rate(workspace, options.copies)]
         rows = bulk_rows(workspace)
         for turn in range(options.turns):
             found: dict[str, Any] = {"turn": turn}
@@ -255,7 +259,7 @@ def main() -> int:
                 finally:
                     server.terminate()
                     found[name]["ended_with"] = server.wait(60)
-                rates.append(bulk_rate(workspace))
+                rates.append(bulk_rate(workspace, options.copies))
                 beside = (rates[-2] + rates[-1]) / 2
                 found[name] |= {
                     "bulk_before_and_after": rates[-2:],
