@@ -216,7 +216,8 @@ def bulk_rate(workspace: Path, copies: int) -> float:
 
 def bulk_rows(workspace: Path) -> dict[str, Any]:
     """What bulk prediction says of each photo."""
-    table = pq.read_table(next(workspace.glob("predicted-*/labels.parquet"))).to_pylist()
+    files = workspace.glob("predicted-*/labels.parquet")
+    table = max(map(pq.read_table, files), key=len).to_pylist()  # of all photos, not of the few
     return {Path(row["image_id"]).name.partition("-")[2]: row for row in table}
 
 
@@ -255,10 +256,11 @@ def main() -> int:
             for name, trouble in (("alone", False), ("beside trouble", True)):
                 server, port = start_server(workspace)
                 try:
-                    found[name] = asyncio.run(load(port, server.pid, photos, rows, options, trouble=trouble))
+                    seen = asyncio.run(load(port, server.pid, photos, rows, options, trouble=trouble))
                 finally:
                     server.terminate()
-                    found[name]["ended_with"] = server.wait(60)
+                    code = server.wait(60)
+                found[name] = seen | {"ended_with": code}
                 rates.append(bulk_rate(workspace, options.copies))
                 beside = (rates[-2] + rates[-1]) / 2
                 found[name] |= {
