@@ -50,6 +50,11 @@ class LearningDesk(Desk):
         self.ended.set()
         self._looking.join()
 
+    @property
+    def choices(self) -> list[str]:
+        """The labels that were heard of."""
+        return list(self.album.known.label_names)
+
     def new_session(self, ticket: str) -> LearningSession:
         """A session of the folder, at the first photo that nobody accepted."""
         assert self.folder is not None

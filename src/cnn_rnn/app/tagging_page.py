@@ -82,6 +82,11 @@ class Desk:
                 self._sessions.popitem(last=False)
         return self.show(session)
 
+    @property
+    def choices(self) -> list[str]:
+        """The labels that can be chosen by name."""
+        return self.tagger.label_names
+
     def new_session(self, ticket: str) -> PhotoSession:  # noqa: ARG002 - who it is matters where steps are kept
         """A session with the photos of the folder, or none yet."""
         return PhotoSession() if self.folder is None else PhotoSession.of_folder(self.folder, self.files)
@@ -245,13 +250,11 @@ def _new_folder() -> Path:
 
 def build_page(desk: Desk) -> gr.Blocks:
     """The page, not served yet."""
-    kinds = ["image"]
-    title = "Label photos"
     # What is dropped is removed again after a day.
-    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(DAY, DAY)) as page:
+    with gr.Blocks(title="Label photos", analytics_enabled=False, delete_cache=(DAY, DAY)) as page:
         session = gr.State()
         dropped = gr.File(
-            label="Drop photos", file_count="multiple", file_types=kinds, height=110, visible=desk.folder is None,
+            label="Drop photos", file_count="multiple", file_types=["image"], height=110, visible=desk.folder is None,
             elem_id="dropped",
         )  # fmt: skip
         with gr.Row():
@@ -265,7 +268,7 @@ def build_page(desk: Desk) -> gr.Blocks:
                 script = (FOLDER / "tagging_page.js").read_text(encoding="utf-8")
                 labels = gr.HTML(elem_id="labels", js_on_load=script)
                 other = gr.Dropdown(
-                    desk.tagger.label_names, value=None, label="Another label", allow_custom_value=True,
+                    desk.choices, value=None, label="Another label", allow_custom_value=True,
                     elem_id="other", filterable=True,
                 )  # fmt: skip
                 sidecars = gr.Checkbox(
@@ -292,7 +295,9 @@ def build_page(desk: Desk) -> gr.Blocks:
             return desk.click(one, event)
 
         on(labels.select, clicked, [session])
-        on(other.input, desk.add_label, [session, other]).then(lambda: None, None, other, api_visibility="private")
+        on(other.input, desk.add_label, [session, other]).then(
+            lambda: gr.update(value=None, choices=desk.choices), None, other, api_visibility="private"
+        )
         if desk.learns:
             from .learning_desk import LearningDesk, rename_form
 
