@@ -183,3 +183,11 @@ def test_the_picture_that_a_job_drew_beside_the_photos_is_no_photo_of_the_next_j
     assert sorted(inputs) == [f"{tmp_path}/{name}" for name in ("cat/0.jpg", "dog/0.jpg", "mine/paths.png")]
     assert inputs.passed_over.counts["picture that a job drew"] == 2
     assert label_names(load_source("class_folders", tmp_path, split="train")) == ["cat", "dog", "mine"]
+
+
+def test_photos_in_folders_beside_shards_are_asked_about(tmp_path: Path) -> None:
+    for name in ("cat/0.jpg", "dog/0.jpg", "shards/README.jpg"):
+        photo(tmp_path / name)
+    (tmp_path / "shards" / "train.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"Parquet files \(shards/train\.parquet\) and photos in folders .*say which"):
+        recognise(tmp_path)

@@ -271,3 +271,9 @@ def test_a_link_in_a_tar_is_a_row_that_says_so(tmp_path: Path) -> None:
     for link in links:
         with pytest.raises(UnreadableImageError, match=r"/[bc]\.png: cannot be decoded \(a link .*hard-dereference"):
             decode_image(link.image, link.name)
+
+
+def test_a_row_without_an_id_is_called_by_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"image": [b"x", b"y", b"z"], "image_id": ["a", None, "c"]}), path)
+    assert list(open_inputs(str(path), None, None, 9, tmp_path)) == ["a", f"{path}:1", "c"]

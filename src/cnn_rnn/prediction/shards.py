@@ -173,7 +173,8 @@ class ParquetShards(ShardFiles):
             batches = shard.iter_batches(ROWS_AT_ONCE, row_groups=[wanted.group], columns=columns)
             for row, entry in enumerate(_rows_from(batches, wanted.start, wanted.rows), start=first):
                 named = entry[column] if column != "image" else f"{file}:{row}"
-                yield Input(str(entry["image_id"] if has_ids else named), self._beside(file, entry[column]))
+                own = entry["image_id"] if has_ids else None
+                yield Input(str(named if own is None else own), self._beside(file, entry[column]))
 
     def identity(self, number: int, by: Identity) -> str:
         """A digest of the file's name and, as far as `by` looks, of its size, time or bytes, and of the row group."""

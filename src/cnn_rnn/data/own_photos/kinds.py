@@ -75,12 +75,25 @@ def recognise(path: Path, *, system_files: bool = False) -> Found:
         raise ValueError(
             f"{path} has several label files, {abbreviate([one.name for one in tables])}: name one of them"
         )
-    if any(file.suffix == ".parquet" for file in files):
-        return Found("a folder of Parquet shards", "hub", str(path))
-    if any(is_photo_name(file.name) and file.parent != path for file in files):
-        return _class_folders(path)
+    found = _of_shards_or_photos(path, files)
+    if found is not None:
+        return found
     told = "; ".join(["XML annotations nor folders with images", *passed_over.lines()])
     raise ValueError(f"{path} holds neither a label file ({', '.join(sorted(TABLES))}), {told}")
+
+
+def _of_shards_or_photos(path: Path, files: Sequence[Path]) -> Found | None:
+    """A folder of shards or of class folders; None where it is neither, ValueError where it could be both."""
+    shards = [file.relative_to(path) for file in files if file.suffix == ".parquet"]
+    photos = [file.relative_to(path) for file in files if is_photo_name(file.name) and file.parent != path]
+    if shards and photos:
+        raise ValueError(
+            f"{path} holds Parquet files ({abbreviate(shards)}) and photos in folders ({abbreviate(photos)}): say "
+            f"which is meant, 'data look hub --root {path}' or 'data look class_folders --root {path}'"
+        )
+    if shards:
+        return Found("a folder of Parquet shards", "hub", str(path))
+    return _class_folders(path) if photos else None
 
 
 def _refuse_a_file_a_photo(folder: Path, files: Sequence[Path], tables: Sequence[Path]) -> None:
