@@ -13,6 +13,7 @@ from cnn_rnn.data import label_counts, label_names
 from cnn_rnn.data.data_config import DataConfig
 from cnn_rnn.data.labels.choosing import LabelChoice, joined_parts
 from cnn_rnn.data.sources import load_source
+from cnn_rnn.prediction.graph_making import write_shipped_graph
 from cnn_rnn.publishing.bundle import write_bundle
 from cnn_rnn.training.run_config import run_config_of
 
@@ -50,7 +51,8 @@ def main() -> None:
         data_note=DATA_NOTE,
         sources=photos_by_source(run_config_of(str(known.run)).data),
     )
-    print(f"{size:,} bytes in {known.output}")
+    graph = write_shipped_graph(known.output)
+    print(f"{size + graph.stat().st_size:,} bytes in {known.output}")
 
 
 def photos_by_source(data: DataConfig) -> dict[str, dict[str, int]]:

@@ -4,7 +4,7 @@ from .image_processing_cnn_rnn import CnnRnnImageProcessor
 from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
 from .modeling_cnn_rnn import CnnRnnForImageClassification
 from .pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
-from .prediction.onnx_engine import CnnRnnOnnx
+from .prediction.onnx_pipeline import CnnRnnOnnx
 
 __all__ = [
     "CnnRnnConfig",

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
-from torch.nn import functional
 
 from .ruled_tensors import RuledTensors
 
@@ -27,9 +27,6 @@ W is 1 at the first step, where all walks of an image are one, and K from then o
 """
 
 
-EXITS = (2, 3, 4, 5, 6, 8, 11, 15)  # steps after which an exported search may end: each makes the graph larger
-
-
 class BeamSearchResult(NamedTuple):
     """The K most probable paths found for each image, best first, and what the search says of every label.
 
@@ -37,7 +34,7 @@ class BeamSearchResult(NamedTuple):
         paths: Label ids (B, K, T), END-padded.
         path_scores: Natural log probability (B, K) of each path; -inf where fewer than K paths exist.
         step_scores: Natural log probability (B, K, T + 1) of each step, END included; 0 after it.
-        label_scores: Probability (B, C) that a path holds the label, see `score_labels`.
+        label_scores: Probability (B, C) that a path holds the label, see `_share`.
     """
 
     paths: Tensor
@@ -70,48 +67,49 @@ class Constraints:
     held: Tensor | None = None
     rules: RuledTensors | None = None
 
-    def barred(self, step: int, walked: Tensor) -> Tensor:
+    def barred(self, step: int | Tensor, walked: Tensor) -> Tensor:
         """Whether each label and END (B, K, C + 1) may not come at this step after the `walked` ones (B, K, C + 1)."""
-        within = self.min_path_length <= step < self.max_path_length
+        within = isinstance(step, int) and self.min_path_length <= step < self.max_path_length
         if within and self.allowed is None and self.prefix is None and self.taken is None:
             if self.rules is None:
                 return walked  # nothing else is barred, and END never is
-            return walked | functional.pad(self.rules.barred(walked[..., :-1]), (0, 1))
+            return walked | F.pad(self.rules.barred(walked[..., :-1]), (0, 1))
         return ~self.choices(step, walked[..., :-1])
 
-    def choices(self, step: int, walked: Tensor) -> Tensor:
+    def choices(self, step: int | Tensor, walked: Tensor) -> Tensor:
         """Whether each label and END (B, K, C + 1) may come at this step after the `walked` labels (B, K, C)."""
         labels = ~walked if self.allowed is None else ~walked & self.allowed[:, None]
         if self.rules is not None:
             labels = labels & ~self.rules.barred(walked if self.held is None else walked | self.held[:, None])
-        if step >= self.max_path_length:
-            labels = torch.zeros_like(labels)
-        if self.taken is not None:
-            labels = labels & (self.taken + step < self.max_path_length)[:, None, None]
-        may_end = ~labels.any(dim=-1, keepdim=True)
-        if step >= self.min_path_length:
-            may_end = torch.ones_like(may_end)
-        elif self.taken is not None:
-            may_end = may_end | (self.taken + step >= self.min_path_length)[:, None, None]
+        made = torch.as_tensor(step, device=walked.device) if self.taken is None else (self.taken + step)[:, None, None]
+        labels = labels & (made < self.max_path_length)
+        may_end = ~labels.any(dim=-1, keepdim=True) | (made >= self.min_path_length)
         choices = torch.cat([labels, may_end], dim=-1)
         if self.prefix is None or step >= self.prefix.shape[1]:
             return choices
         given = self.prefix[:, step]
-        forced = torch.nn.functional.one_hot(given, self.num_labels + 1).bool()
+        forced = F.one_hot(given, self.num_labels + 1).bool()
         return torch.where((given < self.num_labels)[:, None, None], forced[:, None], choices)
 
 
-class _Step(NamedTuple):
-    """One step of the search: what each of W open walks could do next, and which of that the beam kept."""
+class _Walks(NamedTuple):
+    """What goes from one step of the search to the next: W open walks of each image, and what was found so far."""
 
-    walked: Tensor  # (B, W, C + 1) labels on each open walk; END is on none
-    probabilities: Tensor  # (B, W, C + 1) of the next label or END
-    end_scores: Tensor  # (B, W) log probability of END
-    kept: Tensor  # (B, K) True where such an extension exists
-    flat: Tensor  # (B, K) place of each kept extension among the W * (C + 1)
-    parents: Tensor  # (B, K) walk that it extends
-    labels: Tensor  # (B, K) label that it adds
-    label_scores: Tensor  # (B, K) log probability of that label
+    step: int | Tensor  # made so far
+    labels: Tensor  # (B, W) walked last; `start` again where nothing more can come of a walk
+    scores: Tensor  # (B, W) log probability, -inf where nothing more can come of it
+    walked: Tensor  # (B, W, C + 1) labels on it; END is on none
+    paths: Tensor  # (B, W, T) its labels in order, END-padded
+    step_scores: Tensor  # (B, W, T + 1) log probability of each of its steps
+    shares: Tensor  # (B, W, C + 1) how far each label's score hangs on what comes of this walk
+    label_scores: Tensor  # (B, C + 1) what is certain of each label's score by now
+    best_scores: Tensor  # (B, K) log probability of the best paths that ended
+    best_paths: Tensor  # (B, K, T)
+    best_step_scores: Tensor  # (B, K, T + 1)
+
+    def go_on(self) -> Tensor:
+        """Whether any walk does."""
+        return (self.scores > -torch.inf).any()
 
 
 def beam_search(
@@ -141,58 +139,152 @@ def beam_search(
         raise ValueError(f"beam_width and max_path_length must be at least 1, got {beam_width} and {longest}")
     if constraints.min_path_length > longest:
         raise ValueError(f"min_path_length {constraints.min_path_length} exceeds max_path_length {longest}")
+
+    def advance(walks: _Walks, state: State) -> tuple[_Walks, State]:
+        logits, state = step_function(walks.labels, state)
+        walks, parents = _extend(walks, logits, start, constraints)
+        return walks, tuple(_pick(tensor, parents) for tensor in state)
+
+    if torch.compiler.is_exporting():  # a graph has no other way to leave a loop, and in it nothing changes its shape
+        walks = _begin(start, constraints, beam_width, beam_width)
+        state = tuple(tensor.expand(-1, beam_width, *tensor.shape[2:]).clone() for tensor in state)
+        walks, _ = torch.while_loop(lambda walks, _: walks.go_on(), advance, (walks, state))
+    else:
+        # All walks of an image are one and the same before the first step, so it is made for one of them.
+        walks, state = _begin(start, constraints, 1, beam_width), tuple(tensor[:, :1] for tensor in state)
+        for step in range(longest + 1):
+            walks, state = advance(walks._replace(step=step), state)
+            if not torch.compiler.is_compiling() and not walks.go_on():
+                break
+
+    exists = (walks.best_scores > -torch.inf)[..., None]
+    return BeamSearchResult(
+        torch.where(exists, walks.best_paths, constraints.num_labels),
+        walks.best_scores,
+        torch.where(exists, walks.best_step_scores, 0.0),
+        walks.label_scores[:, :-1].clamp(max=1.0),
+    )
+
+
+def _begin(start: Tensor, constraints: Constraints, walks: int, width: int) -> _Walks:
+    """So many walks of each image, of which one is open, and no path that ended."""
     # A `len` of a tensor would fix the batch of an exported model, its shape does not.
-    batch, width, end = start.shape[0], beam_width, constraints.num_labels
+    batch, longest, ids = start.shape[0], constraints.max_path_length, constraints.num_labels + 1
+    shares = F.one_hot(start.new_zeros(batch), walks).float()
+    labels = start[:, None].expand(-1, walks).clone()
+    return _Walks(
+        step=start.new_zeros(()),
+        labels=labels,
+        scores=shares.log(),
+        walked=labels.new_zeros(batch, walks, ids, dtype=torch.bool),
+        paths=labels.new_full((batch, walks, longest), ids - 1),
+        step_scores=shares.new_zeros(batch, walks, longest + 1),
+        shares=shares[..., None].expand(-1, -1, ids).clone(),
+        label_scores=shares.new_zeros(batch, ids),
+        best_scores=shares.new_full((batch, width), -torch.inf),
+        best_paths=labels.new_full((batch, width, longest), ids - 1),
+        best_step_scores=shares.new_zeros(batch, width, longest + 1),
+    )
 
-    # All walks of an image are one and the same before the first step, so it is made for one of them.
-    state = tuple(tensor[:, :1] for tensor in state)
-    labels = start[:, None]
-    scores = torch.zeros(batch, 1, device=start.device)
-    walked = torch.zeros(batch, 1, end + 1, dtype=torch.bool, device=start.device)
-    best_scores = torch.full((batch, width), -torch.inf, device=start.device)
-    best_ends = torch.zeros(batch, width, dtype=torch.long, device=start.device)  # step * K + walk that ended there
-    history: list[_Step] = []
-    early: list[tuple[Tensor, BeamSearchResult]] = []
 
-    for step in range(longest + 1):
-        logits, state = step_function(labels, state)
-        barred = constraints.barred(step, walked)
-        log_probabilities = logits.float().masked_fill(barred, -torch.inf).log_softmax(dim=-1)
-        probabilities = log_probabilities.exp()  # by these alone a gradient reaches the label scores
-        log_probabilities = log_probabilities.detach()
-        totals = (scores[..., None] + log_probabilities).flatten(1)  # (B, W * (C + 1))
-        # 2K extensions are enough to find K that go on, since each walk can end in one way only.
-        totals, flat = _best(totals, 2 * width)
-        ends = flat % (end + 1) == end
+def _extend(walks: _Walks, logits: Tensor, start: Tensor, constraints: Constraints) -> tuple[_Walks, Tensor]:
+    """The walks after one more step, K of each image, and which (B, K) of the walks before each comes of.
 
-        # Candidates are the paths that have ended; an end that is not among the K best extensions can be none of them.
-        ended = totals[:, :width].masked_fill(~ends[:, :width], -torch.inf)
-        best_scores, rank = torch.cat([best_scores, ended], dim=1).topk(width, dim=-1)
-        own_ends = flat[:, :width] // (end + 1) + step * width
-        best_ends = torch.cat([best_ends, own_ends], dim=1).gather(1, rank)
+    Args:
+        walks: Those before.
+        logits: Of the next label or END (B, W, C + 1).
+        start: Id (B,) that a walk is fed of which nothing more can come.
+        constraints: What every walk must obey.
+    """
+    step, width, ids = walks.step, walks.best_scores.shape[1], logits.shape[-1]
+    barred = constraints.barred(step, walks.walked)
+    log_probabilities = logits.float().masked_fill(barred, -torch.inf).log_softmax(dim=-1)
+    probabilities = log_probabilities.exp()  # by these alone a gradient reaches the label scores
+    log_probabilities = log_probabilities.detach()
+    totals = (walks.scores[..., None] + log_probabilities).flatten(1)  # (B, W * (C + 1))
+    # 2K extensions are enough to find K that go on, since each walk can end in one way only.
+    totals, flat = _best(totals, 2 * width)
+    parents, labels = flat // ids, flat % ids
+    ends = labels == ids - 1
 
-        scores, rank = totals.masked_fill_(ends, -torch.inf).topk(width, dim=-1)
-        # Probabilities only fall on the way: an open path below the worst candidate never becomes one.
-        finished = best_scores[:, -1:] >= scores[:, :1]
-        scores = scores.masked_fill(finished, -torch.inf)
-        kept, flat = scores > -torch.inf, flat.gather(1, rank)
-        parents, labels = flat // (end + 1), flat % (end + 1)
-        chosen = log_probabilities.flatten(1).gather(1, flat)
-        history.append(_Step(walked, probabilities, log_probabilities[..., end], kept, flat, parents, labels, chosen))
-        if step == longest or (not torch.compiler.is_compiling() and not kept.any()):
-            break
-        if step in EXITS and torch.compiler.is_exporting():
-            early.append((~kept.any(), _finish(history, best_ends, best_scores, constraints)))
+    def at_step(tensor: Tensor, values: Tensor) -> Tensor:
+        """What the walks (B, W, T) hold, handed on to their extensions, with these values (B, 2K) of this step."""
+        here = torch.arange(tensor.shape[-1], device=tensor.device) == step
+        return torch.where(here, values[..., None], _pick(tensor, parents))
 
-        state = tuple(_pick(tensor, parents) for tensor in state)
-        walked = _pick(walked, parents).scatter(2, labels[..., None], kept[..., None])
-        labels = torch.where(kept, labels, start[:, None])
+    paths = at_step(walks.paths, labels)
+    step_scores = at_step(walks.step_scores, log_probabilities.flatten(1).gather(1, flat))
 
-    result = _finish(history, best_ends, best_scores, constraints)
-    # An exported search cannot break. It chooses between what it has, and a graph may leave undone what is not chosen.
-    for ended, so_far in reversed(early):
-        result = BeamSearchResult(*(torch.where(ended, *pair) for pair in zip(so_far, result, strict=True)))
-    return result
+    # Candidates are the paths that have ended; an end that is not among the K best extensions can be none of them.
+    ended = totals[:, :width].masked_fill(~ends[:, :width], -torch.inf)
+    best_scores, rank = torch.cat([walks.best_scores, ended], dim=1).topk(width, dim=-1)
+    best_paths = _pick(torch.cat([walks.best_paths, paths[:, :width]], dim=1), rank)
+    best_step_scores = _pick(torch.cat([walks.best_step_scores, step_scores[:, :width]], dim=1), rank)
+
+    scores, rank = totals.masked_fill(ends, -torch.inf).topk(width, dim=-1)
+    # Probabilities only fall on the way: an open path below the worst candidate never becomes one.
+    finished = best_scores[:, -1:] >= scores[:, :1]
+    scores = scores.masked_fill(finished, -torch.inf)
+    kept = scores > -torch.inf
+    flat, parents, labels = flat.gather(1, rank), parents.gather(1, rank), labels.gather(1, rank)
+    shares, said = _share(walks, probabilities, kept, flat, rules=constraints.rules)
+    return _Walks(
+        step=step + 1,
+        labels=torch.where(kept, labels, start[:, None]),
+        scores=scores,
+        walked=_pick(walks.walked, parents).scatter(2, labels[..., None], kept[..., None]),
+        paths=_pick(paths, rank),
+        step_scores=_pick(step_scores, rank),
+        shares=shares,
+        label_scores=walks.label_scores + said,
+        best_scores=best_scores,
+        best_paths=best_paths,
+        best_step_scores=best_step_scores,
+    ), parents
+
+
+def _share(
+    walks: _Walks, probabilities: Tensor, kept: Tensor, flat: Tensor, *, rules: RuledTensors | None
+) -> tuple[Tensor, Tensor]:
+    """How far label scores hang on each of the K kept walks (B, K, C + 1), and what this step says of them (B, C + 1).
+
+    A label's score is the probability that a path holds it, from every walk that the beam ever opened. These form a
+    tree. A walk that ends is known exactly; a kept extension is looked into; of an extension that was not kept only its
+    own label is known, and the rest is assumed to be as among the kept ones. With V the score below a walk, V' its mean
+    over the end and the kept extensions, and p the probability of a label not kept,
+
+        V = V' + p (1 - V')
+
+    for every label. If the beam keeps everything, this is the exact probability. V grows with V' in a straight line, so
+    from the first step on it is known by how much each walk will count.
+
+    Under rules a label that was not kept, with probability x in all, may exclude the one in question, of which nothing
+    is then left to assume: V = V' (1 - p - x) + p. So no label is more probable than what it implies, as a walk comes
+    to that first, and exclusive ones never exceed one in sum.
+
+    Args:
+        walks: Before the step.
+        probabilities: Of the next label or END (B, W, C + 1).
+        kept: Where an extension was kept (B, K).
+        flat: Place of each among the W * (C + 1).
+        rules: Rules between labels that the walks obey.
+    """
+    every, parents = probabilities.flatten(1), flat // probabilities.shape[-1]  # the walk that each extends
+    chosen = torch.where(kept, every.gather(1, flat), 0.0)
+    ended = probabilities[..., -1]
+    known = ended.scatter_add(1, parents, chosen)
+    # Where nothing is known, the labels walked so far are; the gradient of what `where` leaves out must be finite.
+    nothing = known <= 0
+    known = torch.where(nothing, 1.0, known)
+    # p is what the beam did not keep: the kept extensions are in V' already.
+    others = every.scatter_add(1, flat, -chosen).view_as(probabilities)
+    here = walks.walked * (torch.where(nothing, 1.0, ended) / known)[..., None]
+    left = 1 - others
+    if rules is not None:
+        left = (left - F.pad(rules.mass_of_excluding(others[..., :-1]), (0, 1))).clamp(min=0)
+    within = walks.shares * left
+    said = (within * here + walks.shares * others).sum(dim=1)
+    return _pick(within, parents) * (chosen / known.gather(1, parents))[..., None], said
 
 
 def _best(totals: Tensor, number: int) -> tuple[Tensor, Tensor]:
@@ -200,80 +292,7 @@ def _best(totals: Tensor, number: int) -> tuple[Tensor, Tensor]:
     there = min(number, totals.shape[1])
     best, flat = totals.topk(there, dim=-1)
     missing = (0, number - there)
-    return functional.pad(best, missing, value=-torch.inf), functional.pad(flat, missing)
-
-
-def _finish(history: list[_Step], best_ends: Tensor, best_scores: Tensor, constraints: Constraints) -> BeamSearchResult:
-    """What the steps so far have found."""
-    exists = best_scores > -torch.inf
-    paths, step_scores = _trace_back(history, best_ends, exists, constraints.max_path_length)
-    return BeamSearchResult(paths, best_scores, step_scores, score_labels(history, constraints.rules))
-
-
-def _trace_back(history: list[_Step], ends: Tensor, exists: Tensor, longest: int) -> tuple[Tensor, Tensor]:
-    """Paths (B, K, T) and their step scores (B, K, T + 1), from where they ended (B, K) back to the start."""
-    batch, width = ends.shape
-    end = history[0].walked.shape[-1] - 1
-    last, walk = ends // width, ends % width
-    paths = torch.full((batch, width, longest), end, device=ends.device)
-    scores = torch.zeros(batch, width, longest + 1, device=ends.device)
-    for step in reversed(range(len(history))):
-        made = history[step]
-        beyond, here = exists & (last > step), exists & (last == step)  # the path goes on, or ends, at this step
-        back = torch.where(beyond, walk, 0)  # any place will do where nothing is to be read
-        if step < longest:
-            paths[..., step] = torch.where(beyond, made.labels.gather(1, back), end)
-        at_end = torch.where(here, walk, 0)
-        scored = torch.where(beyond, made.label_scores.gather(1, back), made.end_scores.gather(1, at_end))
-        scores[..., step] = torch.where(beyond | here, scored, 0.0)
-        walk = torch.where(beyond, made.parents.gather(1, back), walk)
-    return paths, scores
-
-
-def score_labels(history: list[_Step], rules: RuledTensors | None = None) -> Tensor:
-    """Probability (B, C) that a path holds each label, from every walk that the beam ever opened.
-
-    The walks of a beam form a tree. A walk that ends is known exactly; a kept extension is looked into; of an extension
-    that was not kept only its own label is known, and the rest is assumed to be as among the kept ones. With V the
-    score below a walk, V' its mean over the end and the kept extensions, and p the probability of a label not kept,
-
-        V = V' + p (1 - V')
-
-    for every label, from the last step back to the first. If the beam keeps everything, this is the exact probability.
-
-    Under rules a label that was not kept, with probability x in all, may exclude the one in question, of which nothing
-    is then left to assume: V = V' (1 - p - x) + p. So no label is more probable than what it implies, as a walk comes
-    to that first, and exclusive ones never exceed one in sum.
-
-    Args:
-        history: The steps of the search.
-        rules: Rules between labels that the walks obeyed.
-    """
-    below: Tensor | None = None  # (B, K, C + 1); nothing was kept at the last step
-    for walked, probabilities, _, kept, flat, parents, *_ in reversed(history):
-        every = probabilities.flatten(1)
-        chosen = torch.where(kept, every.gather(1, flat), 0.0)
-        # links (B, W, K): probability with which a walk (row) goes on as each of the kept extensions (column).
-        # A matrix, as several of the kept extensions may go on from one walk.
-        links = chosen.new_zeros(kept.shape[0], walked.shape[1], kept.shape[1])
-        links = links.scatter(1, parents[:, None], chosen[:, None])
-        ended = probabilities[..., -1:]
-        known = links.sum(-1, keepdim=True) + ended
-        # Where nothing is known, the labels walked so far are; the gradient of what `where` leaves out must be finite.
-        nothing = known <= 0
-        mean = torch.where(nothing, 1.0, ended) * walked
-        if below is not None:
-            mean = mean + links @ below
-        mean = (mean / torch.where(nothing, 1.0, known)).clamp(max=1.0)  # divided last, so that certain stays certain
-        # p is what the beam did not keep: the kept extensions are in V' already.
-        others = every.scatter_add(1, flat, -chosen).view_as(probabilities)
-        if rules is None:
-            below = torch.addcmul(mean, others, 1 - mean)
-        else:
-            excluding = functional.pad(rules.mass_of_excluding(others[..., :-1]), (0, 1))
-            below = mean * (1 - others - excluding).clamp(min=0) + others
-    assert below is not None
-    return below[:, 0, :-1]
+    return F.pad(best, missing, value=-torch.inf), F.pad(flat, missing)
 
 
 def _pick(tensor: Tensor, index: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .decisions import MOST_CANDIDATES, pick_by_expected_f1
+from .decisions import pick_by_expected_f1
+from .expected_f1 import MOST_CANDIDATES
 from .label_rules import LabelRules
 
 MOST_BRANCHES = 2000  # of the search for one image; nothing near it was seen where scores obey the rules

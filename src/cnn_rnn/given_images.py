@@ -3,32 +3,27 @@
 import base64
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
-from .image_processing_cnn_rnn import FORMATS, to_rgb
 from .photos_from_the_web import LONGEST_WAIT, fetch
+from .upright_rgb import FORMATS, to_rgb
 
 
-class ImageSequence(torch.utils.data.Dataset):
-    """Images that are read one at a time, when their turn comes."""
-
-    def __init__(self, images: Sequence[Any]) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.images[index]
+def is_tensor(value: Any) -> bool:
+    """Whether a value is one of torch's tensors; torch need not be there."""
+    return type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "movedim")
 
 
-def images_of(inputs: Any) -> Any:
-    """The inputs as the base class tells one image from many: a list, a torch data set or a generator for many.
+def images_of(inputs: Any, one_by_one: Callable[[Sequence[Any]], Any]) -> Any:
+    """The inputs as transformers' pipelines tell one image from many: a list, a data set or a generator for many.
+
+    Args:
+        inputs: As `MultiLabelImageClassificationPipeline` takes them.
+        one_by_one: Makes a data set of a sequence whose images are read when their turn comes.
 
     Raises:
         ValueError: A data set has several splits, or not one column of images.
@@ -47,15 +42,13 @@ def images_of(inputs: Any) -> Any:
         if not hasattr(inputs, "__len__"):
             return (row[columns[0]] for row in inputs)
         inputs = inputs[columns[0]]
-    if isinstance(inputs, np.ndarray | torch.Tensor):
+    if isinstance(inputs, np.ndarray) or is_tensor(inputs):
         return list(inputs) if inputs.ndim == 4 else inputs
     if isinstance(inputs, tuple):
         return list(inputs)
     if isinstance(inputs, Iterator) and not hasattr(inputs, "read"):  # an open file is one too
         return (image for image in inputs)
-    return (
-        ImageSequence(inputs) if isinstance(inputs, Sequence) and not isinstance(inputs, list | str | bytes) else inputs
-    )
+    return one_by_one(inputs) if isinstance(inputs, Sequence) and not isinstance(inputs, list | str | bytes) else inputs
 
 
 def read_image(source: Any, timeout: float | None = None) -> Image.Image:
@@ -72,7 +65,7 @@ def read_image(source: Any, timeout: float | None = None) -> Image.Image:
         if not {"path", "bytes"} & set(source):
             raise ValueError(f"a row with {', '.join(map(str, source))}; give its image alone")
         source = source["path"] if source.get("bytes") is None else source["bytes"]
-    if isinstance(source, torch.Tensor):
+    if is_tensor(source):
         source = to_array(source)
     if isinstance(source, np.ndarray):
         source = from_array(source)
@@ -103,13 +96,14 @@ def from_array(pixels: np.ndarray) -> Image.Image:
         ) from error
 
 
-def to_array(pixels: torch.Tensor) -> np.ndarray:
+def to_array(pixels: Any) -> np.ndarray:
     """Pixels (3, h, w), (1, h, w) or (h, w) of 0..255 -> (h, w, 3) or (h, w).
 
     Raises:
         ValueError: They are of another shape or type.
     """
-    if pixels.dtype != torch.uint8 or pixels.dim() not in (2, 3) or (pixels.dim() == 3 and len(pixels) not in (1, 3)):
+    shaped = pixels.dim() == 2 or (pixels.dim() == 3 and len(pixels) in (1, 3))
+    if str(pixels.dtype) != "torch.uint8" or not shaped:
         raise ValueError(
             f"a tensor of shape {tuple(pixels.shape)} and {pixels.dtype}; expected (3, h, w) of uint8, 0..255 (the "
             "range of fractions would be a guess: give `(255 * pixels).round().byte()` where it is 0..1)"

@@ -1,27 +1,20 @@
 """Image in, labels with scores (and the path that was walked) out."""
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from numbers import Integral
-from typing import Any, Literal, get_args
+from typing import Any
 
-import numpy as np
 import torch
 from transformers import AutoModelForImageClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .closed_sets import pick_closed, pick_closed_by_expected_f1
-from .decisions import is_unfamiliar, pick_by_expected_f1, probabilities_of
-from .given_images import ImageSequence, images_of, read_image
-from .label_paths import paths_to_labels
+from .decisions import probabilities_of
+from .given_images import images_of, read_image
+from .label_answers import Decision, LabelAnswers, Threshold
 
 TASK = "multi-label-image-classification"
-CALIBRATED = "calibrated"
 AT_ONCE = 16  # images of a list that the model sees at once
-
-Threshold = float | str | Mapping[str, float] | Sequence[float]
-Decision = Literal["threshold", "expected_f1", "path"]
+WALK = ("paths", "path_scores", "step_scores")
 
 
 class MultiLabelImageClassificationPipeline(Pipeline):
@@ -63,7 +56,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         Raises:
             ValueError: A data set has not one column of images, or an image cannot be read.
         """
-        inputs = images_of(inputs)
+        inputs = images_of(inputs, ImageSequence)
         if isinstance(inputs, list | ImageSequence) and not len(inputs):
             return []
         if batch_size is None and self._batch_size is None and isinstance(inputs, list | ImageSequence):
@@ -100,13 +93,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         Raises:
             ValueError: An argument is out of its range, or names a label that the model does not have.
         """
-        for name, value in (("top_k", top_k), ("beam_width", beam_width)):
-            check_whole(name, value)
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k must be at least 1, got {top_k}")
-        if threshold is not None:
-            self._least(threshold)  # a wrong one is refused before any work is done
-        self._check_decision(decision, threshold, top_k)
+        self.answers.check(threshold, top_k, beam_width, decision)
         given = {"threshold": threshold, "top_k": top_k, "return_path": return_path, "decision": decision}
         state = None if known is None else self.known_labels(known)
         forward = {
@@ -147,7 +134,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             if not return_path and beam_width is None:
                 return {"logits": self.model(**inputs, known_labels=known_labels).logits}
             output = self.model.generate(**inputs, beam_width=beam_width, known_labels=known_labels)
-        names = ("logits", "paths", "path_scores", "step_scores") if return_path else ("logits",)
+        names = ("logits", *WALK) if return_path else ("logits",)
         return {name: output[name] for name in names}
 
     def postprocess(
@@ -159,54 +146,16 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         decision: Decision | None = None,
     ) -> Any:
         """Labels of one image that are chosen, best first, and the path where asked for."""
-        config = self.model.config
         scores = probabilities_of(outputs["logits"][0], self.model)
-        rules = self.model.rules
-        unfamiliar = is_unfamiliar(scores, config.familiar_from)
-        if decision == "path":
-            chosen = paths_to_labels(outputs["paths"][:, 0], config.num_labels)[0]
-        elif decision == "expected_f1":
-            chosen = (
-                pick_by_expected_f1(scores[None])[0]
-                if rules is None
-                else pick_closed_by_expected_f1(rules, scores[None].numpy())[0]
-            )
-        elif unfamiliar and threshold is None and top_k is None:
-            chosen = torch.zeros(config.num_labels, dtype=torch.bool)
-        else:
-            if threshold is None:
-                threshold = self._own_thresholds() if top_k is None else 0.0
-            wanted = scores >= torch.tensor(self._least(threshold))
-            chosen = (
-                wanted if rules is None else pick_closed(rules, scores[None].numpy(), wanted[None].numpy(), top_k)[0]
-            )
-        order = scores.argsort(descending=True, stable=True).tolist()[: top_k if rules is None else None]
-        values = scores.tolist()
-        labels = [{"label": config.id2label[index], "score": values[index]} for index in order if chosen[index]]
-        if not return_path:
-            return labels
-        walked = [index for index in outputs["paths"][0, 0].tolist() if index < config.num_labels]
-        steps = outputs["step_scores"][0, 0].float().exp().tolist()
-        return {
-            "labels": labels,
-            "path": [
-                {"label": config.id2label[index], "score": score}
-                for index, score in zip(walked, steps, strict=False)  # the last step is END
-            ],
-            "path_score": outputs["path_scores"][0, 0].exp().item(),
-            **({"unfamiliar": unfamiliar} if config.familiar_from else {}),
-        }
+        walk = {name: outputs[name][0].float().cpu().numpy() for name in WALK if name in outputs}
+        return self.answers.choose(
+            scores.cpu().numpy(), walk, threshold=threshold, top_k=top_k, return_path=return_path, decision=decision
+        )
 
-    def _check_decision(self, decision: str | None, threshold: Threshold | None, top_k: int | None) -> None:
-        """Refuse a decision that there is not, or one beside another way of choosing labels."""
-        if decision is None:
-            return
-        if decision not in get_args(Decision):
-            raise ValueError(f"decision must be one of {', '.join(get_args(Decision))}, got {decision!r}")
-        if decision != "threshold" and (threshold is not None or top_k is not None):
-            raise ValueError(f"decision={decision!r} chooses the labels by itself: give no threshold and no top_k")
-        if decision == "path" and not self.model.config.has_path_decoder:
-            raise ValueError("decision='path' needs a path decoder, which this model has not: take 'expected_f1'")
+    @property
+    def answers(self) -> LabelAnswers:
+        """What chooses the labels."""
+        return LabelAnswers(self.model.config, self.model.rules)
 
     def known_labels(self, known: Mapping[str, bool]) -> torch.Tensor:
         """What is known (1, C): 1 confirmed, -1 ruled out, 0 open.
@@ -214,54 +163,20 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         Raises:
             ValueError: The model has no such label, or the answer is neither True nor False.
         """
-        if not isinstance(known, Mapping):
-            raise ValueError(f"known is {{label: True or False, ...}}, got {str(known)[:60]!r}")  # noqa: TRY004
-        config = self.model.config
-        state = torch.zeros(1, config.num_labels, dtype=torch.long)
-        for name, present in known.items():
-            if name not in config.label2id:
-                raise ValueError(unknown_label(name, config.label2id))
-            if not isinstance(present, bool):
-                raise ValueError(f"known[{name!r}] must be True (shown) or False (not shown), got {present!r}")  # noqa: TRY004
-            state[0, config.label2id[name]] = 1 if present else -1
-        return state
+        return torch.from_numpy(self.answers.known(known)[None])
 
-    def _own_thresholds(self) -> list[float]:
-        """The threshold of each label: the model's own, or else 0.5."""
-        config = self.model.config
-        return list(config.thresholds or [0.5] * config.num_labels)
 
-    def _least(self, threshold: Threshold) -> list[float]:
-        """The least probability of each label (C).
+class ImageSequence(torch.utils.data.Dataset):
+    """Images that are read one at a time, when their turn comes."""
 
-        Raises:
-            ValueError: It is no probability, or does not fit the model's labels.
-        """
-        config = self.model.config
-        if isinstance(threshold, str):
-            if threshold != CALIBRATED:
-                raise ValueError(f"threshold is a number, one for each label or {CALIBRATED!r}, got {threshold!r}")
-            if config.thresholds is None:
-                raise ValueError("this model has no calibrated thresholds; give a number, or one for each label")
-            return self._own_thresholds()
-        if isinstance(threshold, Mapping):
-            least = dict(zip(config.label_names, self._own_thresholds(), strict=True))
-            for name, value in threshold.items():
-                if name not in least:
-                    raise ValueError(unknown_label(name, least))
-                least[name] = value
-            values = list(least.values())
-        else:
-            given: Any = np.asarray(threshold).tolist()  # numpy's and torch's numbers too
-            values = given if isinstance(given, list) else [given] * config.num_labels
-        if len(values) != config.num_labels:
-            raise ValueError(
-                f"{len(values)} thresholds for {config.num_labels} labels: give one number, or one for each"
-            )
-        for value in values:
-            if isinstance(value, bool | str | None) or not 0 <= value <= 1:
-                raise ValueError(f"threshold is a probability in 0..1, got {value!r}")
-        return [float(value) for value in values]
+    def __init__(self, images: Sequence[Any]) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.images[index]
 
 
 @contextmanager
@@ -275,22 +190,6 @@ def evaluation_of(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for module in trained:
             module.training = True
-
-
-def check_whole(name: str, value: Any) -> None:
-    """Refuse a number of things that is none.
-
-    Raises:
-        ValueError: It is no whole number and not None.
-    """
-    if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
-        raise ValueError(f"{name} must be a whole number, got {value!r}")
-
-
-def unknown_label(name: object, labels: Iterable[str]) -> str:
-    """What to say of a label that the model does not have, with the nearest one."""
-    near = difflib.get_close_matches(str(name), list(labels), n=1)
-    return f"the model has no label {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 # Here, not in the package's own registrations, so that a pipeline of a folder's copy can be saved again.

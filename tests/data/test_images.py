@@ -20,7 +20,7 @@ from datasets import Image as Datasets
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from cnn_rnn import CnnRnnImageProcessor, image_processing_cnn_rnn
+from cnn_rnn import CnnRnnImageProcessor, upright_rgb
 from cnn_rnn.app.photo_tagger import read_photo
 from cnn_rnn.data import (
     EvalTransform,
@@ -34,7 +34,7 @@ from cnn_rnn.data import (
 from cnn_rnn.data.photos.images import LostImageError
 from cnn_rnn.data.schema import image_paths, label_lists_from_matrix
 from cnn_rnn.given_images import read_image
-from cnn_rnn.image_processing_cnn_rnn import FORMATS, to_rgb
+from cnn_rnn.upright_rgb import FORMATS, to_rgb
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -100,7 +100,7 @@ def test_laid_on_white_band_by_band_it_is_as_laid_at_once(mode: str, monkeypatch
         picture.info["transparency"] = 3
     layer = picture.convert("RGBA")
     at_once = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    monkeypatch.setattr(image_processing_cnn_rnn, "BAND", 16)
+    monkeypatch.setattr(upright_rgb, "BAND", 16)
     assert np.array_equal(np.asarray(to_rgb(picture)), np.asarray(at_once))
 
 

@@ -18,9 +18,9 @@ from cnn_rnn.data.own_photos.kinds import recognise
 from cnn_rnn.data.photos import photo_suffixes as suffixes
 from cnn_rnn.data.photos.images import UnreadableImageError
 from cnn_rnn.given_images import read_image
-from cnn_rnn.image_processing_cnn_rnn import FORMATS
 from cnn_rnn.prediction import found_images
 from cnn_rnn.prediction.input_kinds import find_images, open_inputs
+from cnn_rnn.upright_rgb import FORMATS
 
 rows, columns = np.mgrid[0:24, 0:32]
 RAMP = Image.fromarray(np.stack([rows * 10, columns * 7, rows + columns], axis=2).astype(np.uint8))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cnn_rnn import decisions
+from cnn_rnn import expected_f1 as sizes_rule
 from cnn_rnn.decisions import pick_by_expected_f1
 
 
@@ -85,5 +85,5 @@ def test_many_improbable_labels_hardly_matter(monkeypatch: pytest.MonkeyPatch) -
     generator = torch.Generator().manual_seed(0)
     probabilities = torch.cat([torch.rand(20, 10, generator=generator), torch.full((20, 300), 1e-7)], dim=1)
     whole = pick_by_expected_f1(probabilities)
-    monkeypatch.setattr(decisions, "MOST_CANDIDATES", 310)
+    monkeypatch.setattr(sizes_rule, "MOST_CANDIDATES", 310)
     assert torch.equal(pick_by_expected_f1(probabilities), whole)

@@ -1,4 +1,4 @@
-"""The pipeline with its backbone in onnxruntime beside the pipeline by torch: the same rows."""
+"""A backbone in onnxruntime beside the one in torch: the same rows, and a graph that is kept and trusted with care."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,18 +17,17 @@ from tests.commands_by_name import main_of
 from cnn_rnn import (
     CnnRnnForImageClassification,
     CnnRnnImageProcessor,
-    CnnRnnOnnx,
     MultiLabelImageClassificationPipeline,
 )
-from cnn_rnn.prediction import SavedModel, onnx_engine
+from cnn_rnn.prediction import SavedModel, kept_graphs, onnx_engine
+from cnn_rnn.prediction.kept_graphs import FOLDER
 from cnn_rnn.prediction.onnx_engine import (
-    FOLDER,
     UnfitGraphError,
     choose_engine,
     digest_of,
     export_backbone,
-    is_graph_of,
     set_engine,
+    use_onnxruntime,
 )
 
 LABELS = ["blue", "green", "red", "yellow"]
@@ -67,6 +66,15 @@ def by_torch(folder: Path) -> MultiLabelImageClassificationPipeline:
     return MultiLabelImageClassificationPipeline(model=loaded.model, image_processor=loaded.processor, device="cpu")
 
 
+def by_onnx(folder: Path, **arguments: Any) -> MultiLabelImageClassificationPipeline:
+    """The pipeline with its backbone in onnxruntime."""
+    loaded = SavedModel.load(folder)
+    use_onnxruntime(loaded.model, loaded.name)
+    return MultiLabelImageClassificationPipeline(
+        model=loaded.model, image_processor=loaded.processor, device="cpu", **arguments
+    )
+
+
 def assert_same_rows(found: Any, expected: Any) -> None:
     """Equal labels in the same order, scores to 1e-4."""
     assert len(found) == len(expected)
@@ -85,7 +93,7 @@ def assert_same_rows(found: Any, expected: Any) -> None:
 def test_the_rows_are_those_of_torch_with_the_pipelines_arguments(
     saved: Path, photos: list[str], arguments: dict[str, Any]
 ) -> None:
-    classify = CnnRnnOnnx.from_pretrained(saved, **arguments)
+    classify = by_onnx(saved, **arguments)
     expected = by_torch(saved)(photos, **arguments)
     assert_same_rows(classify(photos), expected)
     assert_same_rows(classify(photos, batch_size=3), expected)
@@ -94,13 +102,13 @@ def test_the_rows_are_those_of_torch_with_the_pipelines_arguments(
 
 def test_attention_over_places_runs_there_too(tmp_path: Path, photos: list[str]) -> None:
     folder = save_model(tmp_path / "model", pooling="attention", relevance_head="residual_attention", cell="gru")
-    found = CnnRnnOnnx.from_pretrained(folder)(photos, return_path=True, top_k=4)
+    found = by_onnx(folder)(photos, return_path=True, top_k=4)
     assert_same_rows(found, by_torch(folder)(photos, return_path=True, top_k=4))
 
 
 def stand_in_for_the_export(monkeypatch: pytest.MonkeyPatch, saved: Path) -> list[Path]:
     """Another model's graph in place of an export, which takes seconds; returns the files that were asked for."""
-    CnnRnnOnnx.from_pretrained(saved)
+    by_onnx(saved)
     graph = onnx.load(next((saved / FOLDER).iterdir()))
     made: list[Path] = []
 
@@ -120,13 +128,13 @@ def test_the_graph_is_made_once_and_kept_beside_the_weights_it_belongs_to(
 ) -> None:
     folder = save_model(tmp_path / "model")
     made = stand_in_for_the_export(monkeypatch, saved)
-    CnnRnnOnnx.from_pretrained(folder)
-    CnnRnnOnnx.from_pretrained(folder)
+    by_onnx(folder)
+    by_onnx(folder)
     (path,) = (folder / FOLDER).iterdir()
     assert made == [path]
 
     path.write_bytes(path.read_bytes()[:-2000])  # cut off
-    CnnRnnOnnx.from_pretrained(folder)
+    by_onnx(folder)
     assert made == [path, path]
 
     model = SavedModel.load(folder).model
@@ -135,7 +143,7 @@ def test_the_graph_is_made_once_and_kept_beside_the_weights_it_belongs_to(
         next(model.backbone.parameters()).mul_(2)
     assert digest_of(model) != before
     model.save_pretrained(folder)
-    CnnRnnOnnx.from_pretrained(folder)
+    by_onnx(folder)
     assert len(made) == 3
     assert made[2] != path
 
@@ -154,7 +162,7 @@ def test_another_config_asks_for_another_graph(saved: Path, change: dict[str, An
 def test_processes_that_export_at_once_leave_one_whole_graph(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    CnnRnnOnnx.from_pretrained(saved)
+    by_onnx(saved)
     graph = onnx.load(next((saved / FOLDER).iterdir()))
     model = SavedModel.load(saved).model
     together = Barrier(3)
@@ -170,7 +178,7 @@ def test_processes_that_export_at_once_leave_one_whole_graph(
     with ThreadPoolExecutor(3) as pool:
         assert {task.result() for task in [pool.submit(export_backbone, model, path, "0") for _ in range(3)]} == {path}
     assert list((tmp_path / FOLDER).iterdir()) == [path]
-    assert is_graph_of(path, "0")
+    assert onnx.load(path).graph == graph.graph
 
 
 def test_a_graph_of_other_weights_under_the_right_name_is_not_taken(
@@ -178,12 +186,12 @@ def test_a_graph_of_other_weights_under_the_right_name_is_not_taken(
 ) -> None:
     folder = save_model(tmp_path / "model")
     stand_in_for_the_export(monkeypatch, saved)
-    CnnRnnOnnx.from_pretrained(folder)
+    by_onnx(folder)
     (path,) = (folder / FOLDER).iterdir()
     graph = onnx.load(path)
     onnx.helper.set_model_props(graph, {"digest": "0" * 64})
     onnx.save(graph, path)
-    CnnRnnOnnx.from_pretrained(folder)
+    by_onnx(folder)
     assert {entry.value for entry in onnx.load(path).metadata_props} == {digest_of(SavedModel.load(folder).model)}
 
 
@@ -216,14 +224,14 @@ def test_a_graph_that_somebody_planted_is_not_run_and_that_is_told(
     width: int, photos: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = save_model(tmp_path / "model")
-    CnnRnnOnnx.from_pretrained(folder)
+    by_onnx(folder)
     (path,) = (folder / FOLDER).iterdir()
     planted(path, width)
-    found = CnnRnnOnnx.from_pretrained(folder)(photos, threshold=0.0)
+    found = by_onnx(folder)(photos, threshold=0.0)
     assert_same_rows(found, by_torch(folder)(photos, threshold=0.0))
     assert "was not written by this user" in caplog.text
     caplog.clear()
-    CnnRnnOnnx.from_pretrained(folder)
+    by_onnx(folder)
     assert caplog.text == ""
 
 
@@ -234,16 +242,16 @@ def test_a_folder_that_cannot_be_written_keeps_no_graph(
     stand_in_for_the_export(monkeypatch, saved)
     (folder / FOLDER).write_text("a file stands in the way")
     monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
-    assert_same_rows(CnnRnnOnnx.from_pretrained(folder)(photos), by_torch(folder)(photos))
+    assert_same_rows(by_onnx(folder)(photos), by_torch(folder)(photos))
     assert len(list((tmp_path / "home").rglob("*.onnx"))) == 1
 
 
 def test_nothing_is_written_among_installed_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shipped = tmp_path / "bundled_model"
     shipped.mkdir()
-    monkeypatch.setattr(onnx_engine, "PLACES", (tmp_path,))
-    assert [place.is_relative_to(shipped) for place in onnx_engine.places_for(str(shipped))] == [False]
-    assert onnx_engine.places_for(str(tmp_path))[0] == tmp_path / FOLDER
+    monkeypatch.setattr(kept_graphs, "PLACES", (tmp_path,))
+    assert [place.is_relative_to(shipped) for place in kept_graphs.places_for(str(shipped))] == [False]
+    assert kept_graphs.places_for(str(tmp_path))[0] == tmp_path / FOLDER
 
 
 def test_the_engine_is_chosen_by_device_and_by_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +270,8 @@ def test_a_backbone_whose_graph_sees_something_else_stays_in_torch(
     saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(onnx_engine, "TOLERANCE", 0.0)
-    monkeypatch.setattr(onnx_engine, "places_for", lambda _name: [tmp_path])
+    for module in (onnx_engine, kept_graphs):
+        monkeypatch.setattr(module, "places_for", lambda _name: [tmp_path])
     model = SavedModel.load(saved).model
     backbone = model.backbone
     with pytest.raises(UnfitGraphError, match="test_resnet by onnxruntime differs from torch"):
@@ -288,6 +297,6 @@ def test_the_command_says_its_engine_and_writes_the_same_rows(
 
 
 def test_hidden_states_are_refused(saved: Path) -> None:
-    classify = CnnRnnOnnx.from_pretrained(saved)
+    classify = by_onnx(saved)
     with pytest.raises(ValueError, match="load the model by torch"):
         classify.model(torch.zeros(1, 3, 32, 32), output_hidden_states=True)

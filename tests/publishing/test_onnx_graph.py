@@ -71,7 +71,50 @@ def test_the_walks_of_this_test_differ(exported: Path) -> None:
     model = CnnRnnForImageClassification.from_pretrained(exported / "model").eval()
     best = model.generate(images(16)).paths[:, 0]
     assert len({tuple(path.tolist()) for path in best}) > 2
-    assert [node.op_type for node in onnx.load(exported / "f.onnx").graph.node].count("If") == 1  # where it is left
+
+
+def test_the_search_is_one_loop_and_no_weight_stands_in_the_file_twice(exported: Path) -> None:
+    graph = onnx.load(exported / "f.onnx").graph
+    (loop,) = (node for node in graph.node if node.op_type == "Loop")
+    inside = loop.attribute[0].g
+    assert not {node.op_type for node in inside.node} & {"If", "Loop"}
+    values = [onnx.numpy_helper.to_array(tensor) for tensor in (*graph.initializer, *inside.initializer)]
+    large = [
+        frozenset(value.ravel().tolist()) for value in values if value.ndim > 1 and value.any()
+    ]  # transposed ones are the same
+    assert len(set(large)) == len(large) >= 10
+    weights = CnnRnnForImageClassification.from_pretrained(exported / "model").state_dict().values()
+    size = sum(weight.numel() * weight.element_size() for weight in weights)
+    assert sum(value.nbytes for value in values) <= size
+    assert (exported / "f.onnx").stat().st_size < 1.2 * size
+
+
+def test_the_loop_is_left_where_all_walks_have_ended(exported: Path, tmp_path: Path) -> None:
+    model = CnnRnnForImageClassification.from_pretrained(exported / "model").eval()
+    graph = onnx.load(exported / "f.onnx")
+    (loop,) = (node for node in graph.graph.node if node.op_type == "Loop")
+    rounds = onnx.helper.make_tensor_value_info(loop.output[0], onnx.TensorProto.INT64, [])
+    graph.graph.output.append(rounds)
+    onnx.save(graph, tmp_path / "told.onnx")
+    for batch in (1, 5):
+        pixels = images(batch)
+        steps = int(OnnxModel(tmp_path / "told.onnx")(pixels)[loop.output[0]])
+        longest = int((model.generate(pixels).paths < len(LABELS)).sum(-1).max())
+        assert longest < steps <= len(LABELS) + 1
+
+
+def test_a_copy_that_is_no_smaller_is_refused_and_not_written(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def grow(_source: str, path: str, **_: Any) -> None:
+        Path(path).write_bytes((exported / "f.onnx").read_bytes())
+
+    monkeypatch.setattr("onnxruntime.quantization.quantize_dynamic", grow)
+    monkeypatch.setattr(onnx_graph, "_halve_weights", lambda _path: None)
+    size = (exported / "f.onnx").stat().st_size
+    with pytest.raises(ValueError, match=rf"g.onnx would have {size:,} bytes and f.onnx has {size:,}"):
+        quantize_onnx(exported / "f.onnx", tmp_path / "g.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_attention_over_places_and_the_papers_cell_are_exported_too(tmp_path: Path) -> None:

@@ -17,13 +17,14 @@ from cnn_rnn.configuration_cnn_rnn import LONGEST_PATH
 from cnn_rnn.data import UnreadableImageError, decode_image
 from cnn_rnn.data.photos.images import DECODER_ERRORS
 from cnn_rnn.data.photos.photo_suffixes import way_to_read
-from cnn_rnn.decisions import is_unfamiliar, probabilities_of
-from cnn_rnn.image_processing_cnn_rnn import FORMATS
+from cnn_rnn.decisions import probabilities_of
+from cnn_rnn.label_answers import is_unfamiliar
 from cnn_rnn.prediction import SavedModel
 from cnn_rnn.prediction.onnx_engine import Engine, choose_engine, set_engine
 from cnn_rnn.report.embedded_images import overlay
 from cnn_rnn.report.saliency import explain_label, show_pixels
 from cnn_rnn.ruled_tensors import on_device
+from cnn_rnn.upright_rgb import FORMATS
 
 from .beam_tree import Branch, grow_tree
 

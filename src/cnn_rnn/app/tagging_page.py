@@ -16,8 +16,8 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from cnn_rnn.data import UnreadableImageError
-from cnn_rnn.decisions import UNFAMILIAR
 from cnn_rnn.foundation.own_names import OwnNames, own_names
+from cnn_rnn.label_answers import UNFAMILIAR
 
 from .photo_session import PhotoSession
 from .photo_tagger import Sight, Tagger

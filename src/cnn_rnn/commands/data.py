@@ -19,6 +19,8 @@ from .console import BENCHMARK_NAMES, SOURCE_NAMES, CommandParser, output_folder
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
+    from cnn_rnn.data.data_config import DataConfig
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Download, look at or convert a data set; returns what the shell is told."""
@@ -137,10 +139,9 @@ def _load(options: argparse.Namespace, *, require_images: bool) -> "DatasetDict"
     from cnn_rnn.data import SOURCES, load_source
     from cnn_rnn.data.labels.choosing import joined_name
     from cnn_rnn.data.own_photos.kinds import recognise
-    from cnn_rnn.training.run_config import load_run_config
 
     options.found = None
-    settings = load_run_config(None, options.settings).data
+    settings = _data_settings(options.settings)
     if options.source not in SOURCES and Path(options.source).exists():
         options.found = recognise(Path(options.source), system_files=settings.system_files)
         options.source, options.root = options.found.source, options.found.root
@@ -153,6 +154,17 @@ def _load(options: argparse.Namespace, *, require_images: bool) -> "DatasetDict"
         raise ValueError(f"{options.source} joins several sets: name a split of each, as in --splits train+train")
     data = load_source(options.source, options.root, **accepts)
     return DatasetDict({str(data.split or "train"): data}) if isinstance(data, Dataset) else data
+
+
+def _data_settings(settings: list[str]) -> "DataConfig":
+    """The block `data` of a command line; without settings nothing of training is loaded, the slowest of all here."""
+    from cnn_rnn.data.data_config import DataConfig
+
+    if not settings:
+        return DataConfig()
+    from cnn_rnn.training.run_config import load_run_config
+
+    return load_run_config(None, settings).data
 
 
 def _tell_missing(data: "DatasetDict") -> None:

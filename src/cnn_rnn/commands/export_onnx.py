@@ -1,6 +1,6 @@
 """Export a model: cnn-rnn export-onnx MODEL --output F.onnx, and with --int8 G.onnx a smaller copy of it.
 
-The copy is faster as well where --calibrate names images.
+Both sizes are said, and a copy that is no smaller is refused. It is faster as well where --calibrate names images.
 
 With --data.name (and --data.root) both are measured on a split, so that what the smaller one costs is known.
 """
@@ -8,6 +8,7 @@ With --data.name (and --data.root) both are measured on a split, so that what th
 import argparse
 import sys
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .console import CommandParser, output_file, refuse, visible
@@ -44,8 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
         if known.int8:
             graphs.append(quantize_onnx(known.output, known.int8, images))
         for graph in graphs:
-            print(f"{graph}: {graph.stat().st_size:,} bytes; probabilities differ from the model's by at most ", end="")
-            print(f"{largest_difference(saved.model, OnnxModel(graph)):.1e} on noise")
+            difference = largest_difference(saved.model, OnnxModel(graph))
+            size = told_size(graph, known.output, known.model)
+            print(f"{size}; probabilities differ from the model's by at most {difference:.1e} on noise")
             if split is not None:
                 figures = measure_graph(OnnxModel(graph), saved, split.rows, known.batch_size)
                 print(figures_table({graph.name: figures}).text())
@@ -73,6 +75,16 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data.split", dest="split", default="test", help="split to measure on (default: test)")
     parser.add_argument("--batch_size", type=int, default=32)
     return parser
+
+
+def told_size(graph: Path, whole: Path, model: str) -> str:
+    """How large a file is beside the whole graph, where it is another, and beside the model's own weights, if here."""
+    size = graph.stat().st_size
+    others = {} if graph == whole else {str(whole): whole.stat().st_size}
+    if weights := list(Path(model).glob("*.safetensors")):
+        others["the model's weights"] = sum(file.stat().st_size for file in weights)
+    beside = ", ".join(f"{size / other:.2f} of {name} ({other:,})" for name, other in others.items())
+    return f"{graph}: {size:,} bytes" + (f", {beside}" if beside else "")
 
 
 def largest_difference(model: Any, graph: "OnnxModel") -> float:

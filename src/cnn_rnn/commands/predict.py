@@ -19,7 +19,7 @@ from .console import INTERRUPTED, REFUSED, CommandParser, loading, output_folder
 if TYPE_CHECKING:
     from cnn_rnn.data import Reading
     from cnn_rnn.prediction.job_folder import JobFolder, State
-    from cnn_rnn.prediction.worker import JobSettings
+    from cnn_rnn.prediction.worker import JobSettings, Opened
 
 PICTURED = 24  # images on the page
 BUNDLED_LABELS = ("person", "sky", "cat", "car", "427 more")
@@ -98,39 +98,54 @@ def predict_here(job: "JobSettings") -> "tuple[JobFolder, State | None] | None":
         The folder, and how the job ended, None where it was finished before; None where another process tells of it.
     """
     with loading():
-        from accelerate import Accelerator, InitProcessGroupKwargs
-
-        from cnn_rnn.foundation.launched import check_launch
-        from cnn_rnn.prediction.bulk_prediction import predict_all
-        from cnn_rnn.prediction.onnx_engine import set_engine
-        from cnn_rnn.prediction.worker import open_job
+        from cnn_rnn.foundation.launched import Alone, check_launch
+        from cnn_rnn.prediction.worker import opened_without_torch
 
     check_launch()
+    opened = opened_without_torch(job)
+    return label_all(job, opened, Alone()) if opened else predict_by_torch(job)
+
+
+def predict_by_torch(job: "JobSettings") -> "tuple[JobFolder, State | None] | None":
+    """As `predict_here`, with a model that torch loads."""
+    with loading():
+        from accelerate import Accelerator, InitProcessGroupKwargs
+
+        from cnn_rnn.prediction.worker import opened_by_torch
+
     # Waited for once, after each has looked at all names, which may take hours.
     state = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))])
     try:
-        classify, folder = open_job(job, state.device)
-        finished = folder.is_finished()
-        state.wait_for_everyone()
-        if finished:
-            folder.leave()
-            return (folder, None) if state.is_main_process else None
-        folder.claim()
         with state.main_process_first():  # it alone exports, the others find the file
-            shared = job.num_workers > 0  # by the processes that read images
-            engine = set_engine(classify.model, job.model, job.engine, state.device, shares_cores=shared)
-        if state.is_main_process:
-            print(engine, file=sys.stderr)
-        done = predict_all(
-            classify,
-            folder,
-            batch_size=job.batch_size,
-            num_workers=job.num_workers,
-            turn=state.process_index / state.num_processes,
-            show=state.is_main_process,
-        )
+            opened = opened_by_torch(job, state.device)
+        return label_all(job, opened, state)
     finally:
         state.end_training()
+
+
+def label_all(job: "JobSettings", opened: "Opened", state: Any) -> "tuple[JobFolder, State | None] | None":
+    """Take part in the job with a model that is loaded; returns what `predict_here` does."""
+    with loading():
+        from cnn_rnn.prediction.bulk_prediction import predict_all
+        from cnn_rnn.prediction.worker import open_folder
+
+    folder = open_folder(job, opened)
+    finished = folder.is_finished()
+    state.wait_for_everyone()
+    if finished:
+        folder.leave()
+        return (folder, None) if state.is_main_process else None
+    folder.claim()
+    if state.is_main_process:
+        print(opened.engine, file=sys.stderr)
+    done = predict_all(
+        opened.classify,
+        folder,
+        batch_size=job.batch_size,
+        num_workers=opened.threads,
+        turn=state.process_index / state.num_processes,
+        show=state.is_main_process,
+    )
     # Of processes that were launched together one speaks: the one that finished the job.
     return (folder, done) if done == "finished" or state.num_processes == 1 else None
 
@@ -181,7 +196,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--limit", type=int, help="only the first images")
     parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--num_workers", type=int, default=2, help="processes that read images, for each process")
+    parser.add_argument("--num_workers", type=int, default=2, help="threads that read images, for each process")
     parser.add_argument("--part_size", type=int, default=2000, help="images after which a killed run can go on")
     parser.add_argument("--parts_per_file", type=int, default=500, help="parts that become one labels*.parquet")
     parser.add_argument(
@@ -258,15 +273,13 @@ def print_labels(known: argparse.Namespace, reading: "Reading") -> int:
     """
     with loading():
         from cnn_rnn.data.photos.images import UnreadableImageError, decode_image
-        from cnn_rnn.decisions import UNFAMILIAR
+        from cnn_rnn.label_answers import UNFAMILIAR
+        from cnn_rnn.prediction.few_photos import pipeline_for_few
         from cnn_rnn.prediction.input_kinds import open_inputs
-        from cnn_rnn.prediction.worker import open_pipeline
 
-        classify = open_pipeline(known.model, threshold=known.threshold)
-    if known.engine == "onnx":  # auto stays with torch here: exporting takes longer than a few photos that are printed
-        from cnn_rnn.prediction.onnx_engine import set_engine
-
-        print(set_engine(classify.model, known.model, known.engine, classify.device), file=sys.stderr)
+        classify, engine = pipeline_for_few(known.model, known.engine, known.threshold)
+    if engine:
+        print(engine, file=sys.stderr)
     inputs = open_inputs(
         known.input, known.root, known.limit, known.part_size, Path(tempfile.gettempdir()), reading=reading
     )
@@ -291,8 +304,8 @@ def print_labels(known: argparse.Namespace, reading: "Reading") -> int:
 
 def picture(folder: "JobFolder") -> None:
     """Draw the first images with their labels and paths as paths.png, as far as they can still be read."""
-    from cnn_rnn.data import UnreadableImageError, decode_image
     from cnn_rnn.data.photos.found_files import JOB_PICTURE
+    from cnn_rnn.data.photos.images import UnreadableImageError, decode_image
     from cnn_rnn.foundation.whole_files import whole_file
     from cnn_rnn.prediction.pictures import Caption, draw_page
 

@@ -9,7 +9,8 @@ from .images_inside.parquet import write_parquet
 from .own_photos.image_folder import load_image_folder
 from .own_photos.table import load_table
 from .photos.checks import drop_unreadable
-from .photos.images import UnreadableImageError, decode_image, decode_pixels
+from .photos.images import UnreadableImageError, decode_image
+from .photos.pixels import decode_pixels
 from .reading import Reading
 from .schema import (
     build_dataset,

@@ -1,7 +1,7 @@
 """Where a run's images come from: the block `data` of its settings, and what it stands for."""
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from datasets import Dataset, IterableDataset
 from huggingface_hub.dataclasses import strict
@@ -11,7 +11,9 @@ from .labels.choosing import LabelChoice
 from .photos.checks import drop_unreadable
 from .reading import Reading
 from .sources import load_source
-from .transforms import TrainTransform
+
+if TYPE_CHECKING:  # settings are read where nothing is trained, too
+    from .transforms import TrainTransform
 
 
 @dataclass
@@ -115,8 +117,10 @@ def load_validation_data(config: DataConfig, split: str) -> tuple[Dataset | Iter
     return drop_unreadable(dataset) if config.skip_unreadable else (dataset, {})
 
 
-def train_transform(processor: Any, config: DataConfig) -> TrainTransform:
+def train_transform(processor: Any, config: DataConfig) -> "TrainTransform":
     """The augmentation that the settings ask for, handing out bytes."""
+    from .transforms import TrainTransform
+
     return TrainTransform(
         processor,
         scale=(config.crop_scale, 1.0),

@@ -18,7 +18,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 from transformers.image_utils import pil_torch_interpolation_mapping
 
-from .photos.images import UnreadableImageError, decode_image, decode_pixels, image_name
+from .photos.images import UnreadableImageError, decode_image, image_name
+from .photos.pixels import decode_pixels
 from .schema import LABEL_COLUMNS, label_names, targets
 
 CROP_DRAWS = 10  # how often a crop is drawn until one fits

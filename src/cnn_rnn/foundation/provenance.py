@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # results are known by it where there is no torch, too
+    from torch import Tensor
 
 # Fields of a config that name where it is from or which library wrote it; they change no result.
 TRAITLESS = frozenset({"_name_or_path", "architectures", "auto_map", "custom_pipelines", "transformers_version"})
@@ -49,6 +49,21 @@ class Provenance:
         return cls(digest_tensors(model.state_dict()), stored_settings(config), settings_of(processor), code_version())
 
     @classmethod
+    def of_graph(cls, graph: Any, tensors: Iterable[tuple[str, Any]]) -> Self:
+        """What predictions of a model's graph depend on: the same as those of the model by torch.
+
+        Args:
+            graph: A `GraphModel`.
+            tensors: All tensors of the model's file by name, as arrays.
+        """
+        config = {name: value for name, value in graph.config.fields.items() if name not in TRAITLESS}
+        found = hashlib.sha256()
+        for name, tensor in sorted(tensors, key=lambda one: one[0]):
+            found.update(f"{name} torch.{tensor.dtype} {tensor.shape}\0".encode())
+            found.update(tensor.tobytes())
+        return cls(found.hexdigest(), config, dict(graph.preprocessing), code_version())
+
+    @classmethod
     def of_features(cls, model: Any, processor: Any) -> Self:
         """What the image features of its backbone depend on; labels and decoder are not among it."""
         config = {name: getattr(model.config, name) for name in OF_THE_FEATURES}
@@ -80,8 +95,10 @@ def digest_texts(texts: Iterable[str]) -> str:
     return found.hexdigest()
 
 
-def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
+def digest_tensors(tensors: Mapping[str, "Tensor"]) -> str:
     """A digest of tensors by name: their kind, shape and every byte."""
+    import torch
+
     found = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
@@ -118,6 +135,15 @@ def file_identity(path: str, by: Identity = "time") -> str:
 def code_version() -> str:
     """The version of this package with a digest of its modules that make results, and of the libraries below it."""
     root = Path(__file__).parents[1]
-    files = sorted([*root.glob("*.py"), *root.glob("data/photos/images.py"), *root.glob("data/transforms.py")])
+    of_photos = [root / "data" / "photos" / name for name in ("images.py", "pixels.py")]
+    files = sorted([*root.glob("*.py"), *of_photos, root / "data" / "transforms.py"])
     own = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-    return " ".join([f"cnn-rnn {own}", *(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)])
+    return " ".join([f"cnn-rnn {own}", *(f"{name} {_version(name)}" for name in LIBRARIES)])
+
+
+def _version(library: str) -> str:
+    """The version of a library, as far as it is installed."""
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnn_rnn.closed_sets import pick_closed, pick_closed_by_expected_f1
-from cnn_rnn.decisions import best_sizes
+from cnn_rnn.expected_f1 import best_sizes
 from cnn_rnn.label_rules import LabelRules
 
 from .checked_arrays import Array, count_flags

@@ -4,22 +4,20 @@ A part is one Parquet file that appears under its name only when it is whole. Wh
 so the same command goes on where a killed one stopped, and another process started with it joins in.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Self
 
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+import numpy as np
+from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from cnn_rnn.data.batching.batches import leave_signals_alone
 from cnn_rnn.data.photos.images import LostImageError, UnreadableImageError, decode_image
-from cnn_rnn.data.transforms import EvalTransform
 from cnn_rnn.foundation.folder_lock import FolderLock
-from cnn_rnn.pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
 
 from .answers import Answers, answer_rows
 from .inputs import Input
@@ -52,21 +50,17 @@ class Task:
     last: bool
 
 
-class PreparedImages(Dataset):
-    """For a `Task` its pixel values (3, h, w), ready for the model; for what cannot be read a `Failure` instead.
+class PreparedImages:
+    """For an image its pixel values (3, h, w), ready for the model; for what cannot be read a `Failure` instead.
 
     Args:
-        image_processor: The model's preprocessing; it runs where the images are read.
+        transform: The model's preprocessing of a picture.
     """
 
-    def __init__(self, image_processor: Any) -> None:
-        self.transform = EvalTransform(image_processor)
+    def __init__(self, transform: Callable[[Any], NDArray[np.float32]]) -> None:
+        self.transform = transform
 
-    def __getitem__(self, task: Task) -> tuple[Task, Tensor | Failure]:
-        # without the image, which would travel back from the worker for nothing
-        return Task(task.part, Input(task.image.name, None), task.last), self.prepare(task.image)
-
-    def prepare(self, image: Input) -> Tensor | Failure:
+    def prepare(self, image: Input) -> NDArray[np.float32] | Failure:
         """Pixel values (3, h, w), or why there are none."""
         try:
             return self.transform(decode_image(image.image, image.name))
@@ -93,26 +87,28 @@ class PreparedBatch:
         failures: For each of the images why it could not be; None where it could.
     """
 
-    pixel_values: Tensor | None
+    pixel_values: NDArray[np.float32] | None
     failures: list[Failure | None]
 
     @classmethod
-    def of(cls, prepared: Sequence[Tensor | Failure]) -> Self:
+    def of(cls, prepared: Sequence[NDArray[np.float32] | Failure]) -> Self:
         """The images as `PreparedImages.prepare` returned them."""
-        readable = [image for image in prepared if isinstance(image, Tensor)]
+        readable = [image for image in prepared if not isinstance(image, Failure)]
         failures = [image if isinstance(image, Failure) else None for image in prepared]
-        # default_collate writes a worker's batch straight into the memory that it shares with the model's process
-        return cls(default_collate(readable) if readable else None, failures)
+        return cls(np.stack(readable) if readable else None, failures)
 
 
-def _gather(read: Sequence[tuple[Task, Tensor | Failure]]) -> tuple[list[Task], PreparedBatch]:
-    """The tasks of a batch, and their images."""
-    tasks, prepared = zip(*read, strict=True)
-    return list(tasks), PreparedBatch.of(prepared)
+def labeller_of(classify: Any) -> Any:
+    """What a job asks for labels: a `CnnRnnOnnx` as it is, a pipeline by torch in its clothes."""
+    if hasattr(classify, "free"):
+        return classify
+    from .torch_labeller import TorchLabeller
+
+    return TorchLabeller(classify)
 
 
 def predict_parts(
-    classify: MultiLabelImageClassificationPipeline,
+    classify: Any,
     folder: JobFolder,
     *,
     batch_size: int = 16,
@@ -124,10 +120,10 @@ def predict_parts(
     """How many parts were made: all that are missing and that no other process is making.
 
     Args:
-        classify: The pipeline.
+        classify: The pipeline, by torch or in onnxruntime.
         folder: Where the parts go; its job has claimed it.
         batch_size: Images that the model sees at once.
-        num_workers: Processes that read images.
+        num_workers: Threads that read images, 0 for this one; in onnxruntime they label them, too.
         turn: Where among the parts to begin, 0..1, so that processes seldom ask for the same one.
         parts: Only these of them, whatever is missing beside.
         show: Whether to show progress.
@@ -141,14 +137,8 @@ def predict_parts(
     held: Held = {}
     made = 0
     batches = _take_parts(folder, missing[begin:] + missing[:begin], held, batch_size)
-    loader = DataLoader(
-        PreparedImages(classify.image_processor),
-        batch_sampler=batches,
-        num_workers=num_workers,
-        collate_fn=_gather,
-        worker_init_fn=leave_signals_alone,
-    )
-    counted = _predict(classify, loader, folder.job.threshold, folder.answers)
+    labeller = labeller_of(classify)
+    counted = _predict(labeller, batches, folder.job.threshold, folder.answers, num_workers)
     with ExitStack() as stack, tqdm(total=folder.inputs.images, initial=rows, unit="image", disable=not show) as bar:
         stack.callback(_release, held)
         bar.set_description("predicting")
@@ -212,15 +202,48 @@ def _take_parts(folder: JobFolder, parts: list[int], held: Held, batch_size: int
 
 
 def _predict(
-    classify: Any, batches: Iterable[tuple[list[Task], PreparedBatch]], threshold: float | None, answers: Answers
+    labeller: Any, batches: Iterable[list[Task]], threshold: float | None, answers: Answers, num_workers: int
 ) -> Iterator[tuple[Task, Failure | None, dict[str, Any]]]:
     """A row for each image, in order, unreadable ones too."""
-    for tasks, batch in batches:
-        known = [answers.get(task.image.name, {}) for task in tasks]
-        rows = label_rows(classify, batch, threshold, known)
-        for task, failure, row in zip(tasks, batch.failures, rows, strict=True):
+    images = PreparedImages(labeller.prepare)
+
+    def read(tasks: list[Task]) -> PreparedBatch:
+        return PreparedBatch.of([images.prepare(task.image) for task in tasks])
+
+    def label(tasks: list[Task], batch: PreparedBatch) -> list[dict[str, Any]]:
+        return label_rows(labeller, batch, threshold, [answers.get(task.image.name, {}) for task in tasks])
+
+    def work(tasks: list[Task]) -> tuple[PreparedBatch, list[dict[str, Any]]]:
+        batch = read(tasks)
+        return batch, label(tasks, batch) if labeller.free else []
+
+    for tasks, (batch, rows) in _ahead(work, batches, num_workers):
+        found = rows if labeller.free else label(tasks, batch)
+        for task, failure, row in zip(tasks, batch.failures, found, strict=True):
             told = {"known": answer_rows(answers[task.image.name])} if task.image.name in answers else {}
             yield task, failure, {"image_id": task.image.name, **row, **told}
+
+
+def _ahead(
+    work: Callable[[list[Task]], Any], batches: Iterable[list[Task]], threads: int
+) -> Iterator[tuple[list[Task], Any]]:
+    """Each batch with what is made of it, in order, by so many threads that are a few batches ahead; by none if 0."""
+    if not threads:
+        for tasks in batches:
+            yield tasks, work(tasks)
+        return
+    pool = ThreadPoolExecutor(threads, "labelling")
+    started: deque[tuple[list[Task], Future[Any]]] = deque()
+    try:
+        for tasks in batches:
+            started.append((tasks, pool.submit(work, tasks)))
+            if len(started) > threads + 1:
+                first, future = started.popleft()
+                yield first, future.result()
+        for first, future in started:
+            yield first, future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def label_rows(
@@ -237,22 +260,21 @@ def label_rows(
         threshold: Least probability of a label; the pipeline's own where None.
         known: What is known of each; of none where None.
     """
-    has_path = classify.model.config.has_path_decoder
+    labeller = labeller_of(classify)
+    has_path = labeller.config.has_path_decoder
     told = known or [{}] * len(batch.failures)
-    outputs: dict[str, Tensor] = {}
+    outputs: Any = {}
     if batch.pixel_values is not None:
         readable = [known_of for known_of, failure in zip(told, batch.failures, strict=True) if failure is None]
-        state = torch.cat([classify.known_labels(known_of) for known_of in readable])
-        inputs = {"pixel_values": batch.pixel_values.to(classify.dtype)}
-        outputs = classify.forward(inputs, return_path=has_path, known_labels=state if bool(state.any()) else None)
+        state = np.stack([labeller.answers.known(known_of) for known_of in readable])
+        outputs = labeller.forward(batch.pixel_values, state if state.any() else None)
     rows: list[dict[str, Any]] = []
     done = 0
     for failure in batch.failures:
         if failure is not None:
             rows.append({"error": failure.reason})
             continue
-        own = {name: values[done : done + 1] for name, values in outputs.items()}
-        result = classify.postprocess(own, threshold=threshold, return_path=has_path)
+        result = labeller.postprocess(outputs, done, threshold=threshold, return_path=has_path)
         rows.append(result if has_path else {"labels": result})
         done += 1
     return rows

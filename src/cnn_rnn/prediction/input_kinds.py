@@ -5,14 +5,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import fsspec
-
 from cnn_rnn.data.photos.found_files import PassedOver, printable
 from cnn_rnn.data.photos.photo_suffixes import READ_SUFFIXES, is_photo_name
 
 from .found_images import RAW_SUFFIXES, RAW_WAY, add_file, is_image_name, read_list, walk_images
 from .inputs import Inputs, NamedFiles, SplitRows
-from .shards import ParquetShards, TarShards
 
 if TYPE_CHECKING:  # a photo or a folder needs neither the library nor the loaders, half a second of a start
     from datasets import Dataset
@@ -60,6 +57,8 @@ def open_inputs(
         if limit is not None:
             raise ValueError(f"--limit does not go with shards ({shards[0]} ...): name fewer of them")
         is_tar = _suffix(shards[0]) == ".tar"
+        from .shards import ParquetShards, TarShards
+
         return TarShards(shards, passed_over) if is_tar else ParquetShards(shards, part_size, passed_over)
     passed_over = PassedOver(system_files)
     found = NamedFiles(_names(source, passed_over), work, part_size, passed_over, limit)
@@ -147,6 +146,8 @@ def find_shards(source: str, *, system_files: bool = False) -> tuple[list[str], 
     elif _suffix(source) not in SHARDS:
         return [], passed_over
     else:
+        import fsspec
+
         system, path = fsspec.core.url_to_fs(source)
         is_pattern = any(mark in path for mark in "*?[")
         found = _without_system_files(sorted(system.glob(path)), passed_over) if is_pattern else [path]
@@ -189,6 +190,8 @@ def _names(source: str, passed_over: PassedOver) -> Iterator[str]:
 
 def _remote_names(source: str, passed_over: PassedOver) -> Iterator[str]:
     """The addresses of images: the source itself, those it lists, or those in the folder and below it."""
+    import fsspec
+
     system, path = fsspec.core.url_to_fs(source)
     if is_photo_name(path):
         yield source

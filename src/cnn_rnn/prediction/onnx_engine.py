@@ -14,20 +14,17 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
-from huggingface_hub import constants
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from cnn_rnn.foundation.own_files import is_own, record_own
-from cnn_rnn.foundation.shipped_files import PLACES
+from cnn_rnn.foundation.own_files import record_own
 from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.image_backbone import ImageBackbone
-from cnn_rnn.pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
 
-from .saved_model import SavedModel
+from .kept_graphs import own_graph, places_for
 from .torch_engine import PiecewiseBackbone
 
 logger = logging.getLogger(__name__)
@@ -37,33 +34,10 @@ ENGINES: tuple[Engine, ...] = ("auto", "torch", "onnx")
 OPSET = 20
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-4  # of the spread of the features, on noise: what rounding alone explains
-FOLDER = "onnx"
 
 
 class UnfitGraphError(ValueError):
     """The backbone cannot be exported, or its graph does not see what it sees; the message says which."""
-
-
-class CnnRnnOnnx(MultiLabelImageClassificationPipeline):
-    """The pipeline of a saved model with the backbone in onnxruntime; it takes what the pipeline takes."""
-
-    @classmethod
-    def from_pretrained(cls, name: str | Path, **arguments: Any) -> Self:
-        """The pipeline of a folder or a Hub name, on the CPU.
-
-        Args:
-            name: The folder or the name.
-            **arguments: Of the pipeline, such as `threshold`, `top_k`, `return_path` and `batch_size`.
-
-        Raises:
-            ImportError: onnxruntime, or what exports to it, is not installed.
-            UnfitGraphError: The backbone cannot be exported.
-            ValueError: An argument is wrong, or it is another kind of model.
-            OSError: There is no such model.
-        """
-        saved = SavedModel.load(name)
-        use_onnxruntime(saved.model, saved.name)
-        return cls(model=saved.model, image_processor=saved.processor, device="cpu", **arguments)
 
 
 class OnnxBackbone(nn.Module):
@@ -172,29 +146,15 @@ def use_onnxruntime(model: Any, name: str, *, shares_cores: bool = False) -> Pat
     """
     choose_engine("onnx", torch.device("cpu"))
     digest = digest_of(model)
-    for folder in places_for(name):
-        path = folder / f"backbone-{digest[:16]}.onnx"
-        if path.is_file() and is_graph_of(path, digest):
-            graph = path.read_bytes()
-            if is_own(graph, digest):
-                break
-            logger.warning("%s was not written by this user on this machine: it is not run, but made again", path)
-    else:
+    found = own_graph(name, f"backbone-{digest[:16]}.onnx", digest)
+    if found is None:
         path = _export_to_first(model, places_for(name), digest)
         graph = path.read_bytes()
         record_own(graph, digest)
+    else:
+        path, graph = found
     model.backbone = OnnxBackbone(graph, model.backbone, shares_cores=shares_cores)
     return path
-
-
-def places_for(name: str) -> list[Path]:
-    """Folders in which the graph may be kept: beside the weights, else with what else the Hub's cache holds.
-
-    The model that comes with the package has its graph in the cache: nothing is written among installed files.
-    """
-    shipped = Path(name).resolve() in [(place / "bundled_model").resolve() for place in PLACES]
-    beside = [Path(name) / FOLDER] if Path(name).is_dir() and not shipped else []
-    return [*beside, Path(constants.HF_HOME) / "cnn_rnn" / FOLDER]
 
 
 def digest_of(model: Any) -> str:
@@ -206,18 +166,6 @@ def digest_of(model: Any) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def is_graph_of(path: Path, digest: str) -> bool:
-    """Whether a file is a graph that says it belongs to the weights; one that cannot be read is not."""
-    import onnx
-
-    try:
-        told = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
-    except Exception as error:  # noqa: BLE001 - protobuf raises kinds of its own
-        logger.warning("%s is no readable graph and is made again: %s", path, error)
-        return False
-    return told.get("digest") == digest
 
 
 def _export_to_first(model: Any, folders: Sequence[Path], digest: str) -> Path:

@@ -11,8 +11,7 @@ import torch
 
 from .bulk_prediction import make_until_finished, predict_parts
 from .job_folder import JobFolder, State
-from .onnx_engine import set_engine
-from .worker import JobSettings, open_job
+from .worker import JobSettings, open_folder, opened_by_torch, opened_without_torch
 
 ROUNDS = 3  # after damaged parts
 BLOCKS = 1000  # that Ray is to keep track of
@@ -32,14 +31,14 @@ class PartMaker:
     def __init__(self, settings: JobSettings) -> None:
         self.settings = settings
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.classify, self.folder = open_job(self.settings, device)
-        set_engine(self.classify.model, self.settings.model, settings.engine, device, shares_cores=True)
+        self.opened = opened_by_torch(settings, device)
+        self.folder = open_folder(settings, self.opened)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """How many of the parts were made."""
         parts = [int(part) for part in batch["part"]]
         made = predict_parts(
-            self.classify,
+            self.opened.classify,
             self.folder,
             batch_size=self.settings.batch_size,
             num_workers=self.settings.num_workers,
@@ -62,16 +61,15 @@ def label_with_ray(settings: JobSettings) -> tuple[JobFolder, State | None]:
         import ray
     except ImportError as error:
         raise ImportError("--engine ray needs Ray: pip install 'cnn-rnn[ray]'") from error
-    classify, folder = open_job(settings, "cpu")
+    opened = opened_without_torch(settings) or opened_by_torch(settings, "cpu")  # once, here: the actors find the graph
+    folder = open_folder(settings, opened)
     if folder.is_finished():
         folder.leave()
         return folder, None
     folder.claim()
     ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False)
-    if not ray.cluster_resources().get("GPU"):  # once, here: the actors find the graph
-        folder.said.append(
-            set_engine(classify.model, settings.model, settings.engine, torch.device("cpu"), shares_cores=True)
-        )
+    if not ray.cluster_resources().get("GPU"):
+        folder.said.append(opened.engine)
     ray.data.DataContext.get_current().enable_progress_bars = False
     return folder, make_until_finished(folder, lambda: _make_missing(ray, settings, folder), ROUNDS)
 

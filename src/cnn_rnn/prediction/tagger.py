@@ -13,7 +13,7 @@ from PIL import Image
 
 from cnn_rnn.data.photos.images import DECODER_ERRORS
 
-from .bulk_prediction import Failure, PreparedBatch, PreparedImages, label_rows
+from .bulk_prediction import Failure, PreparedBatch, PreparedImages, label_rows, labeller_of
 from .inputs import Input
 from .job import SCHEMA
 from .worker import open_pipeline
@@ -53,7 +53,7 @@ class CnnRnnTagger:
         where = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.column, self.threshold = column, threshold
         self.classify = open_pipeline(model, where, threshold)
-        self.images = PreparedImages(self.classify.image_processor)
+        self.images = PreparedImages(labeller_of(self.classify).prepare)
 
     def __call__(self, batch: Mapping[str, Sequence[Any]] | pa.Table) -> pa.Table:
         """The batch with its labels.
@@ -79,7 +79,7 @@ class CnnRnnTagger:
             ours[free] = found[name]
         return pa.table(own | ours)
 
-    def _prepare(self, image: Any, called: Any) -> torch.Tensor | Failure:
+    def _prepare(self, image: Any, called: Any) -> npt.NDArray[np.float32] | Failure:
         """The image ready for the model, or why it is of no use."""
         name = called if isinstance(called, str) else image if isinstance(image, str) else ""
         try:

@@ -1,63 +1,24 @@
 """The whole model as one ONNX graph: backbone, beam search and fusion, for any batch size.
 
-The search is unrolled over as many steps as a path can have, so the graph holds no loop, and left where all walks have
-ended. Images come normalised or as bytes. An int8 copy changes scores a little: measure it before you rely on it.
+The search is one loop that is left where all walks have ended, and no weight stands in the file twice. Images come
+normalised or as bytes. An int8 copy changes scores a little: measure it before you rely on it.
 """
 
 import json
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cnn_rnn.foundation.whole_files import whole_file
+from cnn_rnn.prediction.exported_model import ExportedModel, export_program
 
-from .lazy_choices import choose_lazily
-
-OPSET = 20
 AMONG_CONVOLUTIONS = ["Conv", "Clip", "Relu", "Add"]  # what computes in 8 bits: less would go back and forth
 LARGE_WEIGHTS = 1 << 12  # entries from which on a tensor is worth halving
 LARGEST_HALF = float(np.finfo(np.float16).max)
-OUTPUTS = ("logits", "paths", "path_scores")
-
-
-class ExportedModel(nn.Module):
-    """What the graph computes: `logits` (B, C), `paths` (B, K, T) and `path_scores` (B, K) of `pixel_values`.
-
-    A model without a path decoder has `logits` alone. What is known (B, C) may come as a second input: 1 confirmed, -1
-    ruled out, 0 open.
-
-    Args:
-        model: A `CnnRnnForImageClassification`.
-        uint8: Whether images come as bytes, resized and cropped, and are normalised here.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, model: Any, *, uint8: bool = False) -> None:
-        super().__init__()
-        self.model = model
-        self.uint8 = uint8
-        self.register_buffer("mean", 255 * torch.tensor(model.config.image_mean)[:, None, None], persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(model.config.image_std)[:, None, None], persistent=False)
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Names of what comes out."""
-        return OUTPUTS if self.model.config.has_path_decoder else OUTPUTS[:1]
-
-    def forward(self, pixel_values: Tensor, known_labels: Tensor | None = None) -> tuple[Tensor, ...]:
-        """The outputs, in the order of their names."""
-        if self.uint8:
-            pixel_values = (pixel_values.float() - self.mean) / self.std
-        scores = self.model.generate if self.model.config.has_path_decoder else self.model
-        output = scores(pixel_values, known_labels=known_labels)
-        return tuple(output[name] for name in self.outputs)
 
 
 def export_onnx(model: Any, path: str | Path, *, known_labels: bool = False, uint8: bool = False) -> Path:
@@ -73,6 +34,7 @@ def export_onnx(model: Any, path: str | Path, *, known_labels: bool = False, uin
         ValueError: The model was not trained to take in known labels.
     """
     import onnx
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     if known_labels and model.config.known_labels != "state":
         raise ValueError(
@@ -81,29 +43,9 @@ def export_onnx(model: Any, path: str | Path, *, known_labels: bool = False, uin
         )
 
     path = Path(path)
-    exported = ExportedModel(model, uint8=uint8).eval()
-    size = model.config.image_size
-    # a batch of one would become a constant of the graph
-    examples = {"pixel_values": torch.zeros(3, 3, size, size, dtype=torch.uint8 if uint8 else torch.float32)}
-    if known_labels:
-        examples["known_labels"] = torch.zeros(3, model.config.num_labels, dtype=torch.long)
-    batch = torch.export.Dim("batch")
-    with warnings.catch_warnings():
-        # torch warns of its own exporter's use of what will change, of which nobody here can mend anything.
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            exported,
-            tuple(examples.values()),
-            input_names=list(examples),
-            output_names=list(exported.outputs),
-            dynamic_shapes={name: {0: batch} for name in examples},
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
+    program = export_program(ExportedModel(model, uint8=uint8).eval(), known_labels=known_labels)
+    ClearMetadataAndDocStringPass()(program.model)  # where in the source each node comes from, longer than most weights
     graph = program.model_proto
-    choose_lazily(graph)
     onnx.helper.set_model_props(graph, metadata_of(model.config))
     onnx.checker.check_model(graph, full_check=True)
     with whole_file(path) as temporary:
@@ -140,6 +82,9 @@ def quantize_onnx(source: str | Path, path: str | Path, calibration: Tensor | No
         source: What `export_onnx` wrote.
         path: The file.
         calibration: Images (N, 3, h, w) as the graph takes them, some dozens like those to come; None for none.
+
+    Raises:
+        ValueError: The copy is no smaller; none is written then.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -147,7 +92,8 @@ def quantize_onnx(source: str | Path, path: str | Path, calibration: Tensor | No
     path = Path(path)
     with tempfile.TemporaryDirectory() as folder, whole_file(path) as temporary:
         prepared = Path(folder) / "prepared.onnx"
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)  # folds constants, so weights are seen
+        # Constants are folded already; folding more would lay a weight down in several forms.
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True, skip_optimization=True)
         if calibration is None:
             quantize_dynamic(
                 str(prepared), str(temporary), weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm"]
@@ -164,7 +110,13 @@ def quantize_onnx(source: str | Path, path: str | Path, calibration: Tensor | No
                     op_types_to_quantize=AMONG_CONVOLUTIONS,
                     nodes_to_exclude=_after_convolutions(prepared),
                 )
-            _halve_weights(Path(temporary))
+        _halve_weights(Path(temporary))
+        size, whole = (Path(file).stat().st_size for file in (temporary, source))
+        if size >= whole:
+            raise ValueError(
+                f"{path.name} would have {size:,} bytes and {Path(source).name} has {whole:,}: a copy in 8 bits saves "
+                "nothing here; leave --int8 out"
+            )
     return path
 
 

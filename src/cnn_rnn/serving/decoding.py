@@ -42,17 +42,14 @@ def preparer(model: str) -> Callable[[bytes], "PixelValues | str"]:
     from cnn_rnn.prediction.bulk_prediction import Failure, PreparedImages
     from cnn_rnn.prediction.inputs import Input
     from cnn_rnn.prediction.saved_model import checked_processor
+    from cnn_rnn.prediction.torch_labeller import preparing
 
     torch.set_num_threads(1)
-    images = PreparedImages(checked_processor(model))
+    images = PreparedImages(preparing(checked_processor(model)))
 
     def prepare(photo: bytes) -> PixelValues | str:
         made = images.prepare(Input("the photo", photo))
-        return (
-            NAMELESS.sub("", made.reason)
-            if isinstance(made, Failure)
-            else np.ascontiguousarray(made.numpy(), np.float32)
-        )
+        return NAMELESS.sub("", made.reason) if isinstance(made, Failure) else np.ascontiguousarray(made)
 
     return prepare
 

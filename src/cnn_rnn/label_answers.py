@@ -1,0 +1,203 @@
+"""From the probabilities of an image's labels to those that are returned, by numpy alone."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .expected_f1 import chosen_by_expected_f1
+
+if TYPE_CHECKING:  # most models have none
+    from .label_rules import LabelRules
+
+CALIBRATED = "calibrated"
+UNFAMILIAR = "like nothing that this model has seen"
+
+Threshold = float | str | Mapping[str, float] | Sequence[float]
+Decision = Literal["threshold", "expected_f1", "path"]
+
+
+def is_unfamiliar(probabilities: Any, familiar_from: float) -> bool:
+    """Whether an image is like nothing that a model was trained on: none of its labels (C) is probable enough."""
+    return bool(probabilities.max() < familiar_from)
+
+
+class LabelAnswers:
+    """What a model with these labels answers.
+
+    Args:
+        config: Its `CnnRnnConfig`, or what has the same labels and thresholds.
+        rules: Its rules between labels, or None.
+    """
+
+    def __init__(self, config: Any, rules: "LabelRules | None" = None) -> None:
+        self.config, self.rules = config, rules
+
+    def check(
+        self,
+        threshold: Threshold | None = None,
+        top_k: int | None = None,
+        beam_width: int | None = None,
+        decision: Decision | None = None,
+    ) -> None:
+        """Refuse what no answer can be chosen by.
+
+        Raises:
+            ValueError: An argument is out of its range, or contradicts another.
+        """
+        for name, value in (("top_k", top_k), ("beam_width", beam_width)):
+            check_whole(name, value)
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k must be at least 1, got {top_k}")
+        if threshold is not None:
+            self.least(threshold)  # a wrong one is refused before any work is done
+        self._check_decision(decision, threshold, top_k)
+
+    def choose(
+        self,
+        scores: NDArray[np.float32],
+        walk: Mapping[str, NDArray[Any]],
+        *,
+        threshold: Threshold | None = None,
+        top_k: int | None = None,
+        return_path: bool = False,
+        decision: Decision | None = None,
+    ) -> Any:
+        """Labels of one image that are chosen, best first, and the path where asked for.
+
+        Args:
+            scores: Probabilities (C,).
+            walk: `paths` (K, T), `path_scores` (K,) and `step_scores` (K, T + 1), where the decision or the path needs
+                them.
+            threshold: As the pipeline takes it, and the others.
+            top_k: As the pipeline takes it.
+            return_path: As the pipeline takes it.
+            decision: As the pipeline takes it.
+        """
+        config = self.config
+        walked = [int(index) for index in walk["paths"][0] if index < config.num_labels] if "paths" in walk else []
+        unfamiliar = is_unfamiliar(scores, config.familiar_from)
+        if decision == "path":
+            chosen = np.isin(np.arange(config.num_labels), walked)
+        elif decision == "expected_f1":
+            chosen = self._closed_by_expected_f1(scores) if self.rules else chosen_by_expected_f1(scores)
+        elif unfamiliar and threshold is None and top_k is None:
+            chosen = np.zeros(config.num_labels, bool)
+        else:
+            if threshold is None:
+                threshold = self.own_thresholds() if top_k is None else 0.0
+            chosen = scores >= np.array(self.least(threshold), np.float32)
+            if self.rules:
+                chosen, top_k = self._closed(scores, chosen, top_k), None
+        order = np.argsort(-scores, kind="stable")[: None if self.rules else top_k].tolist()
+        values = scores.tolist()
+        labels = [{"label": config.id2label[index], "score": values[index]} for index in order if chosen[index]]
+        if not return_path:
+            return labels
+        steps = np.exp(walk["step_scores"][0].astype(np.float32)).tolist()
+        return {
+            "labels": labels,
+            "path": [
+                {"label": config.id2label[index], "score": score}
+                for index, score in zip(walked, steps, strict=False)  # the last step is END
+            ],
+            "path_score": float(np.exp(walk["path_scores"][0])),
+            **({"unfamiliar": unfamiliar} if config.familiar_from else {}),
+        }
+
+    def _closed_by_expected_f1(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """The labels (C,) of the set with the greatest expected F1 among those that obey the rules."""
+        from .closed_sets import pick_closed_by_expected_f1
+
+        assert self.rules is not None
+        return pick_closed_by_expected_f1(self.rules, scores[None].astype(np.float64))[0]
+
+    def _closed(self, scores: NDArray[np.float32], wanted: NDArray[np.bool_], most: int | None) -> NDArray[np.bool_]:
+        """The labels (C,) that are wanted, and what follows from them by the rules."""
+        from .closed_sets import pick_closed
+
+        assert self.rules is not None
+        return pick_closed(self.rules, scores[None].astype(np.float64), wanted[None], most)[0]
+
+    def known(self, known: Mapping[str, bool]) -> NDArray[np.int64]:
+        """What is known (C,): 1 confirmed, -1 ruled out, 0 open.
+
+        Raises:
+            ValueError: The model has no such label, or the answer is neither True nor False.
+        """
+        config = self.config
+        state = np.zeros(config.num_labels, np.int64)
+        for name, present in known.items():
+            if name not in config.label2id:
+                raise ValueError(unknown_label(name, config.label2id))
+            if not isinstance(present, bool):
+                raise ValueError(f"known[{name!r}] must be True (shown) or False (not shown), got {present!r}")  # noqa: TRY004
+            state[config.label2id[name]] = 1 if present else -1
+        return state
+
+    def _check_decision(self, decision: str | None, threshold: Threshold | None, top_k: int | None) -> None:
+        """Refuse a decision that there is not, or one beside another way of choosing labels."""
+        if decision is None:
+            return
+        if decision not in get_args(Decision):
+            raise ValueError(f"decision must be one of {', '.join(get_args(Decision))}, got {decision!r}")
+        if decision != "threshold" and (threshold is not None or top_k is not None):
+            raise ValueError(f"decision={decision!r} chooses the labels by itself: give no threshold and no top_k")
+        if decision == "path" and not self.config.has_path_decoder:
+            raise ValueError("decision='path' needs a path decoder, which this model has not: take 'expected_f1'")
+
+    def own_thresholds(self) -> list[float]:
+        """The threshold of each label: the model's own, or else 0.5."""
+        config = self.config
+        return list(config.thresholds or [0.5] * config.num_labels)
+
+    def least(self, threshold: Threshold) -> list[float]:
+        """The least probability of each label (C).
+
+        Raises:
+            ValueError: It is no probability, or does not fit the model's labels.
+        """
+        config = self.config
+        if isinstance(threshold, str):
+            if threshold != CALIBRATED:
+                raise ValueError(f"threshold is a number, one for each label or {CALIBRATED!r}, got {threshold!r}")
+            if config.thresholds is None:
+                raise ValueError("this model has no calibrated thresholds; give a number, or one for each label")
+            return self.own_thresholds()
+        if isinstance(threshold, Mapping):
+            least = dict(zip(config.label_names, self.own_thresholds(), strict=True))
+            for name, value in threshold.items():
+                if name not in least:
+                    raise ValueError(unknown_label(name, least))
+                least[name] = value
+            values = list(least.values())
+        else:
+            given: Any = np.asarray(threshold).tolist()  # numpy's and torch's numbers too
+            values = given if isinstance(given, list) else [given] * config.num_labels
+        if len(values) != config.num_labels:
+            raise ValueError(
+                f"{len(values)} thresholds for {config.num_labels} labels: give one number, or one for each"
+            )
+        for value in values:
+            if isinstance(value, bool | str | None) or not 0 <= value <= 1:
+                raise ValueError(f"threshold is a probability in 0..1, got {value!r}")
+        return [float(value) for value in values]
+
+
+def check_whole(name: str, value: Any) -> None:
+    """Refuse a number of things that is none.
+
+    Raises:
+        ValueError: It is no whole number and not None.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
+
+
+def unknown_label(name: object, labels: Iterable[str]) -> str:
+    """What to say of a label that the model does not have, with the nearest one."""
+    near = difflib.get_close_matches(str(name), list(labels), n=1)
+    return f"the model has no label {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")

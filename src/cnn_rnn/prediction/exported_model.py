@@ -1,0 +1,74 @@
+"""What a whole model's ONNX graph computes: backbone, beam search and fusion, for any batch size."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+OPSET = 20
+OUTPUTS = ("logits", "paths", "path_scores")
+
+
+class ExportedModel(nn.Module):
+    """What the graph computes: `logits` (B, C), `paths` (B, K, T) and `path_scores` (B, K) of `pixel_values`.
+
+    A model without a path decoder has `logits` alone. What is known (B, C) may come as a second input: 1 confirmed, -1
+    ruled out, 0 open.
+
+    Args:
+        model: A `CnnRnnForImageClassification`.
+        uint8: Whether images come as bytes, resized and cropped, and are normalised here.
+        outputs: Names of what comes out of a model with a path decoder.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: Any, *, uint8: bool = False, outputs: tuple[str, ...] = OUTPUTS) -> None:
+        super().__init__()
+        self.model = model
+        self.uint8 = uint8
+        self.outputs = outputs if model.config.has_path_decoder else outputs[:1]  # names of what comes out
+        self.register_buffer("mean", 255 * torch.tensor(model.config.image_mean)[:, None, None], persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(model.config.image_std)[:, None, None], persistent=False)
+
+    def forward(self, pixel_values: Tensor, known_labels: Tensor | None = None) -> tuple[Tensor, ...]:
+        """The outputs, in the order of their names."""
+        if self.uint8:
+            pixel_values = (pixel_values.float() - self.mean) / self.std
+        scores = self.model.generate if self.model.config.has_path_decoder else self.model
+        output = scores(pixel_values, known_labels=known_labels)
+        return tuple(output[name] for name in self.outputs)
+
+
+def export_program(exported: ExportedModel, *, known_labels: bool, optimize: bool = True) -> Any:
+    """The model as torch's `ONNXProgram`, for any batch size.
+
+    Args:
+        exported: The model.
+        known_labels: Whether what is known comes as a second input.
+        optimize: Whether weights may be folded into others.
+    """
+    size = exported.model.config.image_size
+    # a batch of one would become a constant of the graph
+    examples = {"pixel_values": torch.zeros(3, 3, size, size, dtype=torch.uint8 if exported.uint8 else torch.float32)}
+    if known_labels:
+        examples["known_labels"] = torch.zeros(3, exported.model.config.num_labels, dtype=torch.long)
+    batch = torch.export.Dim("batch")
+    with warnings.catch_warnings():
+        # torch warns of its own exporter's use of what will change, of which nobody here can mend anything.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            exported,
+            tuple(examples.values()),
+            input_names=list(examples),
+            output_names=list(exported.outputs),
+            dynamic_shapes={name: {0: batch} for name in examples},
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+            optimize=optimize,
+        )
+    assert program is not None
+    return program

@@ -1,0 +1,102 @@
+"""Graphs that onnxruntime runs: where they are kept, and which of them may be run; without torch.
+
+A graph is kept beside the weights that it belongs to, under a digest of all that it follows from; other weights have
+another digest, so an old graph is never taken for theirs. One that no process of this user wrote, as it may come with a
+model from elsewhere, is never run: it could say anything.
+"""
+
+import hashlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from huggingface_hub import constants
+
+from cnn_rnn.foundation.own_files import is_own
+from cnn_rnn.foundation.provenance import code_version
+from cnn_rnn.foundation.shipped_files import PLACES
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "onnx"
+SETTINGS = ("config.json", "preprocessor_config.json")
+WEIGHTS = "model.safetensors"
+FORMAT = "1"  # of what a whole model's graph takes, gives and says of itself
+BLOCK = 1 << 20
+GPUS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")  # as drivers show them
+
+
+def places_for(name: str) -> list[Path]:
+    """Folders in which a model's graphs may be kept: beside the weights, else with what else the Hub's cache holds.
+
+    The model that comes with the package has its own in the cache: nothing is written among installed files.
+    """
+    shipped = Path(name).resolve() in [(place / "bundled_model").resolve() for place in PLACES]
+    beside = [Path(name) / FOLDER] if Path(name).is_dir() and not shipped else []
+    return [*beside, Path(constants.HF_HOME) / "cnn_rnn" / FOLDER]
+
+
+def own_graph(name: str, file: str, digest: str) -> tuple[Path, bytes] | None:
+    """The graph of that file name that a process of this user wrote for a digest, if there is one, and its content."""
+    for folder in places_for(name):
+        path = folder / file
+        if path.is_file():
+            content = path.read_bytes()
+            if is_own(content, digest):
+                return path, content
+            logger.warning("%s was not written by this user on this machine: it is not run, but made again", path)
+    return None
+
+
+def shipped_graph(digest: str) -> bytes | None:
+    """The graph that comes with the package for the model of this digest, wherever a copy of that model lies."""
+    for place in PLACES:
+        path = place / "bundled_model" / graph_name(digest)
+        if path.is_file():
+            return path.read_bytes()
+    return None
+
+
+def graph_name(digest: str) -> str:
+    """The file name of a whole model's graph."""
+    return f"model-{digest[:16]}.onnx"
+
+
+def key_of_graph(digest: str) -> tuple[str, str]:
+    """The file name and the digest of a graph that was made on this machine, of a model of this digest.
+
+    It belongs to the code that it was made by as well: the model's own, and that of the libraries below.
+    """
+    key = hashlib.sha256(f"{digest} {code_version()}".encode()).hexdigest()
+    return graph_name(key), key
+
+
+def digest_of_folder(folder: Path) -> str:
+    """A digest of a saved model's settings and weights; OSError where one of its files is missing."""
+    found = hashlib.sha256(FORMAT.encode())
+    for name in (*SETTINGS, WEIGHTS):
+        found.update(f"\0{name}\0{(folder / name).stat().st_size}\0".encode())
+        for block in _blocks(folder / name):
+            found.update(block)
+    return found.hexdigest()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """A file's bytes, some at a time."""
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            yield block
+
+
+def may_have_a_gpu() -> bool:
+    """Whether torch may find a GPU here, as far as can be seen without it."""
+    return sys.platform == "darwin" or any(Path(device).exists() for device in GPUS)
+
+
+def cores() -> int:
+    """Threads that a graph may run in: as many as were asked for in the environment, else those of the machine."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(asked) if asked.isdigit() and int(asked) else there

@@ -1,0 +1,201 @@
+"""The pipeline of a saved model by its graph: it takes and gives what the one by torch does, without torch.
+
+What a graph cannot do (another beam width; known labels of a model that was not trained with them) torch does, which is
+loaded for it then.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_rnn.given_images import images_of, read_image
+from cnn_rnn.label_answers import Decision, LabelAnswers, Threshold
+from cnn_rnn.pixel_values import PixelValues
+
+from .graph_model import GraphConfig, GraphModel
+
+AT_ONCE = 16  # images of a list that the model sees at once
+
+
+class OneByOne:
+    """Images of a sequence that are read when their turn comes."""
+
+    def __init__(self, images: Sequence[Any]) -> None:
+        self.images = images
+
+
+class CnnRnnOnnx:
+    """The pipeline of a saved model in onnxruntime; it takes what the pipeline takes, and gives the same rows.
+
+    Args:
+        model: The model's graph.
+        name: The folder or the Hub name that it came from.
+        batch_size: As the pipeline takes it.
+        **arguments: Of the pipeline, such as `threshold`, `top_k` and `return_path`.
+
+    Raises:
+        ValueError: An argument is wrong.
+    """
+
+    free = True  # a batch needs no other thread: any number of them is worked on side by side
+
+    def __init__(self, model: GraphModel, name: str, *, batch_size: int | None = None, **arguments: Any) -> None:
+        self.model, self.name, self.batch_size = model, name, batch_size
+        self.prepare = PixelValues(model.preprocessing)
+        self.config = model.config
+        self.answers = LabelAnswers(model.config, rules_of(model.config))
+        self.arguments = Asked(self.answers, **arguments).given
+        self.torch: Any = None
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, *, few: bool = False, threads: int | None = None, **arguments: Any
+    ) -> Self:
+        """The pipeline of a folder or a Hub name, on the CPU; its graph is made by torch where there is none yet.
+
+        Args:
+            name: The folder or the name.
+            few: As `GraphModel` takes it.
+            threads: As `GraphModel` takes it.
+            **arguments: Of the pipeline, such as `threshold`, `top_k`, `return_path` and `batch_size`.
+
+        Raises:
+            ImportError: onnxruntime, or what exports to it, is not installed.
+            UnfitGraphError: The model cannot be exported.
+            ValueError: An argument is wrong, or it is another kind of model.
+            OSError: There is no such model.
+        """
+        options: dict[str, Any] = {"few": few, "threads": threads}
+        model = GraphModel.find(name, **options)
+        if model is None:
+            from .graph_making import made_graph
+
+            model = GraphModel.of(made_graph(str(name)), name, **options)
+        return cls(model, str(name), **arguments)
+
+    def __call__(self, inputs: Any, *, batch_size: int | None = None, **arguments: Any) -> Any:
+        """The labels of an image; a list of them for many, an iterator for a generator.
+
+        Args:
+            inputs: One or many, as the pipeline takes them.
+            batch_size: Images that the model sees at once; where not given 16 of what can be counted, 1 of a stream.
+            **arguments: As the pipeline takes them; others than those of the start for this call alone.
+
+        Raises:
+            ValueError: An argument is wrong, or an image cannot be read.
+        """
+        asked = Asked(self.answers, **(self.arguments | arguments))
+        inputs = images_of(inputs, OneByOne)
+        many = isinstance(inputs, list | OneByOne | Iterator) and not hasattr(inputs, "read")
+        images = inputs.images if isinstance(inputs, OneByOne) else inputs if many else [inputs]
+        at_once = batch_size or self.batch_size or (1 if isinstance(inputs, Iterator) else AT_ONCE)
+        rows = self._rows(images, at_once, asked)
+        if not many:
+            return next(rows)
+        return rows if isinstance(inputs, Iterator) else list(rows)
+
+    def _rows(self, images: Any, at_once: int, asked: "Asked") -> Iterator[Any]:
+        """What is answered for each image, as it is asked for."""
+        images = iter(images)
+        while some := list(islice(images, at_once)):
+            pixels = np.stack([self._prepared(image, asked.timeout) for image in some])
+            known = None if asked.known is None else np.repeat(asked.known[None], len(pixels), axis=0)
+            outputs = self.forward(pixels, known, beam_width=asked.beam_width)
+            yield from (self.postprocess(outputs, row, **asked.choice) for row in range(len(pixels)))
+
+    def _prepared(self, image: Any, timeout: float | None) -> NDArray[np.float32]:
+        """Pixel values (3, h, w) of one image; ValueError where it cannot be read."""
+        try:
+            picture = read_image(image, timeout)
+        except Exception as error:  # Pillow's parsers and the web raise many kinds
+            raise ValueError(f"{str(image)[:300]!r} is no readable image: {error}") from error
+        return self.prepare(picture)
+
+    def forward(
+        self, pixel_values: NDArray[np.float32], known: NDArray[np.int64] | None, *, beam_width: int | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """`logits` (B, C) of pixel values (B, 3, h, w), given what is known (B, C), and the paths of `generate`."""
+        config = self.config
+        other_width = beam_width not in {None, config.beam_width} and config.has_path_decoder
+        takes = self.model.takes_known or known is None or not known.any()
+        by_graph = takes and not other_width
+        outputs = self.model(pixel_values, known) if by_graph else self._by_torch(pixel_values, known, beam_width)
+        if not np.isfinite(outputs["logits"]).all():
+            raise ValueError("the model's logits are no finite numbers: its weights, or its preprocessing, are broken")
+        return outputs
+
+    def postprocess(self, outputs: Mapping[str, NDArray[Any]], row: int, **choice: Any) -> Any:
+        """The labels that are chosen of one image of a batch, as the pipeline gives them."""
+        scores = 1 / (1 + np.exp(-outputs["logits"][row].astype(np.float32)))
+        walk = {name: values[row] for name, values in outputs.items() if name != "logits"}
+        return self.answers.choose(scores, walk, **choice)
+
+    def _by_torch(
+        self, pixel_values: NDArray[np.float32], known: NDArray[np.int64] | None, beam_width: int | None
+    ) -> Any:
+        """What the model says by torch."""
+        from .graph_making import outputs_by_torch
+
+        if self.torch is None:
+            from .saved_model import SavedModel
+
+            self.torch = SavedModel.load(self.name).model
+        return outputs_by_torch(self.torch, pixel_values, known, beam_width)
+
+
+class Asked:
+    """The arguments of a call, checked and sorted.
+
+    Args:
+        answers: What the model answers.
+        timeout: As the pipeline takes it, and the others.
+        known: As the pipeline takes it.
+        beam_width: As the pipeline takes it.
+        threshold: As the pipeline takes it.
+        top_k: As the pipeline takes it.
+        return_path: As the pipeline takes it.
+        decision: As the pipeline takes it.
+
+    Raises:
+        ValueError: One is wrong.
+    """
+
+    def __init__(
+        self,
+        answers: LabelAnswers,
+        *,
+        timeout: float | None = None,
+        known: Mapping[str, bool] | None = None,
+        beam_width: int | None = None,
+        threshold: Threshold | None = None,
+        top_k: int | None = None,
+        return_path: bool | None = None,
+        decision: Decision | None = None,
+    ) -> None:
+        answers.check(threshold, top_k, beam_width, decision)
+        if return_path and not answers.config.has_path_decoder:
+            raise ValueError(
+                "this model has no path decoder (path_loss='none'): use forward, whose logits score each label"
+            )
+        self.timeout, self.beam_width = timeout, beam_width
+        self.known = None if known is None else answers.known(known)
+        self.choice: dict[str, Any] = {
+            "threshold": threshold,
+            "top_k": top_k,
+            "return_path": bool(return_path),
+            "decision": decision,
+        }
+        self.given = {"timeout": timeout, "known": known, "beam_width": beam_width, **self.choice}
+
+
+def rules_of(config: GraphConfig) -> Any:
+    """The rules between labels of a graph's config, for whose sets torch is loaded; None without rules."""
+    if not config.fields.get("label_rules"):
+        return None
+    from cnn_rnn.label_rules import LabelRules
+
+    return LabelRules.of_config(config)
