@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from cnn_rnn.prediction import SavedModel
-from cnn_rnn.training import RunConfigError, Trainer, load_run_config
+from cnn_rnn.prediction.onnx_engine import UnfitGraphError
+from cnn_rnn.training import RunConfigError, Trainer, feature_cache, load_run_config
 from cnn_rnn.training.evaluation import Evaluation, Split, compare_features
 from cnn_rnn.training.faults import CheckpointError
 from cnn_rnn.training.feature_cache import DESCRIPTION, FEATURES, check_features, write_features
@@ -46,6 +47,30 @@ def test_features_are_those_of_the_images_and_of_their_labels(settings: Settings
             assert torch.equal(labels, features[image_id][1])
             count += 1
     assert count == len(features) == 6
+
+
+def test_onnxruntime_computes_the_same_features_under_a_name_of_their_own(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = {"train__feature_cache": str(tmp_path / "features")}
+    by_torch = loaded(settings, tmp_path / "torch", **cache)
+    before = folders(tmp_path / "features")
+    monkeypatch.setattr(feature_cache, "FEWEST_TO_EXPORT", 1)
+    by_onnx = loaded(settings, tmp_path / "onnx", **cache)
+    assert "image features by onnxruntime" in capsys.readouterr().out
+    own = folders(tmp_path / "features") - before - {"onnx"}
+    assert len(own) == len(before) == 1
+    expected, found = (np.load(tmp_path / "features" / name / FEATURES) for name in (before.pop(), own.pop()))
+    np.testing.assert_allclose(found, expected, atol=1e-4 * expected.std())
+    assert type(by_onnx.plain_model.backbone) is type(by_torch.plain_model.backbone)
+
+    def unfit(*_: Any, **__: Any) -> None:
+        raise UnfitGraphError("it cannot be exported")
+
+    monkeypatch.setattr(feature_cache, "use_onnxruntime", unfit)
+    shutil.rmtree(tmp_path / "features")
+    loaded(settings, tmp_path / "unfit", **cache)
+    assert "image features by torch: it cannot be exported" in capsys.readouterr().out
 
 
 def test_another_seed_of_the_decoder_or_split_reuses_them(

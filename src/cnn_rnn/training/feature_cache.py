@@ -12,7 +12,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from copy import copy
 from dataclasses import asdict
 from pathlib import Path
@@ -33,6 +33,7 @@ from cnn_rnn.data.transforms import TrainTransform, collate, prepare_examples
 from cnn_rnn.foundation.provenance import Provenance, digest, file_identity
 from cnn_rnn.foundation.whole_files import flush_folder, remove_whole, temporary_name, write_json
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn.prediction.onnx_engine import UnfitGraphError, choose_engine, use_onnxruntime
 from cnn_rnn.prediction.predictions import PlacedFeatures, extract_features
 
 from .agreement import wait_until_seen
@@ -41,6 +42,7 @@ from .run_config import RunConfig
 
 logger = logging.getLogger(__name__)
 CACHED_AT_ONCE = 1024
+FEWEST_TO_EXPORT = 500  # images from which on making the graph takes less than it saves
 AUGMENTATION = ("crop_scale", "horizontal_flip", "color_jitter", "rand_augment", "random_erasing")  # of block `data`
 FEATURES, DESCRIPTION = "features.npy", "description.json"
 TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
@@ -139,6 +141,7 @@ class FeatureCache:
         train = config.train
         self.root = Path(train.feature_cache or Path(train.output_dir).parent / "features")
         self.precision = precision or accelerator.mixed_precision
+        self.engine, self.fits = "torch", True  # fits: whether the backbone could be exported
 
     def load(self, train: Dataset, *others: Dataset) -> list[CachedFeatures]:
         """The features of the training rows, in all their views, and of each of the other parts as they are."""
@@ -157,7 +160,9 @@ class FeatureCache:
         order = sorted(range(len(identities)), key=identities.__getitem__)
         in_order = [identities[index] for index in order]
         processor = self.transform.processor
-        key = features_key(self.model, processor, in_order, self.precision, view=view, **self._augmentation(view))
+        self.engine = engine_for(len(order), self.accelerator, self.precision) if self.fits else "torch"
+        told = {"view": view, **self._augmentation(view)} | ({"engine": self.engine} if self.engine != "torch" else {})
+        key = features_key(self.model, processor, in_order, self.precision, **told)
         return self.root / key, order
 
     def _augmentation(self, view: int) -> dict[str, Any]:
@@ -172,17 +177,23 @@ class FeatureCache:
         if int(accelerator.reduce(present, reduction="sum")) < accelerator.num_processes:
             rows = concatenate_datasets([rows.select_columns(["image", "image_id", "labels"]) for rows in datasets])
             shown = "image features, computed once" + (f", view {view + 1}" if view else "")
-            batches = extract_features(
-                self.model, accelerator.prepare(self._loader(rows.select(order), view)), accelerator, shown
-            )
             description = {
                 "backbone": self.model.config.backbone,
                 "images": len(order),
                 "precision": self.precision,
+                "engine": self.engine,
                 "view": view,
                 **self._augmentation(view),
             }
-            write_features(batches, len(order), folder, description, writes=accelerator.is_local_main_process)
+            loader = accelerator.prepare(self._loader(rows.select(order), view))
+            try:
+                with self._by_engine():
+                    batches = extract_features(self.model, loader, accelerator, shown)
+                    write_features(batches, len(order), folder, description, writes=accelerator.is_local_main_process)
+            except UnfitGraphError as error:
+                self.fits = False
+                accelerator.print(f"image features by torch: {error}")
+                return self.views_of(*datasets, view=view)
             accelerator.wait_for_everyone()
         else:
             accelerator.print(f"image features from {folder}")
@@ -192,6 +203,25 @@ class FeatureCache:
         features = np.load(folder / FEATURES, mmap_mode="r")
         parts = zip(datasets, np.split(places, ends[:-1]), strict=True)
         return [PlacedFeatures(str(rows.split), rows, features, own) for rows, own in parts]
+
+    @contextmanager
+    def _by_engine(self) -> Iterator[None]:
+        """The backbone by the engine that was chosen, for a while.
+
+        Raises:
+            UnfitGraphError: It cannot be exported.
+        """
+        plain = self.accelerator.unwrap_model(self.model)
+        backbone, training = plain.backbone, plain.training
+        try:
+            if self.engine != "torch":
+                self.root.mkdir(parents=True, exist_ok=True)
+                use_onnxruntime(plain.eval(), str(self.root), shares_cores=True)
+                self.accelerator.print(f"image features by {self.engine}")
+            yield
+        finally:
+            plain.backbone = backbone
+            plain.train(training)
 
     def _loader(self, rows: Dataset, view: int) -> DataLoader:
         """Batches of one view of the rows, in order."""
@@ -209,6 +239,17 @@ class FeatureCache:
             collate_fn=collate,
             worker_init_fn=leave_signals_alone,
         )
+
+
+def engine_for(images: int, accelerator: Accelerator, precision: str) -> str:
+    """What computes features of so many images: onnxruntime on a CPU where it is installed and the export pays."""
+    if images < FEWEST_TO_EXPORT or precision != "no" or accelerator.num_processes > 1:
+        return "torch"
+    if choose_engine("auto", accelerator.device) == "torch":
+        return "torch"
+    import onnxruntime
+
+    return f"onnxruntime {onnxruntime.__version__}"
 
 
 def write_features(
