@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.commands_by_name import ROOT
 
 PACKAGE = ROOT / "src" / "cnn_rnn"
-NOT_FOR_ONE_PHOTO = {"datasets", "pandas", "evaluate", "matplotlib", "onnxruntime", "cnn_rnn.training"}
+NOT_FOR_ONE_PHOTO = {"torch", "transformers", "datasets", "pandas", "evaluate", "matplotlib", "cnn_rnn.training"}
 
 
 def test_nobody_imports_upward_and_the_hub_copy_stands_alone() -> None:

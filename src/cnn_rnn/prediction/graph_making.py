@@ -140,6 +140,7 @@ def _without_weights(graph: Any, stored: Mapping[str, Any], told: Mapping[str, s
         each(graph)
     made = onnx_ir.to_proto(graph)
     onnx.helper.set_model_props(made, dict(told))
+    del made.graph.value_info[:]  # shapes in between, which onnxruntime works out itself
     for tensor in made.graph.initializer:
         if tensor.name not in stored:
             continue

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from cnn_rnn.decisions import is_unfamiliar
+from cnn_rnn.label_answers import is_unfamiliar
 from cnn_rnn.learning.learner import Learner, Seen
 from cnn_rnn.learning.suggestions import LEAST_SHOWN
 
