@@ -22,7 +22,7 @@ from cnn_rnn.publishing.bundle import LARGEST
 def test_it_is_small_and_holds_no_code() -> None:
     folder = cnn_rnn.bundled_model()
     assert sum(file.stat().st_size for file in folder.iterdir()) <= LARGEST == 25_000_000
-    assert {file.suffix for file in folder.iterdir()} == {".json", ".md", ".safetensors", ".yaml", ".jpg"}
+    assert {file.suffix for file in folder.iterdir()} == {".json", ".md", ".safetensors", ".yaml", ".jpg", ".onnx"}
 
 
 def test_the_pipeline_takes_it_and_labels_a_photo_with_a_path() -> None:
