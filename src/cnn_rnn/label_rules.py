@@ -72,13 +72,8 @@ class LabelRules:
             _pairs(places),
             _pairs(_below(places, above, names)),
         )
-        # The search reads them from tables, which are as wide as the label, or the group, with the most rules.
-        for pairs, size in (
-            (rules.implied, len(names)),
-            (rules.members[::-1], len(names)),
-            (rules.members, len(groups)),
-            (rules.below[::-1], len(names)),
-        ):
+        # Tables are as wide as the label, or the group, with the most rules.
+        for pairs, size, _ in rules.tabled:
             _check_extent(int(np.bincount(pairs[0], minlength=1).max()) * size)
         return rules
 
@@ -94,6 +89,26 @@ class LabelRules:
     def num_labels(self) -> int:
         """C."""
         return len(self.names)
+
+    @property
+    def tabled(self) -> tuple[tuple[Pairs, int, int], ...]:
+        """What the tables are made of: pairs (2, N), and how many ids there are of either kind."""
+        labels, places = self.num_labels, self.members.shape[1]
+        groups = int(self.members[0].max(initial=-1)) + 1
+        return (
+            (self.implied, labels, labels),
+            (self.members[::-1], labels, groups),
+            (self.members, groups, labels),
+            (self.below[::-1], labels, places),
+        )
+
+    @cached_property
+    def tables(self) -> tuple[Pairs | None, ...]:
+        """What each label implies (M, C), its groups, the members of each group (M, G), and the places above a label.
+
+        A gap holds the id after the last; None where there is nothing to hold.
+        """
+        return tuple(_table(*tabled) if tabled[0].size else None for tabled in self.tabled)
 
     @cached_property
     def above(self) -> dict[int, list[int]]:
@@ -309,6 +324,15 @@ def _check_extent(count: int) -> None:
 def _pairs(pairs: Iterable[tuple[int, int]]) -> Pairs:
     """Pairs as an array (2, N)."""
     return np.array(list(pairs), np.int64).reshape(-1, 2).T.copy()
+
+
+def _table(pairs: Pairs, size: int, gap: int) -> Pairs:
+    """The second of each pair (2, N) under the first (M, size), `gap` where a first one has fewer than others."""
+    keys, values = pairs[:, np.argsort(pairs[0], kind="stable")]
+    counts = np.bincount(keys, minlength=size)
+    table = np.full((int(counts.max()), size), gap)
+    table[np.arange(len(keys)) - np.repeat(np.cumsum(counts) - counts, counts), keys] = values
+    return table
 
 
 def _grouped(pairs: Pairs) -> dict[int, list[int]]:

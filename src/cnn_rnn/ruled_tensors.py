@@ -45,27 +45,21 @@ class Links(NamedTuple):
 
 
 class Table:
-    """Some ids of one kind for each id of another: so many for each that it is read in one go, the gaps as zeros.
+    """Some ids of one kind for each id of another: so many for each that they are read in one go, the gaps as zeros.
 
     Args:
-        of: The ids (2, N) of the other kind, and of the one.
-        size: How many of the other kind there are.
+        ids: What `LabelRules.tables` holds of them (M, size).
         device: Where.
     """
 
-    def __init__(self, of: np.ndarray, size: int, device: torch.device) -> None:
-        keys, values = of[:, np.argsort(of[0], kind="stable")]
-        counts = np.bincount(keys, minlength=size)
-        places = np.arange(len(keys)) - np.repeat(np.cumsum(counts) - counts, counts)
-        self.ids = np.full((int(counts.max()), size), -1)
-        self.ids[places, keys] = values
-        self.rows = torch.from_numpy(self.ids.ravel()).to(device)
+    def __init__(self, ids: np.ndarray, device: torch.device) -> None:
+        self.shape = ids.shape
+        self.rows = torch.from_numpy(ids.ravel()).to(device)
 
     def of(self, values: Tensor) -> Tensor:
         """The values (..., N) of the ids of each of the other kind, (..., M, size)."""
         padded = torch.cat([values, torch.zeros_like(values[..., :1])], dim=-1)
-        rows = torch.where(self.rows < 0, values.shape[-1], self.rows)
-        return padded.index_select(-1, rows).unflatten(-1, self.ids.shape)
+        return padded.index_select(-1, self.rows).unflatten(-1, self.shape)
 
 
 class RuledTensors:
@@ -87,10 +81,8 @@ class RuledTensors:
         groups = int(rules.members[0].max(initial=-1)) + 1
         start, follows = map(ids, rules.closure)
         self.group, self.member = group, member
-        pairs = rules.implied, rules.members[::-1], rules.members, rules.below[::-1]
-        sizes = labels, labels, groups, labels
         self.parents, self.groups, self.mates, self.places = (
-            Table(of, size, device) if of.size else None for of, size in zip(pairs, sizes, strict=True)
+            None if table is None else Table(table, device) for table in rules.tables
         )
         self.upward, self.downward = Links(start, follows, labels), Links(follows, start, labels)
         self.to_groups = Links(torch.arange(places, device=device), group, groups)
