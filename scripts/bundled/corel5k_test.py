@@ -45,9 +45,15 @@ def main() -> None:
             seen.append(models[0].model.encode_images(pixel_values).numpy())
     features = [PlacedFeatures("test", rows, np.concatenate(seen), np.arange(len(rows)))] * len(models)
     figures = measure_known([saved.model for saved in models], features, truth, TOLD)
-    told = {count: {row: own["mAP"] for row, own in found.items()} for count, found in figures["told"].items()}
+    told = {
+        f"{count} {row} {state}": own[state]["mAP"]
+        for count, found in figures["told"].items()
+        for row, own in found.items()
+        for state in ("untold", "told")
+        if state in own
+    }
     words = int((truth > 0).any(axis=0).sum())
-    print(json.dumps({"photos": len(rows), "words": words, "mAP_told": told, "looks": figures["looks"]}, indent=2))
+    print(json.dumps({"photos": len(rows), "words": words, "mAP": told, "looks": figures["looks"]}, indent=2))
 
 
 def truth_of(matrix: NDArray[np.bool_], names: list[str], wanted: list[str]) -> NDArray[np.int8]:
