@@ -185,6 +185,15 @@ class LearningDesk(Desk):
             labels = show_labels(session, rows, tree) + foot
         return session, show_photo(session, picture, caption, problem), labels
 
+    def add_forms(self, on: Any, session: gr.State) -> None:
+        """Where a label is called otherwise."""
+        with gr.Accordion("Rename or merge a label", open=False, elem_id="rename"):
+            old, new = (
+                gr.Textbox(label=label, elem_id=place) for label, place in (("Label", "old"), ("Its new name", "new"))
+            )
+            button = gr.Button("Rename", elem_id="renamed")
+            on(button.click, self.rename, [session, old, new])
+
 
 def _small(path: Path) -> str:
     """A small picture as an address; empty where there is none."""
@@ -192,13 +201,3 @@ def _small(path: Path) -> str:
         return image_address(thumbnail(read_photo(path)))
     except UnreadableImageError:
         return ""
-
-
-def rename_form(desk: LearningDesk, on: Any, session: gr.State) -> None:
-    """Where a label is called otherwise."""
-    with gr.Accordion("Rename or merge a label", open=False, elem_id="rename"):
-        old, new = (
-            gr.Textbox(label=label, elem_id=place) for label, place in (("Label", "old"), ("Its new name", "new"))
-        )
-        button = gr.Button("Rename", elem_id="renamed")
-        on(button.click, desk.rename, [session, old, new])

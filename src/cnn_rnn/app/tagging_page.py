@@ -67,6 +67,9 @@ class Desk:
         """Nobody has opened the page yet."""
         self._sessions: OrderedDict[str, PhotoSession] = OrderedDict()
 
+    def add_forms(self, on: Any, session: gr.State) -> None:
+        """Further forms of the page, none here; `on` listens to an event as to all others."""
+
     def begin(self, ticket: str | None = None) -> tuple[Any, ...]:
         """A session of one's own, for whoever opens the page; the same one for a tab that opens it again."""
         ticket = ticket[:LONGEST_TICKET] if isinstance(ticket, str) else ""
@@ -298,11 +301,7 @@ def build_page(desk: Desk) -> gr.Blocks:
         on(other.input, desk.add_label, [session, other]).then(
             lambda: gr.update(value=None, choices=desk.choices), None, other, api_visibility="private"
         )
-        if desk.learns:
-            from .learning_desk import LearningDesk, rename_form
-
-            assert isinstance(desk, LearningDesk)
-            rename_form(desk, on, session)
+        desk.add_forms(on, session)
         save.click(
             desk.save, [session, sidecars], [said, taken_away, *shown], trigger_mode="multiple", concurrency_id="desk",
             show_progress="hidden", api_visibility="private",
