@@ -128,6 +128,8 @@ class LabelAnswers:
         Raises:
             ValueError: The model has no such label, or the answer is neither True nor False.
         """
+        if not isinstance(known, Mapping):
+            raise ValueError(f"known is {{label: True or False, ...}}, got {str(known)[:60]!r}")  # noqa: TRY004
         config = self.config
         state = np.zeros(config.num_labels, np.int64)
         for name, present in known.items():

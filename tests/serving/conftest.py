@@ -85,7 +85,7 @@ def serving(
 ) -> Iterator[Served]:
     """A server, as long as the block lasts."""
     counts = Counts()
-    service = Service(model, Decoders("", 2, limits.decode_seconds, counts.replace, COMMAND), limits, counts)
+    service = Service(model, Decoders(("", ""), 2, limits.decode_seconds, counts.replace, COMMAND), limits, counts)
     studio = LabelStudio(service, counts, [folder] if folder else [])
     app = OwnNames(Gate(make_application(service, counts, studio), limits, counts, token), own_names("127.0.0.1"))
     with listen("127.0.0.1", 0) as bound:

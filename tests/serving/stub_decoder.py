@@ -1,7 +1,6 @@
 """A process that decodes nothing: what a photo's bytes say decides what becomes of it. It starts in no time."""
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,12 +32,12 @@ def prepare(photo: bytes) -> NDArray[np.float32] | str:
     return pixels_of(photo)
 
 
-def preparer(model: str) -> Callable[[bytes], decoding.PixelValues | str]:
+def preparer(model: str, preprocessing: str) -> Callable[[bytes], decoding.PixelValues | str]:
     """What prepares photos, for whichever model."""
-    del model
+    del model, preprocessing
     return prepare
 
 
 if __name__ == "__main__":
     decoding.preparer = preparer
-    decoding.main(sys.argv[1])
+    decoding.main("model", "{}")

@@ -23,7 +23,7 @@ def replaced() -> list[int]:
 
 @pytest.fixture(scope="module")
 def decoders(replaced: list[int]) -> Iterator[Decoders]:
-    found = Decoders("", 2, 1.0, lambda: replaced.append(1), COMMAND)
+    found = Decoders(("", ""), 2, 1.0, lambda: replaced.append(1), COMMAND)
     yield found
     found.close()
 
@@ -73,7 +73,7 @@ def test_processes_that_somebody_ends_are_replaced(decoders: Decoders, how: sign
 
 
 def test_nothing_is_left_of_them() -> None:
-    one = Decoders("", 1, 1.0, command=COMMAND)
+    one = Decoders(("", ""), 1, 1.0, command=COMMAND)
     waiting = [one.decode(b"sleep 60"), one.decode(b"photo")]
     (pid,) = one.pids()
     time.sleep(0.05)
@@ -86,4 +86,4 @@ def test_nothing_is_left_of_them() -> None:
 
 def test_what_does_not_start_is_said() -> None:
     with pytest.raises(RuntimeError, match="do not start"):
-        Decoders("", 1, 1.0, command=("false",))
+        Decoders(("", ""), 1, 1.0, command=("false",))

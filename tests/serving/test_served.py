@@ -24,7 +24,7 @@ LABELS = ["nought", "one", "two|three", "<b>four</b>"]
 
 def expected(at_work: ModelAtWork, photo: bytes, **parameters: Any) -> dict[str, Any]:
     """What the pipeline gives for the photo alone."""
-    classify = at_work.classify
+    classify = at_work.labeller.classify
     _, forward, choosing = classify._sanitize_parameters(**parameters, return_path=True)  # noqa: SLF001 - its one check
     outputs = classify.forward({"pixel_values": torch.from_numpy(pixels_of(photo))[None]}, **forward)
     found: dict[str, Any] = classify.postprocess(outputs, **choosing)

@@ -1,17 +1,21 @@
 """A model at work for those who ask: what one asks is checked, many are seen at once."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
+import numpy.typing as npt
 
 from cnn_rnn.foundation.nearest_names import did_you_mean
-from cnn_rnn.foundation.provenance import digest_tensors
-from cnn_rnn.prediction.onnx_engine import Engine, set_engine
-from cnn_rnn.prediction.worker import open_pipeline
+from cnn_rnn.foundation.provenance import digest_file
+from cnn_rnn.prediction.bulk_prediction import labeller_of
+from cnn_rnn.prediction.graph_model import folder_of
+from cnn_rnn.prediction.kept_graphs import WEIGHTS
+from cnn_rnn.prediction.onnx_pipeline import Asked, CnnRnnOnnx
+from cnn_rnn.prediction.worker import Engine, JobSettings, opened_by_torch, opened_without_torch
 
 from .decoding import PixelValues
 from .questions import next_question
@@ -25,55 +29,72 @@ class Wish:
     """What is asked about one photo, checked.
 
     Attributes:
-        known: 1 confirmed, -1 ruled out, 0 open (1, C).
+        known: 1 confirmed, -1 ruled out, 0 open (C,).
         choosing: How the pipeline chooses labels.
     """
 
-    known: torch.Tensor
+    known: npt.NDArray[np.int64]
     choosing: Mapping[str, Any]
 
 
 class ModelAtWork:
-    """A saved model behind a server.
+    """A saved model behind a server, by torch or in onnxruntime.
 
     Args:
         classify: Its pipeline.
         name: The folder or Hub name.
         engine: A sentence on what runs it.
-        version: What tells its weights from others.
     """
 
-    def __init__(self, classify: Any, name: str, engine: str, version: str) -> None:
-        self.classify, self.name, self.engine, self.version = classify, name, engine, version
-        self.label_names: list[str] = classify.model.config.label_names
-        self.has_path: bool = classify.model.config.has_path_decoder
-        self.familiar_from: float = classify.model.config.familiar_from
-        thresholds = classify.model.config.thresholds or [0.5] * len(self.label_names)
+    def __init__(self, classify: Any, name: str, engine: str) -> None:
+        self.labeller, self.name, self.engine = labeller_of(classify), name, engine
+        config = self.labeller.config
+        self.label_names: list[str] = config.label_names
+        self.has_path: bool = config.has_path_decoder
+        self.familiar_from: float = config.familiar_from
+        thresholds = config.thresholds or [0.5] * len(self.label_names)
         self.thresholds: dict[str, float] = dict(zip(self.label_names, thresholds, strict=True))
         self.ids = {label.casefold(): label for label in reversed(self.label_names)}  # other programs write Cat for cat
-
-    def by_torch(self) -> Any:
-        """The model itself, for its features."""
-        return self.classify.model
-
-    @property
-    def told(self) -> str:
-        """A sentence on the model."""
-        return f"The model {Path(self.name).name} knows {len(self.label_names)} labels."
+        folder = folder_of(name)
+        self.version = f"cnn-rnn-{digest_file(folder / WEIGHTS)[:8] if folder else 'model'}"
+        self._by_torch: Any = None
 
     @classmethod
     def load(cls, name: str | Path, engine: Engine = "auto") -> Self:
-        """The model of a folder or a Hub name, by the engine that `cnn-rnn predict` takes.
+        """The model of a folder or a Hub name, by the engine that `cnn-rnn predict` takes for many photos.
 
         Raises:
             OSError: There is no such model.
             ValueError: It is another kind of model, or cannot run as asked.
             ImportError: "onnx" was asked for, and something is not installed.
         """
-        classify = open_pipeline(str(name), "cpu")
-        version = f"cnn-rnn-{digest_tensors(classify.model.state_dict())[:8]}"
-        told = set_engine(classify.model, str(name), engine, classify.device, shares_cores=True)
-        return cls(classify, str(name), told, version)
+        settings = JobSettings(str(name), "", Path(), engine=engine)
+        opened = opened_without_torch(settings) or opened_by_torch(settings, "cpu")
+        return cls(opened.classify, str(name), opened.engine)
+
+    @property
+    def preprocessing(self) -> str:
+        """The settings of its preprocessing as JSON."""
+        if isinstance(self.labeller, CnnRnnOnnx):
+            return json.dumps(self.labeller.model.preprocessing)
+        from cnn_rnn.foundation.provenance import settings_of
+
+        return json.dumps(settings_of(self.labeller.classify.image_processor))
+
+    def by_torch(self) -> Any:
+        """The model itself, for its features; loaded when it is first asked for."""
+        if self._by_torch is None and not isinstance(self.labeller, CnnRnnOnnx):
+            self._by_torch = self.labeller.classify.model
+        if self._by_torch is None:
+            from cnn_rnn.prediction.saved_model import SavedModel
+
+            self._by_torch = SavedModel.load(self.name).model
+        return self._by_torch
+
+    @property
+    def told(self) -> str:
+        """A sentence on the model."""
+        return f"The model {Path(self.name).name} knows {len(self.label_names)} labels."
 
     def wish(self, parameters: Mapping[str, Any]) -> Wish:
         """What is asked, checked as the pipeline checks it.
@@ -86,30 +107,21 @@ class ModelAtWork:
                 meant = did_you_mean(name, PARAMETERS) or f"there are {', '.join(PARAMETERS)}"
                 raise RefusedError(422, f"there is no parameter {name[:60]!r}; {meant}")
         try:
-            _, forward, choosing = self.classify._sanitize_parameters(**parameters)  # noqa: SLF001 - its one check
+            asked = Asked(self.labeller.answers, return_path=self.has_path, **parameters)
         except (ValueError, TypeError) as error:
             raise RefusedError(422, str(error)) from error
-        known = forward.get("known_labels")
-        if known is None:
-            known = torch.zeros(1, len(self.label_names), dtype=torch.long)
-        return Wish(known, choosing)
+        known = np.zeros(len(self.label_names), np.int64) if asked.known is None else asked.known
+        return Wish(known, asked.choice)
 
     def see(self, asked: Sequence[tuple[PixelValues, Wish]]) -> list[dict[str, Any]]:
         """What the pipeline gives for each of some photos, and the next question."""
-        known = torch.cat([wish.known for _, wish in asked])
-        outputs = self.classify.forward(
-            {"pixel_values": torch.from_numpy(np.stack([values for values, _ in asked]))},
-            return_path=self.has_path,
-            known_labels=known if bool(known.any()) else None,
-        )
-        return [
-            self._answer({name: values[place : place + 1] for name, values in outputs.items()}, wish)
-            for place, (_, wish) in enumerate(asked)
-        ]
+        known = np.stack([wish.known for _, wish in asked])
+        outputs = self.labeller.forward(np.stack([values for values, _ in asked]), known if known.any() else None)
+        return [self._answer(outputs, place, wish) for place, (_, wish) in enumerate(asked)]
 
-    def _answer(self, outputs: Mapping[str, torch.Tensor], wish: Wish) -> dict[str, Any]:
-        """What is said of one photo."""
-        found = self.classify.postprocess(outputs, **dict(wish.choosing) | {"return_path": self.has_path})
+    def _answer(self, outputs: Mapping[str, Any], place: int, wish: Wish) -> dict[str, Any]:
+        """What is said of one photo of a batch."""
+        found = self.labeller.postprocess(outputs, place, **wish.choosing)
         answer = found if self.has_path else {"labels": found, "path": [], "path_score": None}
-        probabilities = outputs["logits"][0].float().sigmoid().numpy()
-        return answer | {"question": next_question(probabilities, wish.known[0].numpy(), self.label_names)}
+        probabilities = (1 / (1 + np.exp(-np.asarray(outputs["logits"][place], np.float32)))).astype(np.float32)
+        return answer | {"question": next_question(probabilities, wish.known, self.label_names)}

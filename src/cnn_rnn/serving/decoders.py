@@ -100,7 +100,7 @@ class Decoders:
     """A number of processes that decode, each with a thread that waits for it.
 
     Args:
-        model: Folder of a run, or name on the Hub, whose preprocessing it is.
+        model: Folder of a run, or name on the Hub, and its preprocessing's settings as JSON.
         number: How many.
         seconds: That a photo may take.
         replaced: Called when one is replaced.
@@ -112,13 +112,13 @@ class Decoders:
 
     def __init__(
         self,
-        model: str,
+        model: tuple[str, str],
         number: int,
         seconds: float,
         replaced: Callable[[], None] = lambda: None,
         command: Sequence[str] | None = None,
     ) -> None:
-        self.command = command or (sys.executable, "-m", "cnn_rnn.serving.decoding", model)
+        self.command = command or (sys.executable, "-m", "cnn_rnn.serving.decoding", *model)
         self.seconds, self.replaced = seconds, replaced
         self._waiting: SimpleQueue[tuple[bytes, Future[PixelValues]] | None] = SimpleQueue()
         self._at_work = [Decoder(self.command) for _ in range(number)]

@@ -4,12 +4,13 @@ What comes from strangers is decoded here, in a process that may crash, hang or 
 Lengths and numbers go before the bytes, on the process's own input and output.
 """
 
+import json
 import os
 import re
 import struct
 import sys
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -23,29 +24,37 @@ UNREADABLE, READ = 0, 1
 NAMELESS = re.compile(r" <_io\.BytesIO object at 0x[0-9a-f]+>")  # what Pillow calls bytes
 
 
-def main(model: str) -> None:
+def main(model: str, preprocessing: str) -> None:
     """Answer until the input ends, as it does when the server does."""
     photos = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints is no answer
-    prepare = preparer(model)
+    prepare = preparer(model, preprocessing)
     answers.write(READY)
     answers.flush()
     while size := photos.read(REQUEST.size):
         answer(prepare, photos.read(*REQUEST.unpack(size)), answers)
 
 
-def preparer(model: str) -> Callable[[bytes], "PixelValues | str"]:
-    """What makes pixel values (3, h, w) of a photo for a model, or says why there are none."""
-    import torch
+def preparer(model: str, preprocessing: str) -> Callable[[bytes], "PixelValues | str"]:
+    """What makes pixel values (3, h, w) of a photo, or says why there are none.
 
+    Args:
+        model: The model's folder or name.
+        preprocessing: Its settings as JSON; by torch where numpy knows them not.
+    """
+    from cnn_rnn.pixel_values import PixelValues as ByNumpy
     from cnn_rnn.prediction.bulk_prediction import Failure, PreparedImages
     from cnn_rnn.prediction.inputs import Input
-    from cnn_rnn.prediction.saved_model import checked_processor
-    from cnn_rnn.prediction.torch_labeller import preparing
 
-    torch.set_num_threads(1)
-    images = PreparedImages(preparing(checked_processor(model)))
+    try:
+        making: Any = ByNumpy(json.loads(preprocessing))
+    except ValueError:
+        from cnn_rnn.prediction.saved_model import checked_processor
+        from cnn_rnn.prediction.torch_labeller import preparing
+
+        making = preparing(checked_processor(model))
+    images = PreparedImages(making)
 
     def prepare(photo: bytes) -> PixelValues | str:
         made = images.prepare(Input("the photo", photo))
@@ -67,4 +76,4 @@ def answer(prepare: Callable[[bytes], "PixelValues | str"], photo: bytes, answer
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -83,6 +83,18 @@ def read_controls(xml: Any) -> list[Control]:
     return found
 
 
+def labels_in(results: Any, controls: Sequence[Control]) -> list[str]:
+    """Labels that an annotation's results choose."""
+    by_name: dict[Any, Control] = {control.name: control for control in controls}
+    found: dict[str, None] = {}
+    for result in results if isinstance(results, list) else ():
+        name = result.get("from_name") if isinstance(result, dict) else None
+        control = by_name.get(name) if isinstance(name, str) else None
+        if control is not None:
+            found |= dict.fromkeys(control.labels_of(result.get("value")))
+    return list(found)
+
+
 def _controls(tag: ET.Element, fields: Mapping[str | None, str]) -> Iterator[Control]:
     """The control that a tag is; nothing where it is not about a photo, or its choices come with each task."""
     name, image = tag.get("name"), tag.get("toName")

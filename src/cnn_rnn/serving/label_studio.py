@@ -5,14 +5,16 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .counts import Counts
-from .label_config import Control
+from .label_config import Control, labels_in
 from .refusals import RefusedError
 from .service import Service
 from .studio_photos import photo_of
-from .studio_project import Expected, StudioProject, labels_in
+
+if TYPE_CHECKING:  # what learns loads torch, which labels alone do not need
+    from .studio_project import Expected, StudioProject
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +98,7 @@ class LabelStudio:
                     learnt += await self._learn(project, task, annotation)
         return {"status": "ok", "learnt": learnt}
 
-    def _project(self, name: Any, xml: Any) -> StudioProject:
+    def _project(self, name: Any, xml: Any) -> "StudioProject":
         """The project of a name such as `1.1700000000` or `1`, with its configuration as it is now.
 
         Raises:
@@ -105,6 +107,8 @@ class LabelStudio:
         key = str(name).partition(".")[0][:100]
         project = self._projects.pop(key, None)
         if project is None:
+            from .studio_project import StudioProject
+
             project = StudioProject(self.service.model, xml)
             if project.own:
                 logger.warning(
@@ -120,7 +124,7 @@ class LabelStudio:
             logger.warning("Label Studio, project %s: what it taught is forgotten, %s others came", left, MOST_PROJECTS)
         return project
 
-    async def _learn(self, project: StudioProject, task: Mapping[str, Any], annotation: Mapping[str, Any]) -> bool:
+    async def _learn(self, project: "StudioProject", task: Mapping[str, Any], annotation: Mapping[str, Any]) -> bool:
         """Learn what an annotation says; whether anything was."""
         answers = {} if annotation.get("was_cancelled") else project.answers(annotation.get("result"))
         photo, number = _photo_name(task), annotation.get("id")
@@ -145,7 +149,7 @@ class LabelStudio:
         address = data.get(field) if isinstance(data, dict) else None
         return await asyncio.to_thread(photo_of, address, self.folders, self.service.limits.body)
 
-    async def _predict(self, project: StudioProject, task: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    async def _predict(self, project: "StudioProject", task: Mapping[str, Any], context: Any) -> dict[str, Any]:
         """What would be chosen in one task, or why nothing can be said."""
         results: list[dict[str, Any]] = []
         told = {"result": results, "score": 0.0, "model_version": project.version}
@@ -177,7 +181,7 @@ def chosen_in(task: Mapping[str, Any], context: Any, controls: Sequence[Control]
 
 
 def as_result(
-    control: Control, project: StudioProject, expected: Expected, known: Mapping[str, bool]
+    control: Control, project: "StudioProject", expected: "Expected", known: Mapping[str, bool]
 ) -> dict[str, Any] | None:
     """What would be chosen from a control, as an annotation says it, with its mean probability; None for nothing."""
     own = {project.names[label.casefold()]: path for label, path in _choices(control)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnn_rnn.foundation.own_names import LOCAL, OwnNames, own_names
-from cnn_rnn.prediction.onnx_engine import Engine
+from cnn_rnn.prediction.worker import Engine
 
 from .application import make_application
 from .at_work import ModelAtWork
@@ -85,7 +85,8 @@ def serve(serving: Serving) -> None:
         model = ModelAtWork.load(serving.model, serving.engine)
         print(model.engine, file=sys.stderr)
         counts = Counts()
-        decoders = Decoders(serving.model, serving.decoders, serving.limits.decode_seconds, counts.replace)
+        of_model = serving.model, model.preprocessing
+        decoders = Decoders(of_model, serving.decoders, serving.limits.decode_seconds, counts.replace)
         service = Service(model, decoders, serving.limits, counts)
         try:
             app = Gate(

@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-
-from cnn_rnn.image_backbone import mean_of_places
 
 from .decoding import PixelValues
 
@@ -38,6 +35,10 @@ class StudioEyes:
 
     def see(self, asked: Sequence[tuple[PixelValues, Mapping[str, bool]]]) -> list[Sight]:
         """Each of some photos, given what is known of it: labels of the model that are there or not."""
+        import torch
+
+        from cnn_rnn.image_backbone import mean_of_places
+
         model = self.model()
         known = torch.zeros(len(asked), model.config.num_labels, dtype=torch.long)
         for row, (_, told) in enumerate(asked):

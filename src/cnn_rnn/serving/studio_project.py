@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
 
-from cnn_rnn.label_answers import is_unfamiliar
 from cnn_rnn.learning.learner import Learner, Seen
 from cnn_rnn.learning.suggestions import LEAST_SHOWN
 
 from .at_work import ModelAtWork
-from .label_config import Control, read_controls
+from .label_config import labels_in, read_controls
 from .studio_eyes import Sight
 
 MOST_LEARNT = 20_000  # photos of one project
@@ -122,7 +121,7 @@ class StudioProject:
         with self._lock:
             probabilities = self.learner.expect(self._seen(sight), known, photo, given.logits[self._places])
             learnt = bool(self._told)
-        if not learnt and is_unfamiliar(torch.from_numpy(given.logits).sigmoid(), self.model.familiar_from):
+        if not learnt and 1 / (1 + np.exp(-given.logits.max())) < self.model.familiar_from:
             return Expected(probabilities, list(known))
         least = {} if learnt else self.model.thresholds
         present = [name for name, value in probabilities.items() if value >= least.get(name, LEAST_SHOWN)]
@@ -143,15 +142,3 @@ class StudioProject:
     def _seen(self, sight: Sight) -> Seen:
         """A photo as the learner takes it."""
         return Seen(sight.features, sight.logits[self._places])
-
-
-def labels_in(results: Any, controls: Sequence[Control]) -> list[str]:
-    """Labels that an annotation's results choose."""
-    by_name: dict[Any, Control] = {control.name: control for control in controls}
-    found: dict[str, None] = {}
-    for result in results if isinstance(results, list) else ():
-        name = result.get("from_name") if isinstance(result, dict) else None
-        control = by_name.get(name) if isinstance(name, str) else None
-        if control is not None:
-            found |= dict.fromkeys(control.labels_of(result.get("value")))
-    return list(found)
