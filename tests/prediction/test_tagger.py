@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +172,59 @@ def kill_an_actor(session: int) -> int:
             continue
     assert session
     return 0
+
+
+@pytest.fixture(scope="module")
+def ray_data() -> Iterator[Any]:
+    """Ray's readers, on a cluster of this machine."""
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield ray.data
+    ray.shutdown()
+
+
+@pytest.mark.slow
+def test_each_reader_of_ray_gives_the_same_labels(
+    model: Path, photo_folder: Path, ray_data: Any, tmp_path: Path
+) -> None:
+    import datasets
+    import pandas as pd
+
+    files = [str(path) for path in sorted((photo_folder / "train").glob("*.png"))[:6]]
+    for file in files:
+        (tmp_path / Path(file).name).write_bytes(Path(file).read_bytes())
+    table = pa.table({"image": files, "day": pa.array([date(2024, 1, day + 1) for day in range(6)])})
+    pq.write_table(table, tmp_path / "photos.parquet")
+    rows = datasets.Dataset.from_dict({"image": files}).cast_column("image", datasets.Image())
+    pixels = [np.asarray(Image.open(file).convert("RGB")) for file in files]
+    at = {"paths": str(tmp_path), "file_extensions": ["png"]}
+    readers = {
+        "images": (ray_data.read_images(**at), "image"),
+        "images with paths": (ray_data.read_images(**at, include_paths=True), "image"),
+        "images of one size": (ray_data.read_images(**at, size=pixels[0].shape[:2], mode="RGB"), "image"),
+        "files": (ray_data.read_binary_files(**at), "bytes"),
+        "files with paths": (ray_data.read_binary_files(**at, include_paths=True), "bytes"),
+        "rows of Python": (
+            ray_data.from_items([{"image": file, "tensor": np.ones((2, 2))} for file in files]),
+            "image",
+        ),
+        "pandas": (ray_data.from_pandas(pd.DataFrame({"image": files, "path": "mine"})), "image"),
+        "Arrow": (ray_data.from_arrow(table), "image"),
+        "Parquet": (ray_data.read_parquet(str(tmp_path / "photos.parquet")), "image"),
+        "rows of datasets": (ray_data.from_huggingface(rows), "image"),
+    }
+    expected = sorted(
+        map(str, CnnRnnTagger(str(model), device="cpu", threshold=0.0)({"image": files})["labels"].to_pylist())
+    )
+    for name, (data, column) in readers.items():
+        for kind in ("numpy", "pandas", "pyarrow"):
+            seen = data.map_batches(
+                CnnRnnTagger,
+                fn_constructor_args=(str(model), column, 0.0, "cpu"),
+                batch_format=kind,
+                batch_size=4,
+                compute=ray_data.ActorPoolStrategy(size=1),
+            ).take_all()
+            assert [row["error"] for row in seen] == [None] * 6, (name, kind)
+            assert sorted(str(list(row["labels"])) for row in seen) == expected, (name, kind)
+            assert all(row.get("path") == "mine" for row in seen) or name != "pandas"
