@@ -22,7 +22,7 @@ PUBLISHED = {
     *("fusion.py", "initial_values.py", "loaded_weights.py", "recurrent_layer.py", "walking.py"),
     *ENDPOINT,
     *("backbone_weights.py", "closed_sets.py", "given_images.py", "label_rules.py", "ruled_tensors.py"),
-    *("expected_f1.py", "label_answers.py", "pixel_values.py", "upright_rgb.py"),
+    *("expected_f1.py", "label_answers.py", "label_order.py", "pixel_values.py", "upright_rgb.py"),
 }
 
 

@@ -6,10 +6,10 @@ absent, any negative value (-100 by convention) left out, which is neither on th
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+
+from .label_order import positions_of
 
 
 def rank_labels(label_order: str, label_counts: Sequence[int] | None, num_labels: int) -> Tensor:
@@ -23,15 +23,6 @@ def rank_labels(label_order: str, label_counts: Sequence[int] | None, num_labels
         num_labels: C.
     """
     return torch.from_numpy(positions_of(label_order, label_counts, num_labels))
-
-
-def positions_of(label_order: str, label_counts: Sequence[int] | None, num_labels: int) -> NDArray[np.int64]:
-    """What `rank_labels` gives, by numpy, as a graph that is exported cannot hold a stable sort."""
-    if label_order not in ("frequent_first", "rare_first") or label_counts is None:
-        return np.arange(num_labels)
-    counts = np.array(label_counts)
-    walked = np.argsort(-counts if label_order == "frequent_first" else counts, kind="stable")
-    return walked.argsort()
 
 
 def labels_to_paths(labels: Tensor, ranks: Tensor, longest: int | None = None) -> Tensor:

@@ -12,11 +12,9 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from .label_paths import positions_of
+from .label_order import positions_of
 
 KINDS = ("implies", "excludes")
 MOST_PAIRS = 2**22  # of a label and one that follows from it; a file from elsewhere must not take all memory
@@ -175,7 +173,7 @@ class LabelRules:
                 kept[name], held, out = there, more, less
         return dict(reversed(kept.items()))
 
-    def order_of(self, label_order: str, label_counts: Sequence[int] | None) -> Tensor:
+    def order_of(self, label_order: str, label_counts: Sequence[int] | None) -> NDArray[np.int64]:
         """Position (C,) of every label on a path: as `rank_labels` gives it, but after all that the label implies.
 
         Worked out once, as models ask for it at every step, and in a graph that is exported it cannot be.
@@ -183,7 +181,7 @@ class LabelRules:
         asked = (label_order, label_counts)
         if self._order is None or self._order[0] != asked:
             self._order = asked, self.downward(positions_of(label_order, label_counts, self.num_labels))
-        return torch.from_numpy(self._order[1])
+        return self._order[1]
 
     def downward(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
         """Position (C,) of every label in an order like that of `ranks` (C,), but after all that it implies."""

@@ -246,4 +246,6 @@ class Walker:
     def _ranks(self) -> Tensor:
         """Position (C,) of every label in the configured order, 0 for the first."""
         asked = self.config.label_order, self.config.label_counts
-        return rank_labels(*asked, self.num_labels) if self.rules is None else self.rules.order_of(*asked)
+        if self.rules is None:
+            return rank_labels(*asked, self.num_labels)
+        return torch.from_numpy(self.rules.order_of(*asked))

@@ -160,7 +160,7 @@ def told(known: argparse.Namespace, folder: "JobFolder", done: "State | None") -
     if done == "finished":
         picture(folder)
     code = tell_counts(folder)
-    write_back(known)
+    write_back(known, folder.config)
     return code
 
 
@@ -236,15 +236,13 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def write_back(known: argparse.Namespace) -> None:
-    """Write the labels to the photos in every form that was asked for, and say what came of it."""
+def write_back(known: argparse.Namespace, config: Any) -> None:
+    """Write the labels, those of a model's config, in every form that was asked for, and say what came of it."""
     if not known.write:
         return
     from cnn_rnn.label_rules import LabelRules
-    from cnn_rnn.prediction import checked_config
     from cnn_rnn.prediction.label_files import WrittenLabels, write_labels
 
-    config = checked_config(known.model)
     rules = LabelRules.of(config.label_rules, config.label_names)
     choice = WrittenLabels(known.leave_out, known.always_add)
     for kind in known.write:

@@ -58,6 +58,7 @@ class JobFolder:
         by: How far to look for inputs that changed.
         keep_lost: Whether a row that says that its image was lost counts as done.
         answers: What is known of the images; the job has its digest.
+        config: Of the model, which says what the labels are; None where nobody asks.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class JobFolder:
         *,
         keep_lost: bool = False,
         answers: Answers | None = None,
+        config: Any = None,
     ) -> None:
+        self.config = config
         self.folder, self.job, self.inputs, self.by, self.keep_lost = folder, job, inputs, by, keep_lost
         self.answers = answers or {}
         self.parts = folder / PARTS

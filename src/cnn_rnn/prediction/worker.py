@@ -179,8 +179,8 @@ def open_folder(settings: JobSettings, opened: Opened) -> JobFolder:
     if not inputs.parts:
         raise FileNotFoundError(f"{settings.input} holds no image")
     names = digest({"kind": type(inputs).__name__, "names": inputs.names})
-    labels = labeller_of(opened.classify).config.label_names
-    answers = read_answers(settings.known, inputs, labels) if settings.known else {}
+    config = labeller_of(opened.classify).config
+    answers = read_answers(settings.known, inputs, config.label_names) if settings.known else {}
     job = Job(
         provenance,
         names,
@@ -190,4 +190,5 @@ def open_folder(settings: JobSettings, opened: Opened) -> JobFolder:
         settings.parts_per_file,
         digest_answers(answers),
     )
-    return JobFolder(settings.output, job, inputs, settings.changes_by, keep_lost=settings.keep_lost, answers=answers)
+    more: dict[str, Any] = {"keep_lost": settings.keep_lost, "answers": answers, "config": config}
+    return JobFolder(settings.output, job, inputs, settings.changes_by, **more)
