@@ -33,6 +33,7 @@ assert browser  # a fixture
 PHOTOS = 40
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220), "grey": (128, 128, 128)}
 Serve = Callable[[], str]
+OpenDesk = Callable[[], LearningDesk]
 
 
 @pytest.fixture
@@ -51,12 +52,22 @@ def truth(tmp_path: Path) -> dict[str, list[str]]:
     return labels
 
 
-def desk_of(tagger: Tagger, folder: Path) -> LearningDesk:
-    """The page of a folder, from nothing."""
-    files = find_images(str(folder))
-    photos = {file.relative_to(folder).as_posix(): file for file in files}
-    album = Album(Eyes(tagger.saved, knows=False), photos, folder, read_saved(folder).labels)
-    return LearningDesk(tagger, folder, files, album=album)
+@pytest.fixture
+def open_desk(tagger: Tagger, tmp_path: Path) -> Iterator[OpenDesk]:
+    """Opens the page of `album`, from nothing; photos are no longer looked at when the test ends."""
+    folder = tmp_path / "album"
+    desks: list[LearningDesk] = []
+
+    def opened() -> LearningDesk:
+        files = find_images(str(folder))
+        photos = {file.relative_to(folder).as_posix(): file for file in files}
+        album = Album(Eyes(tagger.saved, knows=False), photos, folder, read_saved(folder).labels)
+        desks.append(LearningDesk(tagger, folder, files, album=album))
+        return desks[-1]
+
+    yield opened
+    for desk in desks:
+        desk.close()
 
 
 def press(desk: LearningDesk, session: LearningSession, act: str, label: int = -1) -> tuple[Any, ...]:
@@ -66,14 +77,14 @@ def press(desk: LearningDesk, session: LearningSession, act: str, label: int = -
 
 
 @pytest.fixture
-def served(tagger: Tagger, tmp_path: Path) -> Iterator[Serve]:
+def served(open_desk: OpenDesk) -> Iterator[Serve]:
     """Serves the page of the forty photos, as often as it is asked to; each time as after a kill."""
     from cnn_rnn.app.tagging_page import serve
 
     apps: list[Any] = []
 
     def start() -> str:
-        app, address, _ = serve(desk_of(tagger, tmp_path / "album"), wait=False)
+        app, address, _ = serve(open_desk(), wait=False)
         apps.append(app)
         return str(address)
 
@@ -172,10 +183,8 @@ def test_the_foot_fits_the_screen(
         page.screenshot(path=Path(folder) / f"learning-{size['width']}.png", full_page=True)
 
 
-def test_two_persons_lose_nothing_and_each_takes_its_own_back(
-    tagger: Tagger, truth: dict[str, list[str]], tmp_path: Path
-) -> None:
-    desk, other = (desk_of(tagger, tmp_path / "album") for _ in range(2))  # of two processes
+def test_two_persons_lose_nothing_and_each_takes_its_own_back(open_desk: OpenDesk, truth: dict[str, list[str]]) -> None:
+    desk, other = (open_desk() for _ in range(2))  # of two processes
     mine, theirs = desk.begin("mine")[0], other.begin("theirs")[0]
     desk.add_label(mine, "red")
     other.add_label(theirs, "dark")
@@ -193,9 +202,9 @@ def test_two_persons_lose_nothing_and_each_takes_its_own_back(
 
 
 def test_a_label_is_renamed_and_merged_and_back_and_only_where_that_can_be(
-    tagger: Tagger, truth: dict[str, list[str]], tmp_path: Path
+    open_desk: OpenDesk, truth: dict[str, list[str]]
 ) -> None:
-    desk = desk_of(tagger, tmp_path / "album")
+    desk = open_desk()
     session = desk.begin("me")[0]
     for label in ("cat", "kitten"):
         desk.add_label(session, label)
@@ -213,9 +222,9 @@ def test_a_label_is_renamed_and_merged_and_back_and_only_where_that_can_be(
 
 
 def test_training_reads_what_was_accepted_and_later_labels_are_unknown(
-    tagger: Tagger, truth: dict[str, list[str]], tmp_path: Path
+    open_desk: OpenDesk, truth: dict[str, list[str]]
 ) -> None:
-    desk = desk_of(tagger, tmp_path / "album")
+    desk = open_desk()
     session = desk.begin("me")[0]
     assert "Nothing is accepted yet" in press(desk, session, "train")[2]
     for label in ("first", "second"):
@@ -234,9 +243,9 @@ def test_training_reads_what_was_accepted_and_later_labels_are_unknown(
 
 
 def test_guesses_are_no_facts_and_whatever_a_browser_sends_is_heeded_only_where_it_may(
-    tagger: Tagger, truth: dict[str, list[str]], tmp_path: Path
+    open_desk: OpenDesk, truth: dict[str, list[str]], tmp_path: Path
 ) -> None:
-    desk = desk_of(tagger, tmp_path / "album")
+    desk = open_desk()
     session = desk.begin("me")[0]
     hostile: list[Any] = [None, -1, 99, True, "x", [], {}]
     for sent in hostile:
@@ -244,7 +253,7 @@ def test_guesses_are_no_facts_and_whatever_a_browser_sends_is_heeded_only_where_
             told: Any = SimpleNamespace(_data={"act": act, "photo": 0, "label": sent})
             desk.click(session, told)
         desk.add_label(session, sent if not isinstance(sent, str) else None)
-    for act in ("take", "leave", "undo", "list", "take", "order"):
+    for act in ("take", "leave", "undo", "list", "leave", "take", "order"):
         press(desk, session, act)
     assert all(photo.known == {} and photo.accepted is None for photo in session.photos)
     steps = tmp_path / "album" / ".cnn-rnn" / "steps.jsonl"

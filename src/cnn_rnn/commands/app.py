@@ -68,10 +68,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--learn",
-        action=argparse.BooleanOptionalAction,
+        action="store_true",
         default=True,
-        help="learn from every photo of --input that is accepted (default), or only ask the model",
+        help="learn from every photo of --input that is accepted (default)",
     )
+    parser.add_argument("--no_learn", dest="learn", action="store_false", help="only ask the model")
     parser.add_argument("--input", type=Path, help="folder of photos to go through, such as PHOTOS/train")
     parser.add_argument(
         "--engine",

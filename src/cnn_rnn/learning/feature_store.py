@@ -18,6 +18,7 @@ from .learner import Seen
 
 logger = logging.getLogger(__name__)
 FOLDER, FILE = ".cnn-rnn", "features.sqlite"
+NOT_KEPT = "%s: features are not kept there (%s); they are computed again next time"
 PATIENCE = 60  # seconds that one process waits for another that writes
 TABLES = (
     "create table if not exists seen (photo text, eyes text, features blob, logits blob, primary key (photo, eyes))",
@@ -42,10 +43,13 @@ class FeatureStore:
     def find(self, path: Path) -> Seen | None:
         """What was seen of a photo; None where it was not, or where that cannot be read."""
         with self._lock:
-            photo = self._photo(path)
-            row = self._table.execute(
-                "select features, logits from seen where photo = ? and eyes = ?", (photo, self.eyes)
-            ).fetchone()
+            try:
+                row = self._table.execute(
+                    "select features, logits from seen where photo = ? and eyes = ?", (self._photo(path), self.eyes)
+                ).fetchone()
+            except sqlite3.Error as error:
+                self._go_on_in_memory(error)
+                return None
         if row is None or not all(isinstance(cell, bytes) for cell in row):
             return None
         features, logits = (np.frombuffer(cell[: len(cell) // 4 * 4], np.float32) for cell in row)
@@ -57,9 +61,13 @@ class FeatureStore:
 
     def keep(self, path: Path, seen: Seen) -> None:
         """Keep what was seen of a photo."""
-        with self._lock, self._table:
-            row = (self._photo(path), self.eyes, seen.features.tobytes(), seen.logits.tobytes())
-            self._table.execute("insert or replace into seen values (?, ?, ?, ?)", row)
+        with self._lock:
+            try:
+                with self._table:
+                    row = (self._photo(path), self.eyes, seen.features.tobytes(), seen.logits.tobytes())
+                    self._table.execute("insert or replace into seen values (?, ?, ?, ?)", row)
+            except sqlite3.Error as error:
+                self._go_on_in_memory(error)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -78,6 +86,12 @@ class FeatureStore:
             self._table.execute("insert or replace into files values (?, ?)", (file, photo))
         return photo
 
+    def _go_on_in_memory(self, error: sqlite3.Error) -> None:
+        """Keep nothing on the disk any more, which is full or gone: features are worth no label."""
+        logger.warning(NOT_KEPT, self.folder, error)
+        self._table.close()
+        self._table = _connect(":memory:")
+
     @staticmethod
     def _open(folder: Path | None) -> sqlite3.Connection:
         """The tables on the disk, or in memory."""
@@ -87,7 +101,7 @@ class FeatureStore:
                 place.mkdir(exist_ok=True)
                 return _connect(str(place / FILE))
             except (OSError, sqlite3.Error) as error:
-                logger.warning("%s: features are not kept there (%s); they are computed again next time", place, error)
+                logger.warning(NOT_KEPT, place, error)
         return _connect(":memory:")
 
 
