@@ -25,6 +25,11 @@ def test_it_is_small_and_holds_no_code() -> None:
     assert {file.suffix for file in folder.iterdir()} == {".json", ".md", ".safetensors", ".yaml", ".jpg", ".onnx"}
 
 
+def test_no_file_of_it_says_where_it_was_made() -> None:
+    for path in cnn_rnn.bundled_model().iterdir():
+        assert b'"_name_or_path": "/' not in path.read_bytes(), path.name
+
+
 def test_the_pipeline_takes_it_and_labels_a_photo_with_a_path() -> None:
     classify = pipeline("multi-label-image-classification", model=cnn_rnn.bundled_model())
     found = classify(str(cnn_rnn.bundled_model() / "example.jpg"), return_path=True)

@@ -99,7 +99,8 @@ def weightless_graph(model: Any, folder: Path) -> bytes:
     try:
         preprocessing = settings_of(checked_processor(folder))
         PixelValues(preprocessing)  # refuses steps that torch alone does
-        told = {"config": json.dumps(config.to_dict()), "preprocessing": json.dumps(preprocessing)}
+        fields = config.to_dict() | {"_name_or_path": ""}  # a graph may travel: where the model lay is no one's concern
+        told = {"config": json.dumps(fields), "preprocessing": json.dumps(preprocessing)}
         program = export_program(exported, known_labels=known, optimize=False)
         stored = {f"{PREFIX}{key}": value for key, value in stored_weights(folder / WEIGHTS)}
         content = _without_weights(program.model, stored, told)
