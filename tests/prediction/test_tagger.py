@@ -217,7 +217,7 @@ def test_each_reader_of_ray_gives_the_same_labels(
         map(str, CnnRnnTagger(str(model), device="cpu", threshold=0.0)({"image": files})["labels"].to_pylist())
     )
     for name, (data, column) in readers.items():
-        for kind in ("numpy", "pandas", "pyarrow"):
+        for kind in ("numpy", "pandas", "pyarrow") if name == "images with paths" else ("numpy",):  # an actor each
             seen = data.map_batches(
                 CnnRnnTagger,
                 fn_constructor_args=(str(model), column, 0.0, "cpu"),
