@@ -207,6 +207,7 @@ def test_a_folder_holds_the_code_and_nothing_else(folder: Path) -> None:
         "instance_methods.py",
         "known_labels.py",
         "label_answers.py",
+        "label_order.py",
         "label_paths.py",
         "label_rules.py",
         "loaded_weights.py",
