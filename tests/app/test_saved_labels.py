@@ -3,12 +3,11 @@
 import json
 import multiprocessing
 import os
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.killed_writers import kill_while_writing
 
 from cnn_rnn.app.saved_labels import (
     TWICE,
@@ -53,20 +52,10 @@ def save_for_ever(folder: Path, told: Any) -> None:
 
 
 def test_whatever_kills_a_page_that_saves_the_file_holds_all_that_was_saved(tmp_path: Path) -> None:
-    fork = multiprocessing.get_context("fork")
     for kill in range(20):
         folder = tmp_path / str(kill)
         folder.mkdir()
-        heard, told = fork.Pipe(duplex=False)
-        page = fork.Process(target=save_for_ever, args=(folder, told))
-        page.start()
-        last = heard.recv()
-        time.sleep(0.003 * kill)
-        assert page.pid is not None
-        os.kill(page.pid, signal.SIGKILL)
-        page.join()
-        while heard.poll():
-            last = heard.recv()
+        _, last = kill_while_writing(save_for_ever, folder, 0.003 * kill)
         assert {f"{number}.jpg" for number in range(last + 1)} <= read_saved(folder).labels.keys()
 
 

@@ -1,13 +1,11 @@
 """What was written down is there whatever happens, and what follows from it."""
 
-import multiprocessing
 import os
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.killed_writers import kill_while_writing
 
 from cnn_rnn.learning.journal import FILE, Journal, Step
 from cnn_rnn.learning.known_photos import KnownPhotos
@@ -24,20 +22,10 @@ def write_for_ever(folder: Path, told: Any) -> None:
 
 
 def test_whatever_kills_a_page_nothing_said_is_lost_and_the_next_page_goes_on(tmp_path: Path) -> None:
-    fork = multiprocessing.get_context("fork")
     expected: set[str] = set()
     for kill in range(20):
-        heard, told = fork.Pipe(duplex=False)
-        page = fork.Process(target=write_for_ever, args=(tmp_path, told))
-        page.start()
-        last = heard.recv()
-        time.sleep(0.003 * kill)
-        assert page.pid is not None
-        os.kill(page.pid, signal.SIGKILL)
-        page.join()
-        while heard.poll():
-            last = heard.recv()
-        expected |= {f"{page.pid}-{number}.jpg" for number in range(last + 1)}
+        pid, last = kill_while_writing(write_for_ever, tmp_path, 0.003 * kill)
+        expected |= {f"{pid}-{number}.jpg" for number in range(last + 1)}
         assert expected <= KnownPhotos.follow(Journal(tmp_path).steps).photos.keys()
 
 
