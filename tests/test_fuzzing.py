@@ -1,5 +1,9 @@
-"""Whatever a file holds is read, or refused by `ValueError` or `OSError` in one line, in bounded time and memory."""
+"""Whatever a file holds is read, or refused by `ValueError` or `OSError` in one line, in bounded time and memory.
 
+Every run tries the same inputs; with `NEW_FUZZING=1` in the environment, others.
+"""
+
+import os
 import resource
 import signal
 import xml.etree.ElementTree as ET
@@ -107,6 +111,14 @@ def one_line(error: Exception) -> None:
     assert "\n" not in told
 
 
+def test_names_with_line_breaks_are_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"file_name": "cat", "labels": {"\\n": {}}}\n')
+    with pytest.raises(ValueError, match="line 1: column 'labels") as refused:
+        load_source("table", path, require_images=False)
+    one_line(refused.value)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("examples", [15, pytest.param(1500, marks=pytest.mark.slow)], ids=["few", "many"])
 def test_each_input_is_read_or_refused_in_one_line(
@@ -114,7 +126,12 @@ def test_each_input_is_read_or_refused_in_one_line(
 ) -> None:
     called, contents, read = KINDS[kind]
 
-    @settings(max_examples=examples, deadline=None, derandomize=examples < 100, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize="NEW_FUZZING" not in os.environ,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(hostile.spoilt(contents))
     def check(content: bytes) -> None:
         path = tmp_path_factory.mktemp("input") / called

@@ -8,9 +8,10 @@ import pytest
 from tests.commands_by_name import ROOT, main_of
 
 from cnn_rnn.commands import cli, console
-from cnn_rnn.commands.console import BENCHMARK_NAMES, PROTOCOL_NAMES, SOURCE_NAMES, refuse, visible
+from cnn_rnn.commands.console import BENCHMARK_NAMES, PROTOCOL_NAMES, SOURCE_NAMES, refuse
 from cnn_rnn.data import SOURCES
 from cnn_rnn.data.benchmarks.archives import ARCHIVES
+from cnn_rnn.foundation.one_line import visible
 from cnn_rnn.metrics.protocols import PROTOCOLS
 
 FILES = {path.stem for path in Path(cli.__file__).parent.glob("*.py")} - {"__init__", "cli", "console", "launching"}

@@ -13,6 +13,7 @@ from typing import Any
 from cnn_rnn.data.own_photos.image_folder import METADATA_NAMES
 from cnn_rnn.foundation.folder_lock import LOCK, one_at_a_time
 from cnn_rnn.foundation.json_lines import read_json_lines
+from cnn_rnn.foundation.one_line import told_in_one_line
 from cnn_rnn.foundation.whole_files import whole_file
 
 METADATA = METADATA_NAMES[0]
@@ -97,6 +98,7 @@ def photo_name(folder: Path, name: str) -> str:
     return os.path.relpath(name, folder.absolute()) if posixpath.isabs(name) else name
 
 
+@told_in_one_line()
 def read_saved(folder: Path) -> SavedLabels:
     """The rows of a folder's `metadata.jsonl`; none where there is no such file.
 

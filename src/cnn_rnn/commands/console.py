@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cnn_rnn.foundation.nearest_names import did_you_mean
+from cnn_rnn.foundation.one_line import visible
 
 # For the help, which loads no library; a test holds them against the packages that know them.
 SOURCE_NAMES = (
@@ -31,11 +32,6 @@ def refuse(error: BaseException, hint: str = "") -> int:
     sys.stdout.flush()
     print(f"error: {message}{hint and f'; {hint}'}", file=sys.stderr, flush=True)
     return REFUSED
-
-
-def visible(text: str) -> str:
-    """A text without what could rule a terminal or turn its words around, as file names and labels may hold it."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 class CommandParser(argparse.ArgumentParser):

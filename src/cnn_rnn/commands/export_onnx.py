@@ -11,7 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import CommandParser, output_file, refuse, visible
+from cnn_rnn.foundation.one_line import visible
+
+from .console import CommandParser, output_file, refuse
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -14,7 +14,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import INTERRUPTED, REFUSED, CommandParser, loading, output_folder, refuse, visible
+from cnn_rnn.foundation.one_line import visible
+
+from .console import INTERRUPTED, REFUSED, CommandParser, loading, output_folder, refuse
 
 if TYPE_CHECKING:
     from cnn_rnn.data import Reading

@@ -8,6 +8,8 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict
 
+from cnn_rnn.foundation.one_line import told_in_one_line
+
 from .benchmarks.coco import load_coco
 from .benchmarks.digits import load_digits
 from .benchmarks.nus_wide import load_nus_wide
@@ -38,6 +40,7 @@ SOURCES: dict[str, Callable[..., Any]] = {
 }
 
 
+@told_in_one_line()
 def load_source(
     kind: str,
     root: str | Path | None = None,

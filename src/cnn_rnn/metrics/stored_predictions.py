@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from cnn_rnn.foundation.one_line import told_in_one_line
 from cnn_rnn.foundation.whole_files import whole_file
 
 from .checked_arrays import Array, as_array, check_scores
@@ -179,6 +180,7 @@ def write_predictions(file: str | Path, predictions: StoredPredictions) -> None:
         pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP)
 
 
+@told_in_one_line()
 def read_predictions(file: str | Path) -> StoredPredictions:
     """The predictions of a file.
 

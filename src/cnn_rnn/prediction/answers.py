@@ -11,6 +11,7 @@ from typing import Any
 
 from cnn_rnn.foundation.json_lines import read_json_lines
 from cnn_rnn.foundation.nearest_names import did_you_mean
+from cnn_rnn.foundation.one_line import told_in_one_line
 
 Answers = Mapping[str, Mapping[str, bool]]
 """By image id, what is known: labels that it shows (True) or does not show (False)."""
@@ -18,6 +19,7 @@ Answers = Mapping[str, Mapping[str, bool]]
 LINE = '{"image_id": "...", "known": {"label": true or false, ...}}'
 
 
+@told_in_one_line()
 def read_answers(path: Path, image_ids: Iterable[str], label_names: Collection[str]) -> dict[str, dict[str, bool]]:
     """What is known of each image that a line names.
 

@@ -16,6 +16,7 @@ from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.foundation.file_kinds import kind_of_file
 from cnn_rnn.foundation.hub_errors import first_line
 from cnn_rnn.foundation.launched import check_launch
+from cnn_rnn.foundation.one_line import told_in_one_line
 
 if TYPE_CHECKING:  # a model is loaded for a single photo too, which needs no data set
     from datasets import Dataset, IterableDataset
@@ -147,6 +148,7 @@ def _refuse_other_kinds(folder: Path) -> None:
             raise ValueError(f"{folder / file} {kind}")
 
 
+@told_in_one_line()
 def checked_config(name: str | Path) -> CnnRnnConfig:
     """The config of a folder or a Hub name; nothing else of it is read and no code of it is run.
 

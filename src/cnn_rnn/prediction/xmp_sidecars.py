@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from cnn_rnn.foundation.one_line import told_in_one_line
 from cnn_rnn.foundation.whole_files import whole_file
 
 from .xmp_packet import EMPTY, Packet, PacketError, Property
@@ -37,6 +38,7 @@ def lightroom_path(photo: Path) -> Path:
     return photo.with_suffix(".xmp")
 
 
+@told_in_one_line()
 def write_sidecar(
     photo: Path,
     labels: Sequence[str],

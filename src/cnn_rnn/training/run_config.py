@@ -17,6 +17,7 @@ from huggingface_hub.errors import StrictDataclassFieldValidationError
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.data.data_config import DataConfig
 from cnn_rnn.foundation.nearest_names import did_you_mean
+from cnn_rnn.foundation.one_line import told_in_one_line
 from cnn_rnn.foundation.shipped_files import shipped_file
 from cnn_rnn.foundation.whole_files import write_text
 
@@ -193,6 +194,7 @@ class RunConfig:
 BLOCKS: dict[str, type] = {"data": DataConfig, "train": TrainConfig, "hub": HubConfig}
 
 
+@told_in_one_line()
 def load_run_config(config: str | Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     """The settings of a YAML file (none for the defaults), with `--block.key value` overrides.
 
