@@ -260,3 +260,26 @@ def test_guesses_are_no_facts_and_whatever_a_browser_sends_is_heeded_only_where_
     steps = tmp_path / "album" / ".cnn-rnn" / "steps.jsonl"
     assert not steps.exists() or not [line for line in steps.read_text().splitlines() if json.loads(line).get("said")]
     assert truth
+
+
+def test_what_cannot_be_written_down_is_told_and_counts_for_nothing(
+    open_desk: OpenDesk, truth: dict[str, list[str]], tmp_path: Path
+) -> None:
+    desk = open_desk()
+    session = desk.begin("me")[0]
+    desk.add_label(session, "red")
+    album, away = tmp_path / "album", tmp_path / "away"
+    album.rename(away)
+    for shown in (press(desk, session, "accept"), desk.add_label(session, "dark"), press(desk, session, "undo")):
+        assert "nothing of that counts: " in shown[1]
+        assert "is not there any more" in shown[1]
+    assert (session.place, session.photos[0].known, session.photos[0].accepted) == (0, {"red": True}, None)
+    assert not album.exists()
+    away.rename(album)
+    press(desk, session, "accept")
+    assert session.photos[0].accepted == ["red"]
+    with (album / ".cnn-rnn" / "steps.jsonl").open("a") as file:
+        file.write("no step\n")
+    assert "line 3: expected a step" in desk.show(session)[1]
+    assert "line 3: expected a step" in desk.begin("another tab")[1]
+    assert truth

@@ -9,15 +9,8 @@ from typing import Any
 import pytest
 from tests.killed_writers import kill_while_writing
 
-from cnn_rnn.app.saved_labels import (
-    TWICE,
-    Decision,
-    FolderGoneError,
-    photo_name,
-    place_of,
-    read_saved,
-    write_saved,
-)
+from cnn_rnn.app.saved_labels import TWICE, Decision, photo_name, read_saved, write_saved
+from cnn_rnn.foundation.opened_folder import FolderGoneError, place_of
 
 SAVED = 40
 

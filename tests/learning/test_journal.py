@@ -1,5 +1,6 @@
 """What was written down is there whatever happens, and what follows from it."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from tests.killed_writers import kill_while_writing
 
+from cnn_rnn.foundation.opened_folder import FolderGoneError
 from cnn_rnn.learning.journal import FILE, Journal, Step
 from cnn_rnn.learning.known_photos import KnownPhotos
 
@@ -43,7 +45,79 @@ def test_two_pages_read_what_the_other_wrote_and_a_line_that_was_cut_off_counts_
     assert one.last_of("nobody") is None
 
 
-@pytest.mark.parametrize("line", ["[1]", "{}", '{"name": "x", "said": {"a": {"cat": "yes"}}}', "text"])
+def test_wherever_a_line_is_cut_off_it_counts_for_nothing_and_the_next_one_counts(tmp_path: Path) -> None:
+    line = Step({"a.jpg": {"cat": True}, "b.jpg": {}}, {"a.jpg": True}, by="me").line().encode()
+    for cut in range(len(line)):
+        for end in (b"", bytes(9)):  # as a power cut leaves it
+            (tmp_path / FILE).write_bytes(ACCEPT.line().encode() + line[:cut] + end)
+            Journal(tmp_path).add(Step({"c.jpg": {"cow": True}}))
+            whole = cut == len(line) - 1
+            assert [[*step.said] for step in Journal(tmp_path).steps] == [
+                ["a.jpg"],
+                *([["a.jpg", "b.jpg"]] if whole else []),
+                ["c.jpg"],
+            ]
+
+
+def test_of_a_step_that_the_disk_does_not_take_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path)
+    journal.add(ACCEPT)
+    before = (tmp_path / FILE).read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("cnn_rnn.learning.journal.os.fsync", full)
+        with pytest.raises(OSError, match=r"could not write .*steps\.jsonl: No space"):
+            journal.add(Step({"b.jpg": {"cow": True}}))
+    assert ((tmp_path / FILE).read_bytes(), journal.steps) == (before, [ACCEPT])
+    journal.add(Step({"c.jpg": {"cow": True}}))
+    assert [[*step.said] for step in Journal(tmp_path).steps] == [["a.jpg"], ["c.jpg"]]
+
+
+def full(_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_no_step_is_written_into_another_folder_that_lies_there_by_now(tmp_path: Path) -> None:
+    folder, away = tmp_path / ".cnn-rnn", tmp_path / "away"
+    journal = Journal(folder)
+    journal.add(ACCEPT)
+    folder.rename(away)
+    with pytest.raises(FolderGoneError, match="is not there any more"):
+        journal.add(Step({"b.jpg": {}}))
+    other = Journal(folder)
+    other.add(Step({"theirs.jpg": {}}))
+    assert not journal.read()
+    with pytest.raises(FolderGoneError, match="is not the folder that was opened"):
+        journal.add(Step({"b.jpg": {}}))
+    (folder / FILE).unlink()
+    with pytest.raises(OSError, match="is shorter than it was"):
+        other.add(Step({"c.jpg": {}}))
+    assert (journal.steps, Journal(away).steps) == ([ACCEPT], [ACCEPT])
+
+
+def test_what_another_wrote_that_is_no_step_is_told_each_time_and_counts_once(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    (tmp_path / FILE).write_text(ACCEPT.line() + '{"name": "1", "weight": 3}\n')
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"line 2: .*'weight' is new: a later version wrote it"):
+            journal.read()
+    (tmp_path / FILE).write_text(ACCEPT.line() + Step({"b.jpg": {}}, name="1").line())
+    assert journal.read()
+    assert [[*step.said] for step in journal.steps] == [["a.jpg"], ["b.jpg"]]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[1]",
+        "{}",
+        '{"name": "x", "said": {"a": {"cat": "yes"}}}',
+        "text",
+        '{"name": "x", "said": {"a": [["cat", true]]}}',
+        '{"name": "x", "actions": 1e400}',
+        '{"name": "x", "renamed": ["cat"]}',
+        '{"name": "x", "name": "y"}',
+    ],
+)
 def test_a_line_that_is_no_step_is_named(line: str, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(line + "\n")
     with pytest.raises(ValueError, match=r"steps\.jsonl, line 1: expected a step"):

@@ -2,7 +2,9 @@
 
 import atexit
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,20 @@ from .training_set import write_training_set
 from .views import show_foot, show_labels, show_listed, show_photo
 
 ACTS = {"undo", "order", "list", "take", "leave", "train"}
+Does = Callable[..., tuple[Any, ...]]
+
+
+def kept_or_told(does: Does) -> Does:
+    """What a person does on the page; where that cannot be written down it says so, and nothing of it counts."""
+
+    @wraps(does)
+    def done(desk: "LearningDesk", session: PhotoSession, *given: Any) -> tuple[Any, ...]:
+        try:
+            return does(desk, session, *given)
+        except (ValueError, OSError) as error:
+            return desk.show(session, problem=f"nothing of that counts: {error}")
+
+    return done
 
 
 @dataclass
@@ -88,6 +104,8 @@ class LearningDesk(Desk):
             session.notice = self.train(session)
         return self.show(session)
 
+    click = kept_or_told(Desk.click)
+
     def decide(self, session: PhotoSession, act: Any, index: Any) -> tuple[Any, ...]:
         """Confirm a label, rule it out, or show where the network looked for it."""
         assert isinstance(session, LearningSession)
@@ -107,6 +125,7 @@ class LearningDesk(Desk):
             session.say(self.album, photo, label, confirmed=act == "confirm")
         return self.show(session)
 
+    @kept_or_told
     def add_label(self, session: PhotoSession, label: str | None) -> tuple[Any, ...]:
         """Confirm a label by name, which has a place from then on."""
         assert isinstance(session, LearningSession)
@@ -118,6 +137,7 @@ class LearningDesk(Desk):
             session.say(self.album, session.shown, name, confirmed=True, again=False)
         return self.show(session)
 
+    @kept_or_told
     def rename(self, session: PhotoSession, old: str | None, new: str | None) -> tuple[Any, ...]:
         """Call a label otherwise on all photos, or merge it with another."""
         assert isinstance(session, LearningSession)
@@ -160,7 +180,10 @@ class LearningDesk(Desk):
         """The session as it is now: itself, the photo and its labels."""
         if not isinstance(session, LearningSession):
             return super().show(session, problem, looked_for)
-        session.follow(self.album)
+        try:
+            session.follow(self.album)
+        except (ValueError, OSError) as error:  # of what another page wrote
+            problem = "; ".join(filter(None, (problem, str(error))))
         foot = show_foot(progress(self.album), ORDERS[session.order], session.notice)
         photo = session.shown
         if photo is None:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from cnn_rnn.foundation.opened_folder import Place, place_of
 from cnn_rnn.label_rules import LabelRules, keywords_of
 from cnn_rnn.prediction.xmp_sidecars import SidecarError, lightroom_path, write_sidecar
 
-from .saved_labels import METADATA, TWICE, Decision, Place, place_of, read_saved, why_not_text, write_saved
+from .saved_labels import METADATA, TWICE, Decision, read_saved, why_not_text, write_saved
 
 
 @dataclass

@@ -14,6 +14,7 @@ from cnn_rnn.data.own_photos.image_folder import METADATA_NAMES
 from cnn_rnn.foundation.folder_lock import LOCK, one_at_a_time
 from cnn_rnn.foundation.json_lines import read_json_lines
 from cnn_rnn.foundation.one_line import told_in_one_line
+from cnn_rnn.foundation.opened_folder import Place, check_place
 from cnn_rnn.foundation.whole_files import whole_file
 
 METADATA = METADATA_NAMES[0]
@@ -22,12 +23,6 @@ ABSENT = ("not_labels", "not_label")  # columns of labels that are verified abse
 UNDECIDED = ("unknown", "unknown_labels")  # of labels that nobody looked at
 ROW = '{"file_name": "a.jpg", "labels": ["cat"]}'
 TWICE = f"several rows of {METADATA} are of this photo: make them one"
-
-Place = tuple[int, int]  # device and inode of a folder, whatever it is called
-
-
-class FolderGoneError(OSError):
-    """The folder that was opened is not there: its disk is away, or it has another name."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +77,6 @@ class Decision:
         if absent is not None:
             row[absent] += [label for label in self.ruled_out if label not in row[absent]]
         return row
-
-
-def place_of(folder: Path) -> Place:
-    """Which folder it is; FileNotFoundError where there is none."""
-    status = folder.stat()
-    return status.st_dev, status.st_ino
 
 
 def photo_name(folder: Path, name: str) -> str:
@@ -170,22 +159,6 @@ def write_saved(
             check_place(folder, opened)
         check_place(folder, opened)
     return left
-
-
-def check_place(folder: Path, opened: Place | None) -> None:
-    """Refuse to write where another folder, or none, lies under the name of the one that was opened.
-
-    Raises:
-        FolderGoneError: It does.
-    """
-    try:
-        there = place_of(folder)
-    except OSError as error:
-        raise FolderGoneError(
-            f"{folder} is not there any more ({error.strerror}): bring it back, and save again"
-        ) from error
-    if opened is not None and there != opened:
-        raise FolderGoneError(f"{folder} is not the folder that was opened: bring that back, and save again")
 
 
 def why_not_text(name: str) -> str:

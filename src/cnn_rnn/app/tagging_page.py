@@ -16,12 +16,13 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from cnn_rnn.data import UnreadableImageError
+from cnn_rnn.foundation.opened_folder import FolderGoneError
 from cnn_rnn.foundation.own_names import OwnNames, own_names
 from cnn_rnn.label_answers import UNFAMILIAR
 
 from .photo_session import PhotoSession
 from .photo_tagger import Sight, Tagger
-from .saved_labels import METADATA, FolderGoneError
+from .saved_labels import METADATA
 from .views import FOLDER, label_rows, readable, show_labels, show_photo
 
 MOST_DROPPED = "64mb"  # the largest file that a browser may send

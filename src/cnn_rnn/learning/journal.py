@@ -5,16 +5,20 @@ before the step counts; one that a kill cut off counts for nothing. Two pages of
 and each reads what the other wrote.
 """
 
+import errno
 import json
 import os
 import secrets
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from cnn_rnn.foundation.folder_lock import one_at_a_time
+from cnn_rnn.foundation.json_lines import read_json
+from cnn_rnn.foundation.one_line import told_in_one_line
+from cnn_rnn.foundation.opened_folder import check_place, place_of
 from cnn_rnn.foundation.whole_files import named_on_failure
 
 FILE, LOCK = "steps.jsonl", ".lock"
@@ -54,20 +58,22 @@ class Step:
             ValueError: It tells none.
         """
         try:
-            told: Any = json.loads(line)
-            renamed = told.get("renamed")
-            said = {str(photo): dict(labels) for photo, labels in told.get("said", {}).items()}
-            accepted = dict(told.get("accepted", {}))
+            told = read_json(line)
+            if foreign := told.keys() - {entry.name for entry in fields(cls)}:
+                raise ValueError(f"{min(foreign)!r} is new: a later version wrote it")  # noqa: TRY301
+            renamed, takes_back = told.get("renamed"), told.get("takes_back")
+            said = {photo: dict(labels.items()) for photo, labels in told.get("said", {}).items()}
+            accepted = dict(told.get("accepted", {}).items())
             if renamed is not None:
                 renamed = (str(renamed[0]), str(renamed[1]))
             values = [value for labels in said.values() for value in labels.values()]
             if not all(value in (True, False, None) for value in [*values, *accepted.values()]):
                 raise ValueError("a label is true, false or null")  # noqa: TRY301
             return cls(
-                said, accepted, renamed, told.get("takes_back"), int(told.get("actions", 1)), str(told.get("by", "")),
-                str(told["name"]),
+                said, accepted, renamed, None if takes_back is None else str(takes_back),
+                int(told.get("actions", 1)), str(told.get("by", "")), str(told["name"]),
             )  # fmt: skip
-        except (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError) as error:
+        except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
             raise ValueError(f"expected a step such as {{'name': ..., 'said': ...}}: {error}") from error
 
 
@@ -89,42 +95,63 @@ class Journal:
         self._lock = threading.RLock()
         if folder is not None:
             folder.mkdir(exist_ok=True)
+            self._opened = place_of(folder)
         self.read()
 
     def add(self, step: Step) -> None:
-        """Write a step down; when this returns, nothing but the disk can lose it."""
+        """Write a step down; when this returns, nothing but the disk can lose it, and where it fails nothing counts.
+
+        Raises:
+            OSError: The disk did not take it, or it is not the file that was read.
+            ValueError: Somebody else wrote what is no step.
+        """
         with self._lock:
             if self.path is None:
                 self.steps.append(step)
                 return
-            with one_at_a_time(self.path.parent / LOCK), named_on_failure(self.path):
+            check_place(self.path.parent, self._opened)
+            with named_on_failure(self.path), one_at_a_time(self.path.parent / LOCK):
                 self.read()
-                with self.path.open("ab") as file:
-                    whole = self.path.stat().st_size
-                    torn = b"\n" if self._read < whole else b""  # a line that a kill cut off ends here
-                    file.write(torn + step.line().encode())
-                    file.flush()
-                    os.fsync(file.fileno())
+                whole = self.path.stat().st_size if self.path.exists() else 0
+                if whole < self._read:
+                    raise OSError(f"{self.path} is shorter than it was: put it back, or start the page again")
+                torn = b"\n" if self._read < whole else b""  # a line that a kill cut off ends here
+                _append(self.path, torn + step.line().encode(), whole)
                 self.read()
 
+    @told_in_one_line()
     def read(self) -> bool:
-        """Read what others wrote since; whether there was anything."""
+        """Read what others wrote since; whether there was anything.
+
+        Raises:
+            ValueError: A line is no step; the message names it.
+        """
         with self._lock:
-            if self.path is None or not self.path.exists() or self.path.stat().st_size == self._read:
+            if self.path is None or not self._is_there() or self.path.stat().st_size <= self._read:
                 return False
             with self.path.open("rb") as file:
                 file.seek(self._read)
                 content = file.read()
             whole = content[: content.rfind(b"\n") + 1]
-            for line in whole.split(b"\n")[:-1]:
-                self._lines += 1
+            found = []
+            for number, line in enumerate(whole.split(b"\n")[:-1], start=self._lines + 1):
+                there = line.rstrip(b"\0")  # which a power cut may leave
                 try:
-                    self.steps.append(Step.of_line(line.decode()))
-                except (ValueError, UnicodeDecodeError) as error:
-                    if not _is_torn(line):
-                        raise ValueError(f"{self.path}, line {self._lines}: {error}; mend or remove it") from error
+                    found.append(Step.of_line(there.decode()))
+                except ValueError as error:
+                    if not _is_torn(there):
+                        raise ValueError(f"{self.path}, line {number}: {error}; mend or remove it") from error
+            self.steps += found
+            self._lines += whole.count(b"\n")
             self._read += len(whole)
             return bool(whole)
+
+    def _is_there(self) -> bool:
+        """Whether the file lies in the folder that was opened, whose disk may be away."""
+        try:
+            return self.path is not None and place_of(self.path.parent) == self._opened and self.path.exists()
+        except OSError:
+            return False
 
     def last_of(self, by: str) -> Step | None:
         """The last step of a person that counts and takes nothing back."""
@@ -135,6 +162,19 @@ class Journal:
         )
 
 
+def _append(path: Path, line: bytes, whole: int) -> None:
+    """Write a line at the end of a file of so many bytes; where the disk does not take it all, none of it stays."""
+    with path.open("ab", buffering=0) as file:
+        try:
+            if file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(whole)
+            raise
+
+
 def _is_torn(line: bytes) -> bool:
-    """Whether a line is the beginning of one, as a kill leaves it, or empty."""
-    return not line.strip() or (line.startswith(b"{") and not line.endswith(b"}"))
+    """Whether a line is empty, or the beginning of one, as a kill or a power cut leaves it."""
+    line = line.strip()
+    return not line or (line.startswith(b"{") and (not line.endswith(b"}") or line.count(b"{") > line.count(b"}")))
