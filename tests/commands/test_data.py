@@ -44,6 +44,17 @@ def test_look_prints_and_draws(photos: Path, tmp_path: Path, capsys: pytest.Capt
     assert (tmp_path / "look" / "look.png").stat().st_size > 10_000
 
 
+def test_rules_that_a_person_edited_stay(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["look", "image_folder", "--root", str(photos), "--output", str(tmp_path / "look")]
+    for _ in range(2):
+        assert main(arguments) == 0
+    rules = tmp_path / "look" / "label_rules.yaml"
+    rules.write_text("implies: {a: b}\n")
+    assert main(arguments) == 2
+    assert f"{rules} is there already" in capsys.readouterr().err
+    assert rules.read_text() == "implies: {a: b}\n"
+
+
 def test_convert_splits_skips_and_writes_what_datasets_loads(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

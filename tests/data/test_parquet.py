@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,19 @@ def test_a_folder_with_data_is_not_overwritten(tmp_path: Path, scenes: DatasetDi
     write_parquet(scenes["test"], tmp_path / "out")
     with pytest.raises(FileExistsError, match="is not empty"):
         write_parquet(scenes["test"], tmp_path / "out")
+
+
+def test_a_card_that_a_person_wrote_is_not_overwritten(tmp_path: Path, scenes: DatasetDict) -> None:
+    card = tmp_path / "README.md"
+    card.write_text("# my photos\n")
+    with pytest.raises(FileExistsError, match=r"README\.md is there already, and not as this command wrote it"):
+        write_parquet(scenes, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    card.unlink()
+    for _ in range(2):
+        write_parquet(scenes, tmp_path)
+        shutil.rmtree(tmp_path / "data")
+    assert "my photos" not in card.read_text()
 
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path, scenes: DatasetDict) -> None:

@@ -429,7 +429,7 @@ def test_killed_and_run_again_nothing_is_lost_or_twice(
     assert (folder / "out" / "labels.parquet").stat().st_mtime_ns == done
 
 
-STRANGERS = {"parts/car.jpg": b"a photo", "labels.parquet": None}
+STRANGERS = {"parts/car.jpg": b"a photo", "labels.parquet": None, "paths.png": b"a photo"}
 
 
 @pytest.mark.parametrize("name", STRANGERS)

@@ -259,6 +259,22 @@ def test_the_table_is_one_that_training_reads(photo: Path, tmp_path: Path) -> No
     assert rows["labels"][:] == [[1, 2], []]
 
 
+def test_a_table_that_a_person_made_or_changed_stays(photo: Path, tmp_path: Path) -> None:
+    folder = job(tmp_path / "job", {photo: ["dog"]})
+    path = folder / "labels.csv"
+    for content in ("file_name,cat\nmine.jpg,1\n", None):
+        if content is not None:
+            path.write_text(content)
+            with pytest.raises(
+                FileExistsError, match=r"labels\.csv is there already, and not as this command wrote it"
+            ):
+                write_labels("csv", folder, NAMES, WrittenLabels())
+            assert path.read_text() == content
+            path.unlink()
+        assert write_labels("csv", folder, NAMES, WrittenLabels()).written == 1
+    assert write_labels("csv", folder, NAMES, WrittenLabels(always_add=["seen"])).written == 1
+
+
 def test_the_command_writes_beside_the_photos(run: Path, photo: Path, tmp_path: Path) -> None:
     arguments = [
         "--model",

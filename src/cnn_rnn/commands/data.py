@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from cnn_rnn.data.data_config import DataConfig
 
+RULES = "label_rules.yaml"  # to be edited
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Download, look at or convert a data set; returns what the shell is told."""
@@ -55,8 +57,12 @@ def look(options: argparse.Namespace) -> None:
     """Print, and where asked for write, what is in a data set."""
     from cnn_rnn.data.labels.rule_proposals import propose_rules
     from cnn_rnn.data.look import describe, look_at, plot, what_was_read
+    from cnn_rnn.foundation.own_files import check_own, record_own
     from cnn_rnn.foundation.whole_files import write_text
 
+    rules = options.output and options.output / RULES
+    if rules:
+        check_own(rules, RULES)
     data = _load(options, require_images=False)
     print(f"{what_was_read(data)}\n")
     seen = look_at(data)
@@ -69,7 +75,7 @@ def look(options: argparse.Namespace) -> None:
     _tell_identical(data)
     if options.found:
         print(f"\nThis looks like {options.found.what}; to go on:\n{options.found.commands(options.settings)}")
-    if options.output:
+    if rules:
         options.output.mkdir(parents=True, exist_ok=True)
         positive, negative = seen.pairs(options.top)
         summary = {
@@ -89,8 +95,9 @@ def look(options: argparse.Namespace) -> None:
         }
         write_text(options.output / "look.json", json.dumps(summary, indent=1, ensure_ascii=False))
         plot(seen, options.output / "look.png")
-        write_text(options.output / "label_rules.yaml", proposals.yaml())
-        written = (str(options.output / name) for name in ("look.json", "look.png", "label_rules.yaml"))
+        record_own(proposals.yaml().encode(), RULES)
+        write_text(rules, proposals.yaml())
+        written = (str(options.output / name) for name in ("look.json", "look.png", RULES))
         print(f"\nwritten: {', '.join(written)}")
 
 

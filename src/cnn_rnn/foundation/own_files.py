@@ -36,6 +36,18 @@ def is_own(content: bytes, what: str) -> bool:
     return any(_is_own(place) and _is_own(place / name) for place in _places())
 
 
+def check_own(path: Path, what: str) -> None:
+    """Refuse to write over a file that no process of this user wrote as it stands: it may be a person's own work.
+
+    Raises:
+        FileExistsError: There is one.
+    """
+    if path.exists() and not is_own(path.read_bytes(), what):
+        raise FileExistsError(
+            f"{path} is there already, and not as this command wrote it: move it away to write it anew"
+        )
+
+
 def _name(content: bytes, what: str) -> str:
     """The name of a record."""
     return hashlib.sha256(what.encode() + b"\0" + content).hexdigest()

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
-from cnn_rnn.data.photos.found_files import JOB_PICTURE
+from cnn_rnn.data.photos.found_files import JOB_LABELS, JOB_PICTURE
 from cnn_rnn.foundation.folder_lock import FolderLock, one_at_a_time
 from cnn_rnn.foundation.provenance import Identity
 from cnn_rnn.foundation.whole_files import half_done, remove_whole, whole_file, write_json
@@ -102,14 +102,18 @@ class JobFolder:
         """
         parts = self.parts.iterdir() if self.parts.is_dir() and not self.is_claimed() else ()
         strangers = [path for path in parts if not OWN_PART.fullmatch(path.name)]
-        for path in sorted(self.folder.glob("labels*.parquet")):
+        labels = [path for path in sorted(self.folder.glob(JOB_LABELS)) if OWN_NAME.fullmatch(path.name)]
+        picture = self.folder / JOB_PICTURE
+        if picture.exists() and not labels and not self.is_claimed():  # a job draws it last
+            strangers.append(picture)
+        for path in labels:
             with suppress(*UNREADABLE_FILE):  # one of ours that is damaged is made again
-                if OWN_NAME.fullmatch(path.name) and b"job" not in (pq.read_schema(path).metadata or {}):
+                if b"job" not in (pq.read_schema(path).metadata or {}):
                     strangers.append(path)
         if strangers:
             raise OtherJobError(
-                f"{strangers[0]} was not made by this command, which would remove it: give another --output, or move "
-                "it away"
+                f"{strangers[0]} was not made by this command, which would remove it or write over it: give another "
+                "--output, or move it away"
             )
 
     def clear_up(self) -> None:
@@ -313,7 +317,7 @@ class JobFolder:
     def _publish(self) -> None:
         """Put the joined files in the output folder; killed in between, the next run goes on with it."""
         own = {self.job.file_name(file) for file in range(self.job.files)}
-        for path in self.folder.glob("labels*.parquet"):
+        for path in self.folder.glob(JOB_LABELS):
             if path.name not in own and OWN_NAME.fullmatch(path.name):
                 path.unlink()  # of a job before this one
         for file in range(self.job.files):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
-from cnn_rnn.data.photos.found_files import printable
+from cnn_rnn.data.photos.found_files import JOB_LABELS, printable
+from cnn_rnn.foundation.own_files import check_own, record_own
 from cnn_rnn.foundation.spreadsheet_rows import inactive_name, write_rows
 from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.label_rules import LabelRules, keywords_of
@@ -67,7 +68,7 @@ class Written:
 
 def predicted_labels(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Name and labels of each photo that a finished job could read, in order."""
-    for file in sorted(folder.glob("labels*.parquet")):
+    for file in sorted(folder.glob(JOB_LABELS)):
         for batch in pq.ParquetFile(file).iter_batches(columns=["image_id", "labels", "error"]):
             for row in batch.to_pylist():
                 if row["error"] is None:
@@ -98,6 +99,7 @@ def write_labels(
 
     Raises:
         ValueError: The choice names a label that the model has not.
+        FileExistsError: There is a table that was not written from here.
     """
     choice.check(label_names)
     if kind == "csv":
@@ -156,7 +158,12 @@ def _write_text(photo: Path, labels: Sequence[str], *, dry_run: bool) -> bool:
 
 
 def _write_table(folder: Path, label_names: Sequence[str], choice: WrittenLabels, dry_run: bool) -> Written:
-    """Write one 0/1 column per label and one row per image; a dry run counts the rows alone."""
+    """Write one 0/1 column per label and one row per image; a dry run counts the rows alone.
+
+    Raises:
+        FileExistsError: There is a table that was not written from here.
+    """
+    path = folder / TABLE
     columns = choice.of(label_names)
     rows = (
         [inactive_name(name), *(int(column in choice.of(found)) for column in columns)]
@@ -164,5 +171,8 @@ def _write_table(folder: Path, label_names: Sequence[str], choice: WrittenLabels
     )
     if dry_run:
         return Written(written=sum(1 for _ in rows))
-    with whole_file(folder / TABLE) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        return Written(written=write_rows(file, chain([["file_name", *columns]], rows)) - 1)
+    check_own(path, TABLE)
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        written = write_rows(file, chain([["file_name", *columns]], rows)) - 1
+    record_own(path.read_bytes(), TABLE)
+    return Written(written=written)

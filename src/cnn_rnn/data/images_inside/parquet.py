@@ -15,10 +15,12 @@ from tqdm.auto import tqdm
 
 from cnn_rnn.data.look import look_at
 from cnn_rnn.foundation.folder_lock import LOCK, FolderLock
+from cnn_rnn.foundation.own_files import check_own, record_own
 from cnn_rnn.foundation.whole_files import flush, flush_folder, half_done, named_on_failure, temporary_name, write_text
 
 ROWS_A_GROUP = 100  # what a reader of a stream holds in memory at once
 SHARD_BYTES = 500_000_000
+CARD = "README.md"
 
 
 def write_parquet(
@@ -37,14 +39,14 @@ def write_parquet(
 
     Args:
         data: Rows of the one schema.
-        folder: Where to write; it must not hold `data/` yet.
+        folder: Where to write; it must hold no `data/` yet, and no `README.md` of anybody else.
         title: The card's title.
         source: Where the images and labels come from, for the card.
         license_name: Their licence as the Hub writes it.
         shard_bytes: About how large a shard becomes; a stream is read by at most as many workers as it has shards.
 
     Raises:
-        FileExistsError: The folder holds data already.
+        FileExistsError: It does.
         FolderInUseError: Another process writes there.
         UnwrittenFileError: The disk did not take it; nothing of it is left.
     """
@@ -52,6 +54,7 @@ def write_parquet(
     shards = Path(folder) / "data"
     if shards.exists() and any(shards.iterdir()):
         raise FileExistsError(f"{shards} is not empty; remove it or choose another folder")
+    check_own(Path(folder) / CARD, CARD)
     lock = FolderLock(Path(folder) / LOCK, "writing shards").acquire()
     try:
         with named_on_failure(shards):
@@ -71,7 +74,8 @@ def _write_whole(splits: DatasetDict, shards: Path, shard_bytes: int, card: Data
         for name, rows in splits.items():
             _write_split(rows, written, name, shard_bytes)
         flush_folder(written)
-        write_text(shards.parent / "README.md", str(card))
+        record_own(str(card).encode(), CARD)
+        write_text(shards.parent / CARD, str(card))
         written.replace(shards)
     except BaseException:
         shutil.rmtree(written, ignore_errors=True)
