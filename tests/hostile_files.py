@@ -63,6 +63,10 @@ KEYS = [
     "known",
 ]
 SETTINGS = ["backbone", "num_labels", "id2label", "thresholds", "label_counts", "backbone_args", "image_size", "epochs"]
+TAGGED = [
+    "!!int ''", "!!bool x", "!!timestamp x", "!!float ''", "!!binary x", "!!map [a]", "!!set {a}", "!!python/none x",
+    "{? {a: b} : c}", "&a [*a]", "{a: 1, a: 2}", "2026-13-45", "1:99", "[" * 2000,
+]  # fmt: skip
 ENDS = ["\n", "\r\n", "\r"]
 
 word = st.sampled_from(WORDS) | st.sampled_from(ODD) | st.text(max_size=6) | st.integers().map(str)
@@ -242,7 +246,7 @@ def sidecars() -> Contents:
 
 def yaml_texts() -> Contents:
     """Blocks of settings, known and unknown."""
-    setting = st.builds(lambda key, own: f"  {key}: {json.dumps(own)}", name, value)
+    setting = st.builds(lambda key, own: f"  {key}: {own}", name, value.map(json.dumps) | st.sampled_from(TAGGED))
     block = st.sampled_from(["model", "data", "train", "hub", "other"])
     part = st.builds(lambda key, own: "\n".join([f"{key}:", *own]), block, st.lists(setting, max_size=4))
     return st.lists(part, max_size=3).map(lambda parts: as_bytes("\n".join(parts)))
@@ -251,3 +255,83 @@ def yaml_texts() -> Contents:
 def model_configs() -> st.SearchStrategy[Any]:
     """A model's config.json with values of any kind."""
     return row | st.fixed_dictionaries({"model_type": st.just("cnn_rnn")}, optional=dict.fromkeys(SETTINGS, value))
+
+
+def rules() -> Contents:
+    """Rules between labels as YAML, with circles, contradictions and aliases."""
+    label = st.sampled_from(["cat", "dog", "poodle", "animal"]) | word
+    implies = st.dictionaries(label, label | st.lists(label, max_size=3) | value, max_size=4)
+    parts = st.fixed_dictionaries(
+        {}, optional={"implies": implies | value, "excludes": st.lists(st.lists(label, max_size=3) | value) | value}
+    )
+    head = st.sampled_from(["", "", "a: &a [cat, dog]\n", "implies: &x {cat: *x}\n", "- ", "---\n", *TAGGED])
+    return st.builds(lambda first, own: as_bytes(first + json.dumps(own, ensure_ascii=False)), head, parts | value)
+
+
+def steps() -> st.SearchStrategy[Any]:
+    """Steps of a journal, with what belongs there and what does not."""
+    photo = st.sampled_from(["a.jpg", "b.jpg"]) | word
+    said = st.dictionaries(photo, st.dictionaries(word, st.none() | st.booleans(), max_size=3) | value, max_size=2)
+    called = st.sampled_from(["1", "2", "3"])
+    return st.fixed_dictionaries(
+        {"name": called | value},
+        optional={
+            "said": said | value, "accepted": st.dictionaries(photo, st.booleans(), max_size=2) | value,
+            "renamed": st.tuples(word, word) | value, "takes_back": called | value, "actions": st.integers() | value,
+            "by": word | value, "later": value,
+        },
+    )  # fmt: skip
+
+
+def name_lists() -> Contents:
+    """Lists of files, in several encodings and with other things between the names."""
+    codec = st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
+    return st.builds(
+        lambda end, names, how: end.join(names).encode(how, "replace"), st.sampled_from(ENDS), st.lists(word), codec
+    )
+
+
+ADDRESSES = [
+    "/data/upload/1/a.jpg", "/data/local-files/?d=../../etc/passwd", "/data/local-files/?d=", "file:///etc/passwd",
+    "http://127.0.0.1/a.jpg", "//[", "%00", "..", ".", "data:image/png;base64,AAAA", "data:image/png;base64,?", "a.jpg",
+]  # fmt: skip
+
+
+def questions() -> st.SearchStrategy[Any]:
+    """What other programs ask of a server: labels of a photo, given this and that."""
+    of_label = st.dictionaries(st.sampled_from(["nought", "one"]) | word, st.booleans() | scalar, max_size=2)
+    parameters = st.dictionaries(st.sampled_from(["known", "threshold", "top_k", "decision"]) | word, of_label | value)
+    return st.fixed_dictionaries(
+        {}, optional={"inputs": st.sampled_from(["AAAA", *ADDRESSES]) | value, "parameters": parameters | value}
+    )
+
+
+def studio_requests() -> st.SearchStrategy[Any]:
+    """What Label Studio, or who says to be it, asks and tells."""
+    config = st.just(
+        '<View><Image name="img" value="$image"/><Choices name="what" toName="img" choice="multiple">'
+        '<Choice value="one"/><Choice value="nought"/></Choices></View>'
+    )
+    chosen = st.lists(st.sampled_from(["one", "nought"]) | value, max_size=2)
+    result = st.fixed_dictionaries(
+        {"from_name": st.just("what") | value, "value": st.fixed_dictionaries({"choices": chosen}) | value}
+    )
+    annotation = st.fixed_dictionaries(
+        {"id": st.integers(1, 3) | value, "task": st.integers(1, 2) | value, "result": st.lists(result) | value},
+        optional={"was_cancelled": st.booleans()},
+    )
+    annotations = st.lists(annotation, max_size=2) | annotation | value
+    data = st.fixed_dictionaries({"image": st.sampled_from(ADDRESSES) | value}) | value
+    task = st.fixed_dictionaries(
+        {"id": st.integers(1, 2) | value, "data": data}, optional={"annotations": annotations, "drafts": annotations}
+    )
+    action = st.sampled_from(["ANNOTATION_CREATED", "ANNOTATIONS_DELETED"]) | value
+    project = st.fixed_dictionaries({"id": scalar, "label_config": config | value}) | value
+    context = st.fixed_dictionaries({"context": st.fixed_dictionaries({"result": st.lists(result)}) | value}) | value
+    return st.fixed_dictionaries(
+        {"label_config": config | value, "schema": config | value},
+        optional={
+            "tasks": st.lists(task, max_size=3) | value, "action": action, "annotation": annotations, "task": task,
+            "annotations": annotations, "project": project, "params": context,
+        },
+    )  # fmt: skip

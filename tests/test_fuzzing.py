@@ -3,26 +3,37 @@
 Every run tries the same inputs; with `NEW_FUZZING=1` in the environment, others.
 """
 
+import atexit
 import os
 import resource
+import shutil
 import signal
+import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from tests import hostile_files as hostile
+from tests.finished_runs import write_run
 
 from cnn_rnn.app.saved_labels import read_saved, write_saved
 from cnn_rnn.data import Reading, load_source
+from cnn_rnn.label_rules import LabelRules
+from cnn_rnn.learning.journal import Journal, Step
+from cnn_rnn.learning.known_photos import KnownPhotos
 from cnn_rnn.metrics.stored_predictions import read_predictions
 from cnn_rnn.prediction.answers import read_answers
+from cnn_rnn.prediction.found_images import read_list
 from cnn_rnn.prediction.saved_model import checked_config
 from cnn_rnn.prediction.xmp_sidecars import write_sidecar
-from cnn_rnn.training.run_config import load_run_config
+from cnn_rnn.training.run_config import load_run_config, with_rules
 
 LONGEST = 60  # seconds for one input: a guard against one that never ends, no measurement
 MORE_MEMORY = 2**30  # bytes beyond what the process holds already
@@ -61,6 +72,60 @@ def read_config(path: Path) -> None:
     checked_config(path.parent)
 
 
+def read_rules(path: Path) -> None:
+    labels = ["cat", "dog", "poodle", "animal", "tv monitor"]
+    rules = LabelRules.of(with_rules({"label_rules": str(path)})["label_rules"], labels)
+    if rules is not None:
+        rules.order_of("frequent_first", None)
+
+
+def follow_journal(path: Path) -> None:
+    before = Journal(path.parent)
+    known = KnownPhotos.follow(before.steps)
+    for photo in known.photos:
+        known.answers(photo)
+    before.add(Step({"new.jpg": {"a new word": True}}, by="\udc80"))
+    before.last_of("somebody")
+    after = Journal(path.parent)
+    assert after.steps == before.steps
+    assert KnownPhotos.follow(after.steps).photos["new.jpg"].labels["a new word"] is True
+
+
+def ask_server(path: Path, place: str) -> None:
+    answer = server().post(place, content=path.read_bytes(), headers={"Content-Type": "application/json"})
+    assert answer.status_code < 500
+    told = answer.json()
+    if answer.status_code != 200:
+        one_line(ValueError(told["error"]))
+
+
+@cache
+def server() -> Any:
+    """A client of a server with a small model, which takes every photo for the same and has one for its tasks."""
+    from starlette.testclient import TestClient
+
+    from cnn_rnn.serving.application import make_application
+    from cnn_rnn.serving.at_work import ModelAtWork
+    from cnn_rnn.serving.counts import Counts
+    from cnn_rnn.serving.gate import Limits
+    from cnn_rnn.serving.label_studio import LabelStudio
+    from cnn_rnn.serving.service import Service
+
+    class Decoders:
+        def decode(self, photo: bytes) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_result(np.full((3, 32, 32), len(photo) % 7, np.float32))
+            return future
+
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    (folder / "a.jpg").write_bytes(b"photo")
+    model = ModelAtWork.load(write_run(folder / "run"), "torch")
+    counts, decoders = Counts(), cast("Any", Decoders())
+    service = Service(model, decoders, Limits(), counts)
+    return TestClient(make_application(service, counts, LabelStudio(service, counts, [folder])))
+
+
 KINDS: dict[str, tuple[str, hostile.Contents, Callable[[Path], Any]]] = {
     "csv": ("a.csv", hostile.text_tables(), read_table),
     "jsonl": ("a.jsonl", hostile.as_json_lines(hostile.row | hostile.saved_row), read_table),
@@ -79,6 +144,13 @@ KINDS: dict[str, tuple[str, hostile.Contents, Callable[[Path], Any]]] = {
         lambda path: read_answers(path, ["a.jpg"], ["cat", "dog"]),
     ),
     "predictions": ("a.parquet", hostile.predictions() | hostile.parquets(), read_predictions),
+    "rules": ("a.yaml", hostile.rules(), read_rules),
+    "journal": ("steps.jsonl", hostile.as_json_lines(hostile.steps() | hostile.row), follow_journal),
+    "list": ("a.txt", hostile.name_lists(), lambda path: list(read_list(path))),
+    "asked": ("a.json", hostile.as_json(hostile.questions()), lambda path: ask_server(path, "/predict")),
+    "tasks": ("a.json", hostile.as_json(hostile.studio_requests()), lambda path: ask_server(path, "/predict")),
+    "webhook": ("a.json", hostile.as_json(hostile.studio_requests()), lambda path: ask_server(path, "/webhook")),
+    "setup": ("a.json", hostile.as_json(hostile.studio_requests()), lambda path: ask_server(path, "/setup")),
     "run_config": ("a.yaml", hostile.yaml_texts(), load_run_config),
     "model_config": ("a.json", hostile.as_json(hostile.model_configs()), read_config),
 }

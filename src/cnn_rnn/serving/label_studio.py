@@ -67,7 +67,7 @@ class LabelStudio:
 
         async def taught(task: Mapping[str, Any]) -> None:
             for annotation in _objects(task.get("annotations")):
-                if not project.knows(_photo_name(task), annotation.get("id")):
+                if not project.knows(_photo_name(task), _id_of(annotation)):
                     async with free:
                         await self._learn(project, task, annotation)
 
@@ -90,7 +90,7 @@ class LabelStudio:
             project = self._project(told.get("id"), told.get("label_config"))
             if action == "ANNOTATIONS_DELETED":
                 gone = _objects(content.get("annotations"))
-                learnt = sum([await asyncio.to_thread(project.forget, one.get("id")) for one in gone])
+                learnt = sum([await asyncio.to_thread(project.forget, _id_of(one)) for one in gone])
             else:
                 tasks = {_photo_name(task): task for task in _objects(content.get("task"))}
                 for annotation in _objects(content.get("annotation")):
@@ -127,9 +127,9 @@ class LabelStudio:
     async def _learn(self, project: "StudioProject", task: Mapping[str, Any], annotation: Mapping[str, Any]) -> bool:
         """Learn what an annotation says; whether anything was."""
         answers = {} if annotation.get("was_cancelled") else project.answers(annotation.get("result"))
-        photo, number = _photo_name(task), annotation.get("id")
-        if not answers or not isinstance(number, int | str):
-            return project.forget(number) if isinstance(number, int | str) else False
+        photo, number = _photo_name(task), _id_of(annotation)
+        if not answers or number is None:
+            return project.forget(number)
         try:
             content = await self._photo(task, project.controls[0].field)
             (sight,) = await self.service.look(content, [{}])
@@ -210,6 +210,12 @@ def _choices(control: Control) -> Iterator[tuple[str, tuple[str, ...]]]:
 def _objects(given: Any) -> list[dict[str, Any]]:
     """The objects that are given, one or a list of them."""
     return [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, dict)]
+
+
+def _id_of(annotation: Mapping[str, Any]) -> int | str | None:
+    """What tells an annotation from others; None where it is no such thing."""
+    number = annotation.get("id")
+    return number if isinstance(number, int | str) else None
 
 
 def _photo_name(task: Mapping[str, Any]) -> str:

@@ -230,8 +230,8 @@ def load_run_config(config: str | Path | None, overrides: Sequence[str] = ()) ->
         check_key(key, known[name], "the command line: key", prefix=f"{name}.")
         try:
             blocks[name][key] = value_of(text, hints[name].get(key))
-        except yaml.YAMLError as error:
-            raise RunConfigError(f"--{name}.{key}: cannot read the value {text!r}") from error
+        except ValueError as error:
+            raise RunConfigError(f"--{name}.{key}: cannot read the value {text!r}: {error}") from error
     if not is_model(blocks["model"].get("weights")):
         blocks["model"] = of_file | blocks["model"]
     typed = {name: typed_block(block, blocks[name], name) for name, block in BLOCKS.items()}

@@ -4,7 +4,7 @@ import re
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-import yaml
+from .settings_file import parse_yaml
 
 MARK = re.compile(r"[\s,;|/+&:#]+")  # a value that YAML would take for its own mark, such as a separator
 NULLS = {"", "~", "null", "Null", "NULL"}  # as YAML writes it
@@ -25,11 +25,11 @@ def value_of(text: str, hint: Any) -> Any:
     within the text, as YAML sets them, do not count.
 
     Raises:
-        yaml.YAMLError: The text cannot be read.
+        ValueError: The text cannot be read.
     """
     if (wanted(hint) == [str] and text not in NULLS and text[0] not in "'\"") or MARK.fullmatch(text):
         return text
-    return yaml.safe_load(text)
+    return parse_yaml(text)
 
 
 def coerce(value: Any, hint: Any) -> Any:

@@ -28,6 +28,21 @@ class _OnceEach(yaml.SafeLoader):
         return found
 
 
+def parse_yaml(text: str) -> Any:
+    """What a YAML text says in plain values.
+
+    Raises:
+        ValueError: It says none, or one of them twice.
+    """
+    try:
+        return yaml.load(text, _OnceEach)  # noqa: S506 - a SafeLoader
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    except (yaml.YAMLError, ValueError, LookupError, ArithmeticError, AttributeError, TypeError) as error:
+        # the library trusts what a tag says of the value after it
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
 def read_settings(path: Path, holding: str = "the blocks model, data, train and hub") -> dict[str, Any]:
     """The mapping that a YAML file, or one of JSON, holds; an empty one where it is empty.
 
@@ -39,11 +54,9 @@ def read_settings(path: Path, holding: str = "the blocks model, data, train and 
         SettingsFileError: It is no YAML, no mapping, says something twice, or unfolds to far too much.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _OnceEach)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, ValueError) as error:
-        raise SettingsFileError(f"{path} is no readable YAML: {' '.join(str(error).split())}") from error
-    except RecursionError as error:
-        raise SettingsFileError(f"{path} is nested too deep to be settings") from error
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SettingsFileError(f"{path} is no readable YAML: {error}") from error
     if not isinstance(content or {}, dict):
         raise SettingsFileError(f"{path} must hold {holding}, got {type(content).__name__}")
     _check_extent(path, content)
