@@ -240,3 +240,14 @@ def sample_known(labels: Tensor) -> Tensor:
     )
     suggested = ((labels > 0)[others] & asked[..., None]).any(dim=1)
     return (confirmed.long() - (suggested & (labels == 0)).long()) * told
+
+
+def sample_known_share(labels: Tensor, most: float) -> Tensor:
+    """What is known (B, C) of images with these multi-hot labels (B, C): a random share, present and absent alike.
+
+    The share of each image is drawn between 0 and `most` (C-Tran, Lanchantin et al., CVPR 2021, has at most 0.75). What
+    is left out of the labels stays open.
+    """
+    share = most * torch.rand(len(labels), 1, device=labels.device)
+    told = (torch.rand(labels.shape, device=labels.device) < share) & (labels >= 0)
+    return torch.where(labels > 0, 1, -1) * told

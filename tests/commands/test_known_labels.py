@@ -66,7 +66,7 @@ def test_validate_measures_what_known_labels_are_worth(
 ) -> None:
     ours, plain = map(str, runs)
     arguments = [ours, "--baseline", plain, plain, "--known", "0,1", "--samples", "0", "--num_workers", "0"]
-    assert main_of("validate")([*arguments, "--output", str(tmp_path)]) == 0
+    assert main_of("validate")([*arguments, "--known_share", "0,0.5", "--output", str(tmp_path)]) == 0
     figures = json.loads((tmp_path / "metrics.json").read_text())
     known = figures["known"]
     rows = {"model", "baseline", "baselines_averaged"}
@@ -80,7 +80,17 @@ def test_validate_measures_what_known_labels_are_worth(
     assert {figures[block]["exact_match"] is not None for block in ("path", "threshold", "expected_f1", "top_k")} == {
         True
     }
-    assert "baselines averaged with statistics" in capsys.readouterr().out
+    shares = figures["known_share"]
+    assert set(shares["0.5"]) == rows
+    assert shares["0"]["model"]["untold"]["mAP"] == pytest.approx(figures["mAP"], abs=1e-6)
+    half = shares["0.5"]
+    assert half["model"]["positives"] == half["baseline"]["positives"] < figures["counts"]["positives"]
+    assert half["baseline"]["told"] == half["baseline"]["untold"]
+    hears = half["baseline_with_statistics"]
+    assert hears["told"] != hears["untold"]
+    printed = capsys.readouterr().out
+    assert "baselines averaged with statistics" in printed
+    assert "told 50%" in printed
 
 
 def test_validate_refuses_what_it_cannot_ask(
@@ -93,3 +103,6 @@ def test_validate_refuses_what_it_cannot_ask(
     with pytest.raises(SystemExit):
         main_of("validate")([stored, "--known", "one", "--output", str(tmp_path)])
     assert "is no list of numbers of labels" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main_of("validate")([stored, "--known_share", "1", "--output", str(tmp_path)])
+    assert "is no list of shares from 0 to below 1" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.data.schema import LEFT_OUT
+from cnn_rnn.known_labels import sample_known_share
 from cnn_rnn.training.objective import Objective
 from cnn_rnn.training.run_config import TrainConfig
 
@@ -91,6 +92,36 @@ def test_a_model_that_takes_in_known_labels_is_told_some_of_half_of_the_images()
     assert 10 < (known != 0).any(dim=1).sum() < 50
     assert (many["labels"][known == 1] == 1).all()
     assert (many["labels"][known == -1] == 0).all()
+
+
+def test_a_share_of_the_labels_is_told_present_and_absent_alike() -> None:
+    torch.manual_seed(0)
+    labels = (torch.rand(4000, 30) < 0.15).float()
+    labels[:, 0] = LEFT_OUT
+    known = sample_known_share(labels, 0.75)
+    assert (known[:, 0] == 0).all()
+    assert (labels[known == 1] == 1).all()
+    assert (labels[known == -1] == 0).all()
+    shares = (known[:, 1:] != 0).float().mean(dim=1)
+    assert shares.max() < 1
+    assert abs(shares.mean() - 0.375) < 0.01
+    assert abs((known == 1).sum() / (labels == 1).sum() - (known == -1).sum() / (labels == 0).sum()) < 0.01
+    assert not sample_known_share(labels, 0.0).any()
+
+
+def test_a_share_is_told_to_a_model_that_takes_it_in_alone() -> None:
+    Objective(TrainConfig(known_share=0.75, baseline=True), model_of())
+    with pytest.raises(ValueError, match=r"train.known_share=0.75 .* set model.known_labels=state"):
+        Objective(TrainConfig(known_share=0.75), model_of())
+    model, told = model_of(known_labels="state"), []
+
+    def seen(*arguments: Any, **given: Any) -> Any:
+        told.append(given["known_labels"])
+        return model(*arguments, **given)
+
+    many = {"pixel_values": torch.zeros(64, 3, 32, 32), "labels": torch.zeros(64, 3)}
+    Objective(TrainConfig(known_share=0.75), model)(seen, many)  # type: ignore[arg-type]
+    assert (told[0] == -1).any()  # of images without labels, from which nothing else would be told
 
 
 def test_smoothing_leaves_what_is_told_out_too() -> None:

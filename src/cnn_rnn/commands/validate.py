@@ -38,7 +38,13 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
     from cnn_rnn.metrics.protocols import get_protocol
     from cnn_rnn.metrics.resampling import bootstrap_intervals, compare_paired
     from cnn_rnn.metrics.stored_predictions import write_predictions
-    from cnn_rnn.metrics.tables import comparison_table, figures_table, interval_table, known_table, protocol_table
+    from cnn_rnn.metrics.tables import (
+        TABLES_OF_KNOWN,
+        comparison_table,
+        figures_table,
+        interval_table,
+        protocol_table,
+    )
     from cnn_rnn.training import Evaluation, Split, run_config_of
 
     protocol = get_protocol(known.protocol) if known.protocol else None
@@ -55,7 +61,7 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
         print(what_was_read({split.name: split.rows}))
     settings: dict[str, Any] = protocol.settings if protocol else {}
     settings |= {"min_positives": known.min_positives} | ({"top_k": known.top_k} if known.top_k else {})
-    worth = None if known.known is None else measure_known_labels(models, known.known, settings)
+    worth = measure_known_labels(models, known, settings)
     figures: dict[str, dict[str, Any]] = {}
     for name, one in measured.items():
         stored = one.predictions
@@ -63,8 +69,8 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
         suffix = "" if name == "model" else f"_{name}"
         write_predictions(known.output / f"predictions{suffix}.parquet", stored)
         content = figures[name] | stored.info
-        if worth is not None and name == "model":
-            content["known"] = worth
+        if name == "model":
+            content |= worth
         if known.samples:
             content["intervals"] = bootstrap_intervals(
                 stored.scores,
@@ -91,8 +97,8 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
         show(comparison_table(compared, "baseline", "model"), known.output, "comparison")
     elif known.samples:
         show(interval_table(content["intervals"]))
-    if worth is not None:
-        show(known_table(worth), known.output, "known")
+    for name, found in worth.items():
+        show(TABLES_OF_KNOWN[name](found), known.output, name)
 
 
 def show(table: "Table", folder: Path | None = None, name: str = "") -> None:
@@ -127,6 +133,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="0,1,2",
         help="reveal so many true labels of each image: figures over the others, and looks until all are confirmed",
     )
+    parser.add_argument(
+        "--known_share",
+        type=shares_to_tell,
+        metavar="0.25,0.5",
+        help="tell so large a share of all labels of each image, present and absent alike: mAP over the others",
+    )
+    parser.add_argument("--known_seed", type=int, default=0, help="of which labels --known_share tells (default: 0)")
     parser.add_argument("--protocol", help=f"print a benchmark's own table: {PROTOCOL_NAMES}")
     parser.add_argument("--top_k", type=int, help="labels per image in the top-k figures (default: protocol's, or 3)")
     parser.add_argument("--min_positives", type=int, default=1, help="positives a class needs to count in class means")
@@ -157,22 +170,52 @@ def counts_to_tell(text: str) -> list[int]:
     return counts
 
 
-def measure_known_labels(models: "list[Evaluation]", told: list[int], settings: dict[str, Any]) -> dict[str, Any]:
-    """What so many revealed labels are worth to the model and to its rivals, under the settings of the metrics.
+def shares_to_tell(text: str) -> list[float]:
+    """How large a share of the labels to tell, from `0.25,0.5`.
+
+    Raises:
+        argparse.ArgumentTypeError: It is something else.
+    """
+    try:
+        shares = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        shares = [-1.0]
+    if not all(0 <= share < 1 for share in shares):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of shares from 0 to below 1, such as 0.25,0.5,0.75")
+    return shares
+
+
+def measure_known_labels(
+    models: "list[Evaluation]", asked: argparse.Namespace, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """What known labels are worth to the model and to its rivals, by the option that asks for it.
+
+    Args:
+        models: The model and its rivals.
+        asked: The arguments of this command.
+        settings: Of the metrics.
 
     Raises:
         ValueError: Predictions are given in place of a model, or the data are streamed.
     """
-    from cnn_rnn.prediction.known_measure import measure_known
+    from cnn_rnn.prediction.known_measure import measure_known, measure_known_share
 
-    stored = [one.source for one in models if not one.has_model]
+    options = {name: value for name in ("known", "known_share") if (value := getattr(asked, name)) is not None}
+    if not options:
+        return {}
+    stored, option = [one.source for one in models if not one.has_model], f"--{next(iter(options))}"
     if stored:
-        raise ValueError(f"--known asks a model anew for every answer: give the model in place of {stored[0]}")
+        raise ValueError(f"{option} asks a model anew for every answer: give the model in place of {stored[0]}")
     split = models[0].split
     if split.data.streaming:
-        raise ValueError("--known needs all rows at hand: set data.streaming to false")
-    features = [one.features for one in models]
-    return measure_known([one.saved.model for one in models], features, split.truth, told, **settings)
+        raise ValueError(f"{option} needs all rows at hand: set data.streaming to false")
+    given = [one.saved.model for one in models], [one.features for one in models], split.truth
+    found = {}
+    if "known" in options:
+        found["known"] = measure_known(*given, options["known"], **settings)
+    if "known_share" in options:
+        found["known_share"] = measure_known_share(*given, options["known_share"], asked.known_seed, **settings)
+    return found
 
 
 if __name__ == "__main__":

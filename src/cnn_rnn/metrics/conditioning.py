@@ -3,6 +3,7 @@
 A model is a function here: from what is known of some images to scores of all their labels.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any
@@ -19,6 +20,8 @@ ToldLabels = NDArray[np.int8]
 
 ScoreFunction = Callable[[ToldLabels, NDArray[np.int64]], Array]
 """Takes what is known (M, C) of images and their rows (M,); returns the probability (M, C) of every label."""
+
+STATES = np.array([-1, 1, 0], np.int8)  # what is known of a label that is told, by its truth: 0, 1 and -1
 
 
 def reveal(image_ids: Sequence[str], label_names: Sequence[str], truth: NDArray[np.int8], count: int) -> ToldLabels:
@@ -38,39 +41,57 @@ def reveal(image_ids: Sequence[str], label_names: Sequence[str], truth: NDArray[
     return known
 
 
-def _place(image_id: str, label: str) -> int:
-    """Where the label stands in the order in which those of the image are revealed."""
-    digest = blake2b(f"{image_id}\n{label}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+def reveal_share(image_ids: Sequence[str], truth: NDArray[np.int8], share: float, seed: int = 0) -> ToldLabels:
+    """What is told (N, C) of a share of the labels of each image, present and absent alike: the same for every model.
+
+    `floor(share * C)` labels are drawn for each image, as C-Tran's protocol has it (Lanchantin et al., CVPR 2021,
+    section 4). A larger share tells all that a smaller one tells; what is left out of the truth stays open.
+
+    Args:
+        image_ids: N ids.
+        truth: (N, C) 1 present, 0 absent, -1 left out.
+        share: Of the labels, 0 to below 1.
+        seed: Of the draw, which depends on it, on the image and on C alone.
+    """
+    known = np.zeros(truth.shape, np.int8)
+    count = math.floor(share * truth.shape[1] + 1e-9)  # 0.29 * 100 is a little less than 29
+    for row, image_id in enumerate(image_ids):
+        drawn = np.random.default_rng([seed, _place(image_id)]).permutation(truth.shape[1])[:count]
+        known[row, drawn] = STATES[truth[row, drawn]]
+    return known
+
+
+def _place(*parts: str) -> int:
+    """A number that depends on these texts alone, as the place of a label among those to be revealed does."""
+    digest = blake2b("\n".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest) >> 1  # fits a signed 64-bit number
 
 
 def told_figures(
-    score: ScoreFunction, truth: NDArray[np.int8], known: ToldLabels, told: int, **settings: Any
+    score: ScoreFunction, truth: NDArray[np.int8], known: ToldLabels, rows: NDArray[np.int64], **settings: Any
 ) -> Figures:
-    """`mAP`, and figures of sets, over the labels that are not revealed, `untold` and `told`.
+    """`mAP`, and figures of sets, over the labels of some images that are not revealed, `untold` and `told`.
 
-    They are of the images of which `told` labels are revealed, the same for both; a class without positives among what
-    is left takes no part. `CF1`, `OF1` and `exact_match` are of the set by expected F1; `CF1` and `N_plus` of `top_k`
-    and, with label counts, of `adjusted_top_k` stand under these names.
+    A class without positives among what is left takes no part; `positives` and `classes` are what is left. `CF1`, `OF1`
+    and `exact_match` are of the set by expected F1; `CF1` and `N_plus` of `top_k` and, with label counts, of
+    `adjusted_top_k` stand under these names. Where nothing is revealed there is no `told`.
 
     Args:
         score: The model.
         truth: (N, C) 1 present, 0 absent, -1 left out.
         known: What is revealed (N, C).
-        told: How many labels that is.
+        rows: The images (M,).
         **settings: Of `MultiLabelMetrics`.
     """
-    rows = np.flatnonzero((known == 1).sum(axis=1) >= told)
-    others = truth[rows].copy()
-    others[known[rows] != 0] = -1  # to repeat what one was told is no merit
-    states = {"untold": np.zeros_like(known[rows]), "told": known[rows]}
-    if not told:  # the two would be one
-        states = {"untold": states["untold"]}
-    figures: Figures = {"images": len(rows)}
+    others, revealed = truth[rows].copy(), known[rows]
+    others[revealed != 0] = -1  # to repeat what one was told is no merit
+    states = {"untold": np.zeros_like(revealed)} | ({"told": revealed} if revealed.any() else {})
+    figures: Figures = {"images": len(rows), "positives": int((others == 1).sum())}
     for name, state in states.items():
         metrics = MultiLabelMetrics(**settings)
         metrics.update(score(state, rows), others)
         computed = metrics.compute()
+        figures["classes"] = others.shape[1] - len(computed["counts"]["classes_left_out_of_means"])
         figures[name] = {"mAP": computed["mAP"]}
         figures[name] |= {key: computed["expected_f1"][key] for key in ("CF1", "OF1", "exact_match")}
         for block in ("top_k", "adjusted_top_k"):

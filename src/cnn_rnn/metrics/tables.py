@@ -255,6 +255,27 @@ def known_table(known: Figures) -> Table:
     return Table("What known labels are worth", (*columns, *looks), lines, notes)
 
 
+def share_table(shares: Figures) -> Table:
+    """A table of what `measure_known_share` gave: mAP over what is not told, knowing nothing and told."""
+    columns: list[Column] = []
+    rows: dict[str, dict[str, float | None]] = {}
+    notes = ["So large a share of the labels of each image is told, present and absent alike (C-Tran's protocol);"]
+    notes[0] += " mAP is over the other entries: knowing nothing (untold), and told."
+    for share, by_row in shares.items():
+        states = [state for state in ("untold", "told") if any(state in figures for figures in by_row.values())]
+        for state in states:
+            columns.append(Column(f"{state} {float(share):.0%}", (state, "mAP")))
+            for name, figures in by_row.items():
+                rows.setdefault(name, {})[columns[-1].heading] = columns[-1].value(figures)
+        left = next(iter(by_row.values()))
+        notes.append(f"{float(share):.0%}: {left['positives']} positives of {left['classes']} classes are not told.")
+    lines = tuple(TableRow(name.replace("_", " "), figures) for name, figures in rows.items())
+    return Table("mAP with a share of the labels known", tuple(columns), lines, tuple(notes))
+
+
+TABLES_OF_KNOWN = {"known": known_table, "known_share": share_table}  # by what `validate` is asked for
+
+
 def class_table(figures: Figures, block: str = "path", names: Sequence[str] | None = None) -> Table:
     """A table with a line for every class: AP, positives, and precision, recall and F1 of one way of choosing the set.
 

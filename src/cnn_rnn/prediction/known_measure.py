@@ -15,6 +15,7 @@ from cnn_rnn.metrics.conditioning import (
     count_looks,
     looks_figures,
     reveal,
+    reveal_share,
     told_figures,
 )
 from cnn_rnn.metrics.label_sets import Figures
@@ -67,28 +68,15 @@ class KnownLabelScores:
         return fused
 
 
-def measure_known(
-    models: Sequence[Any],
-    features: Sequence[PlacedFeatures],
-    truth: NDArray[np.int8],
-    told: Sequence[int],
-    **settings: Any,
-) -> Figures:
-    """The figures of a model and its rivals where labels are known, ready for JSON.
+def rows_of_scores(models: Sequence[Any], features: Sequence[PlacedFeatures]) -> dict[str, ScoreFunction]:
+    """By name of its row what scores labels given what is known: a model and its rivals, plain heads.
 
-    Under `told`, by how many labels are revealed and by the rows below, what `told_figures` gives; under `looks` what
-    `looks_figures` gives. The rows are `model`; `baseline`, the first rival; `baseline_with_statistics`;
-    and where there are more rivals `baselines_averaged` and `baselines_averaged_with_statistics`.
+    The rows are `model`; `baseline`, the first rival; `baseline_with_statistics`; and where there are more rivals
+    `baselines_averaged` and `baselines_averaged_with_statistics`. The statistics are those of the model.
 
     Args:
-        models: The model, and after it its rivals, plain heads, if there are any.
+        models: The model, and after it its rivals.
         features: The image features of each, of the same rows.
-        truth: (N, C) 1 present, 0 absent, -1 left out, in the order of the rows.
-        told: How many labels to reveal.
-        **settings: Of `MultiLabelMetrics`.
-
-    Raises:
-        ValueError: A rival needs more than its relevance head to score labels.
     """
     model, *plain = models
     scores: dict[str, ScoreFunction] = {"model": KnownLabelScores([model], features[:1])}
@@ -102,17 +90,73 @@ def measure_known(
         for name, members in (("baseline", 1), ("baselines_averaged", len(plain))):
             if name in scores:
                 scores[f"{name}_with_statistics"] = KnownLabelScores(plain[:members], features[1 : 1 + members], table)
-    ids, names = list(features[0].rows["image_id"]), model.config.label_names
-    counts = model.config.label_counts
+    return scores
+
+
+def measure_known(
+    models: Sequence[Any],
+    features: Sequence[PlacedFeatures],
+    truth: NDArray[np.int8],
+    told: Sequence[int],
+    **settings: Any,
+) -> Figures:
+    """The figures of a model and its rivals where so many present labels are known, ready for JSON.
+
+    Under `told`, by how many labels are revealed and by the rows of `rows_of_scores`, what `told_figures` gives of the
+    images that have so many; under `looks` what `looks_figures` gives.
+
+    Args:
+        models: As `rows_of_scores` takes them.
+        features: As `rows_of_scores` takes them.
+        truth: (N, C) 1 present, 0 absent, -1 left out, in the order of the rows.
+        told: How many labels to reveal.
+        **settings: Of `MultiLabelMetrics`.
+
+    Raises:
+        ValueError: A rival needs more than its relevance head to score labels.
+    """
+    scores, config = rows_of_scores(models, features), models[0].config
+    ids = list(features[0].rows["image_id"])
     figures: Figures = {"told": {}, "looks": {}}
     for count in told:
-        known = reveal(ids, names, truth, count)
+        known = reveal(ids, config.label_names, truth, count)
+        rows = np.flatnonzero((known == 1).sum(axis=1) >= count)
         figures["told"][str(count)] = {
-            name: told_figures(score, truth, known, count, label_counts=counts, **settings)
+            name: told_figures(score, truth, known, rows, label_counts=config.label_counts, **settings)
             for name, score in tqdm(scores.items(), desc=f"{count} labels known", leave=False)
         }
     for name, score in scores.items():
         with tqdm(total=len(truth), desc=f"looks, {name}", unit="image", leave=False) as bar:
             looks = count_looks(score, truth, bar.update)
         figures["looks"][name] = looks_figures(looks)
+    return figures
+
+
+def measure_known_share(
+    models: Sequence[Any],
+    features: Sequence[PlacedFeatures],
+    truth: NDArray[np.int8],
+    shares: Sequence[float],
+    seed: int = 0,
+    **settings: Any,
+) -> Figures:
+    """By share of the labels told, present and absent alike, and by row, what `told_figures` gives of all images.
+
+    Args:
+        models: As `rows_of_scores` takes them.
+        features: As `rows_of_scores` takes them.
+        truth: (N, C) 1 present, 0 absent, -1 left out, in the order of the rows.
+        shares: Of the labels, each 0 to below 1.
+        seed: Of which labels are told.
+        **settings: Of `MultiLabelMetrics`.
+    """
+    scores, ids = rows_of_scores(models, features), list(features[0].rows["image_id"])
+    counts, rows = models[0].config.label_counts, np.arange(len(truth))
+    figures: Figures = {}
+    for share in shares:
+        known = reveal_share(ids, truth, share, seed)
+        figures[f"{share:g}"] = {
+            name: told_figures(score, truth, known, rows, label_counts=counts, **settings)
+            for name, score in tqdm(scores.items(), desc=f"{share:.0%} known", leave=False)
+        }
     return figures

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from cnn_rnn.data.schema import LEFT_OUT
-from cnn_rnn.known_labels import open_labels, sample_known
+from cnn_rnn.known_labels import open_labels, sample_known, sample_known_share
 from cnn_rnn.losses import Balance, relevance_loss
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
@@ -20,10 +20,11 @@ class Objective:
     """Mixes a batch as the settings say and computes its loss.
 
     The path walks the labels that can be seen in the mixture; the relevance loss wants each as much as it is there.
-    A model that takes in known labels is told a random part of those of half of the images.
+    A model that takes in known labels is told a random part of those of half of the images, or a random share of all.
 
     Raises:
-        ValueError: Smoothing or mixing without a relevance loss, whose targets they soften.
+        ValueError: Smoothing or mixing without a relevance loss, whose targets they soften; or a share of labels to be
+            told to a model that takes in none.
     """
 
     def __init__(self, config: TrainConfig, model: CnnRnnForImageClassification) -> None:
@@ -32,16 +33,23 @@ class Objective:
             mixer(alpha=alpha) for mixer, alpha in ((v2.MixUp, config.mixup), (v2.CutMix, config.cutmix)) if alpha
         ]
         self.mixer = v2.RandomChoice(mixers) if mixers else None
-        self.tells = model.config.known_labels == "state"
+        self.tells, self.known_share = model.config.known_labels == "state", config.known_share
         self.kind, self.weight = model.config.relevance_loss, model.config.relevance_loss_weight
         self.balance = Balance.of(model.config)
         if (self.mixer or self.smoothing) and not model.config.has_relevance_head:
             raise ValueError("train.mixup, cutmix and label_smoothing soften the relevance loss; this model has none")
+        if self.known_share and not (self.tells or config.baseline):
+            raise ValueError(
+                f"train.known_share={self.known_share} tells labels to a model that takes them in: set "
+                f"model.known_labels=state, which is {model.config.known_labels!r}"
+            )
 
     def __call__(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
         """The mean loss over the images of a batch, a scalar."""
         if self.tells:
-            batch = batch | {"known_labels": sample_known(batch["labels"])}
+            labels = batch["labels"]
+            known = sample_known_share(labels, self.known_share) if self.known_share else sample_known(labels)
+            batch = batch | {"known_labels": known}
         if not (self.mixer or self.smoothing):
             own_loss: Tensor = model(**batch).loss
             return own_loss

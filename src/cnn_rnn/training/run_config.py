@@ -63,6 +63,9 @@ class TrainConfig:
         label_smoothing: How far the targets of the relevance loss move from 0 and 1 towards one half, 0..1.
         mixup: Beta parameter of mixing two images over one another, 0 for never.
         cutmix: Beta parameter of pasting a rectangle of another image, 0 for never.
+        known_share: What training tells a model that takes in known labels (`model.known_labels` state): of each image
+            a random share of all labels, present and absent alike, up to this one (C-Tran's is 0.75). 0 for what a
+            person tells: of half of the images some labels that are there, and that others which look likely are not.
         early_stopping: Epochs without a better held-out figure after which training ends; 0 for never.
         best_metric: Figure on the held-out part by which the best epoch is kept.
         thresholds: "each" gives every label that enough held-out images show a threshold of its own, the one with its
@@ -106,6 +109,7 @@ class TrainConfig:
     label_smoothing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    known_share: float = 0.0
     early_stopping: int = 0
     best_metric: Literal["mAP", "CF1", "OF1", "loss"] = "mAP"
     thresholds: Literal["each", "common"] = "each"
@@ -129,7 +133,7 @@ class TrainConfig:
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
-        for name in ("warmup", "ema_decay", "label_smoothing", "unfamiliar_share"):
+        for name in ("warmup", "ema_decay", "label_smoothing", "known_share", "unfamiliar_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be from 0 to below 1, got {getattr(self, name)}")
         if self.batch_size % self.accumulation_steps:
