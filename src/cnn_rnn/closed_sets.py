@@ -1,13 +1,11 @@
-"""Sets of labels that obey rules: by a ranking, and by the greatest expected F1 among all that do."""
+"""Sets of labels that obey rules: by a ranking, and by the greatest expected F1 among all that do; by numpy alone."""
 
 import heapq
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from .decisions import pick_by_expected_f1
-from .expected_f1 import MOST_CANDIDATES
+from .expected_f1 import MOST_CANDIDATES, chosen_by_expected_f1
 from .label_rules import LabelRules
 
 MOST_BRANCHES = 2000  # of the search for one image; nothing near it was seen where scores obey the rules
@@ -72,7 +70,7 @@ def pick_closed_by_expected_f1(rules: LabelRules, probabilities: Scores) -> Sets
     positions = np.argsort(rules.downward(np.arange(rules.num_labels)), kind="stable")
     chosen = np.zeros(probabilities.shape, bool)
     # Of equal probabilities the first is taken first, and that must be what is implied.
-    chosen[:, positions] = pick_by_expected_f1(torch.from_numpy(probabilities[:, positions])).numpy()
+    chosen[:, positions] = chosen_by_expected_f1(probabilities[:, positions])
     for image in np.flatnonzero(rules.conflicts(chosen)):
         ranking = positions[np.argsort(-probabilities[image, positions], kind="stable")]
         chosen[image] = _best_closed(rules, probabilities[image], ranking[:MOST_CANDIDATES])

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .label_rules import LabelRules
+
 logger = logging.getLogger(__name__)
 
 # The search and its memory grow with the path; no label set of a real photo comes near this.
@@ -308,8 +310,6 @@ class CnnRnnConfig(PreTrainedConfig):
     def validate_label_rules(self) -> None:
         """Check that the rules between labels name labels there are, and do not contradict each other."""
         if self.label_rules:
-            from .label_rules import LabelRules  # it loads torch, which a config does not need
-
             LabelRules.of(self.label_rules, self.label_names)
 
     def validate_sizes(self) -> None:

@@ -16,13 +16,18 @@ Array = NDArray[Any]
 
 
 def chosen_by_expected_f1(probabilities: Array) -> NDArray[np.bool_]:
-    """The labels (C,) of the set with the greatest expected F1, as `pick_by_expected_f1` has it, of one image (C,)."""
-    order = np.argsort(-probabilities, kind="stable")
-    ranked = probabilities[order]
-    size = int(best_sizes(ranked[None, ::-1].astype(np.float64))[0])
-    chosen = np.zeros(len(order), bool)
-    chosen[order[:size]] = ranked[:size] > 0
-    return chosen
+    """The labels (..., C) of the set with the greatest expected F1 of one image, or of each, (..., C).
+
+    As `pick_by_expected_f1` has it.
+    """
+    rows = np.atleast_2d(probabilities)
+    order = np.argsort(-rows, axis=1, kind="stable")
+    ranked = np.take_along_axis(rows, order, axis=1)
+    sizes = best_sizes(ranked[:, ::-1].astype(np.float64))
+    chosen = np.zeros(rows.shape, bool)
+    first = (np.arange(rows.shape[1]) < sizes[:, None]) & (ranked > 0)
+    np.put_along_axis(chosen, order, first, axis=1)
+    return chosen.reshape(np.shape(probabilities))
 
 
 def best_sizes(ascending: Array) -> NDArray[np.int64]:

@@ -1,10 +1,10 @@
 """Rows under rules: what is decided, and what breaks them, counted and named."""
 
-from datasets import ClassLabel, Dataset, Features, List, Value
+from datasets import ClassLabel, Dataset, Features, Image, List, Value
 from tests.hub.random_rules import ANIMALS, NAMES
 
 from cnn_rnn.data import targets
-from cnn_rnn.data.labels.ruled_rows import obey_rules
+from cnn_rnn.data.labels.ruled_rows import obey_rules, obey_rules_as_read
 from cnn_rnn.label_rules import LabelRules
 
 LABELS = List(ClassLabel(names=NAMES))
@@ -39,6 +39,14 @@ def test_what_the_rules_decide_is_so_and_what_breaks_them_is_named() -> None:
     assert again["labels"] == closed["labels"]
     assert not nothing.counts()
     assert not nothing.text()
+
+
+def test_a_stream_is_closed_as_it_is_read_rows_without_labels_too() -> None:
+    assert RULES is not None
+    rows = rows_of(labels=[[]] * 8 + [[2]]).add_column("image", [{"bytes": b"", "path": None}] * 9)
+    streamed = list(obey_rules_as_read(rows.cast_column("image", Image(decode=False)).to_iterable_dataset(), RULES))
+    assert [row["labels"] for row in streamed] == obey_rules(rows, RULES)[0]["labels"][:]
+    assert [row["unknown"] for row in streamed] == [[]] * 9
 
 
 def test_columns_that_nothing_needs_are_not_made_and_difficult_ones_stay() -> None:

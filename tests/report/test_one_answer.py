@@ -1,5 +1,6 @@
 """What one answer changes is shown for photos that nobody picked for it."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from tests.report.test_page import Page, stored
 
 from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor
 from cnn_rnn.data import load_image_folder
+from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.report.one_answer import Answered, Question, answer_questions, answer_section, choose_questions, hears
 from cnn_rnn.report.page import write_report
 
@@ -34,6 +36,16 @@ def test_the_most_probable_label_that_is_missing_is_told_else_a_wrong_one_ruled_
     assert [question.row for question in choose_questions(scores, truth, 2)] == [0, 3]
     assert choose_questions(scores, truth, 0) == []
     assert choose_questions(scores * 9, truth, 9) == []  # no probabilities, no sets
+
+
+def test_questions_and_sets_are_of_sets_that_obey_rules() -> None:
+    """A boat is there only with the sea, and never beside a car."""
+    rules = LabelRules.of({"implies": {NAMES[0]: "sea"}, "excludes": [["sea", "car"]]}, NAMES)
+    scores, truth = np.array([[0.6, 0.62, 0.59]]), np.array([[0, 0, 1]], np.int8)
+    assert choose_questions(scores, truth, 1) == [Question(0, 1, present=False)]  # the set of all three lacks nothing
+    assert choose_questions(scores, truth, 1, rules) == [Question(0, 2, present=True)]
+    photo = replace(answered([0.6, 0.62, 0.59], [0.1, 0.1, 1], [0, 0, 1]), rules=rules)
+    assert photo.sets.tolist() == [[True, True, False], [False, False, True]]
 
 
 def test_the_label_that_was_asked_about_is_no_merit() -> None:

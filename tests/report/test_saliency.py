@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor
-from cnn_rnn.report.saliency import explain_path, show_pixels, walk_example
+from cnn_rnn.report.saliency import explain_path, label_example, show_pixels, walk_example
 
 
 class ColorBackbone(nn.Module):
@@ -119,6 +119,17 @@ def test_an_example_tells_what_generate_says() -> None:
     assert [step.label for step in example.steps][: len(path)] == [model.config.label_names[label] for label in path]
     product = np.prod([step.probability for step in example.steps])
     assert product == pytest.approx(float(output.path_scores[0, 0].exp()), rel=1e-4)
+
+
+def test_labels_of_an_example_obey_rules() -> None:
+    rules = {"excludes": [["cat", "dog"]]}
+    model = model_of(path_loss="none", fusion="relevance", label_rules=rules)
+    row = {"pixel_values": torch.zeros(3, 64, 64), "labels": torch.zeros(3), "image_id": "a"}
+    processor = CnnRnnImageProcessor.from_config(model.config)
+    scores = np.full(3, 0.5, np.float32)
+    names = [step.label for step in label_example(model, processor, row, scores).steps]
+    assert "bird" in names
+    assert len({"cat", "dog"} & set(names)) == 1
 
 
 def test_pixels_are_shown_as_they_were_before_normalising() -> None:

@@ -5,12 +5,16 @@ import math
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from tests.hub.random_rules import ANIMALS, NAMES, closed_sets
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from cnn_rnn import CnnRnnConfig, CnnRnnForImageClassification
-from cnn_rnn.fusion import path_log_odds
+from cnn_rnn.fusion import fuse, path_log_odds
+from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.metrics import MultiLabelMetrics
 from cnn_rnn.prediction import Predictions
+from cnn_rnn.ruled_tensors import RuledTensors
 from cnn_rnn.training.held_out import fit_fusion, fit_on_held_out
 
 
@@ -37,6 +41,30 @@ def test_the_fusion_is_a_logistic_regression_over_what_counts(seed: int) -> None
     targets[:40, 2] = -1
     relevance[:40, 2] = 50.0
     assert fit_fusion(scores, relevance, targets) == pytest.approx(fitted)
+
+
+def test_under_rules_the_fusion_is_the_best_for_logits_that_obey() -> None:
+    """No weights around it give the closed logits a smaller loss; those fitted without the rules give a greater one."""
+    generator = torch.Generator().manual_seed(5)
+    rules = LabelRules.of(ANIMALS, NAMES)
+    assert rules is not None
+    ruled = RuledTensors(rules, torch.device("cpu"))
+    sets = closed_sets(ANIMALS, NAMES)
+    targets = sets[torch.randint(len(sets), (200,), generator=generator)].float()
+    scores, relevance = (2 * (2 * targets - 1) + 2 * torch.randn(200, 6, generator=generator) for _ in range(2))
+    targets[:20, 1] = -100.0
+
+    def loss(weights: tuple[float, ...]) -> float:
+        logits = ruled.constrain(fuse(scores.sigmoid(), relevance, weights).double())
+        counts = targets >= 0
+        return float(binary_cross_entropy_with_logits(logits[counts], targets[counts].double()))
+
+    fitted, before = (fit_fusion(scores.sigmoid(), relevance, targets, one) for one in (rules, None))
+    assert loss(fitted) < loss(before) - 1e-4
+    for place in range(3):
+        for step in (-0.02, 0.02):
+            moved = tuple(weight + step * (number == place) for number, weight in enumerate(fitted))
+            assert loss(moved) > loss(fitted)
 
 
 @pytest.mark.parametrize("size", [0.01, 1, 100])

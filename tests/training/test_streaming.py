@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ from cnn_rnn.data import (
 )
 from cnn_rnn.data.batching.batches import StreamLoader, TrainExamples, whole_batches
 from cnn_rnn.data.data_config import DataConfig, load_validation_data
-from cnn_rnn.data.schema import image_bytes, label_counts, label_lists_from_matrix
+from cnn_rnn.data.labels.ruled_rows import obey_rules
+from cnn_rnn.data.schema import image_bytes, label_counts, label_lists_from_matrix, label_names, targets
+from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.prediction import SavedModel, measure, predict_dataset
-from cnn_rnn.training import Interrupted, RunConfigError, Trainer, load_run_config
+from cnn_rnn.training import Evaluation, Interrupted, RunConfigError, Split, Trainer, load_run_config
 from cnn_rnn.training.run_config import RunConfig
 from cnn_rnn.training.training_data import load_training_data, stream_training_data
 
@@ -114,6 +117,39 @@ def test_streamed_figures_are_those_of_the_same_rows(
     here, there = measure(streamed, names), measure(expected, names)
     assert here["mAP"] == pytest.approx(there["mAP"])
     assert here["path"] == pytest.approx(there["path"])
+
+
+def test_rules_decide_of_a_stream_what_they_decide_of_the_same_rows(configure: Configure, shards: Path) -> None:
+    rules = {"implies": {"red": ["green"]}, "excludes": [["green", "blue"]]}
+    config = configure(shards).data
+    whole = load_hub(str(shards), split="train")
+    assert isinstance(whole, Dataset)
+    ruled = LabelRules.of(rules, label_names(whole))
+    assert ruled is not None
+    data, closed = stream_training_data(config).obeying(ruled), obey_rules(whole, ruled)[0]
+    streamed = {row["image_id"]: row for row in data.train}
+    assert len(streamed) == len(closed)
+    for row, wanted in zip(closed.remove_columns("image"), targets(closed), strict=True):
+        found = streamed[row["image_id"]]
+        assert (found["labels"], found["unknown"]) == (row["labels"], row["unknown"])
+        assert found["image"]["bytes"]
+        assert wanted.sum() != 0 or not found["labels"]
+    assert data.label_counts == label_counts(closed).tolist()
+    whole_data = load_training_data(replace(config, streaming=False), seed=0).obeying(ruled)
+    assert data.broken_rules == whole_data.broken_rules != {}
+
+
+def test_a_streamed_run_under_rules_gives_the_figures_of_one_at_hand(configure: Configure, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("implies: {red: green}\n")
+    streamed = configure(tmp_path / "streamed", train__epochs=1, model__label_rules=rules)
+    Trainer(streamed).train()
+    figures = json.loads((tmp_path / "streamed" / "metrics.json").read_text())
+    assert figures["run"]["broken_rules"].keys() == {"red without green"}
+    evaluation = Evaluation(str(tmp_path / "streamed"), Split(streamed.data, "validation"))
+    at_hand = Evaluation(str(tmp_path / "streamed"), Split(replace(streamed.data, streaming=False), "validation"))
+    assert evaluation.measure()["mAP"] == pytest.approx(at_hand.measure()["mAP"])
+    assert evaluation.measure()["counts"] == at_hand.measure()["counts"]
 
 
 def test_label_counts_and_rows_are_those_of_the_shards(configure: Configure, shards: Path) -> None:

@@ -109,13 +109,13 @@ def compare_models(
     own: "Evaluation", other: "Evaluation", figures: list[dict[str, Any]], examples: int
 ) -> list["Section"]:
     """The parts that show two models side by side, by the figures of both."""
-    from cnn_rnn.metrics.label_sets import pick_by_threshold
+    from cnn_rnn.metrics.label_sets import obey, pick_by_threshold
     from cnn_rnn.report.side_by_side import comparison_section, side_by_side_section
 
     names = (Path(own.source).name, Path(other.predictions.info.get("model") or other.source).name)
     models = {"this model": own.predictions, "baseline": other.predictions}
     sets = {
-        name: pick_by_threshold(one.scores, found["threshold"]["thresholds"])
+        name: obey(pick_by_threshold(one.scores, found["threshold"]["thresholds"]), one.scores, one.rules)
         for (name, one), found in zip(models.items(), figures, strict=True)
     }
     photos = side_by_side_section(own.split.rows, models, sets, examples)
@@ -128,7 +128,9 @@ def ask_about_photos(evaluation: "Evaluation", known: argparse.Namespace) -> lis
     from cnn_rnn.report.one_answer import answer_questions, answer_section, choose_questions, hears
 
     saved, stored = evaluation.saved, evaluation.predictions
-    questions = choose_questions(stored.scores, stored.truth, known.answers) if hears(saved.model) else []
+    questions = []
+    if hears(saved.model):
+        questions = choose_questions(stored.scores, stored.truth, known.answers, evaluation.rules)
     if not questions:
         return []
     trained = saved.model.config.known_labels == "state" or saved.model.path_decoder is None

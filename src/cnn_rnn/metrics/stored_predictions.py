@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnn_rnn.foundation.one_line import told_in_one_line
 from cnn_rnn.foundation.whole_files import whole_file
+from cnn_rnn.label_rules import LabelRules
 
 from .checked_arrays import Array, as_array, check_scores
 from .multi_label import MultiLabelMetrics
@@ -82,6 +83,11 @@ class StoredPredictions:
     path_scores: NDArray[np.float32] | None = None
     step_scores: NDArray[np.float32] | None = None
     info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rules(self) -> LabelRules | None:
+        """The rules between labels that the model's sets obey; None for none."""
+        return LabelRules.of(self.info.get("label_rules"), self.label_names)
 
     @property
     def path_sets(self) -> NDArray[np.bool_] | None:

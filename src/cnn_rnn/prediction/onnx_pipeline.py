@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from cnn_rnn.given_images import images_of, read_image
 from cnn_rnn.label_answers import Decision, LabelAnswers, Threshold
+from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.pixel_values import PixelValues
 
-from .graph_model import GraphConfig, GraphModel
+from .graph_model import GraphModel
 
 AT_ONCE = 16  # images of a list that the model sees at once
 
@@ -47,7 +48,8 @@ class CnnRnnOnnx:
         self.model, self.name, self.batch_size = model, name, batch_size
         self.prepare = PixelValues(model.preprocessing)
         self.config = model.config
-        self.answers = LabelAnswers(model.config, rules_of(model.config))
+        ruled = model.config.fields.get("label_rules")  # newer than some configs
+        self.answers = LabelAnswers(model.config, LabelRules.of_config(model.config) if ruled else None)
         self.arguments = Asked(self.answers, **arguments).given
         self.torch: Any = None
 
@@ -190,12 +192,3 @@ class Asked:
             "decision": decision,
         }
         self.given = {"timeout": timeout, "known": known, "beam_width": beam_width, **self.choice}
-
-
-def rules_of(config: GraphConfig) -> Any:
-    """The rules between labels of a graph's config, for whose sets torch is loaded; None without rules."""
-    if not config.fields.get("label_rules"):
-        return None
-    from cnn_rnn.label_rules import LabelRules
-
-    return LabelRules.of_config(config)

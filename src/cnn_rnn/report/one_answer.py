@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from cnn_rnn.data import EvalTransform, prepare_examples
-from cnn_rnn.decisions import pick_by_expected_f1
+from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.metrics.checked_arrays import Array
 from cnn_rnn.metrics.label_sets import Figures, join_picks, pick_by_expectation
-from cnn_rnn.metrics.ranked_rows import each_ranked
+from cnn_rnn.metrics.ranked_rows import RankedRows, each_ranked
 from cnn_rnn.metrics.tables import known_table
 
 from .embedded_images import image_address, thumbnail
@@ -45,6 +46,7 @@ class Answered:
         names: C names.
         truth: (C,) 1 present, 0 absent, negative left out.
         scores: Probabilities (2, C), before and after.
+        rules: Rules between labels that the sets obey; None for none.
     """
 
     name: str
@@ -54,12 +56,14 @@ class Answered:
     names: Sequence[str]
     truth: NDArray[np.int8]
     scores: Array
+    rules: LabelRules | None = None
 
     @property
     def sets(self) -> NDArray[np.bool_]:
         """The sets (2, C) by expected F1, before and after."""
-        counted = torch.from_numpy(np.where(self.truth >= 0, self.scores, 0))
-        return np.asarray(pick_by_expected_f1(counted).numpy())
+        picked = pick_by_expectation(RankedRows.of(self.scores, np.stack([self.truth] * 2)), self.rules)
+        assert picked is not None  # they are probabilities
+        return picked
 
     @property
     def quality(self) -> tuple[float, float]:
@@ -71,7 +75,9 @@ class Answered:
         return float(before), float(after)
 
 
-def choose_questions(scores: Array, truth: NDArray[np.int8], most: int) -> list[Question]:
+def choose_questions(
+    scores: Array, truth: NDArray[np.int8], most: int, rules: LabelRules | None = None
+) -> list[Question]:
     """What is told of photos, spread evenly over all that have something to tell, none chosen for what comes of it.
 
     Of a photo whose set (by expected F1) lacks a true label, the most probable one that it lacks is confirmed; of one
@@ -81,8 +87,9 @@ def choose_questions(scores: Array, truth: NDArray[np.int8], most: int) -> list[
         scores: Probabilities (N, C).
         truth: (N, C) 1 present, 0 absent, negative left out.
         most: Photos at the most.
+        rules: Rules between labels that the sets obey; None for none.
     """
-    sets = join_picks(each_ranked(pick_by_expectation, scores, truth))
+    sets = join_picks(each_ranked(partial(pick_by_expectation, rules=rules), scores, truth))
     if sets is None:
         return []
     found = []
@@ -121,6 +128,7 @@ def answer_questions(saved: Any, dataset: Dataset, questions: Sequence[Question]
                 names,
                 row["labels"].sign().numpy().astype(np.int8),
                 torch.cat(logits).sigmoid().float().cpu().numpy(),
+                model.rules,
             )
         )
     return found

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cnn_rnn.foundation.whole_files import write_text
 from cnn_rnn.metrics.checked_arrays import Array
-from cnn_rnn.metrics.label_sets import Figures, pick_by_threshold
+from cnn_rnn.metrics.label_sets import Figures, obey, pick_by_threshold
 from cnn_rnn.metrics.stored_predictions import StoredPredictions
 from cnn_rnn.metrics.tables import Table, class_table, figures_table
 from cnn_rnn.prediction.doubtful_labels import SMALLEST
@@ -255,10 +255,8 @@ def _co_occurrence_section(predictions: StoredPredictions, figures: Figures) -> 
     """The labels that come together, in truth and in predicted sets."""
     sets, way = predictions.path_sets, "on the predicted paths"
     if sets is None:
-        sets, way = (
-            pick_by_threshold(predictions.scores, figures["threshold"]["thresholds"]),
-            "at or above the threshold",
-        )
+        picked = pick_by_threshold(predictions.scores, figures["threshold"]["thresholds"])
+        sets, way = obey(picked, predictions.scores, predictions.rules), "at or above the threshold"
     picture = plot_co_occurrence(predictions.truth == 1, sets & (predictions.truth >= 0), predictions.label_names)
     if picture is None:
         return None

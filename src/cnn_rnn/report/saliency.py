@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cnn_rnn.metrics.checked_arrays import Array
+from cnn_rnn.metrics.label_sets import obey, pick_by_threshold
 
 from .page import ShownPhoto, ShownStep
 from .plots import INSTALL
@@ -52,7 +53,8 @@ def label_example(model: Any, processor: Any, row: Mapping[str, Any], scores: Ar
         scores: Its probabilities (C,).
     """
     names, thresholds = model.config.label_names, model.config.thresholds or [0.5] * len(scores)
-    named = [label for label in np.argsort(-scores, kind="stable") if scores[label] >= thresholds[label]]
+    (picked,) = obey(pick_by_threshold(scores[None], thresholds), scores[None], model.rules)
+    named = [label for label in np.argsort(-scores, kind="stable") if picked[label]]
     return _example(
         processor, row, names, [ShownStep(names[label], float(scores[label])) for label in named], walked=False
     )

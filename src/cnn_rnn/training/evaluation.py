@@ -15,11 +15,11 @@ from datasets import Dataset, IterableDataset
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from cnn_rnn.data import targets
+from cnn_rnn.data import stream_labels, targets
 from cnn_rnn.data.batching.batches import eval_batches, loading_errors
 from cnn_rnn.data.data_config import DataConfig, load_validation_data, train_transform
 from cnn_rnn.data.labels.choosing import joined_parts
-from cnn_rnn.data.labels.ruled_rows import obey_rules
+from cnn_rnn.data.labels.ruled_rows import obey_rules, obey_rules_as_read
 from cnn_rnn.foundation.launched import check_launch
 from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.metrics.stored_predictions import StoredPredictions, read_predictions
@@ -59,12 +59,12 @@ class Split:
     def obey(self, rules: LabelRules) -> None:
         """Take the rows with all that rules between labels decide, for all models that are measured on them."""
         rows, unreadable = self._read
-        if not isinstance(rows, Dataset):
-            raise ValueError("a model with label_rules is measured on rows at hand: set data.streaming to false")  # noqa: TRY004
-        closed, broken = obey_rules(rows, rules)
+        closed, broken = obey_rules(
+            rows if isinstance(rows, Dataset) else stream_labels(str(self.data.root), rows), rules
+        )
         if broken.counts():
             logger.warning("of the photos of %s\n%s", self.name, broken.text())
-        self.__dict__["_read"] = closed, unreadable
+        self.__dict__["_read"] = closed if isinstance(rows, Dataset) else obey_rules_as_read(rows, rules), unreadable
         self.__dict__.pop("truth", None)
 
     @property
@@ -160,8 +160,8 @@ class Evaluation:
     @property
     def rules(self) -> LabelRules | None:
         """The rules between labels that the model's sets obey; None for none."""
-        names = self.saved.model.config.label_names if self.has_model else self.predictions.label_names
-        return LabelRules.of(self._fitted("label_rules"), names)
+        rules: LabelRules | None = self.saved.model.rules if self.has_model else self.predictions.rules
+        return rules
 
     def _fitted(self, name: str) -> Any:
         """What the model's config holds, or what was written down of it."""

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from cnn_rnn.fusion import path_log_odds
+from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.metrics.thresholds import fit_class_thresholds, fit_threshold
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.prediction import Predictions
+from cnn_rnn.ruled_tensors import on_device
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ def fit_on_held_out(
     config = model.config
     label_scores = None if config.fusion == "relevance" else predictions.label_scores
     relevance_logits = None if config.fusion == "path" else predictions.relevance_logits
-    config.fusion_weights = list(fit_fusion(label_scores, relevance_logits, predictions.targets))
+    config.fusion_weights = list(fit_fusion(label_scores, relevance_logits, predictions.targets, model.rules))
     predictions = replace(predictions, logits=model.fuse(label_scores, relevance_logits))
     probabilities = predictions.logits.sigmoid()
     if thresholds == "common":
@@ -54,7 +56,7 @@ def fit_on_held_out(
 
 
 def fit_fusion(
-    label_scores: Tensor | None, relevance_logits: Tensor | None, targets: Tensor
+    label_scores: Tensor | None, relevance_logits: Tensor | None, targets: Tensor, rules: LabelRules | None = None
 ) -> tuple[float, float, float]:
     """Weight of the path's log odds, weight of the relevance logits and bias that make held-out labels most likely.
 
@@ -65,24 +67,28 @@ def fit_fusion(
         label_scores: Probability (N, C) that the path holds each label, or None.
         relevance_logits: Logits (N, C) of each label by itself, or None.
         targets: Multi-hot labels (N, C), negative where left out.
+        rules: Rules between labels that the fused logits obey.
     """
     parts = {"path": None if label_scores is None else path_log_odds(label_scores), "relevance": relevance_logits}
     present = [part for part in parts.values() if part is not None]
-    *slopes, bias = fit_logistic(present, targets)
+    *slopes, bias = fit_logistic(present, targets, rules)
     weights = dict(zip((name for name, part in parts.items() if part is not None), slopes, strict=True))
     return weights.get("path", 0.0), weights.get("relevance", 0.0), bias
 
 
-def fit_logistic(parts: Sequence[Tensor], targets: Tensor) -> tuple[float, ...]:
+def fit_logistic(parts: Sequence[Tensor], targets: Tensor, rules: LabelRules | None = None) -> tuple[float, ...]:
     """The weight of each part and the bias that make the targets most likely: a logistic regression over all pairs.
+
+    Under rules the probabilities are those of the logits that obey them, as they are in use.
 
     Args:
         parts: Log odds (N, C), each from another source.
         targets: Multi-hot labels (N, C), negative where left out.
+        rules: Rules between labels.
     """
-    counts = targets >= 0
+    counts, ruled = targets >= 0, on_device(rules, targets.device)
     wanted = targets[counts].double()
-    inputs = torch.stack([part[counts].double() for part in parts])
+    inputs = torch.stack([(part[counts] if ruled is None else part).double() for part in parts], dim=-1)
     weights = torch.tensor([1.0] * len(parts) + [0.0], dtype=torch.double, device=wanted.device, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [weights], max_iter=100, tolerance_grad=1e-9, tolerance_change=1e-12, line_search_fn="strong_wolfe"
@@ -90,7 +96,9 @@ def fit_logistic(parts: Sequence[Tensor], targets: Tensor) -> tuple[float, ...]:
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        logits = weights[:-1] @ inputs + weights[-1]
+        logits = inputs @ weights[:-1] + weights[-1]
+        if ruled is not None:
+            logits = ruled.constrain(logits)[counts]
         loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted)
         loss.backward()
         return loss

@@ -102,7 +102,7 @@ def split_folds(dataset: Dataset, folds: int, validation_fraction: float, seed: 
     for number, own in enumerate(stratified_folds(dataset, folds, seed), start=1):
         others = np.setdiff1d(everything, own)
         parts = stratified_split(dataset.select(others), validation_fraction, seed)
-        data = TrainingData.of_parts(parts["train"], parts["validation"], parts["train"], len(parts["validation"]), {})
+        data = TrainingData.of_parts(parts["train"], parts["validation"], parts["train"], parts["validation"], {})
         yield Fold(number, replace(data, left_out=dataset.select(own)), own)
 
 

@@ -64,7 +64,8 @@ class Remembering:
         self._keep(self.train.features, self.train.labels)
         assert self.held_out.logits is not None
         odds = torch.cat([memory.log_odds(part) for part in self.held_out.features.split(ENCODED_AT_ONCE)])
-        memory.mix.copy_(torch.tensor(fit_logistic([self.held_out.logits, odds], self.held_out.labels)))
+        fitted = fit_logistic([self.held_out.logits, odds], self.held_out.labels, self.model.rules)
+        memory.mix.copy_(torch.tensor(fitted))
 
     @torch.no_grad()
     def add_held_out(self) -> None:

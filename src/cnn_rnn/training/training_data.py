@@ -16,7 +16,7 @@ from cnn_rnn.data import (
     stream_labels,
 )
 from cnn_rnn.data.data_config import DataConfig
-from cnn_rnn.data.labels.ruled_rows import obey_rules
+from cnn_rnn.data.labels.ruled_rows import obey_rules, obey_rules_as_read
 from cnn_rnn.data.look import look_at, what_was_read
 from cnn_rnn.data.photos.checks import identical_photos
 from cnn_rnn.data.photos.disk_layout import abbreviate
@@ -41,6 +41,7 @@ class TrainingData:
         label_counts: Rows of `train` that show each label (C).
         dropped: Reason by image id of what was left out as unreadable.
         train_labels: The labels of `train`, at hand also where its images are streamed.
+        validation_labels: The same of `validation`.
         record: Rows and classes, by which the run knows its data again; with the rows that were left out.
         identical: Pairs of photos with the same bytes, one trained on and one held out.
         broken_rules: Photos that break a rule between labels, by the rule in words.
@@ -56,6 +57,7 @@ class TrainingData:
     label_counts: list[int]
     dropped: dict[str, str]
     train_labels: Dataset
+    validation_labels: Dataset
     record: DataRecord = field(default_factory=lambda: DataRecord([]))
     identical: list[tuple[str, str]] = field(default_factory=list)
     broken_rules: dict[str, int] = field(default_factory=dict)
@@ -67,21 +69,20 @@ class TrainingData:
         train: Dataset | IterableDataset,
         validation: Dataset | IterableDataset,
         train_labels: Dataset,
-        validation_images: int,
+        validation_labels: Dataset,
         dropped: dict[str, str],
     ) -> Self:
-        """The two parts with their counts; `train_labels` holds the labels of `train`.
+        """The two parts with their counts, and the labels of each.
 
         Raises:
             ValueError: One of them is empty.
         """
-        if not len(train_labels) or not validation_images:
-            raise ValueError(
-                f"{len(train_labels)} images to train on and {validation_images} held out; both need at least one"
-            )
+        images, held_out = len(train_labels), len(validation_labels)
+        if not images or not held_out:
+            raise ValueError(f"{images} images to train on and {held_out} held out; both need at least one")
         counts = [int(count) for count in label_counts(train_labels)]
         names = label_names(train_labels)
-        return cls(train, validation, len(train_labels), validation_images, names, counts, dropped, train_labels)
+        return cls(train, validation, images, held_out, names, counts, dropped, train_labels, validation_labels)
 
     def counts(self) -> dict[str, Any]:
         """Everything used and dropped, for the run's records."""
@@ -101,17 +102,11 @@ class TrainingData:
         }
 
     def obeying(self, rules: LabelRules | None) -> Self:
-        """The data with all that the rules decide; what breaks them is told, and counted.
-
-        Raises:
-            ValueError: The rows are a stream.
-        """
+        """The data with all that the rules decide; what breaks them is told, and counted."""
         if rules is None:
             return self
-        if not isinstance(self.train, Dataset) or not isinstance(self.validation, Dataset):
-            raise ValueError("model.label_rules needs all rows at hand: set data.streaming to false")  # noqa: TRY004
-        train, broken = obey_rules(self.train, rules)
-        validation, broken_of_held_out = obey_rules(self.validation, rules)
+        train, broken = obey_rules(self.train_labels, rules)
+        validation, broken_of_held_out = obey_rules(self.validation_labels, rules)
         for part, found in (("trained on", broken), ("held out", broken_of_held_out)):
             if found.counts():
                 logger.warning("of the photos %s\n%s", part, found.text())
@@ -119,9 +114,12 @@ class TrainingData:
         shown = [int(count) for count in label_counts(train)]
         return replace(
             self,
-            train=train,
-            validation=validation,
+            train=train if isinstance(self.train, Dataset) else obey_rules_as_read(self.train, rules),
+            validation=validation
+            if isinstance(self.validation, Dataset)
+            else obey_rules_as_read(self.validation, rules),
             train_labels=train,
+            validation_labels=validation,
             label_counts=shown,
             broken_rules=dict(counts),
         )
@@ -157,7 +155,7 @@ def load_training_data(config: DataConfig, seed: int) -> TrainingData:
         train, dropped_of_train = drop_unreadable(train)
         validation, dropped_of_validation = drop_unreadable(validation)
         dropped = dropped_of_train | dropped_of_validation
-    data = TrainingData.of_parts(train, validation, train, len(validation), dropped)
+    data = TrainingData.of_parts(train, validation, train, validation, dropped)
     data.record, data.identical = record, identical
     return data
 
@@ -203,9 +201,8 @@ def stream_training_data(config: DataConfig) -> TrainingData:
     train, validation = (config.stream(split) for split in (config.train_split, config.validation_split))
     check_same_labels(config, label_names(train), label_names(validation))
     root = str(config.root)
-    data = TrainingData.of_parts(
-        train, validation, stream_labels(root, train), len(stream_labels(root, validation)), {}
-    )
+    labels, held_out = (stream_labels(root, rows) for rows in (train, validation))
+    data = TrainingData.of_parts(train, validation, labels, held_out, {})
     data.record = DataRecord.of(data.label_names, train, validation)
     return data
 

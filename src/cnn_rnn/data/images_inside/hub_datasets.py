@@ -195,7 +195,7 @@ def load_stream(kind: str, root: str | None, split: str) -> IterableDataset:
 
 
 def stream_labels(root: str, rows: IterableDataset) -> Dataset:
-    """The label lists of all rows of a stream; no image is read.
+    """The ids and label lists of all rows of a stream; no image is read.
 
     Args:
         root: Where `load_stream` read the rows from.
@@ -209,7 +209,8 @@ def stream_labels(root: str, rows: IterableDataset) -> Dataset:
     files = [str(file) for file in data_files.get(str(rows.split), ())]
     if not files or not all(file.endswith(".parquet") for file in files):
         raise ValueError(f"{root}, {rows.split}: a stream needs Parquet shards; 'cnn-rnn data convert' writes them")
-    features = Features({name: own for name, own in (rows.features or {}).items() if name in LABEL_COLUMNS})
+    told = ("image_id", *LABEL_COLUMNS)
+    features = Features({name: own for name, own in (rows.features or {}).items() if name in told})
     tables = []
     for file in tqdm(files, desc=f"labels of {rows.split}", unit="shard", leave=False):
         with reading_errors(root), fsspec.open(file) as opened:

@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
-from datasets import Dataset
+from datasets import Dataset, Features, Image, IterableDataset
 
 from cnn_rnn.data.photos.disk_layout import abbreviate
 from cnn_rnn.data.schema import (
@@ -22,6 +24,7 @@ from cnn_rnn.data.schema import (
 from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.ruled_tensors import RuledTensors
 
+STREAMED_AT_ONCE = 8  # rows of a stream, whose images are in memory meanwhile
 MOST_NAMED = 20  # photos of a broken rule that are kept by name
 
 
@@ -71,23 +74,14 @@ def obey_rules(rows: Dataset, rules: LabelRules) -> tuple[Dataset, BrokenRules]:
     each other become unknown: one of them is wrong, and nobody knows which.
     """
     broken, tensors = BrokenRules(), RuledTensors(rules, torch.device("cpu"))
-    closed: dict[str, list[npt.NDArray[np.bool_]]] = {"labels": [], "unknown": []}
-    closed |= {"difficult": []} if "difficult" in rows.column_names else {}
     names = label_names(rows)
     plain = rows.select_columns([name for name in ("image_id", *LABEL_COLUMNS) if name in rows.column_names])
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        part = plain.select(range(start, min(start + ROWS_AT_ONCE, len(rows))))
-        said = targets(part)
-        now = tensors.targets(torch.from_numpy(said)).numpy()
-        _count_broken(broken, rules, said, part["image_id"])
-        closed["labels"].append(now > 0)
-        hard = np.zeros_like(now, dtype=bool)
-        if "difficult" in closed:
-            only = targets(part.select_columns(["labels", "difficult"]))
-            hard = (only < 0) & (now < 0)
-            closed["difficult"].append(hard)
-        closed["unknown"].append((now < 0) & ~hard)
-    columns = {name: np.concatenate(parts) for name, parts in closed.items()}
+    arrow, parts = plain.with_format("arrow"), []
+    for start in range(0, max(len(rows), 1), ROWS_AT_ONCE):
+        part: pa.Table = arrow[start : start + ROWS_AT_ONCE]
+        _count_broken(broken, rules, targets(part, len(names)), part["image_id"].to_pylist())
+        parts.append(_closed(tensors, part, len(names)))
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if "unknown" not in rows.column_names and not columns["unknown"].any():
         del columns["unknown"]
     features = label_features(names, "difficult" in columns, "unknown" in columns)
@@ -95,6 +89,31 @@ def obey_rules(rows: Dataset, rules: LabelRules) -> tuple[Dataset, BrokenRules]:
     for name, matrix in columns.items():
         result = result.add_column(name, label_lists_from_matrix(matrix), feature=features[name])
     return result.select_columns(list(dict.fromkeys([*rows.column_names, *columns]))), broken
+
+
+def obey_rules_as_read(rows: IterableDataset, rules: LabelRules) -> IterableDataset:
+    """The rows of a stream with all that the rules decide, each as it is read; see `obey_rules`."""
+    tensors, names = RuledTensors(rules, torch.device("cpu")), label_names(rows)
+    rows = rows.cast_column("image", Image(decode=False))
+    features = Features(rows.features | label_features(names, "difficult" in rows.column_names, unknown=True))
+    features["image"] = Image(decode=False)
+
+    def close(batch: dict[str, Any]) -> dict[str, Any]:
+        """Some rows, their label columns closed."""
+        told = {name: pa.array(batch[name], pa.list_(pa.int64())) for name in LABEL_COLUMNS if name in batch}
+        closed = _closed(tensors, pa.table({"image_id": batch["image_id"], **told}), len(names))
+        return {name: label_lists_from_matrix(matrix).to_pylist() for name, matrix in closed.items()}
+
+    return rows.map(close, batched=True, batch_size=STREAMED_AT_ONCE, features=features)
+
+
+def _closed(tensors: RuledTensors, rows: pa.Table, num_labels: int) -> dict[str, npt.NDArray[np.bool_]]:
+    """The label columns of some rows (N, C) by what these say: all that the rules decide, and what stays unknown."""
+    now = tensors.targets(torch.from_numpy(targets(rows, num_labels))).numpy()
+    if "difficult" not in rows.column_names:
+        return {"labels": now > 0, "unknown": now < 0}
+    hard = (targets(rows.select(["labels", "difficult"]), num_labels) < 0) & (now < 0)
+    return {"labels": now > 0, "unknown": (now < 0) & ~hard, "difficult": hard}
 
 
 def _count_broken(
