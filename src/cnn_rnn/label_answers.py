@@ -97,6 +97,9 @@ class LabelAnswers:
         labels = [{"label": config.id2label[index], "score": values[index]} for index in order if chosen[index]]
         if not return_path:
             return labels
+        told = {"unfamiliar": unfamiliar} if config.familiar_from else {}
+        if "paths" not in walk:  # a plain head
+            return {"labels": labels, **told}
         steps = np.exp(walk["step_scores"][0].astype(np.float32)).tolist()
         return {
             "labels": labels,
@@ -105,7 +108,7 @@ class LabelAnswers:
                 for index, score in zip(walked, steps, strict=False)  # the last step is END
             ],
             "path_score": float(np.exp(walk["path_scores"][0])),
-            **({"unfamiliar": unfamiliar} if config.familiar_from else {}),
+            **told,
         }
 
     def _closed_by_expected_f1(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:

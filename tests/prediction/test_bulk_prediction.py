@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -85,6 +86,25 @@ def test_rows_are_those_of_the_pipeline_in_order(
         assert row["path_score"] == pytest.approx(expected["path_score"], abs=1e-5)
     assert names(tmp_path) == ["labels.parquet"]
     assert job_finished(folder)
+
+
+@pytest.mark.parametrize("fields", [{}, {"path_loss": "none", "fusion": "relevance"}])
+def test_rows_tell_whether_a_photo_is_unfamiliar(files: list[str], tmp_path: Path, fields: dict[str, Any]) -> None:
+    readable = [file for file in files if "broken" not in file]
+    silent, telling = pipeline_of(small_model(**fields)), pipeline_of(small_model(**fields))
+    best = np.array([max(entry["score"] for entry in silent(file, threshold=0.0)) for file in readable])
+    gap = np.argmax(np.diff(np.sort(best)))  # the widest, so that rounding decides nothing
+    between = float(np.sort(best)[gap : gap + 2].mean())
+    telling.model.config.familiar_from = between
+    for name, classify, expected in (
+        ("silent", silent, [None] * len(readable)),
+        ("telling", telling, (best < between).tolist()),
+    ):
+        predict_all(classify, job_folder(tmp_path / name, files, threshold=None))
+        rows = rows_of(tmp_path / name)
+        assert [row["unfamiliar"] for row in rows if row["error"] is None] == expected, name
+        assert not any(row["labels"] for row in rows if row["unfamiliar"])
+        assert all(row["unfamiliar"] is None for row in rows if row["error"])
 
 
 def job_finished(folder: JobFolder) -> bool:

@@ -71,7 +71,7 @@ def test_columns_of_the_batch_stay_and_no_name_stands_twice(model: Path, photo_f
     files = [str(path) for path in sorted((photo_folder / "train").glob("*.png"))[:2]]
     table = CnnRnnTagger(str(model), device="cpu")({"image": files} | BESIDE)
     assert table.column_names == [
-        *BESIDE, "cnn_rnn_labels", "cnn_rnn_cnn_rnn_path", "path_score", "cnn_rnn_error"
+        *BESIDE, "cnn_rnn_labels", "cnn_rnn_cnn_rnn_path", "path_score", "unfamiliar", "cnn_rnn_error"
     ]  # fmt: skip
     assert table["path"].to_pylist() == ["a.jpg", "b.jpg"]
     assert [str(day) for day in table["day"].to_pylist()] == ["2024-01-01", "2024-01-02"]
@@ -79,7 +79,7 @@ def test_columns_of_the_batch_stay_and_no_name_stands_twice(model: Path, photo_f
     assert table["cnn_rnn_error"].to_pylist() == [None, None]
     again = CnnRnnTagger(str(model), device="cpu")(table.append_column("image", pa.array(files)))  # of Arrow
     assert again.column_names[: len(table.column_names)] == table.column_names
-    assert len(set(again.column_names)) == len(table.column_names) + 4
+    assert len(set(again.column_names)) == len(table.column_names) + 5
 
 
 def test_arrays_are_images_and_what_is_none_is_told_by_its_name(

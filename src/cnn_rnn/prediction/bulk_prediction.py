@@ -252,7 +252,7 @@ def label_rows(
     threshold: float | None,
     known: Sequence[Mapping[str, bool]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Labels, path and its score of each image of a batch; for one that could not be read the reason as `error`.
+    """Labels, path, its score and whether it is unfamiliar of each image; the reason as `error` of one not readable.
 
     Args:
         classify: The pipeline.
@@ -261,7 +261,6 @@ def label_rows(
         known: What is known of each; of none where None.
     """
     labeller = labeller_of(classify)
-    has_path = labeller.config.has_path_decoder
     told = known or [{}] * len(batch.failures)
     outputs: Any = {}
     if batch.pixel_values is not None:
@@ -274,8 +273,7 @@ def label_rows(
         if failure is not None:
             rows.append({"error": failure.reason})
             continue
-        result = labeller.postprocess(outputs, done, threshold=threshold, return_path=has_path)
-        rows.append(result if has_path else {"labels": result})
+        rows.append(labeller.postprocess(outputs, done, threshold=threshold, return_path=True))
         done += 1
     return rows
 

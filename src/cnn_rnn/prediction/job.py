@@ -15,6 +15,7 @@ SCHEMA = pa.schema(
         ("labels", SCORED),
         ("path", SCORED),
         ("path_score", pa.float32()),
+        ("unfamiliar", pa.bool_()),  # null where the model does not tell
         ("known", pa.list_(pa.struct([("label", pa.string()), ("present", pa.bool_())]))),
         ("error", pa.string()),
     ]

@@ -28,11 +28,11 @@ class CnnRnnTagger:
     """Labels for the images of a batch: `ds.map_batches(CnnRnnTagger, fn_constructor_args=("runs/voc",), ...)`.
 
     A batch comes as columns, of NumPy, pandas or Arrow; it goes as an Arrow table with the same columns but the images,
-    and with `labels`, `path`, `path_score` and `error`, as `cnn-rnn predict` writes them. Where the batch has a column
-    of such a name, as `ray.data.read_images(..., include_paths=True)` makes `path`, that one stays and ours is
-    `cnn_rnn_path`. An image that cannot be read has its reason in `error`, under the name in the batch's own `path` if
-    it has one; nothing is raised for it, so that one photo does not end a job. A batch without any that can be read is
-    told in the log.
+    and with `labels`, `path`, `path_score`, `unfamiliar` and `error`, as `cnn-rnn predict` writes them. Where the batch
+    has a column of such a name, as `ray.data.read_images(..., include_paths=True)` makes `path`, that one stays and
+    ours is `cnn_rnn_path`. An image that cannot be read has its reason in `error`, under the name in the batch's own
+    `path` if it has one; nothing is raised for it, so that one photo does not end a job. A batch without any image that
+    can be read is told in the log.
 
     Args:
         model: Folder of a run, or name on the Hub.
