@@ -5,13 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.commands_by_name import ROOT, main_of
 
 from cnn_rnn.commands import cli, console
 from cnn_rnn.commands.console import BENCHMARK_NAMES, PROTOCOL_NAMES, SOURCE_NAMES, refuse
 from cnn_rnn.data import SOURCES
 from cnn_rnn.data.benchmarks.archives import ARCHIVES
-from cnn_rnn.foundation.one_line import visible
+from cnn_rnn.foundation.one_line import calm_terminal, visible
 from cnn_rnn.metrics.protocols import PROTOCOLS
 
 FILES = {path.stem for path in Path(cli.__file__).parent.glob("*.py")} - {"__init__", "cli", "console", "launching"}
@@ -55,6 +56,42 @@ def test_an_option_that_is_not_known_is_one_line_with_the_nearest(
     assert error.startswith("error: ")
     assert error.endswith("--help' says what it takes)\n")
     assert error.count("\n") == 1
+
+
+def test_no_name_of_a_file_or_a_label_rules_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for label in ("\x1b]0;pwned\a", "\u202egod"):
+        (tmp_path / label).mkdir()
+        for number in range(3):
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / label / f"{number}\x1b[2J.png")
+    assert cli.main(["data", "look", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert "photos a class (train): \\x1b]0;pwned\\x07 3, \\u202egod 3" in printed.out
+    assert not set("\x1b\a\u202e") & set(printed.out + printed.err)
+
+
+@pytest.mark.parametrize(
+    ("shell", "code", "told"),
+    [
+        ("{} --help | true", 141, ""),
+        ("{} --help > /dev/full", 2, "error: [Errno 28] No space left on device\n"),
+        ("{} --help >&-", 0, ""),
+        ("{} nothing 2>&-", 2, ""),
+        ("{} nothing <&- >&- 2>&-", 2, ""),
+    ],
+)
+def test_a_stream_that_is_closed_or_full_is_no_traceback(shell: str, code: int, told: str) -> None:
+    command = f"{sys.executable} -c 'import time; time.sleep(0.2); from cnn_rnn.commands.cli import main; exit(main())'"
+    done = subprocess.run(
+        ["bash", "-c", f"{shell.format(command)}; exit ${{PIPESTATUS[0]}}"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (code, told)
+
+
+@pytest.mark.parametrize("text", ["\n\n", "\x1b[A\x1b[A", "\r"])
+def test_progress_bars_move_from_line_to_line(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with calm_terminal():
+        sys.stderr.write(text)
+    assert capsys.readouterr().err == text
 
 
 def test_what_begins_like_an_option_may_be_the_value_of_a_setting_or_of_a_launcher() -> None:

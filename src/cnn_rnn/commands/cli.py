@@ -4,8 +4,9 @@ import sys
 from importlib import import_module
 
 from cnn_rnn.foundation.nearest_names import did_you_mean
+from cnn_rnn.foundation.one_line import calm_terminal
 
-from .console import INTERRUPTED, refuse
+from .console import INTERRUPTED, open_closed_streams, refuse
 
 COMMANDS = {
     "train": "train a model on a data set or on your own photos",
@@ -25,7 +26,21 @@ USAGE = "usage: cnn-rnn COMMAND ...\n\nMulti-label image classification as a pat
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command that the first argument names, with the rest; returns what its shell is told."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    open_closed_streams()
+    try:
+        with calm_terminal():
+            code = run(sys.argv[1:] if arguments is None else arguments)
+            sys.stdout.flush()
+            return code
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:  # where all is done but what was printed
+        return refuse(error)
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command that the arguments name; returns what its shell is told."""
     if not arguments or arguments[0] in {"-h", "--help"}:
         listed = "".join(f"  {name:<12} {what}\n" for name, what in COMMANDS.items())
         print(f"{USAGE}{listed}\n'cnn-rnn COMMAND --help' says what a command takes.")
@@ -36,11 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         hint = did_you_mean(name, COMMANDS) or f"there is {', '.join(COMMANDS)}"
         return refuse(ValueError(f"cnn-rnn has no command {name!r}; {hint}"))
     sys.argv[0] = f"cnn-rnn {name}"  # for the command's own help
-    try:
-        return int(import_module(f"cnn_rnn.commands.{name.replace('-', '_')}").main(rest))
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return INTERRUPTED
+    return int(import_module(f"cnn_rnn.commands.{name.replace('-', '_')}").main(rest))
 
 
 if __name__ == "__main__":

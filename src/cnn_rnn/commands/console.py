@@ -3,6 +3,7 @@
 import argparse
 import atexit
 import gc
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,16 +23,32 @@ BENCHMARK_NAMES = "voc2007, voc2012, coco2014, coco2017, nus-wide-81, nus-wide-1
 PROTOCOL_NAMES = "voc2007, coco2014, nus-wide-81, nus-wide-1000, corel5k"
 OPTION = re.compile(r"--?[A-Za-z]")
 INTERRUPTED = 130  # as shells tell of Ctrl-C
+ENOUGH = 141  # as shells tell of a program whose reader, such as `head`, has read enough
 REFUSED = 2  # what a shell is told where an input, a setting or the machine stands in the way, as argparse does it
 
 
 def refuse(error: BaseException, hint: str = "") -> int:
-    """Say on stderr in one line what is wrong and the way out; returns `REFUSED`."""
+    """Say on stderr in one line what is wrong and the way out; returns what the shell is told, `REFUSED` mostly."""
     message = visible(" ".join(line.strip() for line in str(error).splitlines() if line.strip()))
     message = message or type(error).__name__
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where nothing more goes, nothing more is tried
+    if isinstance(error, BrokenPipeError) and not sys.stdout.isatty():
+        return ENOUGH
     print(f"error: {message}{hint and f'; {hint}'}", file=sys.stderr, flush=True)
     return REFUSED
+
+
+def open_closed_streams() -> None:
+    """Let streams that a shell has closed lead nowhere.
+
+    Else the next file that is opened takes the place of one, and what a library says on stderr goes into it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - as long as the process
 
 
 class CommandParser(argparse.ArgumentParser):

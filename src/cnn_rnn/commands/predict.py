@@ -275,7 +275,7 @@ def print_labels(known: argparse.Namespace, reading: "Reading") -> int:
         from cnn_rnn.data.photos.images import UnreadableImageError, decode_image
         from cnn_rnn.label_answers import UNFAMILIAR
         from cnn_rnn.prediction.few_photos import pipeline_for_few
-        from cnn_rnn.prediction.input_kinds import open_inputs
+        from cnn_rnn.prediction.input_kinds import nothing_found, open_inputs
 
         classify, engine = pipeline_for_few(known.model, known.engine, known.threshold)
     if engine:
@@ -284,8 +284,9 @@ def print_labels(known: argparse.Namespace, reading: "Reading") -> int:
         known.input, known.root, known.limit, known.part_size, Path(tempfile.gettempdir()), reading=reading
     )
     has_path = classify.model.config.has_path_decoder
-    code = REFUSED
+    code, none = REFUSED, True
     for image in chain.from_iterable(map(inputs.part, range(inputs.parts))):
+        none = False
         try:
             found = classify(decode_image(image.image, image.name), return_path=has_path)
         except UnreadableImageError as error:
@@ -297,6 +298,8 @@ def print_labels(known: argparse.Namespace, reading: "Reading") -> int:
         shown = "   ".join(f"{one['label']} {one['score']:.2f}" for one in labels) or nothing
         walked = " ▸ ".join(f"{step['label']} {step['score']:.2f}" for step in path)
         print(visible(f"{image.name}: {shown}" + (f"   (path: {walked})" if walked else "")))
+    if none:
+        raise nothing_found(known.input, inputs.passed_over)
     for line in inputs.passed_over.lines():
         print(visible(line), file=sys.stderr)
     return code
@@ -352,7 +355,7 @@ def tell_counts(folder: "JobFolder") -> int:
             file=sys.stderr,
         )
         return REFUSED
-    if rows and unreadable == rows:
+    if unreadable == rows:
         print(f"error: none of the {rows} images could be read", file=sys.stderr)
         return NONE_READ
     return 0
