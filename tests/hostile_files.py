@@ -2,6 +2,7 @@
 
 import io
 import json
+import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,50 +19,22 @@ from cnn_rnn.metrics.stored_predictions import collect_predictions, write_predic
 
 Contents = st.SearchStrategy[bytes]
 ODD = [
-    "\u2028",
-    "\x85",
-    "\x0b",
-    "\x00",
-    "\ufeff",
-    "\u200b",
-    "\ud83d\ude00",
-    "\udc80",
-    "\u0301",
-    "\xa0",
-    "\t",
-    "\r",
+    "\u2028", "\x85", "\x0b", "\x00", "\ufeff", "\u200b", "\ud83d\ude00", "\udc80", "\u0301", "\xa0", "\t", "\r",
     "\x1b",
-]
+]  # fmt: skip
 WORDS = [
     "cat", "dog", "tv monitor", "a.jpg", "b/c.png", "../a.jpg", "/a.jpg", "C:\\a.jpg", "https://x/a.jpg", "", " ", "0",
     "1", "-1", "1.5", "1e400", "nan", "true", "no", "#N/A", "=1+1", "train", "[", "]", "{", "}", '["cat"]', "[1, 0]",
     "cat|dog", "{'choices': ['cat']}", "cat, dog", "cat:0.9", "-cat", "2026-03-01", "x" * 300,
 ]  # fmt: skip
 COLUMNS = [
-    "file_name",
-    "labels",
-    "image",
-    "image_id",
-    "split",
-    "unknown",
-    "not_labels",
-    "cat",
-    "confidence",
+    "file_name", "labels", "image", "image_id", "split", "unknown", "not_labels", "cat", "confidence",
     "filename",
-]
+]  # fmt: skip
 KEYS = [
-    "images",
-    "annotations",
-    "categories",
-    "id",
-    "name",
-    "data",
-    "result",
-    "value",
-    "choices",
-    "annotation_id",
+    "images", "annotations", "categories", "id", "name", "data", "result", "value", "choices", "annotation_id",
     "known",
-]
+]  # fmt: skip
 SETTINGS = ["backbone", "num_labels", "id2label", "thresholds", "label_counts", "backbone_args", "image_size", "epochs"]
 TAGGED = [
     "!!int ''", "!!bool x", "!!timestamp x", "!!float ''", "!!binary x", "!!map [a]", "!!set {a}", "!!python/none x",
@@ -210,6 +183,24 @@ def parquets() -> Contents:
 
     called = st.sampled_from(COLUMNS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=3)
     return st.builds(write, st.dictionaries(called, columns, min_size=1, max_size=4), st.integers(0, 4))
+
+
+def tars() -> Contents:
+    """Tars with members of any name and kind, packed or not."""
+    kinds = [tarfile.REGTYPE, tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE]
+
+    def write(packed: str, members: list[tuple[str, bytes, bytes]]) -> bytes:
+        sink = io.BytesIO()
+        with tarfile.open(fileobj=sink, mode=f"w:{packed}") as made:
+            for called, kind, content in members:
+                member = tarfile.TarInfo(called)
+                member.type, member.size, member.linkname = kind, len(content), "a.jpg"
+                made.addfile(member, io.BytesIO(content))
+        return sink.getvalue()
+
+    called = st.sampled_from(["a.jpg", "b/c.png"]) | word
+    member = st.tuples(called, st.sampled_from(kinds), st.binary(max_size=9))
+    return st.builds(write, st.sampled_from(["", "gz", "xz"]), st.lists(member, max_size=4))
 
 
 def predictions() -> Contents:

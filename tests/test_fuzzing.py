@@ -32,6 +32,7 @@ from cnn_rnn.metrics.stored_predictions import read_predictions
 from cnn_rnn.prediction.answers import read_answers
 from cnn_rnn.prediction.found_images import read_list
 from cnn_rnn.prediction.saved_model import checked_config
+from cnn_rnn.prediction.shards import ParquetShards, TarShards
 from cnn_rnn.prediction.xmp_sidecars import write_sidecar
 from cnn_rnn.training.run_config import load_run_config, with_rules
 
@@ -146,6 +147,8 @@ KINDS: dict[str, tuple[str, hostile.Contents, Callable[[Path], Any]]] = {
     "predictions": ("a.parquet", hostile.predictions() | hostile.parquets(), read_predictions),
     "rules": ("a.yaml", hostile.rules(), read_rules),
     "journal": ("steps.jsonl", hostile.as_json_lines(hostile.steps() | hostile.row), follow_journal),
+    "tar": ("a.tar", hostile.tars(), lambda path: list(TarShards([str(path)]))),
+    "shard": ("a.parquet", hostile.parquets(), lambda path: list(ParquetShards([str(path)], 2))),
     "list": ("a.txt", hostile.name_lists(), lambda path: list(read_list(path))),
     "asked": ("a.json", hostile.as_json(hostile.questions()), lambda path: ask_server(path, "/predict")),
     "tasks": ("a.json", hostile.as_json(hostile.studio_requests()), lambda path: ask_server(path, "/predict")),

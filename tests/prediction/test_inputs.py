@@ -1,5 +1,6 @@
 """What --input may name: every file is found or named, and parts are read one at a time."""
 
+import gzip
 import io
 import os
 import tarfile
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from tests.commands_by_name import main_of
 
 from cnn_rnn.data.files.unpacking import UnsafeArchiveError
 from cnn_rnn.data.photos import photo_suffixes
@@ -277,3 +279,30 @@ def test_a_row_without_an_id_is_called_by_its_place(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"image": [b"x", b"y", b"z"], "image_id": ["a", None, "c"]}), path)
     assert list(open_inputs(str(path), None, None, 9, tmp_path)) == ["a", f"{path}:1", "c"]
+
+
+def test_a_tar_that_is_cut_off_between_two_members_is_told(tmp_path: Path) -> None:
+    whole = packed_shard(tmp_path / "a.tar", *[9] * 9)
+    content = gzip.decompress(whole.read_bytes())
+    for members in (1, 5, 9):
+        (tmp_path / "cut.tar").write_bytes(content[: 1024 * members])  # a head and a block each
+        with pytest.raises(ValueError, match=r"cut\.tar cannot be read: it is cut off"):
+            list(open_inputs(str(tmp_path / "cut.tar"), None, None, 99, tmp_path).part(0))
+
+
+def test_a_shard_without_images_is_told(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pq.write_table(pa.table({"image": pa.array([], pa.binary())}), tmp_path / "none.parquet")
+    with tarfile.open(tmp_path / "none.tar", "w"):
+        pass
+    for name in ("none.parquet", "none.tar"):
+        asked = ["--model", str(run), "--input", str(tmp_path / name), "--engine", "torch"]
+        assert main_of("predict")(asked) == 2
+        assert f"{name} holds or names no image" in capsys.readouterr().err
+
+
+def test_a_list_of_another_kind_and_bytes_that_are_no_image_are_told_alike_each_time(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"PK\x03\x04 a zip")
+    with pytest.raises(ValueError, match=r"list\.txt is a zip archive"):
+        open_inputs(str(tmp_path / "list.txt"), None, None, 99, tmp_path)
+    with pytest.raises(UnreadableImageError, match=r"^x: cannot be decoded \(it is no image of a kind that is known"):
+        decode_image(b"no photo", "x")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cnn_rnn.data.photos.found_files import PassedOver, is_kind, printable, walk
 from cnn_rnn.data.photos.photo_suffixes import READ_SUFFIXES, way_to_read
+from cnn_rnn.foundation.file_kinds import kind_of_file
 
 RAW_SUFFIXES = frozenset(
     {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef",
@@ -64,8 +65,10 @@ def read_list(path: Path) -> Iterator[str]:
     name. `photos\a.jpg` means `photos/a.jpg` where only that is there.
 
     Raises:
-        ValueError: A line can be read in no such way; file and line are named.
+        ValueError: It is another kind of file, or a line can be read in no such way; file and line are named.
     """
+    if kind := kind_of_file(path):
+        raise ValueError(f"{path} {kind}")
     folder = f"{path.parent}/"
     with path.open("rb") as file:
         head = file.read(2)

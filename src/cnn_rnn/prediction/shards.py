@@ -56,7 +56,7 @@ def reading_shard(file: str) -> Iterator[None]:
     """
     try:
         yield
-    except (pa.ArrowException, *BROKEN_ARCHIVE) as error:
+    except (pa.ArrowException, UnicodeDecodeError, *BROKEN_ARCHIVE) as error:
         kind = None if "://" in file else kind_of_file(file)
         told = f"it {kind}" if kind else f"{error}; get it again"
         raise ValueError(f"{file} cannot be read: {told}, or leave it out") from error

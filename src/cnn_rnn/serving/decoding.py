@@ -6,7 +6,6 @@ Lengths and numbers go before the bytes, on the process's own input and output.
 
 import json
 import os
-import re
 import struct
 import sys
 from collections.abc import Callable
@@ -21,7 +20,6 @@ REQUEST = struct.Struct("<Q")  # bytes of the photo
 ANSWER = struct.Struct("<4IQ")  # whether it could be read, channels, height, width, and how many bytes follow
 READY = b"R"
 UNREADABLE, READ = 0, 1
-NAMELESS = re.compile(r" <_io\.BytesIO object at 0x[0-9a-f]+>")  # what Pillow calls bytes
 
 
 def main(model: str, preprocessing: str) -> None:
@@ -58,7 +56,7 @@ def preparer(model: str, preprocessing: str) -> Callable[[bytes], "PixelValues |
 
     def prepare(photo: bytes) -> PixelValues | str:
         made = images.prepare(Input("the photo", photo))
-        return NAMELESS.sub("", made.reason) if isinstance(made, Failure) else np.ascontiguousarray(made)
+        return made.reason if isinstance(made, Failure) else np.ascontiguousarray(made)
 
     return prepare
 

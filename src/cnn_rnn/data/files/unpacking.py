@@ -221,7 +221,10 @@ class LongHeaderError(tarfile.TarError):
 
 
 class CheckedTarInfo(tarfile.TarInfo):
-    """A tar's member, whose long name and notes are not read where they declare to be longer than any."""
+    """A tar's member, whose long name and notes are not read where they declare to be longer than any.
+
+    After the last one a tar has blocks of zero: one that ends without them was cut off between two members.
+    """
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -229,7 +232,10 @@ class CheckedTarInfo(tarfile.TarInfo):
 
         Raises:
             LongHeaderError: They do.
+            ReadError: The tar ends here, without blocks of zero.
         """
+        if not buf:
+            raise tarfile.ReadError("it is cut off: it ends without blocks of zero")
         member = super().frombuf(buf, encoding, errors)
         if member.type in LONG_HEADERS and not 0 <= member.size <= LONGEST_HEADER:
             raise LongHeaderError(

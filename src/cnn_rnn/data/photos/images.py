@@ -70,12 +70,11 @@ def decode_image(image: Any, name: str = "", *, least_size: int | None = None) -
     except DECODER_ERRORS as error:
         lacking = way_to_read(name)
         way_out = f"{lacking} may read it" if lacking else "replace the file or leave it out"
-        kind = None
+        why = str(error)
         if isinstance(error, UnidentifiedImageError) and not isinstance(content, Image.Image):
             kind = kind_of(content) if isinstance(content, bytes) else kind_of_file(content)
-        raise UnreadableImageError(
-            f"{name}: cannot be decoded ({f'it {kind}' if kind else error}); {way_out}"
-        ) from error
+            why = f"it {kind or 'is no image of a kind that is known here'}"
+        raise UnreadableImageError(f"{name}: cannot be decoded ({why}); {way_out}") from error
 
 
 def content_of(image: Any, name: str) -> tuple[Any, str]:
