@@ -1,9 +1,12 @@
 """Files as nobody would write them, for every format that is read: built of what the format has, then spoilt."""
 
+import gzip
 import io
 import json
+import lzma
 import tarfile
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -189,18 +192,18 @@ def tars() -> Contents:
     """Tars with members of any name and kind, packed or not."""
     kinds = [tarfile.REGTYPE, tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE]
 
-    def write(packed: str, members: list[tuple[str, bytes, bytes]]) -> bytes:
+    def write(pack: Callable[[bytes], bytes], members: list[tuple[str, bytes, bytes]]) -> bytes:
         sink = io.BytesIO()
-        with tarfile.open(fileobj=sink, mode=f"w:{packed}") as made:
+        with tarfile.open(fileobj=sink, mode="w") as made:
             for called, kind, content in members:
                 member = tarfile.TarInfo(called)
                 member.type, member.size, member.linkname = kind, len(content), "a.jpg"
                 made.addfile(member, io.BytesIO(content))
-        return sink.getvalue()
+        return pack(sink.getvalue())
 
     called = st.sampled_from(["a.jpg", "b/c.png"]) | word
     member = st.tuples(called, st.sampled_from(kinds), st.binary(max_size=9))
-    return st.builds(write, st.sampled_from(["", "gz", "xz"]), st.lists(member, max_size=4))
+    return st.builds(write, st.sampled_from([bytes, gzip.compress, lzma.compress]), st.lists(member, max_size=4))
 
 
 def predictions() -> Contents:
