@@ -77,7 +77,7 @@ class CnnRnnConfig(PreTrainedConfig):
         label_order: Order in which training walks the labels of an image: by `label_counts`, as their ids are given,
             or `aligned`: the order that the model itself prefers at that moment (order-free).
         label_counts: How many training images show each label (C), for the two frequency orders and balanced losses.
-        counted_images: Training images that these were counted on.
+        counted_images: Training images on which these were looked for: one number, or one for each label (C).
         path_loss: Loss of the path: `cross_entropy` of the next label, `remaining_labels` (any label still to come is
             right; it needs the `aligned` order), or `none` for a model without a path decoder, the plain baseline.
         relevance_loss: Loss of the relevance head, or `none` for a model without one, as in the paper; `partial_asl`
@@ -144,7 +144,7 @@ class CnnRnnConfig(PreTrainedConfig):
     projection_dropout: float | int = 0.5
     label_order: Literal["frequent_first", "rare_first", "given", "aligned"] = "frequent_first"
     label_counts: list[int] | None = None
-    counted_images: int | None = None
+    counted_images: int | list[int] | None = None
     path_loss: Literal["cross_entropy", "remaining_labels", "none"] = "cross_entropy"
     relevance_loss: Literal["bce", "asl", "db", "partial_asl", "none"] = "bce"
     class_weights: Literal["none", "inv_freq", "effective_num"] = "none"
@@ -290,11 +290,14 @@ class CnnRnnConfig(PreTrainedConfig):
                 raise ValueError(f"{name} has {len(values)} entries for {self.num_labels} labels")
         if min(self.label_counts or [0]) < 0:
             raise ValueError(f"label_counts are numbers of images, 0 or more, got {min(self.label_counts or [])}")
-        if self.counted_images is not None and self.counted_images < max(self.label_counts or [0]):
-            raise ValueError(
-                f"counted_images is {self.counted_images}, but label_counts has {max(self.label_counts or [0])} images "
-                "of one label"
-            )
+        counted = self.counted_images
+        if isinstance(counted, list) and len(counted) != self.num_labels:
+            raise ValueError(f"counted_images has {len(counted)} entries for {self.num_labels} labels")
+        if counted is not None and self.label_counts is not None:
+            images = counted if isinstance(counted, list) else [counted] * self.num_labels
+            for all_of_them, showing in zip(images, self.label_counts, strict=True):
+                if all_of_them < showing:
+                    raise ValueError(f"counted_images is {all_of_them}, but label_counts has {showing} of one label")
 
     def _check_names(self) -> None:
         """Check that every label has a name of its own."""

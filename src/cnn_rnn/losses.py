@@ -26,20 +26,20 @@ class Balance(NamedTuple):
             one over its images, or "effective_num", by one over their effective number, (1 - 0.999^n) / (1 - 0.999)
             (Cui et al., CVPR 2019).
         label_counts: Training images (C) that show each label.
-        counted_images: Training images in all.
+        counted_images: Training images on which each was looked for (C), or one number for all.
     """
 
     weighting: str = "none"
     label_counts: list[int] | None = None
-    counted_images: int | None = None
+    counted_images: int | list[int] | None = None
 
     @classmethod
     def of(cls, config: CnnRnnConfig) -> Self:
         """What a model's config says."""
         return cls(config.class_weights, config.label_counts, config.counted_images)
 
-    def counts(self, wanted_by: str) -> tuple[list[int], int]:
-        """Images of each label (C), and in all.
+    def counts(self, wanted_by: str) -> tuple[Tensor, int]:
+        """Images of each label (C), as if each had been looked for on as many, and how many these are.
 
         Args:
             wanted_by: The setting that needs them.
@@ -52,7 +52,9 @@ class Balance(NamedTuple):
                 f"{wanted_by} needs how many training images show each label: give the model's config label_counts and "
                 "counted_images"
             )
-        return self.label_counts, self.counted_images
+        images = torch.tensor(self.counted_images, dtype=torch.float64)
+        most = int(images.max())
+        return (torch.tensor(self.label_counts) * most / images.clamp(min=1)).clamp(max=most), most
 
     def weights(self) -> Tensor:
         """Weights (C) of the labels' losses."""

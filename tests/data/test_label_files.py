@@ -546,7 +546,7 @@ def test_what_was_read_tells_classes_counts_and_rows(tmp_path: Path) -> None:
     rows = load_source("table", write(tmp_path, "a.csv", table("cat|dog", "cat")), split="train")
     text = what_was_read({"train": rows})
     for told in (
-        "classes: 2: cat, dog", "train: 6 photos, 1.50 labels a photo", "photos a class (train): cat 6, dog 3",
+        "classes: 2: cat, dog", "train: 6 photos, 1.50 labels per photo", "photos per class (train): cat 6, dog 3",
         "row: 0.jpg: cat, dog", "labels parted by pipe (first in line 2: 'cat|dog')", "photos by column 'file_name'",
     ):  # fmt: skip
         assert told in text

@@ -5,6 +5,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List
 
 from cnn_rnn.data import count_pairs, label_matrix, label_pair_counts, schema
+from cnn_rnn.data.schema import looked_at_counts
 
 
 def test_pairs_are_counted_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,6 +36,7 @@ def test_images_on_which_both_of_two_labels_were_looked_at_are_counted(monkeypat
     assert shown is not None
     assert both.tolist() == [[3, 2, 3], [2, 2, 2], [3, 2, 3]]
     assert shown.tolist() == [[2, 1, 2], [1, 1, 1], [3, 2, 3]]
+    assert looked_at_counts(rows).tolist() == both.diagonal().tolist()
     complete = count_pairs(rows.remove_columns(["difficult", "unknown"]))
     assert complete[1:] == (4, None)
     assert (complete.together == together).all()

@@ -55,11 +55,11 @@ def test_the_order_is_frequent_first_and_stable() -> None:
 
 
 def test_the_rules_of_the_digit_scenes_are_found() -> None:
-    company, avoidance = look_at(load_digits(counts={"train": 600})).pairs(top=4)
-    assert {frozenset((p.first, p.second)) for p in company} == {
+    together, apart = look_at(load_digits(counts={"train": 600})).pairs(top=4)
+    assert {frozenset((p.first, p.second)) for p in together} == {
         frozenset(pair) for pair in (("one", "four"), ("seven", "nine"), ("three", "five"), ("eight", "six"))
     }
-    assert all(pair.images == 0 for pair in avoidance)
+    assert all(pair.images == 0 for pair in apart)
 
 
 def test_the_text_names_splits_labels_and_order(tmp_path: Path) -> None:
@@ -74,5 +74,5 @@ def test_the_text_names_splits_labels_and_order(tmp_path: Path) -> None:
 
 def test_an_empty_split_is_no_trouble() -> None:
     look = look_at(DatasetDict({"train": rows(np.zeros((2, 6), dtype=bool))["train"].select([])}))
-    assert look.splits["train"].labels_an_image == 0
+    assert look.splits["train"].labels_per_image == 0
     assert "train" in describe(look)

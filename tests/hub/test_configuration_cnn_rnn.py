@@ -101,6 +101,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"id2label": {0: "cat"}, "label2id": {"dog": 0}}, "not the inverse"),
     ({"num_labels": 3, "label_counts": [1, 2]}, "label_counts has 2 entries for 3 labels"),
     ({"num_labels": 2, "label_counts": [1, 9], "counted_images": 8}, "counted_images is 8, but label_counts has 9"),
+    (
+        {"num_labels": 2, "label_counts": [1, 9], "counted_images": [20, 8]},
+        "counted_images is 8, but label_counts has 9",
+    ),
+    ({"num_labels": 2, "counted_images": [8]}, "counted_images has 1 entries for 2 labels"),
     ({"num_labels": 3, "thresholds": [0.5] * 4}, "thresholds has 4 entries for 3 labels"),
     ({"fusion": "both", "relevance_loss": "none"}, "needs the relevance part.*set fusion='path'"),
     ({"fusion": "relevance", "relevance_loss": "none"}, "needs the relevance part.*set fusion='path'"),

@@ -161,6 +161,16 @@ def test_class_weights_are_inverse_to_images_or_to_their_effective_number(kind: 
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize(("kind", "weighting"), [("db", "none"), ("bce", "inv_freq"), ("asl", "effective_num")])
+def test_a_label_is_weighed_by_its_share_of_the_images_on_which_it_was_looked_for(kind: str, weighting: str) -> None:
+    logits = torch.randn(4, 4)
+    of_half = Balance(weighting, [COUNTS[0] // 2, *COUNTS[1:]], [IMAGES // 2, IMAGES, IMAGES, IMAGES])
+    expected = relevance_loss(logits, LABELS, kind, Balance(weighting, COUNTS, IMAGES)).item()
+    assert relevance_loss(logits, LABELS, kind, of_half).item() == pytest.approx(expected, rel=1e-5)
+    never = Balance(weighting, [0, *COUNTS[1:]], [0, IMAGES, IMAGES, IMAGES])
+    assert relevance_loss(logits, LABELS, kind, never).isfinite()
+
+
 def test_counts_that_a_balanced_loss_needs_are_asked_for() -> None:
     for kind, weighting, wanted in (("db", "none", "relevance_loss='db'"), ("bce", "inv_freq", "class_weights='inv")):
         with pytest.raises(ValueError, match=f"{wanted}.* needs how many training images show each label"):

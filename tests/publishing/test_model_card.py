@@ -27,7 +27,7 @@ def joined_run(tmp_path: Path) -> Path:
 
 def test_each_data_set_is_named_and_its_bias_told_once(joined_run: Path, tmp_path: Path) -> None:
     figures = write_metrics(tmp_path / "metrics.json", data="voc2012", split="val")
-    told = "train: 16,551 photos, 1.52 labels a photo"
+    told = "train: 16,551 photos, 1.52 labels per photo"
     (joined_run / "metrics.json").write_text(json.dumps({"run": {"read": [told]}}))
     card = bytes(model_files(joined_run, NAME, figures)["README.md"]).decode()
     assert f"What was read: {told}." in " ".join(card.split())

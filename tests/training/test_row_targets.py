@@ -272,6 +272,11 @@ def test_a_label_known_only_as_present_comes_out_present(
     assert main_of("train")(settings(run, data__root=half_known, **cached_run)) == 0
     printed = capsys.readouterr().out
     assert "unknown labels left out of loss and figures" in printed
+    config = json.loads((run / "config.json").read_text())
+    label = config["label2id"]["red"]
+    assert config["counted_images"][label] == config["label_counts"][label]  # it is known nowhere else
+    images = json.loads((run / "metrics.json").read_text())["run"]["train_images"]
+    assert {count for index, count in enumerate(config["counted_images"]) if index != label} == {images}
     told = lines_read(run)  # what the card says
     assert [line.split(":")[0] for line in told] == ["train", "held out"]
     assert all(line in printed for line in told)

@@ -84,14 +84,14 @@ def look(options: argparse.Namespace) -> None:
                 name: {
                     "images": split.images,
                     "unlabelled": split.unlabelled,
-                    "labels_an_image": split.labels_an_image,
+                    "labels_per_image": split.labels_per_image,
                     "counts": dict(zip(seen.names, split.counts.tolist(), strict=True)),
                     "sizes": split.sizes.tolist(),
                 }
                 for name, split in seen.splits.items()
             },
-            "company": [asdict(pair) for pair in positive],
-            "avoidance": [asdict(pair) for pair in negative],
+            "co_occurrence": [asdict(pair) for pair in positive],
+            "exclusion": [asdict(pair) for pair in negative],
         }
         write_text(options.output / "look.json", json.dumps(summary, indent=1, ensure_ascii=False))
         plot(seen, options.output / "look.png")

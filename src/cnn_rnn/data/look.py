@@ -49,13 +49,13 @@ class SplitLook:
         return int(self.sizes[0])
 
     @property
-    def labels_an_image(self) -> float:
+    def labels_per_image(self) -> float:
         """The mean number of labels."""
         return float(self.counts.sum() / max(self.images, 1))
 
     def line(self, name: str) -> str:
-        """The split in one line: photos, labels a photo, and labels left out."""
-        labels = f"{self.labels_an_image:.2f} labels a photo (0: {self.unlabelled:,}, most: {len(self.sizes) - 1})"
+        """The split in one line: photos, labels per photo, and labels left out."""
+        labels = f"{self.labels_per_image:.2f} labels per photo (0: {self.unlabelled:,}, most: {len(self.sizes) - 1})"
         out = [f"{count:,} {column} labels left out of loss and figures" for column, count in self.left_out.items()]
         return ", ".join([f"{name}: {self.images:,} photos", labels, *out])
 
@@ -151,9 +151,9 @@ def describe(look: Look, top: int = 15) -> str:
     for name, split in look.splits.items():
         unseen = int((split.counts == 0).sum())
         lines.append(
-            f"{name:<12} {split.images:>9,} {split.unlabelled:>9,} {split.labels_an_image:>13.2f} {unseen:>14,}"
+            f"{name:<12} {split.images:>9,} {split.unlabelled:>9,} {split.labels_per_image:>13.2f} {unseen:>14,}"
         )
-    lines += ["", "labels an image (share of each split)"]
+    lines += ["", "labels per image (share of each split)"]
     longest = max(len(split.sizes) for split in look.splits.values())
     shown = min(longest, 12)
     lines.append(f"{'':<12} " + " ".join(f"{n:>6}" for n in range(shown)) + ("   more" if longest > shown else ""))
@@ -184,7 +184,7 @@ def describe(look: Look, top: int = 15) -> str:
 
 
 def plot(look: Look, path: Path, top: int = 30) -> None:
-    """Draws frequency, labels an image, co-occurrence and balance of the splits into a PNG file."""
+    """Draws frequency, labels per image, co-occurrence and balance of the splits into a PNG file."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -203,7 +203,7 @@ def plot(look: Look, path: Path, top: int = 30) -> None:
     frequency.set(title="Images that show each label", yscale="log", xlabel=f"frequent first in {look.training}")
     if len(order) <= top:
         frequency.set_xticks(range(len(names)), names, rotation=90)
-    sizes.set(title="Labels an image", xlabel="labels", ylabel="share of images")
+    sizes.set(title="Labels per image", xlabel="labels", ylabel="share of images")
     balance.axline((0.01, 0.01), (0.1, 0.1), color="grey", label="the same share")
     balance.set(title="Share of each label, other splits against training", xlabel=look.training, ylabel="other split")
     given = training.together / np.maximum(training.counts[:, None], 1)
@@ -221,7 +221,7 @@ def plot(look: Look, path: Path, top: int = 30) -> None:
 
 
 def what_was_read(data: Mapping[str, Dataset | IterableDataset]) -> str:
-    """How it was read, classes, counts of the splits, photos a class, and three rows, of what `look_at` takes."""
+    """How it was read, classes, counts of the splits, photos per class, and three rows, of what `look_at` takes."""
     look = look_at(data)
     shown = ", ".join(name[:LONGEST] for name in look.names[:SHOWN])
     more = f" and {len(look.names) - SHOWN:,} more" if len(look.names) > SHOWN else ""
@@ -234,4 +234,4 @@ def what_was_read(data: Mapping[str, Dataset | IterableDataset]) -> str:
     if len(order) > SHOWN:
         listed = [*listed[:SHOWN], "...", *listed[-2:]]
     lines += [own.line(name) for name, own in look.splits.items()]
-    return "\n".join([*lines, f"photos a class ({first}): {', '.join(listed)}", *split.first_rows(look.names)])
+    return "\n".join([*lines, f"photos per class ({first}): {', '.join(listed)}", *split.first_rows(look.names)])

@@ -72,6 +72,17 @@ def label_counts(dataset: Dataset, column: str = "labels") -> npt.NDArray[np.int
     return np.bincount(ids, minlength=len(label_names(dataset)))
 
 
+def looked_at_counts(dataset: Dataset) -> npt.NDArray[np.int64]:
+    """On how many images each class is known to be there or not, (C,)."""
+    num_labels = len(label_names(dataset))
+    shown, *left_out = (
+        row_of_each_label(lists) * num_labels + lists.flatten().to_numpy(zero_copy_only=False)
+        for lists in (label_lists(dataset, name) for name in LABEL_COLUMNS if name in dataset.column_names)
+    )
+    hidden = np.setdiff1d(np.concatenate([shown[:0], *left_out]), shown) % max(num_labels, 1)
+    return len(dataset) - np.bincount(hidden, minlength=num_labels)
+
+
 def row_of_each_label(lists: pa.ListArray) -> npt.NDArray[np.int64]:
     """For every label in the flattened lists the row that it belongs to."""
     lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)

@@ -64,7 +64,7 @@ def build_model(config: RunConfig, data: TrainingData) -> CnnRnnForImageClassifi
             raise ValueError("model.neighbours needs all rows at hand: set data.streaming to false")
         fields["neighbours"] = min(fields["neighbours"], data.train_images + data.validation_images)
     backbone = fields.pop("backbone", "resnet50")
-    fields |= {"label_counts": data.label_counts, "counted_images": data.train_images}
+    fields |= {"label_counts": data.label_counts, "counted_images": data.counted_images}
     model = CnnRnnForImageClassification.from_backbone(
         backbone, None if earlier else weights, id2label=data.label_names, **fields
     )

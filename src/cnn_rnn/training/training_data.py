@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +21,7 @@ from cnn_rnn.data.labels.ruled_rows import obey_rules, obey_rules_as_read
 from cnn_rnn.data.look import look_at, what_was_read
 from cnn_rnn.data.photos.checks import identical_photos
 from cnn_rnn.data.photos.disk_layout import abbreviate
+from cnn_rnn.data.schema import looked_at_counts
 from cnn_rnn.foundation.provenance import digest_texts
 from cnn_rnn.label_rules import LabelRules
 
@@ -38,7 +40,6 @@ class TrainingData:
         train_images: How many rows `train` has.
         validation_images: How many rows `validation` has.
         label_names: Names of the labels, by id.
-        label_counts: Rows of `train` that show each label (C).
         dropped: Reason by image id of what was left out as unreadable.
         train_labels: The labels of `train`, at hand also where its images are streamed.
         validation_labels: The same of `validation`.
@@ -54,7 +55,6 @@ class TrainingData:
     train_images: int
     validation_images: int
     label_names: list[str]
-    label_counts: list[int]
     dropped: dict[str, str]
     train_labels: Dataset
     validation_labels: Dataset
@@ -80,9 +80,19 @@ class TrainingData:
         images, held_out = len(train_labels), len(validation_labels)
         if not images or not held_out:
             raise ValueError(f"{images} images to train on and {held_out} held out; both need at least one")
-        counts = [int(count) for count in label_counts(train_labels)]
         names = label_names(train_labels)
-        return cls(train, validation, images, held_out, names, counts, dropped, train_labels, validation_labels)
+        return cls(train, validation, images, held_out, names, dropped, train_labels, validation_labels)
+
+    @cached_property
+    def label_counts(self) -> list[int]:
+        """Rows of `train` that show each label (C)."""
+        return [int(count) for count in label_counts(self.train_labels)]
+
+    @property
+    def counted_images(self) -> int | list[int]:
+        """Rows of `train` on which each label was looked for (C); one number where that is all of them."""
+        looked_at = looked_at_counts(self.train_labels)
+        return self.train_images if (looked_at == self.train_images).all() else [int(count) for count in looked_at]
 
     def counts(self) -> dict[str, Any]:
         """Everything used and dropped, for the run's records."""
@@ -111,7 +121,6 @@ class TrainingData:
             if found.counts():
                 logger.warning("of the photos %s\n%s", part, found.text())
         counts = Counter(broken.counts()) + Counter(broken_of_held_out.counts())
-        shown = [int(count) for count in label_counts(train)]
         return replace(
             self,
             train=train if isinstance(self.train, Dataset) else obey_rules_as_read(self.train, rules),
@@ -120,7 +129,6 @@ class TrainingData:
             else obey_rules_as_read(self.validation, rules),
             train_labels=train,
             validation_labels=validation,
-            label_counts=shown,
             broken_rules=dict(counts),
         )
 

@@ -7,10 +7,12 @@ row: val2014 has all its 40,504 images. A crowd annotation ("many people, not ou
 import logging
 from pathlib import Path
 
+import numpy as np
 from datasets import Dataset, DatasetDict
 
-from cnn_rnn.data.meaning.listing import Listing, Row
 from cnn_rnn.data.photos.disk_layout import abbreviate, existing_folder, leaves_folder, pick_split
+from cnn_rnn.data.photos.file_matching import match_files
+from cnn_rnn.data.schema import build_dataset, image_paths, label_lists_from_matrix
 from cnn_rnn.foundation.resting_collector import collector_resting
 
 logger = logging.getLogger(__name__)
@@ -60,13 +62,19 @@ def load_coco_file(path: Path, image_folder: str, require_images: bool = True, s
         raise ValueError(f"{path}: images: file_name {abbreviate(escaping)} leaves the image folder")
     logger.info(
         "%s: %s images, %s of them without annotation; %s labels rest on crowd annotations alone",
-        path.name, len(coco.images), coco.labels.count(()), coco.crowds_alone,
+        path.name, len(coco.images), np.sum(~coco.present.any(axis=1)), coco.crowds_alone,
     )  # fmt: skip
-    rows = [
-        Row(image.file_name, str(image.id), number, present=labels)
-        for number, (image, labels) in enumerate(zip(coco.images, coco.labels, strict=True), start=1)
-    ]
     root = path.parents[1]
     folder = next((place for place in (root, root / "images") if (place / image_folder).is_dir()), root) / image_folder
+    paths, notes = match_files(
+        folder,
+        [image.file_name for image in coco.images],
+        f"{path.name} ({split})",
+        require_images=require_images,
+        where=lambda index: f"{path}, image {index + 1}",
+    )
+    ids = [str(image.id) for image in coco.images]
     names = [category.name for category in coco.categories]
-    return Listing(path, rows, names, "image").to_dataset(folder, names, split, require_images=require_images)
+    told = "\n".join(f"{path.name}: {note}" for note in notes)
+    labels = label_lists_from_matrix(coco.present)
+    return build_dataset(image_paths(paths), ids, labels, names, split=split, description=told)

@@ -3,7 +3,6 @@
 import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -60,14 +59,14 @@ class Coco:
 
     Attributes:
         images: The photos in the order of the file.
-        labels: Of each photo the names of its categories, in the order of their ids, a crowd's among them.
+        present: Which photo has annotations of which category (N, C), a crowd's among them.
         categories: The classes in the order of their ids, which may be sparse.
         annotations: How many there are.
         crowds_alone: How many labels rest on annotations of crowds alone.
     """
 
     images: list[CocoImage]
-    labels: list[tuple[str, ...]]
+    present: npt.NDArray[np.bool_]
     categories: list[CocoCategory]
     annotations: int
     crowds_alone: int
@@ -102,11 +101,7 @@ def read_coco(path: Path) -> Coco:
     present[rows, ids] = True
     one_by_one = _column(found, "iscrowd") != 1
     outlined[rows[one_by_one], ids[one_by_one]] = True
-    photos, shown = np.nonzero(present)
-    told = np.array(names, dtype=object)[shown].tolist()
-    ends = np.searchsorted(photos, np.arange(len(file_names) + 1)).tolist()
-    labels = [tuple(told[start:end]) for start, end in pairwise(ends)]
-    return Coco(document.images, labels, categories, len(found), int((present & ~outlined).sum()))
+    return Coco(document.images, present, categories, len(found), int((present & ~outlined).sum()))
 
 
 def coco_table(path: Path) -> RawTable:
@@ -114,7 +109,7 @@ def coco_table(path: Path) -> RawTable:
     coco = read_coco(path)
     if not coco.images:
         raise ValueError(f"{path}: images is empty")
-    used = {label for labels in coco.labels for label in labels}
+    used = {category.name for category, there in zip(coco.categories, coco.present.any(axis=0), strict=True) if there}
     above = {category.supercategory for category in coco.categories if category.supercategory != category.name}
     parents = {category.name for category in coco.categories} & above - used
     names = [category.name for category in coco.categories if category.name not in parents]
@@ -126,7 +121,7 @@ def coco_table(path: Path) -> RawTable:
     ]
     columns: dict[str, list[Any]] = {
         "file_name": [image.file_name for image in coco.images],
-        "labels": list(map(list, coco.labels)),
+        "labels": [[coco.categories[index].name for index in np.flatnonzero(row)] for row in coco.present],
     }
     return RawTable(path, "image", range(1, len(coco.images) + 1), columns, notes, names)
 

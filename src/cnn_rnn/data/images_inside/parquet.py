@@ -139,9 +139,9 @@ def _card(splits: Mapping[str, Dataset], title: str, source: str, license_name: 
 def _card_text(splits: Mapping[str, Dataset], source: str) -> str:
     """What the card tells people: source, columns, and counts by split and by label."""
     look = look_at(splits)
-    head = ["| split | images | without label | labels an image |", "|---|---|---|---|"]
+    head = ["| split | images | without label | labels per image |", "|---|---|---|---|"]
     head += [
-        f"| {name} | {split.images:,} | {split.unlabelled:,} | {split.labels_an_image:.2f} |"
+        f"| {name} | {split.images:,} | {split.unlabelled:,} | {split.labels_per_image:.2f} |"
         for name, split in look.splits.items()
     ]
     table = [f"| label | {' | '.join(splits)} |", f"|---|{'---|' * len(splits)}"]
