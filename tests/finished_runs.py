@@ -15,14 +15,21 @@ NAME = "org/cnn-rnn-digits"
 ENDPOINT = {"handler.py", "requirements.txt"}
 PUBLISHED = {
     *("README.md", "config.json", "metrics.json", "model.safetensors", "preprocessor_config.json", "run_config.yaml"),
-    *("beam_search.py", "configuration_cnn_rnn.py", "image_backbone.py", "image_processing_cnn_rnn.py"),
+    *(
+        "beam_search.py",
+        *("configuration_checks.py", "nearest_names.py", "timm_backed_model.py"),
+        "configuration_cnn_rnn.py",
+        "image_backbone.py",
+        "image_processing_cnn_rnn.py",
+    ),
     *("label_paths.py", "losses.py", "model_outputs.py", "modeling_cnn_rnn.py", "path_decoder.py"),
     *("instance_methods.py", "photos_from_the_web.py", "pipeline_cnn_rnn.py", "relevance_head.py"),
     *("cooccurrence.py", "decisions.py", "known_labels.py", "neighbours.py", "walk_states.py"),
-    *("fusion.py", "initial_values.py", "loaded_weights.py", "recurrent_layer.py", "walking.py"),
+    *("fusion.py", "loaded_weights.py", "recurrent_layer.py", "walking.py"),
     *ENDPOINT,
     *("backbone_weights.py", "closed_sets.py", "given_images.py", "label_rules.py", "ruled_tensors.py"),
     *("expected_f1.py", "label_answers.py", "label_order.py", "pixel_values.py", "upright_rgb.py"),
+    *("configuration_checks.py", "timm_backed_model.py"),
 }
 
 

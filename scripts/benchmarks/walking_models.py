@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnn_rnn import CnnRnnForImageClassification
-from cnn_rnn.label_paths import labels_to_paths, rank_labels
+from cnn_rnn.label_paths import labels_to_paths
 from cnn_rnn.walking import Walk
 
 LABELS_A_WALK = 3
@@ -67,7 +67,7 @@ def train_a_little(model: CnnRnnForImageClassification) -> None:
     number = (LABELS_A_WALK + 0.4 * appeal[:, -1:]).round().clamp(1, config.num_labels)
     appeal = appeal[:, :-1] - torch.arange(1.0, config.num_labels + 1).log()
     labels = (appeal.argsort(dim=1, descending=True).argsort(dim=1) < number).float()
-    paths = labels_to_paths(labels, rank_labels("given", None, config.num_labels))
+    paths = labels_to_paths(labels, torch.arange(config.num_labels))
     optimizer = torch.optim.Adam(decoder.parameters(), LEARNING_RATE)
     decoder.train()
     with torch.enable_grad():

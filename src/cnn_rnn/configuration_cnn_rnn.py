@@ -1,8 +1,6 @@
 """What a CNN-RNN model is: typed fields, checked on construction, when a model is built, and on saving."""
 
-import difflib
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import fields
 from numbers import Integral
@@ -11,22 +9,13 @@ from typing import Any, ClassVar, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from .label_rules import LabelRules
+from .configuration_checks import check_config
+from .nearest_names import did_you_mean
 
 logger = logging.getLogger(__name__)
 
-# The search and its memory grow with the path; no label set of a real photo comes near this.
-LONGEST_PATH = 1024
-WIDEST_BEAM = 1024
-# A config from elsewhere must not take days or all memory to build: beyond any model that there is.
-LARGEST_SIZE = 2**16
-LARGEST_ARGUMENT = 50_000  # the sum of all numbers for the backbone, layers among them
-MOST_ARGUMENTS = 1_000
-
 # Fusion weights before any are fitted.
 UNFITTED_WEIGHTS = {"path": (1.0, 0.0, 0.0), "relevance": (0.0, 1.0, 0.0), "both": (0.5, 0.5, 0.0)}
-
-HEADS_OF_PLACES = ("residual_attention", "ml_decoder")  # they take the places of the feature map, not their mean
 
 # What was counted or fitted for the labels that a model has, and means nothing for others.
 OF_THE_LABELS = {
@@ -39,22 +28,6 @@ OF_THE_LABELS = {
     "neighbours": 0,
     "label_rules": None,
 }
-
-# timm arguments that would read a file or a hub while a model is built, or that this model sets itself.
-REFUSED_BACKBONE_ARGS = frozenset(
-    {
-        "cache_dir",
-        "checkpoint_path",
-        "features_only",
-        "global_pool",
-        "model_name",
-        "num_classes",
-        "pretrained",
-        "pretrained_cfg",
-        "pretrained_cfg_overlay",
-        "scriptable",
-    }
-)
 
 
 @strict
@@ -184,9 +157,9 @@ class CnnRnnConfig(PreTrainedConfig):
         # transformers keeps its own and others' keys in the same place, so only what is nearly a field is refused.
         names = [field.name for field in fields(self)]
         for key in kwargs:
-            near = difflib.get_close_matches(key, names, n=1, cutoff=0.8)
+            near = did_you_mean(key, names, cutoff=0.8, shown=repr)
             if near:
-                raise ValueError(f"{type(self).__name__} has no field {key!r}; did you mean {near[0]!r}?")
+                raise ValueError(f"{type(self).__name__} has no field {key!r}; {near}")
         self.problem_type = "multi_label_classification"
         if self.fusion_weights is None:
             self.fusion_weights = UNFITTED_WEIGHTS.get(self.fusion)
@@ -277,139 +250,9 @@ class CnnRnnConfig(PreTrainedConfig):
         """Whether the model scores every label by itself."""
         return self.relevance_loss != "none"
 
-    def validate_labels(self) -> None:
-        """Check that the ids are 0..C-1, that names are unique, and that what is listed per label has C entries."""
-        if not self.id2label:
-            raise ValueError("id2label is empty: a model needs at least one label")
-        if set(self.id2label) != set(range(self.num_labels)):
-            raise ValueError(f"id2label must have the keys 0..{self.num_labels - 1}, got {sorted(self.id2label)[:10]}")
-        self._check_names()
-        for name in ("label_counts", "thresholds"):
-            values = getattr(self, name)
-            if values is not None and len(values) != self.num_labels:
-                raise ValueError(f"{name} has {len(values)} entries for {self.num_labels} labels")
-        if min(self.label_counts or [0]) < 0:
-            raise ValueError(f"label_counts are numbers of images, 0 or more, got {min(self.label_counts or [])}")
-        counted = self.counted_images
-        if isinstance(counted, list) and len(counted) != self.num_labels:
-            raise ValueError(f"counted_images has {len(counted)} entries for {self.num_labels} labels")
-        if counted is not None and self.label_counts is not None:
-            images = counted if isinstance(counted, list) else [counted] * self.num_labels
-            for all_of_them, showing in zip(images, self.label_counts, strict=True):
-                if all_of_them < showing:
-                    raise ValueError(f"counted_images is {all_of_them}, but label_counts has {showing} of one label")
-
-    def _check_names(self) -> None:
-        """Check that every label has a name of its own."""
-        if len(set(self.id2label.values())) != self.num_labels:
-            raise ValueError("id2label names a label twice; every label needs a name of its own")
-        if not all(isinstance(label, str) for label in self.id2label.values()):
-            raise ValueError(f"id2label must map ids to names, got {list(self.id2label.values())[:10]}")
-        if not all(label.strip() for label in self.id2label.values()):
-            raise ValueError(f"id2label gives a label no name: {self.id2label}"[:200])
-        if self.label2id != {label: index for index, label in self.id2label.items()}:
-            raise ValueError("label2id is not the inverse of id2label: give both, or id2label alone")
-
-    def validate_label_rules(self) -> None:
-        """Check that the rules between labels name labels there are, and do not contradict each other."""
-        if self.label_rules:
-            LabelRules.of(self.label_rules, self.label_names)
-
-    def validate_sizes(self) -> None:
-        """Check that sizes are positive and bounded, and shares lie in their ranges."""
-        for name in ("embedding_size", "hidden_size", "relevance_hidden_size", "image_size"):
-            if not 1 <= getattr(self, name) <= LARGEST_SIZE:
-                raise ValueError(f"{name} must lie in 1..{LARGEST_SIZE}, got {getattr(self, name)}")
-        if not 1 <= self.max_path_length <= LONGEST_PATH:
-            raise ValueError(f"max_path_length must lie in 1..{LONGEST_PATH}, got {self.max_path_length}")
-        if not 1 <= self.beam_width <= WIDEST_BEAM:
-            raise ValueError(f"beam_width must lie in 1..{WIDEST_BEAM}, got {self.beam_width}")
-        if not 0 < self.crop_pct <= 2:  # above 1 the crop is larger than the image, with a black border (VOLO)
-            raise ValueError(f"crop_pct must lie in (0, 2], got {self.crop_pct}")
-        if not (self.path_loss_weight >= 0 and self.relevance_loss_weight >= 0):  # so that NaN fails too
-            raise ValueError("path_loss_weight and relevance_loss_weight must not be negative")
-
-    def validate_numbers(self) -> None:
-        """Check that what comes in threes is finite, and that pixels can be divided by their deviation."""
-        for name in ("fusion_weights", "image_mean", "image_std"):
-            values = list(getattr(self, name))
-            if len(values) != 3:
-                raise ValueError(f"{name} must have 3 entries, got {values}")
-            if not all(map(math.isfinite, values)):
-                raise ValueError(f"{name} must hold finite numbers, got {values}")
-            if name == "image_std" and min(values) <= 0:
-                raise ValueError(f"image_std must be above 0, as pixels are divided by it, got {values}")
-
-    def validate_shares(self) -> None:
-        """Check that dropouts and thresholds are shares, and that no negative number of images is to be remembered."""
-        for value in self.thresholds or ():
-            if not 0 <= value <= 1:  # so that NaN fails too
-                raise ValueError(f"thresholds are probabilities in 0..1, got {value}")
-        if not 0 <= self.familiar_from <= 1:
-            raise ValueError(f"familiar_from is a probability in 0..1, got {self.familiar_from}")
-        for name in ("projection_dropout", "relevance_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
-        if self.neighbours < 0:
-            raise ValueError(f"neighbours must be the number of images to remember, 0 for none, got {self.neighbours}")
-
-    def validate_fusion(self) -> None:
-        """Check that the parts which the fusion needs are there."""
-        parts = {"path": self.has_path_decoder, "relevance": self.has_relevance_head}
-        if not any(parts.values()):
-            raise ValueError("path_loss and relevance_loss are both 'none': nothing would be left to train")
-        needed = parts if self.fusion == "both" else {self.fusion}
-        for part in needed:
-            if not parts[part]:
-                there = next(name for name, present in parts.items() if present)
-                raise ValueError(
-                    f"fusion={self.fusion!r} needs the {part} part, but {part}_loss is 'none': set fusion={there!r}"
-                )
-
-    def validate_path_loss(self) -> None:
-        """Check that training walks the paths that the search will walk."""
-        if self.path_loss == "remaining_labels" and self.label_order != "aligned":
-            raise ValueError(
-                f"path_loss='remaining_labels' leaves the order of a path to the model, but label_order="
-                f"{self.label_order!r} would train on other paths than it walks: set label_order='aligned'"
-            )
-
-    def validate_relevance_head(self) -> None:
-        """Check that what builds on the relevance head finds it, and that the head gets the features it needs."""
-        if self.relevance_head in HEADS_OF_PLACES and self.pooling != "attention":
-            raise ValueError(f"relevance_head={self.relevance_head!r} reads the feature map: set pooling='attention'")
-        if self.relevance_head == "ml_decoder" and self.relevance_hidden_size % 8:
-            raise ValueError(
-                f"relevance_head='ml_decoder' has 8 heads: relevance_hidden_size must be a multiple of 8, "
-                f"got {self.relevance_hidden_size}"
-            )
-        wanted = {"relevance_in_path": self.relevance_in_path, "neighbours": self.neighbours}
-        for name, value in wanted.items():
-            if value and not self.has_relevance_head:
-                raise ValueError(f"{name}={value!r} needs a relevance head, but relevance_loss is 'none'")
-        if self.relevance_in_path and not self.has_path_decoder:
-            raise ValueError("relevance_in_path=True needs a path decoder, but path_loss is 'none'")
-
-    def validate_backbone(self) -> None:
-        """Refuse a backbone that would be fetched or unpickled while the model is built."""
-        if ":" in self.backbone or "/" in self.backbone:
-            raise ValueError(
-                f"backbone {self.backbone!r} is an address; give the plain name of a timm model (timm.list_models())"
-            )
-        refused = sorted(REFUSED_BACKBONE_ARGS & set(self.backbone_args or {}))
-        if refused:
-            raise ValueError(f"backbone_args must not set {', '.join(refused)}: the model sets or forbids these itself")
-        values: list[Any] = [self.backbone_args or {}]
-        total = 0.0
-        for count, value in enumerate(values):  # grows on the way
-            if count > MOST_ARGUMENTS:
-                raise ValueError(f"backbone_args holds more than {MOST_ARGUMENTS} values, more than any timm model has")
-            if isinstance(value, int | float):
-                total += abs(value)
-                if not total <= LARGEST_ARGUMENT:  # so that NaN fails too
-                    raise ValueError(f"backbone_args holds {value}; a backbone of that size cannot be built")
-            if isinstance(value, dict | list | tuple):
-                values.extend(value.values() if isinstance(value, dict) else value)
+    def validate_fields(self) -> None:
+        """Refuse what no model can be built from."""
+        check_config(self)
 
 
 def _whole(index: Any) -> Any:

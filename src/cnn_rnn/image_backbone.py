@@ -1,6 +1,5 @@
 """Any timm model as the CNN that sees the image once."""
 
-import difflib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from .backbone_weights import classifier_weights, find_weights, fit_weights, read_weights
 from .configuration_cnn_rnn import CnnRnnConfig
+from .nearest_names import did_you_mean
 
 logger = logging.getLogger(__name__)
 POOLED_BY = ("avg", "max")  # timm's own names for them
@@ -76,8 +76,8 @@ class ImageBackbone(nn.Module):
     def _create(self) -> Any:
         """A new timm model with timm's own random weights; nothing is fetched."""
         if not timm.is_model(self.name):
-            near = difflib.get_close_matches(self.name, timm.list_models(), n=3, cutoff=0.4)
-            hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() names all of them"
+            known = timm.list_models()
+            hint = did_you_mean(self.name, known, most=3, cutoff=0.4, otherwise="timm.list_models() names all of them")
             raise ValueError(f"timm {timm.__version__} has no model {self.name!r}; {hint}")
         try:
             return timm.create_model(self.name, pretrained=False, **self.timm_arguments)

@@ -1,6 +1,5 @@
 """From the probabilities of an image's labels to those that are returned, by numpy alone."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .expected_f1 import chosen_by_expected_f1
+from .nearest_names import did_you_mean
 
 if TYPE_CHECKING:  # most models have none
     from .label_rules import LabelRules
@@ -204,5 +204,4 @@ def check_whole(name: str, value: Any) -> None:
 
 def unknown_label(name: object, labels: Iterable[str]) -> str:
     """What to say of a label that the model does not have, with the nearest one."""
-    near = difflib.get_close_matches(str(name), list(labels), n=1)
-    return f"the model has no label {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    return f"the model has no label {name!r}" + did_you_mean(name, labels, shown=repr, front="; ")

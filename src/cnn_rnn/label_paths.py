@@ -4,25 +4,8 @@ A path lists label ids in 0..C-1 and closes with END = C, which also pads it. La
 absent, any negative value (-100 by convention) left out, which is neither on the path nor held against it.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
-
-from .label_order import positions_of
-
-
-def rank_labels(label_order: str, label_counts: Sequence[int] | None, num_labels: int) -> Tensor:
-    """Position (C,) of every label in a fixed order, 0 for the label that is walked first.
-
-    Args:
-        label_order: "frequent_first" (section 3.2 of the paper), "rare_first" (Jin and Nakayama, ICPR 2016) or anything
-            else for the order of the ids.
-        label_counts: Training images of each label (C). Equal counts keep the order of the ids, and without counts all
-            labels pass as equally frequent.
-        num_labels: C.
-    """
-    return torch.from_numpy(positions_of(label_order, label_counts, num_labels))
 
 
 def labels_to_paths(labels: Tensor, ranks: Tensor, longest: int | None = None) -> Tensor:
@@ -32,7 +15,7 @@ def labels_to_paths(labels: Tensor, ranks: Tensor, longest: int | None = None) -
 
     Args:
         labels: Multi-hot labels (B, C).
-        ranks: Position (C,) of every label, as `rank_labels` gives it.
+        ranks: Position (C,) of every label, as `positions_of` gives it.
         longest: T, where it is known beforehand; a larger set is cut to it.
     """
     num_labels = labels.shape[-1]

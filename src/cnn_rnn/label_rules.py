@@ -4,7 +4,6 @@ A person writes them by name, as `{"implies": {"poodle": "dog", "dog": "animal"}
 of labels obeys them, or is closed, if it holds what its labels imply, and of each group of exclusive ones one at most.
 """
 
-import difflib
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .label_order import positions_of
+from .nearest_names import did_you_mean
 
 KINDS = ("implies", "excludes")
 MOST_PAIRS = 2**22  # of a label and one that follows from it; a file from elsewhere must not take all memory
@@ -174,7 +174,7 @@ class LabelRules:
         return dict(reversed(kept.items()))
 
     def order_of(self, label_order: str, label_counts: Sequence[int] | None) -> NDArray[np.int64]:
-        """Position (C,) of every label on a path: as `rank_labels` gives it, but after all that the label implies.
+        """Position (C,) of every label on a path: as `positions_of` gives it, but after all that the label implies.
 
         Worked out once, as models ask for it at every step, and in a graph that is exported it cannot be.
         """
@@ -221,7 +221,8 @@ def _read(given: Any, ids: Mapping[str, int]) -> tuple[dict[int, list[int]], lis
     rules = _mapping(given, "a mapping of `implies` and `excludes` is expected,")
     wrong = next((key for key in rules if key not in KINDS), None)
     if wrong is not None:
-        raise ValueError(f"label_rules holds `implies` and `excludes`, got {wrong!r}{_near(wrong, KINDS)}")
+        meant = did_you_mean(wrong, KINDS, shown=repr, front="; ")
+        raise ValueError(f"label_rules holds `implies` and `excludes`, got {wrong!r}{meant}")
     direct: dict[int, list[int]] = {}
     for label, implied in _mapping(rules.get("implies") or {}, "implies is by label, such as {poodle: dog},").items():
         written = [implied] if isinstance(implied, str) else _list(implied, f"{label!r} implies a label or a list")
@@ -256,13 +257,8 @@ def _id(name: Any, kind: str, ids: Mapping[str, int]) -> int:
     if isinstance(name, str) and name in ids:
         return ids[name]
     quotes = "" if isinstance(name, str) else ": write a name like this in quotes"
-    raise ValueError(f"label_rules: {kind} names {name!r}, but there is no such label{_near(name, ids)}{quotes}")
-
-
-def _near(name: Any, names: Iterable[str]) -> str:
-    """The end of a message that asks whether the nearest name is meant."""
-    near = difflib.get_close_matches(str(name), list(names), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    meant = did_you_mean(name, ids, shown=repr, front="; ")
+    raise ValueError(f"label_rules: {kind} names {name!r}, but there is no such label{meant}{quotes}")
 
 
 def _sorted(direct: Mapping[int, Sequence[int]], names: Sequence[str]) -> list[int]:

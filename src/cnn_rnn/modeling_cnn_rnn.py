@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from .configuration_cnn_rnn import HEADS_OF_PLACES, CnnRnnConfig
+from .configuration_checks import HEADS_OF_PLACES
+from .configuration_cnn_rnn import CnnRnnConfig
 from .cooccurrence import CooccurrencePrior
 from .fusion import fuse_parts
 from .image_backbone import ImageBackbone, config_on, features_of, mean_of_places, see
-from .initial_values import initialize_module
 from .instance_methods import of_instances
 from .known_labels import Conditions, Known, check_multi_hot, known_labels_of
 from .label_rules import LabelRules
@@ -23,13 +22,14 @@ from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
 from .neighbours import NeighbourMemory
 from .path_decoder import PathDecoder
 from .relevance_head import head_of_config
+from .timm_backed_model import TimmBackedModel
 from .walking import Walker
 
 if TYPE_CHECKING:  # never run: whoever saves the model saves what it imports, and the config names this file too
     from .pipeline_cnn_rnn import MultiLabelImageClassificationPipeline  # noqa: F401
 
 
-class CnnRnnForImageClassification(PreTrainedModel):
+class CnnRnnForImageClassification(TimmBackedModel):
     """Multi-label image classifier that reads the labels of an image as a path (Wang et al., CVPR 2016)."""
 
     config: CnnRnnConfig
@@ -248,54 +248,6 @@ class CnnRnnForImageClassification(PreTrainedModel):
         of_places = self.config.relevance_head in HEADS_OF_PLACES
         logits: Tensor = self.relevance_head(image_features if of_places else mean_of_places(image_features))
         return logits
-
-    @property
-    def base_model(self) -> nn.Module:
-        """The backbone, which those freeze who freeze the base model."""
-        return self.backbone
-
-    def get_input_embeddings(self) -> None:
-        """None: the model takes images, there is no embedding of tokens."""
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Refused: the model takes images.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError(f"the model takes images: it has no token embeddings for {type(value).__name__}")
-
-    def _set_gradient_checkpointing(self, enable: bool = True, **kwargs: Any) -> None:
-        """Let timm compute the backbone's activations again in the backward pass, in its own way."""
-        del kwargs
-        self.backbone.timm_model.set_grad_checkpointing(enable)
-
-    @property
-    def is_activation_checkpointing(self) -> bool:
-        """Whether the backbone computes its activations again; timm marks the part that does, each family another."""
-        return any(getattr(part, "grad_checkpointing", False) for part in self.backbone.modules())
-
-    def freeze_backbone(self) -> None:
-        """Keep the backbone as it is, its batch statistics included, whatever `train` is told."""
-        self.backbone.requires_grad_(requires_grad=False)
-        self.backbone.eval()
-
-    def train(self, mode: bool = True) -> Self:
-        """Set training mode, but leave a frozen backbone in evaluation mode."""
-        super().train(mode)
-        self.weights_left_random = [] if mode else self.weights_left_random  # they are learned now
-        if not any(parameter.requires_grad for parameter in self.backbone.parameters()):
-            self.backbone.eval()
-        return self
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Give fresh values to one module; values loaded from a checkpoint stay."""
-        initialize_module(module)
-
-    def initialize_weights(self) -> None:
-        """Give fresh values to all that has none yet; the backbone's are timm's own."""
-        super().initialize_weights()
-        self.backbone.initialize_missing()
 
 
 CnnRnnForImageClassification.register_for_auto_class("AutoModelForImageClassification")

@@ -9,10 +9,12 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 from .beam_search import BeamSearchResult, Constraints, beam_search
-from .configuration_cnn_rnn import WIDEST_BEAM, CnnRnnConfig
+from .configuration_checks import WIDEST_BEAM
+from .configuration_cnn_rnn import CnnRnnConfig
 from .cooccurrence import CooccurrencePrior
 from .known_labels import Known
-from .label_paths import labels_to_paths, rank_labels
+from .label_order import positions_of
+from .label_paths import labels_to_paths
 from .label_rules import LabelRules
 from .path_decoder import PathDecoder
 from .recurrent_layer import State
@@ -246,6 +248,4 @@ class Walker:
     def _ranks(self) -> Tensor:
         """Position (C,) of every label in the configured order, 0 for the first."""
         asked = self.config.label_order, self.config.label_counts
-        if self.rules is None:
-            return rank_labels(*asked, self.num_labels)
-        return torch.from_numpy(self.rules.order_of(*asked))
+        return torch.from_numpy(self.rules.order_of(*asked) if self.rules else positions_of(*asked, self.num_labels))

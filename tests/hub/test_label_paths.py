@@ -4,7 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn_rnn.label_paths import labels_before, labels_to_paths, paths_to_labels, rank_labels
+from cnn_rnn.label_order import positions_of
+from cnn_rnn.label_paths import labels_before, labels_to_paths, paths_to_labels
 
 label_sets = st.lists(st.sets(st.integers(0, 5)), min_size=1, max_size=5)
 
@@ -36,10 +37,10 @@ def test_left_out_labels_are_not_on_the_path() -> None:
 
 def test_frequency_orders_are_by_count_and_keep_the_ids_of_equals_in_order() -> None:
     counts = [2, 9, 2, 5]
-    assert rank_labels("frequent_first", counts, 4).tolist() == [2, 0, 3, 1]
-    assert rank_labels("rare_first", counts, 4).tolist() == [0, 3, 1, 2]
-    assert rank_labels("given", counts, 4).tolist() == [0, 1, 2, 3]
-    assert rank_labels("frequent_first", None, 4).tolist() == [0, 1, 2, 3]
+    assert positions_of("frequent_first", counts, 4).tolist() == [2, 0, 3, 1]
+    assert positions_of("rare_first", counts, 4).tolist() == [0, 3, 1, 2]
+    assert positions_of("given", counts, 4).tolist() == [0, 1, 2, 3]
+    assert positions_of("frequent_first", None, 4).tolist() == [0, 1, 2, 3]
 
 
 def test_labels_before_a_step_are_those_of_all_earlier_steps() -> None:

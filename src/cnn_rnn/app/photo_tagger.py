@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from cnn_rnn.closed_sets import pick_closed
-from cnn_rnn.configuration_cnn_rnn import LONGEST_PATH
+from cnn_rnn.configuration_checks import LONGEST_PATH
 from cnn_rnn.data import UnreadableImageError, decode_image
 from cnn_rnn.data.photos.images import DECODER_ERRORS
 from cnn_rnn.data.photos.photo_suffixes import way_to_read

@@ -3,8 +3,8 @@
 import sys
 from importlib import import_module
 
-from cnn_rnn.foundation.nearest_names import did_you_mean
 from cnn_rnn.foundation.one_line import calm_terminal
+from cnn_rnn.nearest_names import did_you_mean
 
 from .console import INTERRUPTED, open_closed_streams, refuse
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cnn_rnn.foundation.nearest_names import did_you_mean
 from cnn_rnn.foundation.one_line import visible
+from cnn_rnn.nearest_names import did_you_mean
 
 # For the help, which loads no library; a test holds them against the packages that know them.
 SOURCE_NAMES = (

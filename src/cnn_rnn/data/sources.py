@@ -1,7 +1,6 @@
 """All sources by name, as configurations and commands give them."""
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from datasets import Dataset, DatasetDict
 
 from cnn_rnn.foundation.one_line import told_in_one_line
+from cnn_rnn.nearest_names import did_you_mean
 
 from .benchmarks.coco import load_coco
 from .benchmarks.digits import load_digits
@@ -77,8 +77,9 @@ def _load_one(kind: str, root: str | Path | None, split: str | None, options: di
     """The data of one source by its name; ValueError where name, root or settings do not go together."""
     options = dict(options)
     if kind not in SOURCES:
-        near = get_close_matches(kind, SOURCES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ", and no file or folder of that name is there."
+        hint = did_you_mean(
+            kind, SOURCES, shown=repr, front="; ", otherwise=", and no file or folder of that name is there."
+        )
         raise ValueError(f"data source {kind!r} is not known{hint} Known: {', '.join(SOURCES)}")
     if root is None and kind != "digits":
         raise ValueError(f"data source {kind!r} needs its folder: {ROOT}")

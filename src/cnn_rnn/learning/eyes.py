@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnn_rnn.configuration_cnn_rnn import LONGEST_PATH
+from cnn_rnn.configuration_checks import LONGEST_PATH
 from cnn_rnn.foundation.provenance import Provenance, digest
 from cnn_rnn.foundation.shipped_files import bundled_model
 from cnn_rnn.image_backbone import mean_of_places

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from cnn_rnn.foundation.nearest_names import did_you_mean
+from cnn_rnn.nearest_names import did_you_mean
 
 from .average_precision import Method
 from .label_sets import Figures

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from cnn_rnn.foundation.json_lines import read_json_lines
-from cnn_rnn.foundation.nearest_names import did_you_mean
 from cnn_rnn.foundation.one_line import told_in_one_line
+from cnn_rnn.label_answers import unknown_label
+from cnn_rnn.nearest_names import did_you_mean
 
 Answers = Mapping[str, Mapping[str, bool]]
 """By image id, what is known: labels that it shows (True) or does not show (False)."""
@@ -45,7 +46,7 @@ def read_answers(path: Path, image_ids: Iterable[str], label_names: Collection[s
             raise ValueError(f"{where}: image {image_id!r} was named before; write all that is known of it in one line")
         for label, present in known.items():
             if label not in label_names:
-                raise ValueError(f"{where}: the model has no label {label!r}{_near(label, label_names)}")
+                raise ValueError(f"{where}: {unknown_label(label, label_names)}")
             if present is not True and present is not False:
                 raise ValueError(f"{where}: {label!r} must be true or false, got {present!r}")
         found[image_id], places[image_id] = known, where
@@ -63,7 +64,7 @@ def _check_images(places: Mapping[str, str], image_ids: Iterable[str]) -> None:
     if unseen:
         image_id = next(name for name in places if name in unseen)
         whole = next((name for name in image_ids if name.endswith(f"/{image_id}")), None)  # named without its folder
-        near = f"; did you mean {whole!r}?" if whole else _near(image_id, image_ids)
+        near = f"; did you mean {whole!r}?" if whole else did_you_mean(image_id, image_ids, shown=repr, front="; ")
         raise ValueError(f"{places[image_id]}: there is no image {image_id!r}{near}")
 
 
@@ -77,9 +78,3 @@ def digest_answers(answers: Answers) -> str | None:
 def answer_rows(known: Mapping[str, bool]) -> list[dict[str, Any]]:
     """What is known of one image as rows of a file."""
     return [{"label": label, "present": present} for label, present in known.items()]
-
-
-def _near(name: object, names: Iterable[str]) -> str:
-    """The end of a message that asks whether the nearest name is meant; empty where none is near."""
-    meant = did_you_mean(name, names, shown=repr)
-    return f"; {meant}" if meant else ""

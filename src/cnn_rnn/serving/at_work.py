@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from cnn_rnn.foundation.nearest_names import did_you_mean
 from cnn_rnn.foundation.provenance import digest_file
+from cnn_rnn.nearest_names import did_you_mean
 from cnn_rnn.prediction.bulk_prediction import labeller_of
 from cnn_rnn.prediction.graph_model import folder_of
 from cnn_rnn.prediction.kept_graphs import WEIGHTS

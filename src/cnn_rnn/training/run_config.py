@@ -16,10 +16,10 @@ from huggingface_hub.errors import StrictDataclassFieldValidationError
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.data.data_config import DataConfig
-from cnn_rnn.foundation.nearest_names import did_you_mean
 from cnn_rnn.foundation.one_line import told_in_one_line
 from cnn_rnn.foundation.shipped_files import shipped_file
 from cnn_rnn.foundation.whole_files import write_text
+from cnn_rnn.nearest_names import did_you_mean
 
 from .declared_settings import declared_settings
 from .named_weights import is_model

@@ -1,5 +1,6 @@
 """Rows as they are written, column by column, and what every reader of files needs: text, names of photos, headers."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,6 @@ from typing import Any
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.data.reading import Reading, told_mark
 from cnn_rnn.foundation.file_kinds import kind_of
-from cnn_rnn.foundation.nearest_names import as_seen
 
 BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 OLD_ENCODINGS = ("cp1252", "latin2")
@@ -55,6 +55,13 @@ def short(value: Any, most: int = 40) -> str:
 
 
 Where = Callable[[int], str]  # names a row by its place in the columns
+
+
+def as_seen(name: str) -> str:
+    """A name as it prints: accents in one writing, blanks and hyphens of one kind, no sign that does not show."""
+    composed = unicodedata.normalize("NFC", name)
+    shown = (one for one in composed if unicodedata.category(one) != "Cf" and not "\ufe00" <= one <= "\ufe0f")
+    return " ".join("".join("-" if one in "\u2010\u2011" else one for one in shown).split())
 
 
 def is_file(cell: Any) -> bool:

@@ -5,7 +5,6 @@ Two labels are made one, others left out, sets of other names joined.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +22,7 @@ from cnn_rnn.data.schema import (
     label_names,
     row_of_each_label,
 )
+from cnn_rnn.nearest_names import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class LabelChoice:
 
 def nearest(lacking: Sequence[str], names: Sequence[str]) -> str:
     """The names that are lacking, and what may be meant by the first, or else some that there are."""
-    near = get_close_matches(lacking[0], names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"its labels are {abbreviate(sorted(set(names)))}"
+    there = f"its labels are {abbreviate(sorted(set(names)))}"
+    hint = did_you_mean(lacking[0], names, shown=repr, otherwise=there)
     return f"{abbreviate([repr(name) for name in lacking])}; {hint}"
 
 

@@ -5,9 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cnn_rnn.data.files.raw_table import Where, short
+from cnn_rnn.data.files.raw_table import Where, as_seen, short
 from cnn_rnn.data.reading import NO, YES, Reading
-from cnn_rnn.foundation.nearest_names import as_seen
 
 from .marks import CONJUNCTIONS, Split, Texts
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -15,6 +14,7 @@ from cnn_rnn.data.photos.disk_layout import SPLITS, leaves_folder
 from cnn_rnn.data.photos.file_matching import match_files
 from cnn_rnn.data.reading import NO, YES, Reading
 from cnn_rnn.data.schema import build_dataset, image_paths, label_features, label_lists_from_names
+from cnn_rnn.nearest_names import did_you_mean
 
 from .cells import read_class_cells, read_label_cells
 from .columns import SPLIT_FLAGS, SPLIT_WORDS, Roles, plain
@@ -110,10 +110,9 @@ class Listing:
             return label_lists_from_names(lists, ids)
         except (KeyError, ValueError):  # one that is no class, or that cannot even be written down
             row, name = next((row, name) for row, own in enumerate(lists) for name in own if name not in ids)
-        near = get_close_matches(name, names, n=1)
         raise ValueError(
             f"{self.where(row)}: label {name!r} is none of the {len(ids)} classes"
-            + (f"; did you mean {near[0]!r}?" if near else ".")
+            + did_you_mean(name, names, shown=repr, front="; ", otherwise=".")
             + " The classes are those of labels.json, data.class_names, or else those that occur in train."
         )
 

@@ -1,6 +1,6 @@
 """What is asked where a name is not known."""
 
-from cnn_rnn.foundation.nearest_names import did_you_mean
+from cnn_rnn.nearest_names import did_you_mean
 
 
 def test_the_nearest_names_are_asked_about_and_far_ones_are_not() -> None:
