@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.commands_by_name import WITHOUT_PACKAGE
 from transformers import pipeline
 
 from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
@@ -19,22 +20,10 @@ from cnn_rnn.pipeline_cnn_rnn import TASK
 LABELS = ["cat", "dog", "bird", "car", "tree"]
 
 # Runs in another process. Its arguments: the folder, a photo, a folder to save to, the file for its results.
-ELSEWHERE = """
-import importlib.abc, json, sys
-
-class Absent(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "cnn_rnn":
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, Absent())
-try:
-    import cnn_rnn
-except ModuleNotFoundError:
-    pass
-else:
-    raise SystemExit("the package can be imported here, so this shows nothing")
-
+ELSEWHERE = (
+    WITHOUT_PACKAGE
+    + """
+import json
 import torch
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification, pipeline
@@ -82,6 +71,7 @@ of_class = {
 with open(results, "w") as file:
     json.dump([first, second, third, of_class], file)
 """
+)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.commands_by_name import ROOT
+from tests.commands_by_name import ROOT, WITHOUT_PACKAGE
 from tests.finished_runs import NAME
 from transformers import pipeline
 
@@ -20,13 +20,10 @@ from cnn_rnn.publishing.handler import EndpointHandler
 from cnn_rnn.publishing.push import REQUIREMENTS, model_files
 
 # As the toolkit has it: the file by its path under the name `handler`, its folder on the path, one call a request.
-TOOLKIT = """
-import base64, importlib.abc, importlib.util, io, json, sys
-class Absent(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "cnn_rnn":
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Absent())
+TOOLKIT = (
+    WITHOUT_PACKAGE
+    + """
+import base64, importlib.util, io, json
 from PIL import Image
 
 folder, photo = sys.argv[1:]
@@ -51,6 +48,7 @@ asked = [
 ]
 print(json.dumps([handler(one) for one in asked]))
 """
+)
 
 
 @pytest.fixture(scope="module")

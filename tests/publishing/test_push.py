@@ -17,7 +17,7 @@ import yaml
 from huggingface_hub import ModelCard, hf_hub_download
 from huggingface_hub.errors import RevisionNotFoundError
 from PIL import Image
-from tests.commands_by_name import ROOT, main_of
+from tests.commands_by_name import ROOT, WITHOUT_PACKAGE, main_of
 from tests.finished_runs import ENDPOINT, LABELS, NAME, PUBLISHED, write_run
 from tests.loopback_hub import TOKEN, LoopbackHub
 from transformers import pipeline
@@ -26,16 +26,6 @@ from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor
 from cnn_rnn.data import load_digits, write_parquet
 from cnn_rnn.foundation.shipped_files import shipped_file
 from cnn_rnn.publishing.push import dataset_files, model_files, push, push_checkpoint
-
-# Runs before everything else in a process that must do without the package.
-WITHOUT_PACKAGE = """
-import importlib.abc, sys
-class Absent(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "cnn_rnn":
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Absent())
-"""
 
 
 def elsewhere(code: str, hub: LoopbackHub, place: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

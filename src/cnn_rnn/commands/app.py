@@ -18,19 +18,15 @@ def main(arguments: list[str] | None = None) -> int:
     known = build_parser().parse_args(arguments)
 
     try:
-        with loading():
-            from cnn_rnn.foundation.shipped_files import bundled_model
-            from cnn_rnn.prediction.input_kinds import find_images
-
-            try:
-                from cnn_rnn.app.tagging_page import Desk, serve
-            except ImportError as error:
-                raise ValueError(f"the page needs {error.name}: pip install 'cnn-rnn[app]'") from error
+        with loading("app"):
             from cnn_rnn.app.learning_desk import LearningDesk
             from cnn_rnn.app.photo_session import PhotoSession
             from cnn_rnn.app.photo_tagger import Tagger
+            from cnn_rnn.app.tagging_page import Desk, serve
+            from cnn_rnn.foundation.shipped_files import bundled_model
             from cnn_rnn.learning.album import Album
             from cnn_rnn.learning.eyes import Eyes
+            from cnn_rnn.prediction.input_kinds import find_images
 
         if known.model is None:
             print(

@@ -121,17 +121,27 @@ def output_file(text: str) -> Path:
 
 
 @contextmanager
-def loading() -> Iterator[None]:
+def loading(extra: str | None = None) -> Iterator[None]:
     """No search for garbage while libraries and a model are loaded, nor when the process ends.
 
     Nearly all that they make is there to stay, and looking through it again and again takes a third of the time that
     one photo takes from the command line to its labels.
+
+    Args:
+        extra: Of the package, called as the command is, that brings what may not be installed.
+
+    Raises:
+        ValueError: It is not; what is missing is named.
     """
     atexit.register(gc.freeze)
     searched = gc.isenabled()
     gc.disable()
     try:
         yield
+    except ImportError as error:
+        if extra is None or error.name is None:
+            raise
+        raise ValueError(f"cnn-rnn {extra} needs {error.name}: pip install 'cnn-rnn[{extra}]'") from error
     finally:
         if searched:
             gc.enable()

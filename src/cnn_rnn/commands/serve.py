@@ -21,14 +21,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C."""
     known = build_parser().parse_args(arguments)
     try:
-        with loading():
+        with loading("serve"):
             from cnn_rnn.foundation.shipped_files import bundled_model
-
-            try:
-                from cnn_rnn.serving.gate import Limits
-                from cnn_rnn.serving.server import Serving, is_local, serve
-            except ImportError as error:
-                raise ValueError(f"serving needs {error.name}: pip install 'cnn-rnn[serve]'") from error
+            from cnn_rnn.serving.gate import Limits
+            from cnn_rnn.serving.server import Serving, is_local, serve
         missing = [str(folder) for folder in known.photos if not folder.is_dir()]
         if missing:
             raise ValueError(f"--photos {missing[0]} is no folder")  # noqa: TRY301
