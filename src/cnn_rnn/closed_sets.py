@@ -9,7 +9,7 @@ from .expected_f1 import MOST_CANDIDATES, chosen_by_expected_f1
 from .label_rules import LabelRules
 
 MOST_BRANCHES = 2000  # of the search for one image; nothing near it was seen where scores obey the rules
-ROUNDING = 1e-12  # expectations that differ by less are equal
+SET_ROUNDING = 1e-12  # expectations that differ by less are equal
 
 Scores = NDArray[np.float64]
 Sets = NDArray[np.bool_]
@@ -87,7 +87,7 @@ def _best_closed(rules: LabelRules, probabilities: Scores, ranking: NDArray[np.i
         """The expected F1 of the best set of labels at the open places, and that set, if nothing excluded another."""
         there = np.flatnonzero(open_places)
         values = np.concatenate([[nothing], gains[:, there].cumsum(axis=1).diagonal()])
-        size = int((values >= values.max() - ROUNDING).argmax())
+        size = int((values >= values.max() - SET_ROUNDING).argmax())
         return float(values[size]), there[:size].tolist()
 
     first = np.ones(len(ranking), bool)

@@ -44,7 +44,7 @@ def check_config(config: "CnnRnnConfig") -> None:
     for check in (
         _check_labels,
         _check_label_rules,
-        _check_sizes,
+        _check_bounds,
         _check_numbers,
         _check_shares,
         _check_fusion,
@@ -96,7 +96,7 @@ def _check_label_rules(config: "CnnRnnConfig") -> None:
         LabelRules.of(config.label_rules, config.label_names)
 
 
-def _check_sizes(config: "CnnRnnConfig") -> None:
+def _check_bounds(config: "CnnRnnConfig") -> None:
     """Check that sizes are positive and bounded, and shares lie in their ranges."""
     for name in ("embedding_size", "hidden_size", "relevance_hidden_size", "image_size"):
         if not 1 <= getattr(config, name) <= LARGEST_SIZE:

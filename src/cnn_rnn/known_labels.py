@@ -12,8 +12,8 @@ from transformers.utils import logging
 from .beam_search import BeamSearchResult, Constraints
 from .configuration_cnn_rnn import CnnRnnConfig
 from .label_paths import labels_to_paths
-from .label_rules import LabelRules
-from .ruled_tensors import LEFT_OUT, RuledTensors, on_device
+from .label_rules import LEFT_OUT, LabelRules
+from .ruled_tensors import RuledTensors, on_device
 
 logger = logging.get_logger(__name__)
 

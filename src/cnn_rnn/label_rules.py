@@ -19,6 +19,8 @@ from .nearest_names import did_you_mean
 KINDS = ("implies", "excludes")
 MOST_PAIRS = 2**22  # of a label and one that follows from it; a file from elsewhere must not take all memory
 
+LEFT_OUT = -100.0  # the target of a label that counts neither as present nor as absent
+
 Pairs = NDArray[np.int64]
 
 
@@ -55,13 +57,13 @@ class LabelRules:
         if not given:
             return None
         ids = {name: index for index, name in enumerate(names)}
-        direct, groups = _read(given, ids)
+        direct, groups = _read_rules(given, ids)
         above: dict[int, set[int]] = {}
         count = 0
         for label in _sorted(direct, names):
             above[label] = {further for one in direct.get(label, ()) for further in (one, *above[one])}
             count += len(above[label])
-            _check_extent(count)
+            _check_pairs(count)
         places = [(group, label) for group, labels in enumerate(groups) for label in labels]
         rules = cls(
             tuple(names),
@@ -72,7 +74,7 @@ class LabelRules:
         )
         # Tables are as wide as the label, or the group, with the most rules.
         for pairs, size, _ in rules.tabled:
-            _check_extent(int(np.bincount(pairs[0], minlength=1).max()) * size)
+            _check_pairs(int(np.bincount(pairs[0], minlength=1).max()) * size)
         return rules
 
     @classmethod
@@ -216,7 +218,7 @@ def keywords_of(rules: LabelRules | None, labels: Iterable[str]) -> list[str]:
     return ["|".join(rules.names[one] for one in chain) or name for name, chain in chains.items()]
 
 
-def _read(given: Any, ids: Mapping[str, int]) -> tuple[dict[int, list[int]], list[list[int]]]:
+def _read_rules(given: Any, ids: Mapping[str, int]) -> tuple[dict[int, list[int]], list[list[int]]]:
     """What each label implies, and the groups, by ids; each named once."""
     rules = _mapping(given, "a mapping of `implies` and `excludes` is expected,")
     wrong = next((key for key in rules if key not in KINDS), None)
@@ -305,11 +307,11 @@ def _below(
                     raise ValueError(f"label_rules: {names[label]!r} implies {implied}, but {contrary}")
                 members[group] = one
                 below.append((place, label))
-                _check_extent(len(below))
+                _check_pairs(len(below))
     return sorted(below)
 
 
-def _check_extent(count: int) -> None:
+def _check_pairs(count: int) -> None:
     """Refuse rules from which far too much follows."""
     if count > MOST_PAIRS:
         raise ValueError(f"label_rules: more than {MOST_PAIRS:,} pairs of labels follow from them")

@@ -15,7 +15,7 @@ from .known_labels import Known
 from .label_paths import labels_before
 
 FOCUS_OF_ABSENT, FOCUS_OF_UNKNOWN = 0.0, 1.0  # powers of the probability that an absent, or unknown, label's loss has
-LIKELY = 0.5  # from this probability on an unknown label is not taken for absent
+LIKELY_PRESENT = 0.5  # from this probability on an unknown label is not taken for absent
 
 
 class Balance(NamedTuple):
@@ -183,5 +183,5 @@ def partial_losses(logits: Tensor, labels: Tensor) -> Tensor:
     # No gradient flows through weights: a loss must not fall because its label is weighed less.
     focus = torch.where(unknown, FOCUS_OF_UNKNOWN, FOCUS_OF_ABSENT)
     absent = -F.logsigmoid(-logits) * (labels <= 0) * probabilities.detach() ** focus
-    likely = (probabilities.detach() > LIKELY) & unknown
+    likely = (probabilities.detach() > LIKELY_PRESENT) & unknown
     return present + absent.masked_fill(likely, 0.0)

@@ -11,7 +11,7 @@ from transformers import initialization
 from .configuration_cnn_rnn import CnnRnnConfig
 from .cooccurrence import CooccurrencePrior
 from .known_labels import KnownLabelState
-from .recurrent_layer import RecurrentLayer, State
+from .recurrent_layer import RecurrentLayer, RecurrentState
 from .walk_states import WalkStates
 
 FIRST_RELEVANCE_WEIGHT = 0.3
@@ -123,7 +123,9 @@ class PathDecoder(nn.Module):
         embedded: Tensor = self.image_projection(features)
         return embedded if self.attention is not None else embedded[:, None]
 
-    def forward(self, labels: Tensor, image_embedding: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(
+        self, labels: Tensor, image_embedding: Tensor, state: RecurrentState | None = None
+    ) -> tuple[Tensor, RecurrentState]:
         """Logits (N, T, C + 1) after each of the labels (N, T), and the recurrent state after the last.
 
         Args:
@@ -134,7 +136,7 @@ class PathDecoder(nn.Module):
         hidden, state = self.walk(labels, state)
         return self.score(hidden, image_embedding), state
 
-    def walk(self, labels: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def walk(self, labels: Tensor, state: RecurrentState | None = None) -> tuple[Tensor, RecurrentState]:
         """What is remembered (N, T, H) after each of the labels (N, T), and the state after the last.
 
         The image has no part in it: equal prefixes give equal outputs, whatever the image, the walk or the batch.
@@ -171,7 +173,7 @@ class PathDecoder(nn.Module):
         known = [] if self.known_state is None else [self.known_state.confirmed, self.known_state.ruled_out]
         return [self.label_embedding, *self.recurrent.leaves(), self.recurrent_projection, *query, *known]
 
-    def start_state(self, known: Tensor | None) -> State | None:
+    def start_state(self, known: Tensor | None) -> RecurrentState | None:
         """The recurrent state (B, H) before START; None for all zeros, where what is known does not enter it."""
         if self.known_state is None or known is None:
             return None

@@ -11,7 +11,7 @@ from huggingface_hub import get_session
 from huggingface_hub.errors import HfHubHTTPError
 
 LONGEST_WAIT = 60.0  # seconds for an image from the web
-LARGEST_FILE = 2**28  # bytes of an image from the web
+LARGEST_DOWNLOAD = 2**28  # bytes of an image from the web
 # What the client's HTTP library raises, of whichever name and version that library is.
 HTTP_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
 
@@ -90,8 +90,8 @@ class Transfer:
                 raise ValueError(f"it comes as {packed}, which was not asked for")
             for chunk in response.iter_raw():
                 self.content += chunk
-                if len(self.content) > LARGEST_FILE:
-                    raise ValueError(f"it has more than {LARGEST_FILE:,} bytes")
+                if len(self.content) > LARGEST_DOWNLOAD:
+                    raise ValueError(f"it has more than {LARGEST_DOWNLOAD:,} bytes")
                 if time.monotonic() > self.end:
                     raise TimeoutError(f"it takes longer than {self.timeout:g} seconds")
 

@@ -11,7 +11,7 @@ from .upright_rgb import check_sides, to_rgb
 
 RESIZED_PIXELS = 2**26  # that an image may have after resizing: 192 MiB
 SIMPLE_SIZES = ({"shortest_edge"}, {"height", "width"})
-STEPS = ("do_convert_rgb", "do_resize", "do_center_crop", "do_rescale", "do_normalize")
+PROCESSING_STEPS = ("do_convert_rgb", "do_resize", "do_center_crop", "do_rescale", "do_normalize")
 
 
 class PixelValues:
@@ -25,7 +25,7 @@ class PixelValues:
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        left_out = [name for name in STEPS if settings.get(name) is not True]
+        left_out = [name for name in PROCESSING_STEPS if settings.get(name) is not True]
         self.size = {name: side for name, side in settings["size"].items() if side}
         if left_out or set(self.size) not in SIMPLE_SIZES:
             told = ", ".join(left_out) or f"size {settings['size']}"

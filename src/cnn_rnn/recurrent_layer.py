@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .walk_states import is_plain
 
-State = tuple[Tensor, ...]
+RecurrentState = tuple[Tensor, ...]
 """What a recurrent cell remembers of N sequences: tensors (N, H)."""
 
 
@@ -20,7 +20,7 @@ class ReluLstm(nn.Module):
         self.input_gates = nn.Linear(input_size, 4 * hidden_size, bias=False)
         self.hidden_gates = nn.Linear(hidden_size, 4 * hidden_size, bias=False)
 
-    def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(self, inputs: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """Outputs (N, T, H) for inputs (N, T, E), and the state: memory r and output, (N, H) each."""
         memory, output = state
         outputs = []
@@ -47,19 +47,19 @@ class RecurrentLayer(nn.Module):
             else ReluLstm(input_size, hidden_size)
         )
 
-    def initial_state(self, like: Tensor) -> State:
+    def initial_state(self, like: Tensor) -> RecurrentState:
         """State of all zeros, of the dtype and device of `like` (N, ...)."""
         return (like.new_zeros(like.shape[0], self.hidden_size),) * self.num_states
 
-    def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(self, inputs: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """Outputs (N, T, H) for inputs (N, T, E), and the state after the last step."""
         if not self.batched:
-            return cast("tuple[Tensor, State]", self.layer(inputs, state))
+            return cast("tuple[Tensor, RecurrentState]", self.layer(inputs, state))
         given = tuple(tensor[None].contiguous() for tensor in state)
         outputs, new = self.layer(inputs, given if len(given) > 1 else given[0])
         return outputs, tuple(tensor[0] for tensor in (new if isinstance(new, tuple) else (new,)))
 
-    def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, inputs: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """Output (N, H) and state after one input (N, E), as `forward` gives it.
 
         torch's layers prepare their weights for whole sequences at every call, which costs more than a single step.

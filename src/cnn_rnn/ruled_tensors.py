@@ -11,9 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
-from .label_rules import LabelRules
-
-LEFT_OUT = -100.0
+from .label_rules import LEFT_OUT, LabelRules
 
 
 class Links(NamedTuple):
@@ -44,7 +42,7 @@ class Links(NamedTuple):
         return values.scatter_reduce(-1, self.targets.expand_as(found), found, "amax")
 
 
-class Table:
+class IdTable:
     """Some ids of one kind for each id of another: so many for each that they are read in one go, the gaps as zeros.
 
     Args:
@@ -82,7 +80,7 @@ class RuledTensors:
         start, follows = map(ids, rules.closure)
         self.group, self.member = group, member
         self.parents, self.groups, self.mates, self.places = (
-            None if table is None else Table(table, device) for table in rules.tables
+            None if table is None else IdTable(table, device) for table in rules.tables
         )
         self.upward, self.downward = Links(start, follows, labels), Links(follows, start, labels)
         self.to_groups = Links(torch.arange(places, device=device), group, groups)

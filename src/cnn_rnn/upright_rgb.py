@@ -26,7 +26,12 @@ NO_PROGRAM = (
     "HEIF",
 )  # none of them runs a program
 FORMATS = tuple(name for name in NO_PROGRAM if name in Image.OPEN)  # in which an image may come
-TAGS = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")  # where Pillow keeps an image's orientation
+ORIENTATION_TAGS = (
+    "exif",
+    "xmp",
+    "XML:com.adobe.xmp",
+    "Raw profile type exif",
+)  # where Pillow keeps it
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -87,7 +92,7 @@ def upright(image: Image.Image) -> Image.Image:
     if turn is None:
         return image.copy()
     turned = image.transpose(turn)
-    for tag in TAGS:
+    for tag in ORIENTATION_TAGS:
         turned.info.pop(tag, None)
     return turned
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-NOTHING_KNOWN = b""  # the state before START is all zeros
+NO_KNOWLEDGE = b""  # the state before START is all zeros
 MOST_BYTES = 64 << 20
 FEWEST_ROWS = 256
 FEWEST_AT_ONCE = 4  # products of fewer rows round otherwise: what a node holds must not tell who came there first
-PLAIN = {
+PLAIN_TYPES = {
     nn.Embedding,
     nn.Linear,
     nn.LSTM,
@@ -183,4 +183,4 @@ def shareable_weights(modules: Sequence[nn.Module]) -> list[Tensor]:
 def is_plain(module: nn.Module) -> bool:
     """Whether a module of torch's own does what it does by its weights alone: not adapted, quantised or offloaded."""
     changed = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)  # noqa: SLF001
-    return type(module) in PLAIN and not changed
+    return type(module) in PLAIN_TYPES and not changed

@@ -17,17 +17,17 @@ from .label_order import positions_of
 from .label_paths import labels_to_paths
 from .label_rules import LabelRules
 from .path_decoder import PathDecoder
-from .recurrent_layer import State
-from .walk_states import NOTHING_KNOWN, WalkStates, shareable_weights
+from .recurrent_layer import RecurrentState
+from .walk_states import NO_KNOWLEDGE, WalkStates, shareable_weights
 
 
 class Steps(Protocol):
     """One way to take the steps of a search, which know the labels and not the image."""
 
-    def begin(self, known: Tensor | None, image: Tensor) -> State:
+    def begin(self, known: Tensor | None, image: Tensor) -> RecurrentState:
         """What is remembered (B, 1, ...) before START, where so much is known (B, C) of embedded images (B, ...)."""
 
-    def walk(self, labels: Tensor, state: State) -> tuple[Sequence[Tensor], State]:
+    def walk(self, labels: Tensor, state: RecurrentState) -> tuple[Sequence[Tensor], RecurrentState]:
         """The views (B, W, E) of `PathDecoder.views` after the labels (B, W) walked last, and what is remembered."""
 
 
@@ -37,13 +37,13 @@ class OwnSteps:
     def __init__(self, decoder: PathDecoder) -> None:
         self.decoder = decoder
 
-    def begin(self, known: Tensor | None, image: Tensor) -> State:
+    def begin(self, known: Tensor | None, image: Tensor) -> RecurrentState:
         """The recurrent states (B, 1, H)."""
         state = self.decoder.start_state(known)
         state = self.decoder.recurrent.initial_state(image) if state is None else state
         return tuple(tensor[:, None] for tensor in state)
 
-    def walk(self, labels: Tensor, state: State) -> tuple[Sequence[Tensor], State]:
+    def walk(self, labels: Tensor, state: RecurrentState) -> tuple[Sequence[Tensor], RecurrentState]:
         """As `Steps` has it."""
         width = labels.shape[1]
         inputs = self.decoder.label_embedding(labels.flatten(0, 1))
@@ -59,12 +59,12 @@ class SharedSteps:
         self.decoder, self.tree = decoder, tree
         self.views = 1 if decoder.attention is None else 2  # of a node's tensors, before its recurrent state
 
-    def begin(self, known: Tensor | None, image: Tensor) -> State:
+    def begin(self, known: Tensor | None, image: Tensor) -> RecurrentState:
         """The nodes (B, 1) of the prefixes that hold START alone."""
         known = None if self.decoder.known_state is None else known
-        beginnings = [NOTHING_KNOWN] * image.shape[0]
+        beginnings = [NO_KNOWLEDGE] * image.shape[0]
         if known is not None:
-            beginnings = [row.tobytes() if row.any() else NOTHING_KNOWN for row in known.sign().to(torch.int8).numpy()]
+            beginnings = [row.tobytes() if row.any() else NO_KNOWLEDGE for row in known.sign().to(torch.int8).numpy()]
 
         def first(rows: Tensor) -> tuple[Tensor, ...]:
             start = torch.full_like(rows, self.decoder.num_labels + 1)
@@ -74,12 +74,12 @@ class SharedSteps:
 
         return (self.tree.begin(beginnings, first)[:, None],)
 
-    def walk(self, labels: Tensor, state: State) -> tuple[Sequence[Tensor], State]:
+    def walk(self, labels: Tensor, state: RecurrentState) -> tuple[Sequence[Tensor], RecurrentState]:
         """As `Steps` has it."""
         nodes = self.tree.follow(state[0], labels, lambda last, before: self._extend(last, tuple(before[self.views :])))
         return self.tree.at(nodes, self.views), (nodes,)
 
-    def _extend(self, labels: Tensor, state: State) -> tuple[Tensor, ...]:
+    def _extend(self, labels: Tensor, state: RecurrentState) -> tuple[Tensor, ...]:
         """What the nodes after these labels (N,) hold: views, then recurrent state."""
         hidden, state = self.decoder.recurrent.step(self.decoder.label_embedding(labels), state)
         return (*self.decoder.views(hidden), *state)
@@ -146,7 +146,7 @@ class Walk:
         batch, device = self.image.shape[0], self.image.device
         outputs, first = self.decoder.embed_outputs(device), steps.begin(self.known, self.image)
 
-        def step(labels: Tensor, state: State) -> tuple[Tensor, State]:
+        def step(labels: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
             views, walked = steps.walk(labels, state[: len(first)])
             logits, said = self.decoder.score_views(views, self.image, outputs), state[len(first) :]
             if self.bias is not None:

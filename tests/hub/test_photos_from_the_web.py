@@ -91,7 +91,7 @@ def test_what_is_packed_once_more_is_not_unpacked(web: str) -> None:
 
 
 def test_what_has_no_end_is_left(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photos_from_the_web, "LARGEST_FILE", 1_000_000)
+    monkeypatch.setattr(photos_from_the_web, "LARGEST_DOWNLOAD", 1_000_000)
     with pytest.raises(ValueError, match="more than 1,000,000 bytes"):
         fetch(f"{web}/endless", 30)
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cnn_rnn.label_rules import LabelRules
-from cnn_rnn.ruled_tensors import LEFT_OUT, RuledTensors
+from cnn_rnn.label_rules import LEFT_OUT, LabelRules
+from cnn_rnn.ruled_tensors import RuledTensors
 
 from .random_rules import ANIMALS, NAMES, closed_sets, random_rules
 

@@ -89,7 +89,7 @@ def to_schema(
         reading = _holds(first, columns, class_names, reading)
     if not reading.given() and all(_is_schema(rows, first, class_names) for rows in splits.values()):
         return DatasetDict(splits) if isinstance(data, DatasetDict) else first
-    listings = {split: _listing(rows, columns, reading, class_names) for split, rows in splits.items()}
+    listings = {split: _said_of_labels(rows, columns, reading, class_names) for split, rows in splits.items()}
     told = listings["train" if "train" in listings else next(iter(listings))]
     names = list(class_names or told.class_names())
     adapted = {split: _rows_to_schema(rows, listings[split], columns, names) for split, rows in splits.items()}
@@ -184,7 +184,7 @@ def _holds(data: Dataset, columns: Columns, class_names: Sequence[str] | None, r
     return reading
 
 
-def _listing(data: Dataset, columns: Columns, reading: Reading, class_names: Sequence[str] | None) -> Listing:
+def _said_of_labels(data: Dataset, columns: Columns, reading: Reading, class_names: Sequence[str] | None) -> Listing:
     """What the cells of the rows say of labels."""
     path, feature = Path(str(data.split or "data")), data.features.get(columns.labels)
     told = [name for named in reading.roles.values() for name in listed(named)]

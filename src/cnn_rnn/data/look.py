@@ -13,10 +13,10 @@ from cnn_rnn.foundation.whole_files import whole_file
 
 from .schema import LEFT_OUT_COLUMNS, label_counts, label_lists, label_names, label_pair_counts
 
-Counts = npt.NDArray[np.int64]
-SHOWN = 8  # classes that are named
+ImageCounts = npt.NDArray[np.int64]
+CLASSES_SHOWN = 8  # classes that are named
 MOST_NOTES = 12  # a set of the Hub brings a description of its own
-LONGEST = 40  # letters of a name
+LONGEST_NAME = 40  # letters of a name
 
 
 class SplitLook:
@@ -34,12 +34,12 @@ class SplitLook:
 
     def __init__(self, rows: Dataset) -> None:
         self._rows, self.images, self.counts = rows, len(rows), label_counts(rows)
-        self.sizes: Counts = np.bincount(np.diff(label_lists(rows).offsets.to_numpy()), minlength=1)
+        self.sizes: ImageCounts = np.bincount(np.diff(label_lists(rows).offsets.to_numpy()), minlength=1)
         there = [column for column in LEFT_OUT_COLUMNS if column in rows.column_names]
         self.left_out = {column: int(label_counts(rows, column).sum()) for column in there}
 
     @cached_property
-    def together(self) -> Counts:
+    def together(self) -> ImageCounts:
         """How many images show both labels of a pair, (C, C)."""
         return label_pair_counts(self._rows).astype(np.int64)
 
@@ -63,8 +63,8 @@ class SplitLook:
         """The first rows, a line each, with their labels."""
         lines = []
         for row in self._rows.select(range(min(3, self.images))).cast_column("image", Image(decode=False)):
-            told = ", ".join(names[label] for label in row["labels"][:SHOWN]) or "no label"
-            more = f" and {len(row['labels']) - SHOWN} more" if len(row["labels"]) > SHOWN else ""
+            told = ", ".join(names[label] for label in row["labels"][:CLASSES_SHOWN]) or "no label"
+            more = f" and {len(row['labels']) - CLASSES_SHOWN} more" if len(row["labels"]) > CLASSES_SHOWN else ""
             more += f"; {len(row['unknown'])} unknown" if row.get("unknown") else ""
             lines.append(f"row: {row['image_id']}: {told}{more}")
         return lines
@@ -223,15 +223,15 @@ def plot(look: Look, path: Path, top: int = 30) -> None:
 def what_was_read(data: Mapping[str, Dataset | IterableDataset]) -> str:
     """How it was read, classes, counts of the splits, photos per class, and three rows, of what `look_at` takes."""
     look = look_at(data)
-    shown = ", ".join(name[:LONGEST] for name in look.names[:SHOWN])
-    more = f" and {len(look.names) - SHOWN:,} more" if len(look.names) > SHOWN else ""
+    shown = ", ".join(name[:LONGEST_NAME] for name in look.names[:CLASSES_SHOWN])
+    more = f" and {len(look.names) - CLASSES_SHOWN:,} more" if len(look.names) > CLASSES_SHOWN else ""
     lines = [f"read: {note}" for note in look.notes[:MOST_NOTES]] + [f"classes: {len(look.names):,}: {shown}{more}"]
     if not look.splits:
         return lines[-1]
     first, split = next(iter(look.splits.items()))
     order = np.argsort(-split.counts, kind="stable")
-    listed = [f"{look.names[i][:LONGEST]} {split.counts[i]:,}" for i in order]
-    if len(order) > SHOWN:
-        listed = [*listed[:SHOWN], "...", *listed[-2:]]
+    listed = [f"{look.names[i][:LONGEST_NAME]} {split.counts[i]:,}" for i in order]
+    if len(order) > CLASSES_SHOWN:
+        listed = [*listed[:CLASSES_SHOWN], "...", *listed[-2:]]
     lines += [own.line(name) for name, own in look.splits.items()]
     return "\n".join([*lines, f"photos per class ({first}): {', '.join(listed)}", *split.first_rows(look.names)])

@@ -15,12 +15,13 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Image, List, NamedSplit, Value
 from datasets.table import InMemoryTable
 
+from cnn_rnn.label_rules import LEFT_OUT
+
 ROWS_AT_ONCE = 8192  # whose pairs of labels are counted together
 LEFT_OUT_COLUMNS = ("difficult", "unknown")  # of labels that neither loss nor figures count
 Rows: TypeAlias = Dataset | pa.Table | Mapping[str, Sequence[Any]]  # whole rows, or some of them by column
-Counts: TypeAlias = npt.NDArray[np.float32]
+PairMatrix: TypeAlias = npt.NDArray[np.float32]
 LABEL_COLUMNS = ("labels", *LEFT_OUT_COLUMNS)
-LEFT_OUT = -100.0  # the target of a label that counts neither as present nor as absent
 
 
 def label_features(label_names: Sequence[str], difficult: bool = False, unknown: bool = False) -> Features:
@@ -153,9 +154,9 @@ class PairCounts(NamedTuple):
         shown: Those of them that show the first (C, C); None where every class was looked at on every image.
     """
 
-    together: Counts
-    images: int | Counts
-    shown: Counts | None
+    together: PairMatrix
+    images: int | PairMatrix
+    shown: PairMatrix | None
 
 
 def count_pairs(dataset: Dataset) -> PairCounts:

@@ -22,7 +22,7 @@ from .own_photos.table import load_table
 from .own_photos.voc_xml import load_voc_xml
 from .photos.disk_layout import ROOT
 
-READERS = frozenset({"image_folder", "table", "hub"})  # of label files of anybody's, which settings explain
+EXPLAINED_BY_SETTINGS = frozenset({"image_folder", "table", "hub"})  # whatever people have
 FOLDERS = frozenset({"class_folders", "voc_xml"})  # that are looked through
 SOURCES: dict[str, Callable[..., Any]] = {
     "voc2007": partial(load_voc, year=2007),
@@ -86,7 +86,7 @@ def _load_one(kind: str, root: str | Path | None, split: str | None, options: di
     reading = options.pop("reading", None)
     if reading is not None and reading.given():
         foreign = [name for name in reading.given() if kind not in FOLDERS or name != "system_files"]
-        if kind not in READERS and foreign:
+        if kind not in EXPLAINED_BY_SETTINGS and foreign:
             settings = ", ".join(f"data.{name}" for name in foreign)
             raise ValueError(f"{settings}: data source {kind!r} has a format of its own; leave it out")
         options = {**options, "reading": reading}

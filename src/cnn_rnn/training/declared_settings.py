@@ -22,8 +22,8 @@ DECLARED_IN = {
     "train": (("training/run_config.py", "TrainConfig"),),
     "hub": (("training/run_config.py", "HubConfig"),),
 }
-KINDS = {"bool": "true|false", "int": "INT", "float": "FLOAT", "str": "TEXT", "list": "LIST", "tuple": "LIST"}
-KINDS |= {"dict": "PAIRS", "Any": "VALUE"}
+TYPES_TOLD = {"bool": "true|false", "int": "INT", "float": "FLOAT", "str": "TEXT", "list": "LIST", "tuple": "LIST"}
+TYPES_TOLD |= {"dict": "PAIRS", "Any": "VALUE"}
 ENTRY = re.compile(r"^    (\w+): ", re.MULTILINE)  # of a docstring's section
 
 
@@ -62,7 +62,9 @@ def declared_settings(block: str) -> list[Setting]:
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id in meanings:
                 own = node.target.id
                 assert node.value is not None, f"{name}.{own} has no default"
-                found.append(Setting(block, own, _kind(node.annotation), ast.literal_eval(node.value), meanings[own]))
+                found.append(
+                    Setting(block, own, _type_told(node.annotation), ast.literal_eval(node.value), meanings[own])
+                )
     return [setting for setting in found if setting.block != "model" or setting.name not in FROM_THE_DATA]
 
 
@@ -73,14 +75,14 @@ def _meanings(docstring: str) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
-def _kind(annotation: ast.expr) -> str:
+def _type_told(annotation: ast.expr) -> str:
     """What an annotation allows, in a word."""
     match annotation:
         case ast.BinOp(left=left, right=right):
-            kinds = dict.fromkeys(one for one in (_kind(left), _kind(right)) if one)
+            kinds = dict.fromkeys(one for one in (_type_told(left), _type_told(right)) if one)
             return "FLOAT" if set(kinds) == {"INT", "FLOAT"} else "|".join(kinds)
         case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
             return "{" + ",".join(ast.literal_eval(choices)) + "}"
         case ast.Subscript(value=ast.Name(id=name)) | ast.Name(id=name):
-            return KINDS[name]
+            return TYPES_TOLD[name]
     return ""  # None, which the default tells

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from cnn_rnn.data.schema import LEFT_OUT
 from cnn_rnn.known_labels import open_labels, sample_known, sample_known_share
+from cnn_rnn.label_rules import LEFT_OUT
 from cnn_rnn.losses import Balance, relevance_loss
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 ROUNDS, LOOKS = 200, 1_000_000_000  # of exchanging rows, and of looking at a row's label meanwhile, at the most
-ROWS_AT_ONCE = 32_768  # whose labels are copied
+ROWS_COPIED = 32_768  # whose labels are copied
 LAST = 1e3  # what taking a label's last photo from training weighs, next to a deviation of one photo
 
 
@@ -211,8 +211,8 @@ class _Stratifier:
     def _sums(self, values: npt.NDArray[Any], rows: Ints) -> npt.NDArray[Any]:
         """The sum of a value a class over the classes of each row, some rows at a time."""
         sums = np.zeros(len(rows), values.dtype)
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = rows[start : start + ROWS_AT_ONCE]
+        for start in range(0, len(rows), ROWS_COPIED):
+            part = rows[start : start + ROWS_COPIED]
             labels, lengths = self._labels_of(part)
             sums[start : start + len(part)] = np.add.reduceat(values[labels], np.cumsum(lengths) - lengths)
         return sums

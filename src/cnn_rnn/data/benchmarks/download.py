@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 CHUNK = 1 << 20
 TIMEOUT = 60.0  # seconds without a byte
-PATIENCE = 5  # attempts in a row that bring nothing
+FRUITLESS_ATTEMPTS = 5  # attempts in a row that bring nothing
 PAUSE = 1.0  # seconds before the second attempt; doubled after each
 
 
@@ -35,7 +35,7 @@ class DownloadError(RuntimeError):
     """A file that could not be had whole and right; the message names it and the reason."""
 
 
-def fetch(archive: Archive, folder: Path) -> Path:
+def fetch_archive(archive: Archive, folder: Path) -> Path:
     """The archive's path in `folder`, downloaded and verified.
 
     A `.part` file keeps what a broken download brought, and the next one goes on from there. A file that is there
@@ -80,7 +80,7 @@ def _complete(archive: Archive, part: Path) -> int:
             reason = f"the line broke after {have:,} of {total:,} bytes"
         progressed = part.exists() and part.stat().st_size > before
         fruitless = 0 if progressed else fruitless + 1
-        if fruitless >= PATIENCE:
+        if fruitless >= FRUITLESS_ATTEMPTS:
             raise DownloadError(f"{archive.url}: {reason}; run the command again to go on from where it broke")
         logger.warning("%s: %s; going on", archive.name, reason)
         time.sleep(PAUSE * 2**fruitless)
@@ -134,15 +134,15 @@ def _verify(archive: Archive, path: Path, total: int) -> None:
     if expected is None:
         logger.warning(
             "%s: no checksum is published; its length of %s bytes is right, sha256 %s",
-            archive.name, size, _digest(path, "sha256"),
+            archive.name, size, _file_digest(path, "sha256"),
         )  # fmt: skip
         return
-    found = _digest(path, kind)
+    found = _file_digest(path, kind)
     if found != expected.lower():
         raise DownloadError(f"{path}: {kind} is {found}, expected {expected}; remove it and download again")
 
 
-def _digest(path: Path, kind: str) -> str:
+def _file_digest(path: Path, kind: str) -> str:
     """The file's checksum of this kind, in hexadecimal digits."""
     digest = hashlib.new(kind, usedforsecurity=kind != "md5")  # VOC publishes nothing stronger than MD5
     with (
@@ -171,7 +171,7 @@ def download_benchmark(
 
     Raises:
         ValueError: There is no such benchmark or archive, or an archive is unsafe.
-        DownloadError: As `fetch`.
+        DownloadError: As `fetch_archive`.
         FolderInUseError: Another process downloads there.
         UnwrittenFileError: The disk is full or broken.
     """
@@ -184,7 +184,7 @@ def download_benchmark(
     with FolderLock(folder / LOCK, f"downloading {name}").acquire().held():
         for archive in ARCHIVES[name]:
             given = (checksums or {}).get(archive.name)
-            path = fetch(replace(archive, sha256=given, md5=None) if given else archive, folder)
+            path = fetch_archive(replace(archive, sha256=given, md5=None) if given else archive, folder)
             extract_archive(path, folder, archive.into)
             if not keep_archives:
                 path.unlink()

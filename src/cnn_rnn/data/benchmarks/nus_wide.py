@@ -22,7 +22,7 @@ from .nus_wide_labels import read_concepts, read_tags
 logger = logging.getLogger(__name__)
 
 NUS_WIDE_SPLITS = {"train": "Train", "test": "Test"}
-READERS = {"concepts81": read_concepts, "tags1k": read_tags}
+LABEL_READERS = {"concepts81": read_concepts, "tags1k": read_tags}
 _FATE = {True: "left out", False: "kept"}
 IMAGE_FOLDERS = ("Flickr", "images", "image", "flickr")
 
@@ -53,8 +53,8 @@ def load_nus_wide(
         FileNotFoundError: A folder, a file or (unless told otherwise) an image is missing.
         ValueError: A list that contradicts another; file and line are named.
     """
-    if labels not in READERS:
-        raise ValueError(f"labels {labels!r} are not known; choose {' or '.join(READERS)}")
+    if labels not in LABEL_READERS:
+        raise ValueError(f"labels {labels!r} are not known; choose {' or '.join(LABEL_READERS)}")
     existing_folder(root, "NUS-WIDE ground truth", ("Groundtruth",))
     lists = existing_folder(root, "NUS-WIDE image lists", ("ImageList",))
     available = [name for name, word in NUS_WIDE_SPLITS.items() if (lists / f"{word}Imagelist.txt").is_file()]
@@ -62,7 +62,7 @@ def load_nus_wide(
     loaded = {}
     for name in pick_split(available, split, f"NUS-WIDE in {lists}"):
         files = _read_list(lists / f"{NUS_WIDE_SPLITS[name]}Imagelist.txt")
-        class_names, present = READERS[labels](Path(root), NUS_WIDE_SPLITS[name], len(files))
+        class_names, present = LABEL_READERS[labels](Path(root), NUS_WIDE_SPLITS[name], len(files))
         paths = [photos.get(file) or photos.get(_flickr_id(file)) for file in files]
         missing = np.array([path is None for path in paths])
         if require_images and not drop_missing and missing.any():

@@ -7,14 +7,14 @@ import numpy.typing as npt
 
 from cnn_rnn.data.photos.disk_layout import existing_folder
 
-Labels = tuple[list[str], npt.NDArray[np.bool_]]  # class names, presence (N, C)
+NamedLabels = tuple[list[str], npt.NDArray[np.bool_]]  # class names, presence (N, C)
 
 ONE, ZERO, NEWLINE = b"10\n"
 BLANKS = np.frombuffer(b" \t\r\n", np.uint8)
-BLOCK = 1 << 22  # bytes read at once: some 2,000 images of 1,000 tags
+BYTES_AT_ONCE = 1 << 22  # bytes read at once: some 2,000 images of 1,000 tags
 
 
-def read_concepts(root: Path, part: str, num_images: int) -> Labels:
+def read_concepts(root: Path, part: str, num_images: int) -> NamedLabels:
     """The 81 concepts of the part `Train` or `Test`: one file a concept, one line an image."""
     folder = existing_folder(root, "NUS-WIDE concept labels", ("Groundtruth/TrainTestLabels",))
     names = _concept_names(root, folder, part)
@@ -27,7 +27,7 @@ def read_concepts(root: Path, part: str, num_images: int) -> Labels:
     return names, present
 
 
-def read_tags(root: Path, part: str, num_images: int) -> Labels:
+def read_tags(root: Path, part: str, num_images: int) -> NamedLabels:
     """The 1,000 tags of the part `Train` or `Test`: one line an image, one 0 or 1 a tag."""
     folder = existing_folder(root, "NUS-WIDE tags", ("NUS_WID_Tags", "Tags"))
     names_file, rows_file = folder / "TagList1k.txt", folder / f"{part}_Tags1k.dat"
@@ -52,7 +52,7 @@ def _read_rows(path: Path, num_columns: int, num_images: int) -> npt.NDArray[np.
     present = np.empty((num_images, num_columns), dtype=bool)
     row = 0
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(BYTES_AT_ONCE):
             block += file.readline()  # whole lines only
             if not block.endswith(b"\n"):
                 block += b"\n"

@@ -11,17 +11,17 @@ from .label_studio_exports import read_tasks, region_labels
 from .nested_rows import table_of_rows
 from .raw_table import RawTable, decode, is_file, short
 
-ROW = '{"file_name": "a.jpg", "labels": ["cat"]}'
-EXPECTED = (
-    f"expected COCO's (images, annotations, categories), Label Studio's, a list of objects such as {ROW}, or an object "
-    "of labels by file name"
+EXAMPLE_ROW = '{"file_name": "a.jpg", "labels": ["cat"]}'
+KNOWN_FORMATS = (
+    f"expected COCO's (images, annotations, categories), Label Studio's, a list of objects such as {EXAMPLE_ROW}, or "
+    "an object of labels by file name"
 )
 
 
 def read_lines(path: Path, reading: Reading) -> RawTable:
     """The object of each line but blank ones; ValueError that names a line of anything else."""
     text, _ = decode(path, reading)
-    return table_of_rows(path, "line", objects_of_lines(text.removeprefix("\ufeff"), path, ROW))
+    return table_of_rows(path, "line", objects_of_lines(text.removeprefix("\ufeff"), path, EXAMPLE_ROW))
 
 
 def read_document(path: Path, reading: Reading) -> RawTable:
@@ -48,7 +48,7 @@ def read_document(path: Path, reading: Reading) -> RawTable:
     if isinstance(content, dict):
         return _by_file(path, content)
     if not isinstance(content, list) or not content or not all(isinstance(entry, dict) for entry in content):
-        raise ValueError(f"{path} holds {short(content)}; {EXPECTED}")
+        raise ValueError(f"{path} holds {short(content)}; {KNOWN_FORMATS}")
     if all("data" in entry and ("annotations" in entry or "completions" in entry) for entry in content):
         return read_tasks(path, content, reading)
     flat = [
@@ -70,7 +70,7 @@ def _by_file(path: Path, content: dict[str, Any]) -> RawTable:
     """An object of label lists by file name, or of lists of file names by label."""
     wrong = next(((key, value) for key, value in content.items() if not isinstance(value, list | str)), None)
     if wrong is not None or not content:
-        raise ValueError(f"{path}: {short(wrong[0]) if wrong else 'an empty object'} holds no labels; {EXPECTED}")
+        raise ValueError(f"{path}: {short(wrong[0]) if wrong else 'an empty object'} holds no labels; {KNOWN_FORMATS}")
     note, classes = "an object of labels by file name", None
     named = [one for value in content.values() for one in listed(value)]
     if named and all(map(is_file, named)) and not any(map(is_file, content)):

@@ -22,9 +22,9 @@ def read_tasks(path: Path, tasks: list[dict[str, Any]], reading: Reading) -> Raw
         image = task["data"].get("image") if isinstance(task["data"], dict) else None
         if not isinstance(image, str):
             raise ValueError(f"{path}, entry {number}: data.image is {short(image)}, expected its photo")  # noqa: TRY004
-        made = _objects(path, number, task.get("annotations", task.get("completions")))
+        made = _task_objects(path, number, task.get("annotations", task.get("completions")))
         given = [one for one in made if not one.get("was_cancelled")]
-        found = [sorted(_choices(path, number, one)) for one in given]
+        found = [sorted(_annotation_labels(path, number, one)) for one in given]
         if any(one != found[0] for one in found):
             raise ValueError(f"{path}, entry {number}: its annotations disagree ({found[0]}, {found[1]}); keep one")
         columns["file_name"].append(_upload(image))
@@ -38,11 +38,11 @@ def read_tasks(path: Path, tasks: list[dict[str, Any]], reading: Reading) -> Raw
     return RawTable(path, "entry", range(1, len(tasks) + 1), columns, ["Label Studio's JSON"])
 
 
-def _choices(path: Path, number: int, annotation: dict[str, Any]) -> set[str]:
+def _annotation_labels(path: Path, number: int, annotation: dict[str, Any]) -> set[str]:
     """The labels of all results of an annotation; ValueError where a result is of a kind without labels."""
     labels: set[str] = set()
-    for result in _objects(path, number, annotation.get("result")):
-        (value,) = _objects(path, number, [result.get("value") or {}])
+    for result in _task_objects(path, number, annotation.get("result")):
+        (value,) = _task_objects(path, number, [result.get("value") or {}])
         listed = next((value[key] for key in LABEL_KEYS if key in value), None)
         if listed is None:
             kind = result.get("type")
@@ -53,7 +53,7 @@ def _choices(path: Path, number: int, annotation: dict[str, Any]) -> set[str]:
     return labels
 
 
-def _objects(path: Path, number: int, cell: Any) -> list[dict[str, Any]]:
+def _task_objects(path: Path, number: int, cell: Any) -> list[dict[str, Any]]:
     """The objects of a list that may be missing; ValueError where it is another one."""
     if cell and (not isinstance(cell, list) or not all(isinstance(one, dict) for one in cell)):
         raise ValueError(f"{path}, entry {number}: {short(cell)} stands where Label Studio has a list of objects")

@@ -6,7 +6,7 @@ from typing import Any
 
 from .raw_table import RawTable
 
-Rows = Sequence[tuple[int, dict[str, Any]]]
+NumberedRows = Sequence[tuple[int, dict[str, Any]]]
 DEEPEST = 8  # levels; what lies deeper stays an object
 
 
@@ -18,7 +18,7 @@ def table_of_rows(path: Path, unit: str, rows: Iterable[tuple[int, dict[str, Any
     return RawTable(path, unit, [number for number, _ in kept], columns)
 
 
-def without_nesting(rows: Rows, levels: int = DEEPEST) -> list[tuple[int, dict[str, Any]]]:
+def without_nesting(rows: NumberedRows, levels: int = DEEPEST) -> list[tuple[int, dict[str, Any]]]:
     """The rows with each object's values as columns `name.key`, those of a list of objects as lists.
 
     An object of truth values alone has a column a key, called as the key is, where no other column is. What is an

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,6 @@ def short(value: Any, most: int = 40) -> str:
     """A value as a message shows it."""
     text = repr(value)
     return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
-Where = Callable[[int], str]  # names a row by its place in the columns
 
 
 def as_seen(name: str) -> str:

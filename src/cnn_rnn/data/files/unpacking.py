@@ -20,7 +20,7 @@ from cnn_rnn.foundation.whole_files import UnwrittenFileError, named_on_failure
 
 ENCRYPTED = 1  # the flag of a zip's member that wants a password
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
-BLOCK = 4096  # bytes that a disk gives out at once
+DISK_BLOCK = 4096  # bytes that a disk gives out at once
 
 
 def extract_archive(path: Path, folder: Path, into: str | None = None) -> None:
@@ -76,7 +76,7 @@ def _extract_zip(path: Path, folder: Path, into: str | None) -> None:
                 how = "wants a password" if member.flag_bits & ENCRYPTED else "is packed in a way not known here"
                 raise UnsafeArchiveError(f"{path}: member {member.filename!r} {how}; unpack it with another program")
             tally.add(member.filename, member.file_size)
-        _check_names(path, (member.filename for member in members if not member.is_dir()))
+        _check_member_names(path, (member.filename for member in members if not member.is_dir()))
         target = _target(folder, into, [member.filename for member in members])
         _check_space(path, target, [(member.filename, member.file_size) for member in members])
         unpacking_marker(path, folder).touch()
@@ -95,7 +95,7 @@ def _extract_tar(path: Path, folder: Path, into: str | None) -> None:
             _check_member(path, member.name, plain=member.isfile() or member.isdir())
             tally.add(member.name, member.size)
             members.append(member)
-        _check_names(path, (member.name for member in members if not member.isdir()))
+        _check_member_names(path, (member.name for member in members if not member.isdir()))
         target = _target(folder, into, [member.name for member in members])
         _check_space(path, target, [(member.name, member.size) for member in members])
         if isinstance(archive.fileobj, io.BufferedReader):  # not compressed: the end of the last member is known
@@ -117,7 +117,7 @@ def _check_member(path: Path, name: str, *, plain: bool) -> None:
         raise UnsafeArchiveError(f"{path}: member {name!r} is a link or a device; do not trust this archive")
 
 
-def _check_names(path: Path, names: Iterable[str]) -> None:
+def _check_member_names(path: Path, names: Iterable[str]) -> None:
     """Refuse two files of one name, of which only the second would be left, and a file that is a folder too."""
     files: set[PurePosixPath] = set()
     for name in names:
@@ -142,7 +142,7 @@ def _target(folder: Path, into: str | None, names: list[str]) -> Path:
 def _check_space(path: Path, target: Path, members: list[tuple[str, int]]) -> None:
     """Refuse an archive whose members, named with their sizes, do not fit on the disk beside what is there already."""
     missing = [size for name, size in members if not _is_there(target / name, size)]
-    needed = sum(-(-size // BLOCK) * BLOCK for size in missing)
+    needed = sum(-(-size // DISK_BLOCK) * DISK_BLOCK for size in missing)
     free = shutil.disk_usage(target).free
     if needed > free:
         raise UnsafeArchiveError(f"{path} needs {needed:,} bytes at {target}, the disk has {free:,} free; make room")
@@ -160,7 +160,7 @@ def _is_there(path: Path, size: int) -> bool:
 
 
 MOST_MEMBERS = 1_000_000  # the largest official archive, COCO's train2017.zip, has 118,288
-MOST_BYTES = 2**38  # 256 GiB unpacked; that one has 19.4 GB
+MOST_UNPACKED_BYTES = 2**38  # 256 GiB unpacked; that one has 19.4 GB
 MOST_TIMES = 100  # as large unpacked as packed, beyond what follows: photos hardly grow, NUS-WIDE's tables 27 times
 HARMLESS_BYTES = 2**32  # that anything may unpack to: a table that is nearly all 0 grows a thousand times
 LONGEST_HEADER = 2**20  # bytes of a member's name and notes, which are read into memory whole
@@ -183,7 +183,7 @@ class ArchiveTally:
         most_bytes: What it may unpack to.
     """
 
-    def __init__(self, archive: str, packed: int | None, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, archive: str, packed: int | None, most_bytes: int = MOST_UNPACKED_BYTES) -> None:
         self.archive, self.packed, self.most_bytes = archive, packed, most_bytes
         self.members = self.bytes = 0
 

@@ -33,12 +33,12 @@ from cnn_rnn.foundation.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, first_
 from .plain_kinds import stream_of_plain_kinds
 
 logger = logging.getLogger(__name__)
-WAYS_TO_READ = WAYS_OUT | {
+HTTP_WAYS_OUT = WAYS_OUT | {
     403: "the token may not read it: use one that may",
     404: "there is no such data set or revision, or the token may not see it",
 }
 LOG_IN = "check the name; for a private or gated one log in with `hf auth login`, or set HF_TOKEN"
-SHARDS = "expected Parquet shards, as 'cnn-rnn data convert' writes them"
+EXPECTED_SHARDS = "expected Parquet shards, as 'cnn-rnn data convert' writes them"
 CONVERT = "'cnn-rnn data convert hub --root NAME --output FOLDER' brings it into the schema first"
 NO_SCRIPTS = (
     "code of a data set is never run here: take one of Parquet files; the Hub often has it as revision "
@@ -63,9 +63,9 @@ def reading_errors(name: str) -> Iterator[None]:
     except DatasetNotFoundError as error:
         raise HubError(f"{name} was not read; {first_line(error).rstrip('.')}: {LOG_IN}") from error
     except DataFilesNotFoundError as error:
-        raise HubError(f"{name} was not read; {first_line(error)}: {SHARDS}") from error
+        raise HubError(f"{name} was not read; {first_line(error)}: {EXPECTED_SHARDS}") from error
     except (HTTP_ERROR, DatasetsError, OSError, pa.ArrowException) as error:
-        raise HubError(f"{name} was not read; {reason_of(error, WAYS_TO_READ)}") from error
+        raise HubError(f"{name} was not read; {reason_of(error, HTTP_WAYS_OUT)}") from error
     except RuntimeError as error:
         if "scripts are no longer supported" not in str(error):
             raise
@@ -91,7 +91,7 @@ def open_dataset(
     with reading_errors(name):
         if not revision:
             builder = load_dataset_builder(path, **options)
-            own = _without_system_files(Path(path), builder) if Path(path).is_dir() and not system_files else None
+            own = _own_data_files(Path(path), builder) if Path(path).is_dir() and not system_files else None
             return load_dataset_builder(path, **options, data_files=own) if own else builder
         commit = HfApi().dataset_info(path, revision=revision).sha
         builder = load_dataset_builder(path, revision=commit, **options)
@@ -100,7 +100,7 @@ def open_dataset(
     return builder
 
 
-def _without_system_files(folder: Path, builder: DatasetBuilder) -> dict[str, list[str]] | None:
+def _own_data_files(folder: Path, builder: DatasetBuilder) -> dict[str, list[str]] | None:
     """The files of each split of a local folder, but for those that systems left; None where there are none such."""
     passed_over = PassedOver()
     prefix = f"{folder.resolve()}/"

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from datasets import Dataset, Features, IterableDataset, IterableDatasetDict, LargeList, List, Value
 
-PLAIN = {
+PLAIN_KINDS = {
     "large_string": "string",
     "string_view": "string",
     "large_binary": "binary",
@@ -20,7 +20,7 @@ S = TypeVar("S", IterableDataset, IterableDatasetDict)
 def plain_feature(feature: Any) -> Any:
     """The plain kind of a column, by the same values."""
     if isinstance(feature, Value):
-        return Value(PLAIN[feature.dtype]) if feature.dtype in PLAIN else feature
+        return Value(PLAIN_KINDS[feature.dtype]) if feature.dtype in PLAIN_KINDS else feature
     if isinstance(feature, List | LargeList):
         return List(plain_feature(feature.feature))
     if type(feature) is dict:

@@ -13,7 +13,7 @@ from cnn_rnn.data.schema import count_pairs, label_names
 
 BY_CHANCE = 1e-3  # of a data set without any rule: how often a rule would be proposed all the same
 MOST_GROUPS = 20
-PLAIN = re.compile(r"[^\W\d_][\w ]*(?<! )")  # what YAML reads as a name without quotes, but for the words below
+PLAIN_NAME = re.compile(r"[^\W\d_][\w ]*(?<! )")  # what YAML reads as a name without quotes, but for the words below
 NOT_NAMES = {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"}
 
 
@@ -82,11 +82,11 @@ class Proposals:
         for one in self.implications:
             by_label.setdefault(one.label, []).append(one)
         for label, found in by_label.items():
-            implied = ", ".join(_name(one.implied) for one in found)
-            lines.append(f"  {_name(label)}: [{implied}]  # {found[0].photos:,} of {found[0].photos:,} photos")
+            implied = ", ".join(_yaml_name(one.implied) for one in found)
+            lines.append(f"  {_yaml_name(label)}: [{implied}]  # {found[0].photos:,} of {found[0].photos:,} photos")
         lines.append("excludes: []" if not self.exclusions else "excludes:  # take the # away where it is always so")
         for group in self.exclusions:
-            named = ", ".join(map(_name, group.labels))
+            named = ", ".join(map(_yaml_name, group.labels))
             lines.append(f"#  - [{named}]  # never together, by chance on {group.expected:,} photos or more")
         return "\n".join([*lines, ""])
 
@@ -150,7 +150,7 @@ def _groups(
     return found
 
 
-def _name(name: str) -> str:
+def _yaml_name(name: str) -> str:
     """A name as YAML reads it back."""
-    plain = PLAIN.fullmatch(name) and name.casefold() not in NOT_NAMES and name.isascii()
+    plain = PLAIN_NAME.fullmatch(name) and name.casefold() not in NOT_NAMES and name.isascii()
     return name if plain else json.dumps(name)

@@ -5,10 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cnn_rnn.data.files.raw_table import Where, as_seen, short
+from cnn_rnn.data.files.raw_table import as_seen, short
+from cnn_rnn.data.photos.file_matching import Where
 from cnn_rnn.data.reading import NO, YES, Reading
 
-from .marks import CONJUNCTIONS, Split, Texts
+from .marks import CONJUNCTIONS, SplitText, Texts
 
 FLAGS = re.compile(r"^[\s\[(]*[01](\.0)?([\s,;|]+[01](\.0)?)*[\s\])]*$|^[01]{2,}$")
 DIGITS = re.compile(r"\s*\d+(\.0)?([\s,;|]+\d+(\.0)?)*\s*")
@@ -67,7 +68,7 @@ def named_numbers(numbers: Sequence[Any], class_names: Sequence[str], multi_hot:
     return [class_names[int(one)] for one in numbers]
 
 
-def numbers_of_text(texts: Texts, reading: Reading, class_names: Sequence[str] | None) -> Split | None:
+def numbers_of_text(texts: Texts, reading: Reading, class_names: Sequence[str] | None) -> SplitText | None:
     """What makes labels of texts of numbers, where `data.numbers` says what they are; None where that is not told."""
     if not texts or not class_names or not reading.numbers or not all(map(DIGITS.fullmatch, texts)):
         return None
@@ -99,7 +100,7 @@ def refuse_flags(texts: Texts, where: Where, class_names: Sequence[str] | None) 
         )
 
 
-SCORED = re.compile(r".*\S\s*[:=(]\s*(0?\.\d+|[01](\.\d+)?)\)?")  # cat:0.9, cat (0.9)
+WITH_SCORE = re.compile(r".*\S\s*[:=(]\s*(0?\.\d+|[01](\.\d+)?)\)?")  # cat:0.9, cat (0.9)
 SPREADSHEET_ERROR = re.compile(r"#N/?[AV]|#GETTING_DATA|#\u00a1?[A-Z0-9/_]+[!?]|Err:\d{3}")  # #REF!, #DIV/0!, #NAME?
 DATE = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?|\d\d:\d\d:\d\d")  # as the cells of a workbook tell it
 JOINING = "+/&:_-#"  # what may stand between labels, and within one
@@ -193,7 +194,7 @@ def _refuse_marked(first: Mapping[str, int], where: Where, known: frozenset[str]
                 f"{where(number)}: {label!r} may be a class of its own, or say something of {bare!r} (absent, or "
                 f"unsure): columns not_labels and unknown hold such labels; {A_CLASS}"
             )
-        if SCORED.fullmatch(label):
+        if WITH_SCORE.fullmatch(label):
             raise ValueError(
                 f"{where(number)}: {label!r} may be a label with its score: write a row a label with a column "
                 f"confidence; {A_CLASS}"

@@ -6,14 +6,15 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from cnn_rnn.data.files.raw_table import RawTable, Where, short
+from cnn_rnn.data.files.raw_table import RawTable, short
+from cnn_rnn.data.photos.file_matching import Where
 from cnn_rnn.data.reading import NO, YES, Reading, words
 
 from .ambiguities import has_flags, is_numbers, named_numbers, numbers_of_text, refuse_flags, tell_apart
-from .marks import Split, find_mark
+from .marks import SplitText, find_mark
 
 BESIDE_EACH_OTHER = re.compile(r"(['\"])\s+\1")  # ['cat' 'dog'], as numpy prints an array
-NOTHING = frozenset({"nan", "none", "null", "n/a", "na", "-", "?", "nil"})
+NOTHINGS = frozenset({"nan", "none", "null", "n/a", "na", "-", "?", "nil"})
 
 Labels = list[str] | None  # of a row; None where nobody looked
 
@@ -77,7 +78,7 @@ class _Cells(dict[str, Labels]):
         lists = [(row, cell) for row, cell in enumerate(cells) if not isinstance(cell, str)]
         lists += [(first[text], value) for text, value in self.parsed.items() if value is not text]
         self.multi_hot = has_flags(lists, where, reading, class_names)
-        self.split: Split
+        self.split: SplitText
         numbers = numbers_of_text(self.plain, reading, class_names)
         if not numbers and not any(is_numbers(cell) for _, cell in lists):
             reading.refuse({"numbers"}, f"{where(0)}: the column holds no numbers of classes that are known in order")
@@ -107,7 +108,7 @@ class _Cells(dict[str, Labels]):
             )
         if special is not None:
             return None if special.casefold() in self.unknown else self.none
-        odd = next((one for one in labels if one.casefold() in NOTHING and one not in (self.class_names or ())), None)
+        odd = next((one for one in labels if one.casefold() in NOTHINGS and one not in (self.class_names or ())), None)
         if odd is not None:
             raise ValueError(
                 f"{odd!r} may be a label or stand for none: data.no_label {odd!r} (no label), data.unknown {odd!r} "

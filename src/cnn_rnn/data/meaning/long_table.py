@@ -8,7 +8,11 @@ from cnn_rnn.data.reading import WHOLE, Reading, mark_of, told_mark
 from .columns import Roles
 from .marks import HARD_MARKS, Candidate, parted_by
 
-KINDS = {"present": "labels", "absent": "not_labels", "unknown": "unknown"}  # columns by what a row says of its label
+COLUMN_OF = {
+    "present": "labels",
+    "absent": "not_labels",
+    "unknown": "unknown",
+}  # by what a row says of its label
 
 
 def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> RawTable:
@@ -28,11 +32,11 @@ def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> RawTable
     said: dict[tuple[Any, str], tuple[str, int]] = {}
     alone = {str(cell).strip() for cell in cells}
     for row, (file, cell) in enumerate(zip(files, cells, strict=True)):
-        kind = _kind(table, roles, reading, row)
+        kind = _said_of_label(table, roles, reading, row)
         if file not in joined:
             numbers.append(table.numbers[row])
             own = {name: table.columns[name][row] for name in kept}
-            joined[file] = {roles.file: file, **own} | {name: [] for name in KINDS.values()}
+            joined[file] = {roles.file: file, **own} | {name: [] for name in COLUMN_OF.values()}
         if cell is None or not str(cell).strip():
             continue
         for name in _parted(str(cell), table.where(row), alone, reading):
@@ -43,7 +47,7 @@ def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> RawTable
                     f"{table.numbers[first]}; keep one of them"
                 )
             if first == row:
-                joined[file][KINDS[kind]].append(name)
+                joined[file][COLUMN_OF[kind]].append(name)
     told = f"{len(files):,} rows of one label each, of {len(joined):,} photos"
     if roles.confidence:
         least = "1" if reading.least_confidence is None else f"{reading.least_confidence:g} and more"
@@ -51,7 +55,7 @@ def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> RawTable
     if reading.separator is not None:
         told += f"; {Candidate(mark_of(reading.separator) or WHOLE).told} (data.separator)"
     roles.notes.append(told)
-    roles.labels, roles.not_labels, roles.unknown = KINDS.values()
+    roles.labels, roles.not_labels, roles.unknown = COLUMN_OF.values()
     columns = {name: [row[name] for row in joined.values()] for name in next(iter(joined.values()))}
     return RawTable(table.path, table.unit, numbers, columns, table.notes, table.class_names)
 
@@ -76,7 +80,7 @@ def _parted(cell: str, where: str, alone: set[str], reading: Reading) -> list[st
     return [label]
 
 
-def _kind(table: RawTable, roles: Roles, reading: Reading, row: int) -> str:
+def _said_of_label(table: RawTable, roles: Roles, reading: Reading, row: int) -> str:
     """What a row says of its label by its confidence: present, absent or unknown."""
     if roles.confidence is None:
         return "present"

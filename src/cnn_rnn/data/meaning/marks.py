@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from string import punctuation
 
-from cnn_rnn.data.files.raw_table import Where
+from cnn_rnn.data.photos.file_matching import Where
 from cnn_rnn.data.reading import WHOLE, Reading, mark_of, told_mark
 
 HARD_MARKS = "|;,\t\n"  # a label's own name hardly holds the first two
 CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "e", "en", "och", "og"})
 
-Split = Callable[[str], list[str]]
+SplitText = Callable[[str], list[str]]
 Texts = Mapping[str, int]  # each text of a column once, and the first row that has it
 
 
@@ -29,7 +29,7 @@ class Candidate:
     first: str = ""
 
     @property
-    def split(self) -> Split:
+    def split(self) -> SplitText:
         """What makes labels of a text."""
         return (lambda text: [text.strip()]) if self.mark == WHOLE else parted_by(self.mark)
 
@@ -49,7 +49,7 @@ class Candidate:
 
 def find_mark(
     texts: Texts, where: Where, reading: Reading, class_names: Sequence[str] | None, *, lists: bool
-) -> tuple[Split, str]:
+) -> tuple[SplitText, str]:
     """What makes labels of a text, and how to tell it.
 
     Args:
@@ -117,7 +117,7 @@ def joins(word: str) -> bool:
     return set(word) <= set(punctuation) or word.casefold() in CONJUNCTIONS
 
 
-def parted_by(mark: str) -> Split:
+def parted_by(mark: str) -> SplitText:
     """What parts a text at a mark; one before the first label or after the last parts nothing.
 
     A mark that is a word, such as "and", parts where it stands as a word.

@@ -34,7 +34,7 @@ def load_voc_xml(
     places = split_folders(folder) or {"train": folder}
     chosen = pick_split(list(places), split, str(folder))
     system_files = reading is not None and reading.system_files
-    listings = {name: _listing(place, name, PassedOver(system_files)) for name, place in places.items()}
+    listings = {name: _annotated_photos(place, name, PassedOver(system_files)) for name, place in places.items()}
     names = sorted({label for listing in listings.values() for label in listing.class_names()})
     loaded = {
         name: listings[name].to_dataset(_photos(places[name]), names, name, require_images=require_images)
@@ -48,7 +48,7 @@ def _photos(folder: Path) -> Path:
     return next((folder / place for place in ("JPEGImages", "images") if (folder / place).is_dir()), folder)
 
 
-def _listing(folder: Path, split: str, passed_over: PassedOver) -> Listing:
+def _annotated_photos(folder: Path, split: str, passed_over: PassedOver) -> Listing:
     """The photos of one split with their labels; objects that are not seen plainly are difficult."""
     files = sorted(path for path in walk_files(folder, passed_over) if path.suffix == ".xml")
     if not files:

@@ -84,11 +84,11 @@ def identical_photos(splits: Mapping[str, Dataset]) -> list[tuple[str, str]]:
     pairs = []
     for group in by_size.values():
         if len({split for split, _, _ in group}) > 1:
-            pairs += _pairs(group)
+            pairs += _same_bytes(group)
     return pairs
 
 
-def _pairs(group: Sequence[tuple[str, str, Any]]) -> list[tuple[str, str]]:
+def _same_bytes(group: Sequence[tuple[str, str, Any]]) -> list[tuple[str, str]]:
     """Of photos of one size, the pairs with the same bytes in two splits; files that cannot be read stay out."""
     first: dict[bytes, tuple[str, str]] = {}
     pairs = []

@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 ROOT = "--data.root FOLDER in training, --root FOLDER in cnn-rnn data, root in Python"
-NAMED = 5  # how many offenders an error names
+NAMED_IN_ERRORS = 5  # how many offenders an error names
 SPLITS = {  # what a split is called, and what else files and folders call it
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),
@@ -31,8 +31,8 @@ def existing_folder(root: str | Path, what: str, candidates: Sequence[str] = (""
 
 def abbreviate(names: Sequence[T], tell: Callable[[T], str] = str) -> str:
     """The first few of many names, and how many more there are; `tell` says how one is written."""
-    more = len(names) - NAMED
-    return ", ".join(map(tell, names[:NAMED])) + (f" and {more:,} more" if more > 0 else "")
+    more = len(names) - NAMED_IN_ERRORS
+    return ", ".join(map(tell, names[:NAMED_IN_ERRORS])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def leaves_folder(name: str) -> bool:

@@ -10,7 +10,7 @@ from .disk_layout import abbreviate, existing_paths, logger
 from .found_files import PassedOver, walk_files
 from .photo_suffixes import is_photo_name
 
-Where = Callable[[int], str]
+Where = Callable[[int], str]  # names a row by its place in the columns
 
 
 def match_files(

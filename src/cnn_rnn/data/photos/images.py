@@ -23,8 +23,8 @@ from cnn_rnn.upright_rgb import FORMATS, to_rgb
 from .photo_suffixes import way_to_read
 
 LARGEST_FILE = 2**30  # bytes
-LOCAL = ("", "file", "local")  # what fsspec calls this machine's own disks
-KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"} | dict.fromkeys(
+LOCAL_DISKS = ("", "file", "local")  # what fsspec calls this machine's own disks
+NO_FILES = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"} | dict.fromkeys(
     (stat.S_IFCHR, stat.S_IFBLK), "a device"
 )
 # whatever Pillow's parsers throw at a hostile file
@@ -99,7 +99,7 @@ def content_of(image: Any, name: str) -> tuple[Any, str]:
 def _remote(address: str, name: str) -> bytes:
     """The encoded bytes that lie at an address, within bounds of size and, from the web, of time."""
     system, _, path = address.rpartition("::")[2].rpartition("://")
-    if system in LOCAL:
+    if system in LOCAL_DISKS:
         check_file(path, name)  # what lies here may wait for ever or have no end, whatever it is called
     try:
         if address.startswith(("http://", "https://")):
@@ -129,7 +129,7 @@ def check_file(path: str | Path, name: str) -> None:
     except (OSError, ValueError) as error:
         raise LostImageError(f"{name}: cannot be read ({error})") from error
     if not stat.S_ISREG(status.st_mode):
-        kind = KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+        kind = NO_FILES.get(stat.S_IFMT(status.st_mode), "something else")
         raise UnreadableImageError(f"{name}: cannot be decoded (it is {kind}, no file)")
     if status.st_size > LARGEST_FILE:
         raise UnreadableImageError(f"{name}: cannot be decoded ({too_long(status.st_size)})")
