@@ -454,7 +454,7 @@ def test_a_photo_is_unknown_where_none_of_its_columns_says_anything(tmp_path: Pa
             "line 2: expected 2 cells.*a title or a comment, remove what stands",
         ),
         ("0.jpg 3\n1.jpg 3 17\n", "line 1: '0.jpg 3' begins with a photo.*put file_name,labels above it, and a comma"),
-        ("0.jpg\tcat\n1.jpg\tdog\n", "line 1: '0.jpg' is a photo.*file_name\tlabels .parted by tab"),
+        ("0.jpg\tcat\n1.jpg\tdog\n", r"line 1: '0.jpg' is a photo.*file_name\\tlabels .parted by tab"),
         ("file,labels\n0.jpg,a|b\nfile,labels\n1.jpg,a\n", "line 3: the names of the columns come again"),
         ("file, labels\n0.jpg, a\nfile, labels\n1.jpg, a\n", "line 3: the names of the columns come again"),
         ("'file','labels'\n'0.jpg','cat,sofa'\n", "line 2: .*into double quotes"),

@@ -109,7 +109,7 @@ def coco_table(path: Path) -> RawTable:
     coco = read_coco(path)
     if not coco.images:
         raise ValueError(f"{path}: images is empty")
-    used = {category.name for category, there in zip(coco.categories, coco.present.any(axis=0), strict=True) if there}
+    used = {coco.categories[index].name for index in np.flatnonzero(coco.present.any(axis=0))}
     above = {category.supercategory for category in coco.categories if category.supercategory != category.name}
     parents = {category.name for category in coco.categories} & above - used
     names = [category.name for category in coco.categories if category.name not in parents]
