@@ -8,7 +8,7 @@ step is a proper distribution over what is allowed, and a path's score is the lo
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -66,6 +66,11 @@ class Constraints:
     taken: Tensor | None = None
     held: Tensor | None = None
     rules: RuledTensors | None = None
+
+    def of(self, images: Tensor) -> "Constraints":
+        """The same for rows (N,) of the images, in any order and number."""
+        parts = {name: getattr(self, name) for name in ("allowed", "prefix", "taken", "held")}
+        return replace(self, **{name: value[images] for name, value in parts.items() if value is not None})
 
     def barred(self, step: int | Tensor, walked: Tensor) -> Tensor:
         """Whether each label and END (B, K, C + 1) may not come at this step after the `walked` ones (B, K, C + 1)."""

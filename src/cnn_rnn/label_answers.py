@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # most models have none
 
 CALIBRATED = "calibrated"
 UNFAMILIAR = "like nothing that this model has seen"
+SURE = 0.01  # a label is not asked about that is less likely wrong
 
 Threshold = float | str | Mapping[str, float] | Sequence[float]
 Decision = Literal["threshold", "expected_f1", "path"]
@@ -23,6 +24,23 @@ Decision = Literal["threshold", "expected_f1", "path"]
 def is_unfamiliar(probabilities: Any, familiar_from: float) -> bool:
     """Whether an image is like nothing that a model was trained on: none of its labels (C) is probable enough."""
     return bool(probabilities.max() < familiar_from)
+
+
+def most_telling(probabilities: NDArray[Any], known: NDArray[Any] | None = None) -> int | None:
+    """The open label whose answer is expected to tell most of the whole set; None where all is as good as known.
+
+    A set decides each of its labels, so that what an answer tells of the set (the expected fall of its entropy) is the
+    entropy of the label itself, whatever labels say of each other: the one nearest to one half tells most.
+
+    Args:
+        probabilities: Of the labels (C,), given what is known.
+        known: 1 confirmed, -1 ruled out, 0 open (C,); None for nothing.
+    """
+    doubt = np.minimum(probabilities, 1 - probabilities)
+    if known is not None:
+        doubt = np.where(known == 0, doubt, 0.0)
+    most = int(doubt.argmax())
+    return most if doubt[most] >= SURE else None
 
 
 class LabelAnswers:
@@ -65,8 +83,10 @@ class LabelAnswers:
         top_k: int | None = None,
         return_path: bool = False,
         decision: Decision | None = None,
+        ask: bool = False,
+        known: NDArray[np.int64] | None = None,
     ) -> Any:
-        """Labels of one image that are chosen, best first, and the path where asked for.
+        """Labels of one image that are chosen, best first, and the path and the next question where asked for.
 
         Args:
             scores: Probabilities (C,).
@@ -76,6 +96,8 @@ class LabelAnswers:
             top_k: As the pipeline takes it.
             return_path: As the pipeline takes it.
             decision: As the pipeline takes it.
+            ask: As the pipeline takes it.
+            known: What is known (C,): 1 confirmed, -1 ruled out, 0 open; None for nothing.
         """
         config = self.config
         walked = [int(index) for index in walk["paths"][0] if index < config.num_labels] if "paths" in walk else []
@@ -95,20 +117,24 @@ class LabelAnswers:
         order = np.argsort(-scores, kind="stable")[: None if self.rules else top_k].tolist()
         values = scores.tolist()
         labels = [{"label": config.id2label[index], "score": values[index]} for index in order if chosen[index]]
-        if not return_path:
-            return labels
-        told = {"unfamiliar": unfamiliar} if config.familiar_from else {}
-        if "paths" not in walk:  # a plain head
-            return {"labels": labels, **told}
+        answer: dict[str, Any] = {"labels": labels}
+        if return_path:
+            answer |= self._path(walk, walked) if "paths" in walk else {}  # a plain head has none
+            answer |= {"unfamiliar": unfamiliar} if config.familiar_from else {}
+        if ask:
+            index = most_telling(scores, known)
+            answer["question"] = None if index is None else {"label": config.id2label[index], "score": values[index]}
+        return answer if return_path or ask else labels
+
+    def _path(self, walk: Mapping[str, NDArray[Any]], walked: Sequence[int]) -> dict[str, Any]:
+        """The best path of one image and its probability, from what `choose` is given and the labels on it."""
         steps = np.exp(walk["step_scores"][0].astype(np.float32)).tolist()
         return {
-            "labels": labels,
             "path": [
-                {"label": config.id2label[index], "score": score}
+                {"label": self.config.id2label[index], "score": score}
                 for index, score in zip(walked, steps, strict=False)  # the last step is END
             ],
             "path_score": float(np.exp(walk["path_scores"][0])),
-            **told,
         }
 
     def _closed_by_expected_f1(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:

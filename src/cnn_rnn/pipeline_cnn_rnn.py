@@ -74,6 +74,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         timeout: float | None = None,
         decision: Decision | None = None,
         known: Mapping[str, bool] | None = None,
+        ask: bool | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Sort the arguments of a call to the stage that takes them.
 
@@ -89,13 +90,16 @@ class MultiLabelImageClassificationPipeline(Pipeline):
                 the best expected F1; or "path", the labels of the most probable path, the best guess at the whole set.
             known: What is known of the image or of all images of the call: names of labels that it shows (True) or
                 does not show (False). Scores and path are given what is known.
+            ask: Whether to return `question` too, the open label whose yes or no would tell most of the whole set (None
+                where all is as good as known), as a label and its probability beside `labels`.
 
         Raises:
             ValueError: An argument is out of its range, or names a label that the model does not have.
         """
         self.answers.check(threshold, top_k, beam_width, decision)
-        given = {"threshold": threshold, "top_k": top_k, "return_path": return_path, "decision": decision}
         state = None if known is None else self.known_labels(known)
+        given = {"threshold": threshold, "top_k": top_k, "return_path": return_path, "decision": decision, "ask": ask}
+        given |= {"known": None if state is None else state[0].numpy()}
         forward = {
             "beam_width": beam_width,
             "return_path": True if decision == "path" else return_path,
@@ -140,17 +144,12 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     def postprocess(
         self,
         outputs: dict[str, torch.Tensor],
-        threshold: Threshold | None = None,
-        top_k: int | None = None,
-        return_path: bool = False,
-        decision: Decision | None = None,
+        **choice: Any,
     ) -> Any:
-        """Labels of one image that are chosen, best first, and the path where asked for."""
+        """Labels of one image that are chosen, best first, and the path and the next question where asked for."""
         scores = probabilities_of(outputs["logits"][0], self.model)
         walk = {name: outputs[name][0].float().cpu().numpy() for name in WALK if name in outputs}
-        return self.answers.choose(
-            scores.cpu().numpy(), walk, threshold=threshold, top_k=top_k, return_path=return_path, decision=decision
-        )
+        return self.answers.choose(scores.cpu().numpy(), walk, **choice)
 
     @property
     def answers(self) -> LabelAnswers:

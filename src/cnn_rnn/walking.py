@@ -1,6 +1,6 @@
 """Walks from label to label over images: along given paths in training, else by a beam search (sections 3.3, 3.4)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from .known_labels import Known
 from .label_order import positions_of
 from .label_paths import labels_to_paths
 from .label_rules import LabelRules
-from .path_decoder import PathDecoder
+from .path_decoder import PathDecoder, Result
 from .recurrent_layer import RecurrentState
 from .walk_states import NO_KNOWLEDGE, WalkStates, shareable_weights
 
@@ -29,6 +29,13 @@ class Steps(Protocol):
 
     def walk(self, labels: Tensor, state: RecurrentState) -> tuple[Sequence[Tensor], RecurrentState]:
         """The views (B, W, E) of `PathDecoder.views` after the labels (B, W) walked last, and what is remembered."""
+
+
+class ImageSteps(Protocol):
+    """Takes one step of a search, as `beam_search.StepFunction` has it."""
+
+    def __call__(self, labels: Tensor, state: RecurrentState, images: Tensor | None = None) -> tuple[Tensor, RecurrentState]:
+        """Logits (B, W, C + 1) after labels (B, W), and the new state; where given, a row is of the image (B,) so named."""
 
 
 class OwnSteps:
@@ -127,39 +134,86 @@ class Walk:
             constraints: What every walk must obey.
             beam_width: K.
         """
+        return self._taking_steps(lambda steps: self._search(steps, constraints, beam_width))
+
+    def weigh(self, paths: Tensor, constraints: Constraints) -> Tensor:
+        """Natural log probability (B, M) of given paths (B, M, T), END-padded, as the search would have it.
+
+        What several paths of an image begin with is walked once. Without dropout, like the search.
+
+        Args:
+            paths: Each of them obeys.
+            constraints: What every walk must obey.
+        """
+        return self._taking_steps(lambda steps: self._weigh(steps, paths, constraints))
+
+    def _taking_steps(self, work: Callable[[Steps], Result]) -> Result:
+        """What is made of the best way to take steps: shared ones where these can be."""
         decoder = self.decoder
         if decoder.training:
             decoder.eval()
             try:
-                return self._search(OwnSteps(decoder), constraints, beam_width)
+                return work(OwnSteps(decoder))
             finally:
                 decoder.train()
         weights = shareable_weights(decoder.walked_by())
         if weights:
             with decoder.walk_states.opened(weights) as tree:
                 if tree is not None:
-                    return self._search(SharedSteps(decoder, tree), constraints, beam_width)
-        return self._search(OwnSteps(decoder), constraints, beam_width)
+                    return work(SharedSteps(decoder, tree))
+        return work(OwnSteps(decoder))
 
     def _search(self, steps: Steps, constraints: Constraints, beam_width: int) -> BeamSearchResult:
         """The search by one way to take its steps."""
-        batch, device = self.image.shape[0], self.image.device
-        outputs, first = self.decoder.embed_outputs(device), steps.begin(self.known, self.image)
+        state, step = self._stepping(steps)
+        start = torch.full((self.image.shape[0],), self.decoder.num_labels + 1, device=self.image.device)
+        return beam_search(step, state, start, constraints, beam_width)
 
-        def step(labels: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+    def _weigh(self, steps: Steps, paths: Tensor, constraints: Constraints) -> Tensor:
+        """The probabilities by one way to take steps; U walks go on, of which each belongs to one image."""
+        batch, number, longest = paths.shape
+        end = self.decoder.num_labels
+        state, step = self._stepping(steps)
+        images = torch.arange(batch, device=paths.device)  # (U,)
+        place = images[:, None].repeat(1, number)  # (B, M) of the walk that a path begins with
+        last, walked = torch.full_like(images, end + 1), paths.new_zeros(batch, end + 1, dtype=torch.bool)
+        total, goes_on = self.image.new_zeros(batch, number), torch.ones_like(place, dtype=torch.bool)
+        for made in range(longest + 1):
+            logits, state = step(last[:, None], state, images)
+            barred = constraints.of(images).barred(made, walked[:, None])[:, 0]
+            likely = logits[:, 0].float().masked_fill(barred, -torch.inf).log_softmax(dim=-1)
+            following = paths[..., made] if made < longest else torch.full_like(place, end)
+            total = total + torch.where(goes_on, likely[place, following], 0.0)
+            goes_on = goes_on & (following != end)
+            if not goes_on.any():
+                break
+            extended, new = torch.unique((place * end + following)[goes_on], return_inverse=True)
+            place = torch.zeros_like(place).masked_scatter(goes_on, new)
+            parents, last = extended // end, extended % end
+            images, state = images[parents], tuple(tensor[parents] for tensor in state)
+            walked = walked[parents].scatter(1, last[:, None], value=True)
+        return total
+
+    def _stepping(self, steps: Steps) -> tuple[RecurrentState, "ImageSteps"]:
+        """What is remembered (B, 1, ...) before the first step, and what takes one."""
+        outputs, first = self.decoder.embed_outputs(self.image.device), steps.begin(self.known, self.image)
+        # What its labels say of the next is part of a walk's state.
+        more = () if self.prior is None else (self.image.new_zeros(self.image.shape[0], 1, self.decoder.num_labels),)
+
+        def step(labels: Tensor, state: RecurrentState, images: Tensor | None = None) -> tuple[Tensor, RecurrentState]:
             views, walked = steps.walk(labels, state[: len(first)])
-            logits, said = self.decoder.score_views(views, self.image, outputs), state[len(first) :]
-            if self.bias is not None:
-                logits = logits + self.bias
+            image, bias, said = self.image, self.bias, state[len(first) :]
+            if images is not None:
+                image, bias = image[images], None if bias is None else bias[images]
+            logits = self.decoder.score_views(views, image, outputs)
+            if bias is not None:
+                logits = logits + bias
             if self.prior is not None:
                 said = (said[0] + self.prior(labels, "path", ids=True),)
                 logits = logits + F.pad(said[0], (0, 1))
             return logits, walked + said
 
-        # What its labels say of the next is part of a walk's state.
-        more = () if self.prior is None else (self.image.new_zeros(batch, 1, self.decoder.num_labels),)
-        start = torch.full((batch,), self.decoder.num_labels + 1, device=device)
-        return beam_search(step, (*first, *more), start, constraints, beam_width)
+        return (*first, *more), step
 
 
 class Walker:

@@ -1,6 +1,7 @@
 """What stands on the page is text, whatever it is called."""
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,8 @@ def test_rows_keep_their_order_and_show_all_that_is_expected_or_decided(
     assert [row.expected for row in rows] == [False, False, False, True, True]
     assert [row.change for row in rows] == ["", "", "", "▲ 70", ""]
     assert rows[-1].index == len(LABELS)
+    (marked,) = re.findall(r"looked for ([^\"]*)\">[^<]* <span class=\"asked\"", show_labels(PhotoSession(), rows, []))
+    assert unescape(marked) == LABELS[3]  # 0.3: nearer to one half than 0.2 and 0.8, and not decided
     assert re.search(r"70 %|80 %", show_labels(PhotoSession(), rows, []))
     monkeypatch.setattr(tagger.saved.model.config, "familiar_from", 0.85)
     assert [row.expected for row in label_rows(tagger, before, now, {"own": True})] == [False] * 4 + [True]

@@ -68,6 +68,20 @@ def test_each_decision_gives_its_own_set(classify: MultiLabelImageClassification
         assert classify(photo, decision="threshold") == classify(photo)
 
 
+def test_the_next_question_is_about_the_open_label_nearest_to_one_half(
+    classify: MultiLabelImageClassificationPipeline,
+) -> None:
+    for known in ({}, {"dog": True, "car": False}):
+        every = scores_of(classify(PHOTOS[0], top_k=5, known=known))
+        answer = classify(PHOTOS[0], known=known, ask=True)
+        assert answer["labels"] == classify(PHOTOS[0], known=known)
+        asked = min((name for name in LABELS if name not in known), key=lambda name: abs(every[name] - 0.5))
+        assert answer["question"] == {"label": asked, "score": pytest.approx(every[asked])}
+    answer = classify(PHOTOS[0], known=dict.fromkeys(LABELS, True), ask=True, return_path=True)
+    assert answer["question"] is None
+    assert len(answer["path"]) == len(LABELS)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -96,6 +96,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "expected f1": {"decision": "expected_f1"},
     "the path's labels": {"decision": "path", "return_path": True},
     "known": {"known": {"red": True, "blue": False}, "return_path": True, "threshold": 0.0},
+    "a question": {"known": {"red": True}, "ask": True},
     "another width": {"beam_width": 1, "return_path": True, "threshold": 0.0},
 }
 

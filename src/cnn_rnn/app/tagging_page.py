@@ -33,9 +33,10 @@ KEYS = (
     '<p class="keys"><kbd>1</kbd> to <kbd>9</kbd> confirm, with <kbd>shift</kbd> rule out, once more to take back · '
     "<kbd>←</kbd> <kbd>→</kbd> photos · <kbd>enter</kbd> accept what is green or blue, and on to the next · "
     "<kbd>s</kbd> save · <kbd>/</kbd> another label, <kbd>esc</kbd> back to the keys · "
-    "a label's name shows where the network looked</p>"
+    "a label's name shows where the network looked · ? stands beside the label whose yes or no tells most</p>"
     '<p class="touch">✓ confirms, ✗ rules out, once more takes it back · Accept takes what is green or blue, and goes '
-    "on to the next photo · a label's name shows where the network looked</p>"
+    "on to the next photo · a label's name shows where the network looked · ? stands beside the label whose yes or no "
+    "tells most</p>"
 )
 LEARNING_KEYS = (
     '<p class="keys"><kbd>q</kbd> to <kbd>y</kbd> confirm further rows · <kbd>u</kbd> takes the last step back · '

@@ -6,8 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
+from cnn_rnn.label_answers import most_telling
 from cnn_rnn.learning.suggestions import SHOWN_LABELS
 from cnn_rnn.report.embedded_images import image_address
 
@@ -94,9 +96,14 @@ def show_photo(session: PhotoSession, picture: Image.Image | None, caption: str 
 
 
 def show_labels(session: PhotoSession, rows: list[LabelRow], tree: list[Branch]) -> str:
-    """The labels with their scores and buttons, and the walks of the beam; which photo's, and as of which turn."""
+    """The labels with their scores and buttons, and the walks of the beam; which photo's, and as of which turn.
+
+    A mark stands beside the open one of them whose yes or no tells most of all the photo's labels.
+    """
+    likely, decided = ([row.probability for row in rows], [row.known is not None for row in rows])
+    asked = most_telling(np.array(likely), np.array(decided)) if rows else None
     return _template("labels.html.jinja").render(
-        place=session.place, turn=session.turn, rows=rows, tree=tree, keys=ROW_KEYS
+        place=session.place, turn=session.turn, rows=rows, tree=tree, keys=ROW_KEYS, asked=asked
     )
 
 

@@ -161,6 +161,7 @@ class Asked:
         top_k: As the pipeline takes it.
         return_path: As the pipeline takes it.
         decision: As the pipeline takes it.
+        ask: As the pipeline takes it.
 
     Raises:
         ValueError: One is wrong.
@@ -177,6 +178,7 @@ class Asked:
         top_k: int | None = None,
         return_path: bool | None = None,
         decision: Decision | None = None,
+        ask: bool | None = None,
     ) -> None:
         answers.check(threshold, top_k, beam_width, decision)
         if return_path and not answers.config.has_path_decoder:
@@ -190,5 +192,7 @@ class Asked:
             "top_k": top_k,
             "return_path": bool(return_path),
             "decision": decision,
+            "ask": bool(ask),
         }
-        self.given = {"timeout": timeout, "known": known, "beam_width": beam_width, **self.choice}
+        self.given = {"timeout": timeout, "beam_width": beam_width, **self.choice, "known": known}
+        self.choice["known"] = self.known

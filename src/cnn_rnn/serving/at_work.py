@@ -18,7 +18,6 @@ from cnn_rnn.prediction.onnx_pipeline import Asked, CnnRnnOnnx
 from cnn_rnn.prediction.worker import Engine, JobSettings, opened_by_torch, opened_without_torch
 
 from .decoding import PixelValues
-from .questions import next_question
 from .refusals import RefusedError
 
 PARAMETERS = ("known", "threshold", "top_k", "decision")
@@ -107,7 +106,7 @@ class ModelAtWork:
                 meant = did_you_mean(name, PARAMETERS) or f"there are {', '.join(PARAMETERS)}"
                 raise RefusedError(422, f"there is no parameter {name[:60]!r}; {meant}")
         try:
-            asked = Asked(self.labeller.answers, return_path=self.has_path, **parameters)
+            asked = Asked(self.labeller.answers, return_path=self.has_path, ask=True, **parameters)
         except (ValueError, TypeError) as error:
             raise RefusedError(422, str(error)) from error
         known = np.zeros(len(self.label_names), np.int64) if asked.known is None else asked.known
@@ -121,7 +120,5 @@ class ModelAtWork:
 
     def _answer(self, outputs: Mapping[str, Any], place: int, wish: Wish) -> dict[str, Any]:
         """What is said of one photo of a batch."""
-        found = self.labeller.postprocess(outputs, place, **wish.choosing)
-        answer = found if self.has_path else {"labels": found, "path": [], "path_score": None}
-        probabilities = (1 / (1 + np.exp(-np.asarray(outputs["logits"][place], np.float32)))).astype(np.float32)
-        return answer | {"question": next_question(probabilities, wish.known, self.label_names)}
+        found: dict[str, Any] = self.labeller.postprocess(outputs, place, **wish.choosing)
+        return found if self.has_path else {**found, "path": [], "path_score": None}
