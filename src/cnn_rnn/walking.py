@@ -34,8 +34,10 @@ class Steps(Protocol):
 class ImageSteps(Protocol):
     """Takes one step of a search, as `beam_search.StepFunction` has it."""
 
-    def __call__(self, labels: Tensor, state: RecurrentState, images: Tensor | None = None) -> tuple[Tensor, RecurrentState]:
-        """Logits (B, W, C + 1) after labels (B, W), and the new state; where given, a row is of the image (B,) so named."""
+    def __call__(
+        self, labels: Tensor, state: RecurrentState, images: Tensor | None = None
+    ) -> tuple[Tensor, RecurrentState]:
+        """Logits (B, W, C + 1) after labels (B, W), and the new state; a row may be of another image (B,)."""
 
 
 class OwnSteps:

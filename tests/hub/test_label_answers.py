@@ -18,9 +18,7 @@ from cnn_rnn.label_answers import most_telling
     ],
     ids=["in doubt", "not what is known", "not what is ruled out", "all sure", "all known"],
 )
-def test_it_is_about_the_label_in_doubt(
-    probabilities: list[float], known: list[int] | None, asked: int | None
-) -> None:
+def test_it_is_about_the_label_in_doubt(probabilities: list[float], known: list[int] | None, asked: int | None) -> None:
     assert most_telling(np.array(probabilities, np.float32), None if known is None else np.array(known)) == asked
 
 
