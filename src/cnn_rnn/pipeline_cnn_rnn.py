@@ -98,8 +98,8 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         """
         self.answers.check(threshold, top_k, beam_width, decision)
         state = None if known is None else self.known_labels(known)
-        given = {"threshold": threshold, "top_k": top_k, "return_path": return_path, "decision": decision, "ask": ask}
-        given |= {"known": None if state is None else state[0].numpy()}
+        given: dict[str, Any] = {"threshold": threshold, "top_k": top_k, "return_path": return_path}
+        given |= {"decision": decision, "ask": ask, "known": None if state is None else state[0].numpy()}
         forward = {
             "beam_width": beam_width,
             "return_path": True if decision == "path" else return_path,
