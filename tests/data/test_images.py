@@ -1,6 +1,7 @@
 """Decoding: odd files come out right, broken ones are refused by name."""
 
 import contextlib
+import errno
 import io
 import os
 import struct
@@ -414,3 +415,18 @@ def test_a_tag_that_claims_to_be_gigabytes_is_not_believed(tag: tuple[int, int, 
     finally:
         tracemalloc.stop()
     assert most < 10_000_000
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_a_photo_that_the_system_does_not_hand_out_may_be_had_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (8, 8)).save(path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("cnn_rnn.data.photos.images.Image.open", refuse)
+    with pytest.raises(LostImageError, match=r"a\.png: cannot be read \("):
+        decode_image(path, "a.png")

@@ -1,9 +1,11 @@
 """What --input may name: every file is found or named, and parts are read one at a time."""
 
+import errno
 import gzip
 import io
 import os
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,10 +18,12 @@ from cnn_rnn.data.files.unpacking import UnsafeArchiveError
 from cnn_rnn.data.photos import photo_suffixes
 from cnn_rnn.data.photos.found_files import PassedOver, printable
 from cnn_rnn.data.photos.images import UnreadableImageError, decode_image
+from cnn_rnn.foundation.whole_files import UnwrittenFileError
 from cnn_rnn.prediction import found_images, shards
 from cnn_rnn.prediction.found_images import read_list, walk_images
 from cnn_rnn.prediction.input_kinds import open_inputs
 from cnn_rnn.prediction.inputs import Inputs, NamedFiles
+from cnn_rnn.prediction.kept_graphs import FOLDER, own_graph
 
 
 def photo(path: Path, side: int = 8) -> Path:
@@ -306,3 +310,19 @@ def test_a_list_of_another_kind_and_bytes_that_are_no_image_are_told_alike_each_
         open_inputs(str(tmp_path / "list.txt"), None, None, 99, tmp_path)
     with pytest.raises(UnreadableImageError, match=r"^x: cannot be decoded \(it is no image of a kind that is known"):
         decode_image(b"no photo", "x")
+
+
+def test_a_disk_that_is_full_of_names_is_named_and_one_that_breaks_while_they_are_read_is_not(tmp_path: Path) -> None:
+    def names(number: int) -> Iterator[str]:
+        yield "a.jpg"
+        raise OSError(number, os.strerror(number), "/photos")
+
+    with pytest.raises(UnwrittenFileError, match=f"could not write {tmp_path}: No space left"):
+        NamedFiles(names(errno.ENOSPC), tmp_path, 9)
+    with pytest.raises(OSError, match="/photos"):
+        NamedFiles(names(errno.EIO), tmp_path, 9)
+
+
+def test_a_graph_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    (tmp_path / FOLDER / "a.onnx").mkdir(parents=True)
+    assert own_graph(str(tmp_path), "a.onnx", "digest") is None

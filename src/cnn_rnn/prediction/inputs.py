@@ -5,6 +5,7 @@ places where parts begin and no more. Names of files are written down once, in t
 sees the same.
 """
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -21,6 +22,9 @@ from tqdm.auto import tqdm
 
 from cnn_rnn.data.photos.found_files import PassedOver, printable
 from cnn_rnn.foundation.provenance import Identity, digest_texts, file_identity
+from cnn_rnn.foundation.whole_files import named_on_failure
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,11 @@ class NamedFiles(Inputs):
                         self.starts.append(place)
                         bar.update(part_size)
             self._index.flush()
+        except OSError as error:
+            if error.errno not in FULL:  # of the images' own disk
+                raise
+            with named_on_failure(folder):
+                raise
         finally:
             if not count:
                 _remove_if_empty(*made)

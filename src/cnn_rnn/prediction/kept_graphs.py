@@ -42,11 +42,13 @@ def own_graph(name: str, file: str, digest: str) -> tuple[Path, bytes] | None:
     """The graph of that file name that a process of this user wrote for a digest, if there is one, and its content."""
     for folder in places_for(name):
         path = folder / file
-        if path.is_file():
+        try:
             content = path.read_bytes()
-            if is_own(content, digest):
-                return path, content
-            logger.warning("%s was not written by this user on this machine: it is not run, but made again", path)
+        except OSError:  # there is none, or none that this user may read
+            continue
+        if is_own(content, digest):
+            return path, content
+        logger.warning("%s was not written by this user on this machine: it is not run, but made again", path)
     return None
 
 

@@ -4,6 +4,7 @@ Odd kinds of image become RGB as the image processor of a saved model does it. W
 by name; nothing half grey ever reaches the network.
 """
 
+import errno
 import io
 import os
 import stat
@@ -27,6 +28,7 @@ LOCAL_DISKS = ("", "file", "local")  # what fsspec calls this machine's own disk
 NO_FILES = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"} | dict.fromkeys(
     (stat.S_IFCHR, stat.S_IFBLK), "a device"
 )
+OF_CONTENT = (None, errno.EINVAL, errno.EOVERFLOW)  # numbers of errors that a file's content leads to, not the system
 # whatever Pillow's parsers throw at a hostile file
 DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, MemoryError, AttributeError,
@@ -55,7 +57,7 @@ def decode_image(image: Any, name: str = "", *, least_size: int | None = None) -
     Raises:
         UnreadableImageError: The file is absent, empty, cut off, of an unknown format, or declares more pixels
             than Pillow's guard against image bombs admits (179 million).
-        LostImageError: It is absent, or the disk or the net fails; one kind of unreadable image.
+        LostImageError: It is absent, or not to be read, or the disk or the net fails; one kind of unreadable image.
     """
     content, name = content_of(image, name)
     try:
@@ -68,6 +70,8 @@ def decode_image(image: Any, name: str = "", *, least_size: int | None = None) -
     except MemoryError as error:
         raise LostImageError(f"{name}: there is no memory left to decode it") from error
     except DECODER_ERRORS as error:
+        if isinstance(error, OSError) and error.errno not in OF_CONTENT:
+            raise LostImageError(f"{name}: cannot be read ({error})") from error
         lacking = way_to_read(name)
         way_out = f"{lacking} may read it" if lacking else "replace the file or leave it out"
         why = str(error)
