@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from costs import Cost, cost_of
 from PIL import Image
 
@@ -38,7 +38,7 @@ def label_list(workspace: Path, count: int) -> None:
     with listed.open("w", encoding="utf-8") as lines:
         lines.writelines("photo.png\n" for _ in range(count))
     mocks: dict[tuple[Any, str], Callable[..., Any]] = {
-        (bulk_prediction.PreparedImages, "prepare"): lambda *_: torch.zeros(1),
+        (bulk_prediction.PreparedImages, "prepare"): lambda *_: np.zeros(1, np.float32),
         (bulk_prediction, "label_rows"): lambda _, batch, *__: [dict(ANSWER) for _ in batch.failures],
     }
     for (owner, name), mock in mocks.items():

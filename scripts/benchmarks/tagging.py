@@ -20,8 +20,8 @@ import numpy as np
 from cnn_rnn.app.saved_labels import METADATA, read_saved
 from cnn_rnn.learning.album import Album
 from cnn_rnn.learning.eyes import Eyes
-from cnn_rnn.learning.feature_store import FeatureStore
-from cnn_rnn.learning.learner import SOURCES, Learner
+from cnn_rnn.learning.feature_store import FeatureStore, store_beside
+from cnn_rnn.learning.learner import PARTS, Learner
 from cnn_rnn.learning.simulated_person import label_photo
 
 FIRST = 50  # photos
@@ -34,9 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--start", default="none", help="none, bundled, or the folder of a run (default: none)")
     parser.add_argument("--order", choices=("chance", "uncertain", "alike"), default="chance")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--without", choices=SOURCES, nargs="+", default=[], help="sources left out, to see what they give"
-    )
+    parser.add_argument("--without", choices=PARTS, nargs="+", default=[], help="parts left out, to see what they give")
     known = parser.parse_args(arguments)
     folder: Path = known.folder / "train" if (known.folder / "train" / METADATA).is_file() else known.folder
     try:
@@ -58,7 +56,7 @@ def measure(folder: Path, truth: dict[str, list[str]], asked: argparse.Namespace
     eyes = Eyes.load(asked.start)
     learner = Learner(eyes.label_names, asked.without)
     album = Album(eyes, {name: folder / name for name in shuffled}, learner=learner)
-    album.store = FeatureStore(folder, eyes.digest, (eyes.size, len(eyes.label_names)))  # seen once for all runs
+    album.store = FeatureStore(store_beside(folder))  # seen once for all runs
     for photo in shuffled:
         album.see(photo)
     done, refits = [], []

@@ -10,7 +10,7 @@ from PIL import Image
 from cnn_rnn.commands import data as data_command
 from cnn_rnn.data import Reading, label_names, load_source
 from cnn_rnn.data.own_photos.kinds import recognise
-from cnn_rnn.data.photos.found_files import PassedOver, left_by_system, walk_files
+from cnn_rnn.data.photos.found_files import OWN_FOLDER, PassedOver, left_by_system, walk_files
 from cnn_rnn.prediction.input_kinds import find_images, find_shards, open_inputs
 
 FOLDERS = [
@@ -69,6 +69,15 @@ def test_the_walk_counts_them_by_name(folder: Path) -> None:
     told = "\n".join(passed_over.lines())
     for name in ("folder @eaDir", "folder .thumbnails", "file Thumbs.db", "file ._*"):
         assert f" {name}, left by a system (data.system_files true takes them in): {folder}" in told
+
+
+def test_what_the_page_keeps_beside_the_photos_is_neither_walked_nor_told(tmp_path: Path) -> None:
+    photo(tmp_path / "a.jpg")
+    photo(tmp_path / OWN_FOLDER / "run" / "b.jpg")
+    for taken_in in (False, True):
+        passed_over = PassedOver(taken_in)
+        assert own(walk_files(tmp_path, passed_over), tmp_path) == ["a.jpg"]
+        assert passed_over.lines() == []
 
 
 def test_class_folders_have_no_class_and_no_twin_of_them(folder: Path) -> None:

@@ -13,9 +13,7 @@ import pytest
 from cnn_rnn.data import UnreadableImageError
 from cnn_rnn.learning.album import Album
 from cnn_rnn.learning.eyes import Eyes
-from cnn_rnn.learning.feature_store import FILE, FOLDER, FeatureStore
 from cnn_rnn.learning.journal import Step
-from cnn_rnn.learning.learner import Seen
 from cnn_rnn.learning.simulated_person import label_photo
 from cnn_rnn.prediction import SavedModel
 
@@ -115,35 +113,6 @@ def test_a_start_says_what_its_model_says_also_given_what_is_known(saved: SavedM
     assert given is not None
     expected = dict(zip(first, (1 / (1 + np.exp(-given))).tolist(), strict=True)) | {next(iter(first)): 1.0}
     assert album.expect("0.jpg", known) == pytest.approx(expected, abs=1e-5)
-
-
-def test_features_are_found_by_content_under_another_name_and_damaged_ones_are_not_taken(tmp_path: Path) -> None:
-    photo, moved = tmp_path / "a.jpg", tmp_path / "b.jpg"
-    photo.write_bytes(b"content")
-    seen = Seen(np.arange(3, dtype=np.float32), np.ones(2, np.float32))
-    store = FeatureStore(tmp_path, "eyes", (3, 2))
-    assert store.find(photo) is None
-    store.keep(photo, seen)
-    photo.rename(moved)
-    found = FeatureStore(tmp_path, "eyes", (3, 2)).find(moved)
-    assert found is not None
-    np.testing.assert_array_equal(found.features, seen.features)
-    assert FeatureStore(tmp_path, "other eyes", (3, 2)).find(moved) is None
-    assert FeatureStore(tmp_path, "eyes", (4, 2)).find(moved) is None
-    moved.write_bytes(b"changed")
-    assert store.find(moved) is None
-
-
-def test_where_nothing_can_be_kept_features_are_kept_in_memory(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / FOLDER).mkdir()
-    (tmp_path / FOLDER / FILE).write_bytes(b"no table" * 200)
-    (tmp_path / "a.jpg").write_bytes(b"content")
-    store = FeatureStore(tmp_path, "eyes", (1, 0))
-    assert "features are not kept there" in caplog.text
-    store.keep(tmp_path / "a.jpg", Seen(np.ones(1, np.float32)))
-    assert store.find(tmp_path / "a.jpg") is not None
 
 
 def load_script() -> ModuleType:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from cnn_rnn import cooccurrence, neighbours
+from cnn_rnn.learning import given_known
 from cnn_rnn.learning.learner import Learner, Seen
 
 LABELS = ("a", "b", "c", "d")
@@ -121,3 +123,59 @@ def test_it_learns_and_half_means_half() -> None:
     for low, high in ((0, 0.3), (0.3, 0.7), (0.7, 1)):
         among = (said_ >= low) & (said_ < high)
         assert said_[among].mean() == pytest.approx(there[among].mean(), abs=0.08)
+
+
+def test_counts_and_votes_are_drawn_as_the_models_own() -> None:
+    assert (given_known.DRAWN, given_known.SHARED_LABEL) == (cooccurrence.SMOOTHING, neighbours.SHARED_LABEL)
+
+
+def losses(learner: Learner, told: Told) -> dict[str, tuple[float, float]]:
+    """What the answers of each label cost (log loss), by the learner without each photo, and by the start."""
+    found = dict.fromkeys(learner.start_labels, (0.0, 0.0))
+    for photo, (seen, answers) in told.items():
+        said_ = learner.expect(seen, photo=photo)
+        by_start = dict(zip(learner.start_labels, 1 / (1 + np.exp(-seen.logits.astype(float))), strict=True))
+        for label in answers.keys() & found.keys():
+            pair = [value if answers[label] else 1 - value for value in (said_[label], by_start[label])]
+            found[label] = tuple(sum_ - np.log(value) for sum_, value in zip(found[label], pair, strict=True))
+    return found
+
+
+def spoil(told: Told) -> Told:
+    """Photos on which the start is right about `a` and says the contrary of `b`, `c` and `d`, which features tell."""
+    found: Told = {}
+    for photo, (_, answers) in told.items():
+        sign = [1 if answers.get(label, False) else -1 for label in LABELS]
+        logits = np.array([3 * sign[0], *(-2 * one for one in sign[1:])], np.float32)
+        features = np.concatenate([np.random.default_rng(len(found)).normal(size=6), 2.0 * np.array(sign[1:])])
+        found[photo] = (Seen(features.astype(np.float32), logits), answers)
+    return found
+
+
+@pytest.mark.parametrize("photos", [5, 20, 80])
+def test_no_label_is_told_worse_than_by_the_start_even_where_learning_harms_it(photos: int) -> None:
+    told = spoil(draw_photos(photos))
+    learner = Learner(LABELS)
+    learner.tell_all(told)
+    for label, (learnt, started) in losses(learner, told).items():
+        assert learnt <= started + 1e-4, label
+    harmed = Learner(LABELS, ["choice"])
+    harmed.tell_all(told)
+    learnt, started = losses(harmed, told)["a"]
+    assert learnt > started * 1.05  # so this is where learning harms
+    seen = next(iter(spoil(draw_photos(1, seed=8)).values()))[0]
+    known = {"b": True}
+    assert learner.expect(seen)["a"] == pytest.approx(1 / (1 + np.exp(-seen.logits[0])))
+    given = seen.logits + 1
+    assert learner.expect(seen, known, given=given)["a"] == pytest.approx(1 / (1 + np.exp(-given[0])))
+    assert "a" in learner.learnt()["left_to_the_start"]
+    if photos == 80:
+        assert losses(learner, told)["b"][0] < 0.7 * losses(learner, told)["b"][1]  # and what helps is kept
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_label_is_told_worse_than_by_the_start_on_any_photos(seed: int) -> None:
+    told = draw_photos(25, seed=seed, start=3)
+    learner = Learner(LABELS[:3])
+    learner.tell_all(told)
+    assert all(learnt <= started + 1e-4 for learnt, started in losses(learner, told).values())

@@ -26,6 +26,7 @@ from cnn_rnn.prediction.graph_model import GraphModel
 from cnn_rnn.prediction.kept_graphs import FOLDER, WEIGHTS
 from cnn_rnn.prediction.onnx_engine import UnfitGraphError
 from cnn_rnn.prediction.stored_weights import stored_weights
+from cnn_rnn.prediction.torch_labeller import TorchLabeller
 
 LABELS = ["blue", "green", "red", "yellow"]
 WITHOUT = """
@@ -219,3 +220,24 @@ def test_neither_torch_nor_transformers_is_loaded(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "example.jpg: cat 1.00" in done.stdout
     assert (tmp_path / "out" / "labels.parquet").is_file()
+
+
+def test_a_graph_that_is_no_longer_the_models_is_not_run_and_that_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(bundled_model(), tmp_path / "box"))
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings | {"resample": 2}))
+    assert GraphModel.find(folder) is None
+    assert len(caplog.records) == 1
+    assert "it is not run; install the package again" in caplog.text
+
+
+def test_a_graph_and_torch_see_the_same_features_given_what_is_known_too(
+    saved: Path, photos: list[Image.Image]
+) -> None:
+    by_graph, torch_pipeline = CnnRnnOnnx.from_pretrained(saved), TorchLabeller(by_torch(saved))
+    pixels = np.stack([by_graph.prepare(photo) for photo in photos])
+    for known in (np.zeros((len(photos), 4), np.int64), np.eye(len(photos), 4, dtype=np.int64)):
+        for found, expected in zip(by_graph.look(pixels, known), torch_pipeline.look(pixels, known), strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-4)

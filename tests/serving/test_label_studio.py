@@ -92,7 +92,7 @@ def test_annotations_teach_and_what_is_deleted_is_forgotten(studio: Served, at_w
     for index in range(5):
         status, answer = studio.post("/webhook", annotated(100 + index, index, "own word", "One"))
         assert (status, answer) == (200, {"status": "ok", "learnt": 1})
-        _, setup = studio.post("/setup", {"project": "2.17", "schema": CONFIG})
+        _, setup = studio.post("/setup", {"project": "2.1700000000", "schema": CONFIG})
         versions.add(setup["model_version"])
     assert len(versions) == 6  # so that predictions are asked for again
     _, after = studio.post("/predict", of_second_project(task(8)))

@@ -18,7 +18,7 @@ from cnn_rnn.training import agreement, checkpoints
 from cnn_rnn.training.agreement import UnlikeDataError, decided_by_main, refuse_other_views, wait_until_seen
 from cnn_rnn.training.checkpoints import MANIFEST, check_digests, latest_whole_checkpoint, save_checkpoint, save_weights
 from cnn_rnn.training.faults import CheckpointError
-from cnn_rnn.training.feature_cache import FEATURES, write_features
+from cnn_rnn.training.feature_files import FEATURES, write_features
 
 Settings = Callable[..., list[str]]
 HOUR = 3600

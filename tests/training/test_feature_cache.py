@@ -17,7 +17,7 @@ from cnn_rnn.prediction.onnx_engine import UnfitGraphError
 from cnn_rnn.training import RunConfigError, Trainer, feature_cache, load_run_config
 from cnn_rnn.training.evaluation import Evaluation, Split, compare_features
 from cnn_rnn.training.faults import CheckpointError
-from cnn_rnn.training.feature_cache import DESCRIPTION, FEATURES, check_features, write_features
+from cnn_rnn.training.feature_files import DESCRIPTION, FEATURES, check_features, write_features
 
 Settings = Callable[..., list[str]]
 FROZEN = {"train__freeze_backbone": "true", "train__cache_features": "true"}

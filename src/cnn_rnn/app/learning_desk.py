@@ -174,7 +174,7 @@ class LearningDesk(Desk):
         if not session.done or session.unsaved:
             return told
         assert self.folder is not None
-        return f"Train on these: {write_training_set(self.folder, self.album.known)}"
+        return f"Train on these: {write_training_set(self.folder, self.album.known, self.tagger.saved.name)}"
 
     def show(self, session: PhotoSession, problem: str = "", looked_for: str | None = None) -> tuple[Any, ...]:
         """The session as it is now: itself, the photo and its labels."""

@@ -2,10 +2,10 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -67,18 +67,12 @@ class Tagger:
 
     Args:
         saved: The model and its preprocessing.
-        encode: Image features of pixel values; the model's own where None.
-        engine: A sentence on what computes them.
+        seeing: The same model with its backbone in another engine; where None the saved one sees.
+        engine: A sentence on what that is.
     """
 
-    def __init__(
-        self,
-        saved: SavedModel,
-        encode: Callable[[Tensor], Tensor] | None = None,
-        engine: str = f"engine torch on {CPU}",
-    ) -> None:
-        self.saved, self.engine = saved, engine
-        self.encode: Callable[[Tensor], Tensor] = encode or saved.model.encode_images
+    def __init__(self, saved: SavedModel, seeing: Any = None, engine: str = f"engine torch on {CPU}") -> None:
+        self.saved, self.seeing, self.engine = saved, seeing or saved.model, engine
         self.label_names: list[str] = saved.model.config.label_names
         thresholds = saved.model.config.thresholds or [0.5] * len(self.label_names)
         self.thresholds: dict[str, float] = dict(zip(self.label_names, thresholds, strict=True))
@@ -104,7 +98,7 @@ class Tagger:
             return cls(saved)
         seeing = SavedModel.load(name)  # explanations need the gradients of torch's own backbone, which this one loses
         told = set_engine(seeing.model, seeing.name, engine, CPU)
-        return cls(saved, seeing.model.encode_images, told)
+        return cls(saved, seeing.model, told)
 
     def look(self, path: Path) -> Sight:
         """The photo of a file as the model sees it; looked at once, as long as it is among the last few.
@@ -120,7 +114,7 @@ class Tagger:
         pixel_values = self.saved.processor(images=photo, return_tensors="pt")["pixel_values"]
         photo.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
         with self._lock, torch.inference_mode():
-            sight = Sight(photo, pixel_values, self.encode(pixel_values))
+            sight = Sight(photo, pixel_values, self.seeing.encode_images(pixel_values))
             self._seen[path] = sight
             if len(self._seen) > KEPT:
                 self._seen.popitem(last=False)

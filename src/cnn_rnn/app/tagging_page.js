@@ -2,6 +2,8 @@
 let focused = null;
 let sent = 0;
 let waiting = null;
+let saves = false;
+const PATIENCE = 5000; // milliseconds that saving waits for what was said before
 
 const shown = () => element.querySelector("[data-turn]")?.dataset ?? {};
 
@@ -26,6 +28,25 @@ document.addEventListener("click", (event) => {
   if (button) send(button.id);
 });
 
+// What is saved is all that was said before: where that is on its way, saving waits for its answer, but not for ever.
+document.addEventListener(
+  "click",
+  (event) => {
+    if (!event.target.closest?.("#save") || Number(shown().turn ?? 0) >= sent) return;
+    event.stopImmediatePropagation();
+    saves = true;
+    setTimeout(save, PATIENCE);
+  },
+  true,
+);
+
+function save() {
+  if (!saves) return;
+  saves = false;
+  sent = Number(shown().turn ?? 0);
+  document.getElementById("save")?.click();
+}
+
 watch("value", () => {
   // The list is drawn anew after every decision: who walks it with the tab key stays where they were.
   if (focused) element.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
@@ -33,8 +54,12 @@ watch("value", () => {
   // Answers that come close together may overtake each other: where the last is not the latest, it is asked for.
   const heard = Number(shown().turn ?? 0);
   clearTimeout(waiting);
-  if (heard < sent) waiting = setTimeout(() => trigger("select", { act: "show" }), 1000);
-  else sent = heard;
+  if (heard < sent) {
+    waiting = setTimeout(() => trigger("select", { act: "show" }), 1000);
+    return;
+  }
+  sent = heard;
+  save();
 });
 
 // Whoever closes the page with accepted labels that are not saved is asked first.

@@ -2,10 +2,12 @@
 
 import json
 import shlex
+from itertools import count
 from pathlib import Path
 
+from cnn_rnn.data.photos.found_files import OWN_FOLDER
+from cnn_rnn.foundation.shipped_files import bundled_model
 from cnn_rnn.foundation.whole_files import whole_file
-from cnn_rnn.learning.feature_store import FOLDER
 from cnn_rnn.learning.known_photos import KnownPhotos
 
 from .saved_labels import METADATA, why_not_text
@@ -13,12 +15,18 @@ from .saved_labels import METADATA, why_not_text
 PLACE = "to_train"
 
 
-def write_training_set(folder: Path, known: KnownPhotos) -> str:
+def write_training_set(folder: Path, known: KnownPhotos, start: str) -> str:
     """Write the labels of all accepted photos, with those that were unknown at the time; the command that trains.
 
-    The photos stay where they are.
+    The photos stay where they are. The run goes on from the model by which the page sees them, so that it finds what
+    the page saw.
+
+    Args:
+        folder: Of the photos.
+        known: What is known of them.
+        start: The folder or Hub name of that model.
     """
-    root = folder / FOLDER / PLACE
+    root = folder / OWN_FOLDER / PLACE
     with (
         whole_file(root / "train" / METADATA) as temporary,
         temporary.open("w", encoding="utf-8", newline="\n") as file,
@@ -30,6 +38,14 @@ def write_training_set(folder: Path, known: KnownPhotos) -> str:
                 unknown = [label for label in known.label_names if label not in answers]
                 row = {"file_name": name, "labels": labels, "unknown": unknown}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    given = {"data.root": root, "data.image_root": "../../..", "train.output_dir": folder / FOLDER / "run"}
+    weights = "bundled" if start == str(bundled_model()) else Path(start).absolute() if Path(start).exists() else start
+    runs = (folder / OWN_FOLDER / f"run{number}" for number in count(1))  # one that is there stays as it is
+    given = {
+        "data.root": root,
+        "data.image_root": "../../..",
+        "train.output_dir": next(run for run in runs if not run.exists()),
+        "model.weights": weights,
+        "train.cached_views": 1,
+    }
     settings = " ".join(f"--{key} {shlex.quote(str(value))}" for key, value in given.items())
     return f"cnn-rnn train --config image_folder {settings}"

@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         tagger = Tagger.load(bundled_model() if nothing else known.model or bundled_model(), known.engine)
         print(tagger.engine)
         if known.input is not None and known.learn:
-            eyes = Eyes(tagger.saved, knows=not nothing, encode=tagger.encode)
+            eyes = Eyes(tagger.saved, knows=not nothing, seeing=tagger.seeing)
             saved = {photo.name: photo.saved for photo in opened.photos if photo.saved is not None}
             album = Album(eyes, {photo.name: photo.path for photo in opened.photos}, known.input, saved)
             desk: Desk = LearningDesk(tagger, known.input, files, album=album)

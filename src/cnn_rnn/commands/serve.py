@@ -25,9 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
             from cnn_rnn.foundation.shipped_files import bundled_model
             from cnn_rnn.serving.gate import Limits
             from cnn_rnn.serving.server import Serving, is_local, serve
-        missing = [str(folder) for folder in known.photos if not folder.is_dir()]
-        if missing:
-            raise ValueError(f"--photos {missing[0]} is no folder")  # noqa: TRY301
+        for name in ("photos", "kept"):
+            missing = [folder for folder in getattr(known, name) if not folder.is_dir()]
+            if missing:
+                raise ValueError(f"--{name} {missing[0]} is no folder")  # noqa: TRY301
         if min(known.waiting, known.largest, known.decoders) < 1:
             raise ValueError("--waiting, --largest and --decoders must be at least 1")  # noqa: TRY301
         serve(
@@ -40,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
                 known.engine,
                 known.decoders,
                 known.photos,
+                next(iter(known.kept), None),
                 Limits(waiting=known.waiting, body=known.largest * MIB),
             )
         )
@@ -81,6 +83,14 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         metavar="FOLDER",
         help="where the photos of Label Studio's tasks lie: its folder media, or what it serves as local files",
+    )
+    parser.add_argument(
+        "--kept",
+        type=Path,
+        nargs=1,
+        default=[],
+        metavar="FOLDER",
+        help="where what Label Studio's annotations teach is kept, below .cnn-rnn (default: in the first of --photos)",
     )
     parser.add_argument(
         "--engine",

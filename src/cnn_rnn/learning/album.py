@@ -12,9 +12,10 @@ from typing import Literal
 import numpy as np
 
 from cnn_rnn.data import UnreadableImageError, decode_image
+from cnn_rnn.data.photos.found_files import OWN_FOLDER
 
 from .eyes import Eyes
-from .feature_store import FOLDER, FeatureStore
+from .feature_store import FeatureStore, store_beside
 from .journal import Journal, Step
 from .known_photos import KnownPhotos
 from .learner import Learner, Seen, unit_length
@@ -24,7 +25,6 @@ from .suggestions import Suggestion, sureness
 Order = Literal["folder", "uncertain", "alike"]
 MOST_COMPARED = 100  # photos among which the most uncertain is looked for
 MOST_LISTED = 24  # photos that are accepted in one go
-LEAST_SIDE = 640  # pixels of the shorter side that a JPEG is read with at least
 
 
 class Album:
@@ -51,8 +51,8 @@ class Album:
         learner: Learner | None = None,
     ) -> None:
         self.eyes, self.photos, self.saved = eyes, dict(photos), dict(saved or {})
-        self.journal = Journal(None if folder is None else folder / FOLDER)
-        self.store = FeatureStore(folder, eyes.digest, (eyes.size, len(eyes.label_names)))
+        self.journal = Journal(None if folder is None else folder / OWN_FOLDER)
+        self.store = FeatureStore(None if folder is None else store_beside(folder))
         self.known = KnownPhotos({}, [])
         self.learner = learner or Learner(eyes.label_names)
         self.unreadable: dict[str, str] = {}
@@ -224,13 +224,27 @@ class Album:
         """What is seen of a photo, now or earlier."""
         path = self.photos[name]
         try:
-            seen = self.store.find(path)
+            photo = self.store.photo_of(path)
+            seen = self._kept(photo)
             if seen is None:
-                seen = self.eyes.look(decode_image(path, name, least_size=LEAST_SIDE))
-                self.store.keep(path, seen)
+                seen = self.eyes.look(decode_image(path, name))
+                self.store.keep(photo, self.eyes.sees, seen.features)
+                if self.eyes.label_names:
+                    self.store.keep(photo, self.eyes.says, seen.logits)
         except (UnreadableImageError, OSError) as error:
             self.unreadable[name] = str(error)
             raise UnreadableImageError(str(error)) from error
         self._vectors[name] = unit_length(seen.features)
         self._seen[name] = seen
         return seen
+
+    def _kept(self, photo: str) -> Seen | None:
+        """What was seen of the photo of this content earlier, as far as it was kept."""
+        eyes = self.eyes
+        features = self.store.find(photo, eyes.sees, eyes.size)
+        if features is None or not eyes.label_names:
+            return None if features is None else Seen(features)
+        logits = self.store.find(photo, eyes.says, len(eyes.label_names))
+        if logits is not None:
+            return Seen(features, logits)
+        return None if eyes.needs_places else eyes.of_features(features)

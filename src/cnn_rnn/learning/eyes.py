@@ -1,6 +1,6 @@
 """The frozen model behind a learner: what it sees of a photo, and what it says of the labels that it knows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,17 @@ import torch
 from torch import Tensor
 
 from cnn_rnn.configuration_checks import LONGEST_PATH
-from cnn_rnn.foundation.provenance import Provenance, digest
+from cnn_rnn.foundation.provenance import Provenance
 from cnn_rnn.foundation.shipped_files import bundled_model
 from cnn_rnn.image_backbone import mean_of_places
 from cnn_rnn.prediction import SavedModel
-from cnn_rnn.prediction.onnx_engine import choose_engine, set_engine
+from cnn_rnn.prediction.onnx_engine import choose_engine, engine_of, set_engine
 
+from .feature_store import seen_by
 from .learner import Seen
 from .ridge import Floats
+
+CPU = torch.device("cpu")
 
 
 class Eyes:
@@ -25,15 +28,22 @@ class Eyes:
     Args:
         saved: The model and its preprocessing.
         knows: Whether its labels count.
-        encode: Image features of pixel values; the model's own where None.
+        seeing: The same model with its backbone in another engine; where None the saved one sees.
+
+    Attributes:
+        sees: What its features are known by, as `seen_by` has it.
+        says: What its logits are known by.
     """
 
-    def __init__(
-        self, saved: SavedModel, *, knows: bool = True, encode: Callable[[Tensor], Tensor] | None = None
-    ) -> None:
-        self.saved, self.encode = saved, encode or saved.model.encode_images
+    def __init__(self, saved: SavedModel, *, knows: bool = True, seeing: Any = None) -> None:
+        self.saved, self.seeing = saved, seeing or saved.model
         self.label_names: list[str] = list(saved.model.config.label_names) if knows else []
         self.size: int = saved.model.backbone.num_features
+        of_features, of_model = (
+            of(saved.model, saved.processor) for of in (Provenance.of_features, Provenance.of_model)
+        )
+        engine = engine_of(self.seeing)
+        self.sees, self.says = seen_by(of_features, engine), seen_by(of_model, engine)
 
     @classmethod
     def load(cls, start: str | Path) -> "Eyes":
@@ -44,22 +54,18 @@ class Eyes:
             ValueError: It is another kind of model.
         """
         boxed = str(start) in {"none", "bundled"}
-        saved = SavedModel.load(bundled_model() if boxed else start)
-        if choose_engine("auto", torch.device("cpu")) == "onnx":
-            set_engine(saved.model, saved.name, "auto", torch.device("cpu"))
-        return cls(saved, knows=str(start) != "none")
-
-    @property
-    def digest(self) -> str:
-        """A digest of all that features and logits depend on beside the photo."""
-        provenance = Provenance.of_model if self.label_names else Provenance.of_features
-        return digest(provenance(self.saved.model, self.saved.processor).__dict__)[:32]
+        name = bundled_model() if boxed else start
+        saved, seeing = SavedModel.load(name), None
+        if choose_engine("auto", CPU) == "onnx":
+            seeing = SavedModel.load(name).model  # what features are known by is told by torch's own backbone
+            set_engine(seeing, saved.name, "auto", CPU)
+        return cls(saved, knows=str(start) != "none", seeing=seeing)
 
     @torch.inference_mode()
     def look(self, photo: Any) -> Seen:
         """A photo as the model sees it."""
         pixel_values = self.saved.processor(images=photo, return_tensors="pt")["pixel_values"]
-        return self.seen(self.encode(pixel_values))
+        return self.seen(self.seeing.encode_images(pixel_values))
 
     @torch.inference_mode()
     def seen(self, features: Tensor, known: Mapping[str, bool] | None = None) -> Seen:
@@ -71,9 +77,16 @@ class Eyes:
     def given(self, seen: Seen, known: Mapping[str, bool]) -> Floats | None:
         """The logits given what is known of the model's own labels; None where that needs the places of the photo."""
         own = {label: there for label, there in known.items() if label in self.label_names}
-        if not own or self.saved.model.config.pooling == "attention":
-            return None
-        return self.seen(torch.from_numpy(seen.features.copy())[None], own).logits
+        return self.of_features(seen.features, own).logits if own and not self.needs_places else None
+
+    def of_features(self, features: Floats, known: Mapping[str, bool] | None = None) -> Seen:
+        """What features (D) say that were kept, where the model needs no places."""
+        return self.seen(torch.from_numpy(features.copy())[None], known)
+
+    @property
+    def needs_places(self) -> bool:
+        """Whether logits need more of a photo than its features (D)."""
+        return bool(self.label_names) and self.saved.model.config.pooling == "attention"
 
     def _logits(self, features: Tensor, known: Mapping[str, bool]) -> Floats:
         """Logits (S) of the model's own labels."""

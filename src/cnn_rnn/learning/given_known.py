@@ -8,11 +8,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_rnn.cooccurrence import SMOOTHING as DRAWN
-from cnn_rnn.neighbours import SHARED_LABEL
-
 from .ridge import Floats
 from .votes import Answers, closeness, shares
+
+# Those of `cnn_rnn.cooccurrence` and `cnn_rnn.neighbours`, which need torch.
+DRAWN = 5.0
+SHARED_LABEL = 3.0
 
 Known = NDArray[np.int8]
 

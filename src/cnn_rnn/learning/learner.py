@@ -19,8 +19,9 @@ from .votes import UNKNOWN, Answers, Votes, closeness, shares
 
 # Photos that a label's frequency is drawn towards, and how many of them show it.
 IMAGINED, IMAGINED_SHOWN = 3.0, 0.3
-SOURCES = ("bias", "frequency", "ridge", "neighbours", "start", "known")
-# What the first five count for while nothing is answered.
+SOURCES = ("bias", "frequency", "ridge", "neighbours", "start")
+PARTS = (*SOURCES, "known", "choice")  # what can be left out, to see what it gives
+# What the sources count for while nothing is answered.
 FIRST_OF_OWN = (0.0, 1.0, 2.0, 0.3, 0.0)
 FIRST_OF_START = (0.0, 0.0, 0.0, 0.0, 1.0)
 STRENGTH = (10.0, 10.0, 10.0, 10.0, 10.0)
@@ -53,6 +54,8 @@ class _Fit:
         weights: Of the ridge regression (D, C).
         of_own: Of the sources (K) for labels that the start does not know, `of_start` for its own.
         known: How much prior and votes count (2) given what is known.
+        trusted: Start labels (S) on which what was learnt says the answers worse than the start alone, which is
+            therefore left alone with them.
         logits: Of every answered photo (N, C), without itself.
         brier: Mean squared difference of these probabilities and the answers.
     """
@@ -62,6 +65,7 @@ class _Fit:
     of_own: Exact
     of_start: Exact
     known: Exact
+    trusted: NDArray[np.bool_]
     logits: Exact
     brier: float
 
@@ -71,7 +75,7 @@ class Learner:
 
     Args:
         start_labels: Labels that the model knows whose logits come with every photo; none to start from nothing.
-        without: Sources that are left out, of `SOURCES`, to see what each gives.
+        without: Parts that are left out, of `PARTS`, to see what each gives.
     """
 
     def __init__(self, start_labels: Sequence[str] = (), without: Collection[str] = ()) -> None:
@@ -144,13 +148,16 @@ class Learner:
     def learnt(self) -> dict[str, Any]:
         """What was learnt from: photos, answers, labels with their counts, and how much each source counts."""
         fitted = self._fit() if self.photos else None
-        names = SOURCES[:-1]
+        names = SOURCES
         counts = (self._answers > 0).sum(axis=0).tolist()
         return {
             "photos": len(self.photos),
             "answers": int((self._answers != UNKNOWN).sum()),
             "labels": {name: count for name, count in zip(self.label_names, counts, strict=True) if count},
             "start_labels": len(self.start_labels),
+            "left_to_the_start": []
+            if fitted is None
+            else [name for name, alone in zip(self.start_labels, fitted.trusted, strict=True) if alone],
             "weights": None
             if fitted is None
             else {
@@ -227,16 +234,30 @@ class Learner:
             (start, FIRST_OF_START, STRENGTH_OF_START),
         ):
             cells = asked & own & heard
-            used = np.array([name not in self.without for name in SOURCES[: len(first)]])
+            used = np.array([name not in self.without for name in SOURCES])
             drawn = np.where(used, strength, FIXED)
             stack = fit_stack(inputs[cells], shown[cells].astype(np.float64), np.array(first) * used, drawn)
             logits[:, own] = inputs[:, own] @ stack
             weighed.append(stack)
+        trusted = self._choose(logits[:, start], asked[:, start], shown[:, start])
+        logits[:, : len(trusted)][:, trusted] = self._logits[:, trusted]
         probabilities = 1 / (1 + np.exp(-logits))
         brier = float(((probabilities - shown)[asked] ** 2).mean())
         known = self._fit_known(logits, voted)
-        self._fitted = _Fit(frequencies, weights, weighed[0], weighed[1], known, logits, brier)
+        self._fitted = _Fit(frequencies, weights, weighed[0], weighed[1], known, trusted, logits, brier)
         return self._fitted
+
+    def _choose(self, learnt: Exact, asked: NDArray[np.bool_], shown: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The start labels (S) whose answers the start alone makes more likely than what was learnt without each."""
+        if "choice" in self.without:
+            return np.zeros(learnt.shape[1], bool)
+
+        def loss(logits: NDArray[Any]) -> Exact:
+            found: Exact = np.where(asked, np.logaddexp(0, np.where(shown, -logits, logits)), 0).sum(axis=0)
+            return found
+
+        worse: NDArray[np.bool_] = loss(learnt) > loss(self._logits.astype(np.float64))
+        return worse
 
     def _fit_known(self, logits: Exact, voted: Floats) -> Exact:
         """How much prior and votes count given what is known, fitted where a part of what was said wrong is put right.
@@ -293,16 +314,19 @@ class Learner:
         if place is None:
             inputs = self._inputs((vector @ fitted.weights)[None], voted, fitted.frequencies, seen.logits[None])[0]
             logits = np.concatenate([inputs[:start] @ fitted.of_start, inputs[start:] @ fitted.of_own])
+            logits[:start][fitted.trusted] = seen.logits[fitted.trusted]
         else:
             logits = fitted.logits[place].copy()
         if given is not None:
-            logits[:start] += fitted.of_start[-1] * (given - seen.logits)
+            logits[:start] += np.where(fitted.trusted, 1, fitted.of_start[-1]) * (given - seen.logits)
         if (known != 0).any():
             own = None if place is None else self._answers[place][None]
             places = None if place is None else np.array([place])
             of_prior = prior(self._answers, fitted.frequencies, known, own)[0]
             moved = votes_given(cosines, self._answers, fitted.frequencies, known, places)[0] - log_odds(voted)[0]
-            logits = logits + fitted.known[0] * of_prior + fitted.known[1] * moved
+            moving = fitted.known[0] * of_prior + fitted.known[1] * moved
+            moving[:start][fitted.trusted] = 0
+            logits = logits + moving
         return logits
 
 

@@ -6,20 +6,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cnn_rnn.image_backbone import mean_of_places
+
 OPSET = 20
 OUTPUTS = ("logits", "paths", "path_scores")
+OF_PATHS = frozenset({"paths", "path_scores", "step_scores"})
 
 
 class ExportedModel(nn.Module):
     """What the graph computes: `logits` (B, C), `paths` (B, K, T) and `path_scores` (B, K) of `pixel_values`.
 
-    A model without a path decoder has `logits` alone. What is known (B, C) may come as a second input: 1 confirmed, -1
-    ruled out, 0 open.
+    A model without a path decoder has no paths. Where asked for, the images' `features` (B, D) come out too, of places
+    their mean. What is known (B, C) may come as a second input: 1 confirmed, -1 ruled out, 0 open.
 
     Args:
         model: A `CnnRnnForImageClassification`.
         uint8: Whether images come as bytes, resized and cropped, and are normalised here.
-        outputs: Names of what comes out of a model with a path decoder.
+        outputs: Names of what comes out.
     """
 
     mean: Tensor
@@ -29,7 +32,7 @@ class ExportedModel(nn.Module):
         super().__init__()
         self.model = model
         self.uint8 = uint8
-        self.outputs = outputs if model.config.has_path_decoder else outputs[:1]  # names of what comes out
+        self.outputs = tuple(name for name in outputs if model.config.has_path_decoder or name not in OF_PATHS)
         self.register_buffer("mean", 255 * torch.tensor(model.config.image_mean)[:, None, None], persistent=False)
         self.register_buffer("std", 255 * torch.tensor(model.config.image_std)[:, None, None], persistent=False)
 
@@ -37,8 +40,9 @@ class ExportedModel(nn.Module):
         """The outputs, in the order of their names."""
         if self.uint8:
             pixel_values = (pixel_values.float() - self.mean) / self.std
+        features = self.model.encode_images(pixel_values)
         scores = self.model.generate if self.model.config.has_path_decoder else self.model
-        output = scores(pixel_values, known_labels=known_labels)
+        output = {**scores(image_features=features, known_labels=known_labels), "features": mean_of_places(features)}
         return tuple(output[name] for name in self.outputs)
 
 

@@ -13,6 +13,7 @@ from cnn_rnn.foundation.hub_errors import first_line
 from cnn_rnn.foundation.own_files import record_own
 from cnn_rnn.foundation.provenance import settings_of
 from cnn_rnn.foundation.whole_files import whole_file
+from cnn_rnn.image_backbone import mean_of_places
 from cnn_rnn.pixel_values import PixelValues
 
 from .exported_model import OUTPUTS, ExportedModel, export_program
@@ -95,7 +96,7 @@ def weightless_graph(model: Any, folder: Path) -> bytes:
     """
     config = model.config
     known = config.known_labels == "state" or not config.has_path_decoder
-    exported = ExportedModel(model, outputs=(*OUTPUTS, "step_scores")).eval()
+    exported = ExportedModel(model, outputs=(*OUTPUTS, "step_scores", "features")).eval()
     try:
         preprocessing = settings_of(checked_processor(folder))
         PixelValues(preprocessing)  # refuses steps that torch alone does
@@ -170,10 +171,11 @@ def _compare(graph: GraphModel, model: Any) -> None:
 
 @torch.no_grad()
 def outputs_by_torch(model: Any, pixel_values: Any, known: Any, beam_width: int | None) -> dict[str, Any]:
-    """What a graph gives, by the model itself: `logits` and, with a path decoder, the paths."""
+    """What a graph gives, by the model itself: `logits`, `features` and, with a path decoder, the paths."""
     given = None if known is None else torch.from_numpy(known)
-    pixels = torch.from_numpy(pixel_values)
+    features = model.encode_images(torch.from_numpy(pixel_values))
+    found = {"features": mean_of_places(features).numpy()}
     if not model.config.has_path_decoder:
-        return {"logits": model(pixels, known_labels=given).logits.numpy()}
-    output = model.generate(pixels, beam_width=beam_width, known_labels=given)
-    return {name: output[name].numpy() for name in (*OUTPUTS, "step_scores")}
+        return found | {"logits": model(image_features=features, known_labels=given).logits.numpy()}
+    output = model.generate(image_features=features, beam_width=beam_width, known_labels=given)
+    return found | {name: output[name].numpy() for name in (*OUTPUTS, "step_scores")}

@@ -4,6 +4,7 @@ The graph holds no weights: they are read from the model's own file, so they lie
 """
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +15,21 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .kept_graphs import SETTINGS, WEIGHTS, cores, digest_of_folder, key_of_graph, own_graph, shipped_graph
+from .kept_graphs import (
+    SETTINGS,
+    WEIGHTS,
+    cores,
+    digest_of_folder,
+    graph_name,
+    key_of_graph,
+    own_graph,
+    shipped_graph,
+)
 from .stored_weights import stored_weights
 
+logger = logging.getLogger(__name__)
+
+WAY_ON = "install the package again, or make the graph by scripts/bundled/make_graph.py"
 PREFIX = "model."  # of the weights' names in the graph
 FOR_FEW = {"session.disable_prepacking": "1"}
 
@@ -125,7 +138,7 @@ class GraphModel:
     def __call__(
         self, pixel_values: NDArray[np.float32], known_labels: NDArray[np.int64] | None = None
     ) -> dict[str, NDArray[Any]]:
-        """`logits` (B, C) and, with a path decoder, `paths`, `path_scores` and `step_scores`, as `generate` has them.
+        """`logits` (B, C), `features` (B, D) and, with a path decoder, paths and their scores as of `generate`.
 
         Args:
             pixel_values: Images (B, 3, h, w), preprocessed.
@@ -150,7 +163,11 @@ def find_graph(name: str, folder: Path) -> bytes | None:
     if shipped is not None:
         return shipped
     found = own_graph(name, *key_of_graph(digest))
-    return None if found is None else found[1]
+    if found is not None:
+        return found[1]
+    for stale in folder.glob(graph_name("*")):
+        logger.warning("%s is of other weights or settings than %s has now: it is not run; %s", stale, folder, WAY_ON)
+    return None
 
 
 def folder_of(name: str | Path) -> Path | None:

@@ -6,6 +6,7 @@ model from elsewhere, is never run: it could say anything.
 """
 
 import hashlib
+import importlib.metadata
 import logging
 import os
 import sys
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 FOLDER = "onnx"
 SETTINGS = ("config.json", "preprocessor_config.json")
 WEIGHTS = "model.safetensors"
-FORMAT = "1"  # of what a whole model's graph takes, gives and says of itself
+FORMAT = "2"  # of what a whole model's graph takes, gives and says of itself
 BLOCK = 1 << 20
 GPUS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")  # as drivers show them
 
@@ -90,6 +91,11 @@ def _blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while block := file.read(BLOCK):
             yield block
+
+
+def onnxruntime_version() -> str:
+    """What numbers are known by that onnxruntime computed."""
+    return f"onnxruntime {importlib.metadata.version('onnxruntime')}"
 
 
 def may_have_a_gpu() -> bool:

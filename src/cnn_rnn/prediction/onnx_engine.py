@@ -24,7 +24,7 @@ from cnn_rnn.foundation.own_files import record_own
 from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.image_backbone import ImageBackbone
 
-from .kept_graphs import own_graph, places_for
+from .kept_graphs import onnxruntime_version, own_graph, places_for
 from .torch_engine import PiecewiseBackbone
 
 logger = logging.getLogger(__name__)
@@ -108,6 +108,11 @@ def choose_engine(engine: Engine, device: torch.device) -> Literal["torch", "onn
             raise ValueError(f"engine 'onnx' is for the CPU, the device is {device}: take engine 'torch' there")
         return "onnx"
     return "onnx" if engine == "auto" and device.type == "cpu" and not missing else "torch"
+
+
+def engine_of(model: Any) -> str:
+    """What runs a model's backbone, as what it computes is known by: `torch`, or onnxruntime with its version."""
+    return onnxruntime_version() if isinstance(model.backbone, OnnxBackbone) else "torch"
 
 
 def set_engine(model: Any, name: str, engine: Engine, device: torch.device, *, shares_cores: bool = False) -> str:

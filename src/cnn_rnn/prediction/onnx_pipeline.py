@@ -120,7 +120,7 @@ class CnnRnnOnnx:
     def forward(
         self, pixel_values: NDArray[np.float32], known: NDArray[np.int64] | None, *, beam_width: int | None = None
     ) -> dict[str, NDArray[Any]]:
-        """`logits` (B, C) of pixel values (B, 3, h, w), given what is known (B, C), and the paths of `generate`."""
+        """`logits` (B, C) of pixel values (B, 3, h, w), given what is known (B, C), their features and paths."""
         config = self.config
         other_width = beam_width not in {None, config.beam_width} and config.has_path_decoder
         takes = self.model.takes_known or known is None or not known.any()
@@ -129,6 +129,13 @@ class CnnRnnOnnx:
         if not np.isfinite(outputs["logits"]).all():
             raise ValueError("the model's logits are no finite numbers: its weights, or its preprocessing, are broken")
         return outputs
+
+    def look(
+        self, pixel_values: NDArray[np.float32], known: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Features (B, D) and `logits` (B, C), given what is known (B, C)."""
+        outputs = self.forward(pixel_values, known if known.any() else None)
+        return outputs["features"], outputs["logits"]
 
     def postprocess(self, outputs: Mapping[str, NDArray[Any]], row: int, **choice: Any) -> Any:
         """The labels that are chosen of one image of a batch, as the pipeline gives them."""

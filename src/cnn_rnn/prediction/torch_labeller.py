@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from cnn_rnn.foundation.provenance import settings_of
+from cnn_rnn.image_backbone import mean_of_places
 from cnn_rnn.label_answers import LabelAnswers
 from cnn_rnn.pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
 from cnn_rnn.pixel_values import PixelValues
@@ -48,3 +49,15 @@ class TorchLabeller:
         """The labels that are chosen of one image of a batch, as the pipeline gives them."""
         own = {name: values[row : row + 1] for name, values in outputs.items()}
         return self.classify.postprocess(own, **choice)
+
+    @torch.inference_mode()
+    def look(
+        self, pixel_values: NDArray[np.float32], known: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Features (B, D) and `logits` (B, C), given what is known (B, C)."""
+        model = self.classify.model
+        told = torch.from_numpy(known).to(model.device) if known.any() else None
+        features = model.encode_images(torch.from_numpy(pixel_values).to(model.device, self.classify.dtype))
+        ask = model.generate if self.config.has_path_decoder else model
+        logits = ask(image_features=features, known_labels=told).logits
+        return mean_of_places(features).float().cpu().numpy(), logits.float().cpu().numpy()

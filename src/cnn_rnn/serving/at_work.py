@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cnn_rnn.foundation.provenance import digest_file
+from cnn_rnn.learning.feature_store import seen_by
+from cnn_rnn.learning.learner import Seen
 from cnn_rnn.nearest_names import did_you_mean
 from cnn_rnn.prediction.bulk_prediction import labeller_of
 from cnn_rnn.prediction.graph_model import folder_of
-from cnn_rnn.prediction.kept_graphs import WEIGHTS
+from cnn_rnn.prediction.kept_graphs import WEIGHTS, cores, onnxruntime_version
 from cnn_rnn.prediction.onnx_pipeline import Asked, CnnRnnOnnx
 from cnn_rnn.prediction.worker import Engine, JobSettings, opened_by_torch, opened_without_torch
 
@@ -43,10 +45,12 @@ class ModelAtWork:
         classify: Its pipeline.
         name: The folder or Hub name.
         engine: A sentence on what runs it.
+        known_by: What features and logits of photos are kept by.
     """
 
-    def __init__(self, classify: Any, name: str, engine: str) -> None:
+    def __init__(self, classify: Any, name: str, engine: str, known_by: str) -> None:
         self.labeller, self.name, self.engine = labeller_of(classify), name, engine
+        self.known_by = known_by
         config = self.labeller.config
         self.label_names: list[str] = config.label_names
         self.has_path: bool = config.has_path_decoder
@@ -56,7 +60,6 @@ class ModelAtWork:
         self.ids = {label.casefold(): label for label in reversed(self.label_names)}  # other programs write Cat for cat
         folder = folder_of(name)
         self.version = f"cnn-rnn-{digest_file(folder / WEIGHTS)[:8] if folder else 'model'}"
-        self._by_torch: Any = None
 
     @classmethod
     def load(cls, name: str | Path, engine: Engine = "auto") -> Self:
@@ -69,7 +72,8 @@ class ModelAtWork:
         """
         settings = JobSettings(str(name), "", Path(), engine=engine)
         opened = opened_without_torch(settings) or opened_by_torch(settings, "cpu")
-        return cls(opened.classify, str(name), opened.engine)
+        by = onnxruntime_version() if isinstance(opened.classify, CnnRnnOnnx) else "torch"
+        return cls(opened.classify, str(name), opened.engine, seen_by(opened.provenance, by))
 
     @property
     def preprocessing(self) -> str:
@@ -80,15 +84,10 @@ class ModelAtWork:
 
         return json.dumps(settings_of(self.labeller.classify.image_processor))
 
-    def by_torch(self) -> Any:
-        """The model itself, for its features; loaded when it is first asked for."""
-        if self._by_torch is None and not isinstance(self.labeller, CnnRnnOnnx):
-            self._by_torch = self.labeller.classify.model
-        if self._by_torch is None:
-            from cnn_rnn.prediction.saved_model import SavedModel
-
-            self._by_torch = SavedModel.load(self.name).model
-        return self._by_torch
+    @property
+    def threads(self) -> int:
+        """Batches that can be seen side by side."""
+        return cores() if self.labeller.free else 1
 
     @property
     def told(self) -> str:
@@ -117,6 +116,12 @@ class ModelAtWork:
         known = np.stack([wish.known for _, wish in asked])
         outputs = self.labeller.forward(np.stack([values for values, _ in asked]), known if known.any() else None)
         return [self._answer(outputs, place, wish) for place, (_, wish) in enumerate(asked)]
+
+    def look(self, asked: Sequence[tuple[PixelValues, Mapping[str, bool]]]) -> list[Seen]:
+        """Features and logits of each of some photos, given which labels of the model are there or not."""
+        known = np.stack([self.labeller.answers.known(told) for _, told in asked])
+        features, logits = self.labeller.look(np.stack([values for values, _ in asked]), known)
+        return [Seen(*one) for one in zip(features, logits, strict=True)]
 
     def _answer(self, outputs: Mapping[str, Any], place: int, wish: Wish) -> dict[str, Any]:
         """What is said of one photo of a batch."""

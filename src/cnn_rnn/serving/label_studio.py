@@ -5,16 +5,18 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from cnn_rnn.learning.feature_store import content_of
+from cnn_rnn.learning.learner import Seen
 
 from .counts import Counts
+from .kept_projects import KeptProjects
 from .label_config import Control, labels_in
 from .refusals import RefusedError
 from .service import Service
 from .studio_photos import photo_of
-
-if TYPE_CHECKING:  # what learns loads torch, which labels alone do not need
-    from .studio_project import Expected, StudioProject
+from .studio_project import Expected, StudioProject
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +33,14 @@ class LabelStudio:
         service: What sees photos.
         counts: Where annotations are counted that were learnt from.
         folders: Where the photos of tasks may lie.
+        kept: Where what is taught is kept, below `.cnn-rnn`; None to keep nothing.
     """
 
-    def __init__(self, service: Service, counts: Counts, folders: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, service: Service, counts: Counts, folders: Sequence[Path] = (), kept: Path | None = None
+    ) -> None:
         self.service, self.counts, self.folders = service, counts, folders
+        self.kept = KeptProjects(kept)
         self._projects: OrderedDict[str, StudioProject] = OrderedDict()
 
     def setup(self, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,9 +73,8 @@ class LabelStudio:
 
         async def taught(task: Mapping[str, Any]) -> None:
             for annotation in _objects(task.get("annotations")):
-                if not project.knows(_photo_name(task), _id_of(annotation)):
-                    async with free:
-                        await self._learn(project, task, annotation)
+                async with free:
+                    await self._learn(project, task, annotation)
 
         async def predicted(task: Mapping[str, Any]) -> dict[str, Any]:
             async with free:
@@ -87,29 +92,30 @@ class LabelStudio:
         action, told = content.get("action"), content.get("project")
         learnt = 0
         if isinstance(told, dict) and (action in ANNOTATED or action == "ANNOTATIONS_DELETED"):
-            project = self._project(told.get("id"), told.get("label_config"))
+            project = self._project(self.kept.name_of(told, self._projects), told.get("label_config"))
             if action == "ANNOTATIONS_DELETED":
                 gone = _objects(content.get("annotations"))
-                learnt = sum([await asyncio.to_thread(project.forget, _id_of(one)) for one in gone])
+                learnt = sum([await asyncio.to_thread(project.forget, str(_id_of(one))) for one in gone])
             else:
-                tasks = {_photo_name(task): task for task in _objects(content.get("task"))}
+                tasks = {str(task.get("id")): task for task in _objects(content.get("task"))}
                 for annotation in _objects(content.get("annotation")):
-                    task = tasks.get(f"task {annotation.get('task')}") or next(iter(tasks.values()), {})
+                    task = tasks.get(str(annotation.get("task"))) or next(iter(tasks.values()), {})
                     learnt += await self._learn(project, task, annotation)
         return {"status": "ok", "learnt": learnt}
 
-    def _project(self, name: Any, xml: Any) -> "StudioProject":
-        """The project of a name such as `1.1700000000` or `1`, with its configuration as it is now.
+    def _project(self, name: Any, xml: Any) -> StudioProject:
+        """The project of a name such as `1.1700000000`, with its configuration as it is now.
 
         Raises:
             RefusedError: It is none that can be labelled here.
         """
-        key = str(name).partition(".")[0][:100]
+        key = str(name)[:100]
         project = self._projects.pop(key, None)
         if project is None:
-            from .studio_project import StudioProject
-
-            project = StudioProject(self.service.model, xml)
+            try:
+                project = StudioProject(self.service.model, xml, self.kept.folder(key), self.kept.store)
+            except (ValueError, OSError) as error:
+                raise RefusedError(500, f"what project {key} taught cannot be read: {error}") from error
             if project.own:
                 logger.warning(
                     "Label Studio, project %s: %s labels are not the model's, and begin with the first annotation: %s",
@@ -124,24 +130,39 @@ class LabelStudio:
             logger.warning("Label Studio, project %s: what it taught is forgotten, %s others came", left, MOST_PROJECTS)
         return project
 
-    async def _learn(self, project: "StudioProject", task: Mapping[str, Any], annotation: Mapping[str, Any]) -> bool:
-        """Learn what an annotation says; whether anything was."""
+    async def _learn(self, project: StudioProject, task: Mapping[str, Any], annotation: Mapping[str, Any]) -> bool:
+        """Learn what an annotation says, where that is new; whether anything was."""
         answers = {} if annotation.get("was_cancelled") else project.answers(annotation.get("result"))
-        photo, number = _photo_name(task), _id_of(annotation)
-        if not answers or number is None:
-            return project.forget(number)
+        number = _id_of(annotation)
+        if number is None or project.knows(str(number), answers):
+            return False
         try:
+            if not answers:
+                return await asyncio.to_thread(project.forget, str(number))
             content = await self._photo(task, project.controls[0].field)
-            (sight,) = await self.service.look(content, [{}])
-        except RefusedError as error:
+            photo, seen, _ = await self._look(project, content)
+            learnt = await asyncio.to_thread(project.learn, str(number), photo, seen, answers)
+        except (RefusedError, OSError) as error:
             logger.warning("Label Studio, annotation %s: not learnt: %s", number, error)
             return False
-        learnt = await asyncio.to_thread(project.learn, photo, number, sight, answers)
         if learnt:
             self.counts.learn()
         else:
             logger.warning("Label Studio, annotation %s: not learnt, the project taught too many already", number)
         return learnt
+
+    async def _look(
+        self, project: StudioProject, content: bytes, known: Mapping[str, bool] | None = None
+    ) -> tuple[str, Seen, Seen]:
+        """A photo by its content, as the model sees it while nothing is known of it, and given what is known."""
+        photo = content_of(content)
+        seen = await asyncio.to_thread(project.kept, photo)
+        asked: list[Mapping[str, bool]] = ([{}] if seen is None else []) + ([known] if known else [])
+        found = await self.service.look(content, asked) if asked else []
+        if seen is None:
+            seen = found[0]
+            await asyncio.to_thread(project.keep, photo, seen)
+        return photo, seen, found[-1] if known else seen
 
     async def _photo(self, task: Mapping[str, Any], field: str) -> bytes:
         """The bytes of a task's photo; RefusedError where it cannot be reached."""
@@ -149,7 +170,7 @@ class LabelStudio:
         address = data.get(field) if isinstance(data, dict) else None
         return await asyncio.to_thread(photo_of, address, self.folders, self.service.limits.body)
 
-    async def _predict(self, project: "StudioProject", task: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    async def _predict(self, project: StudioProject, task: Mapping[str, Any], context: Any) -> dict[str, Any]:
         """What would be chosen in one task, or why nothing can be said."""
         results: list[dict[str, Any]] = []
         told = {"result": results, "score": 0.0, "model_version": project.version}
@@ -159,11 +180,8 @@ class LabelStudio:
                 chosen = project.named(chosen_in(task, context, own))
                 known = dict.fromkeys(chosen, True)
                 of_model = {name: True for name in chosen if name in self.service.model.thresholds}
-                content = await self._photo(task, field)
-                asked = [{}, of_model] if of_model else [{}]
-                sights = await self.service.look(content, asked)
-                photo = _photo_name(task)
-                expected = await asyncio.to_thread(project.expect, photo, sights[0], sights[-1], known)
+                photo, seen, given = await self._look(project, await self._photo(task, field), of_model)
+                expected = await asyncio.to_thread(project.expect, photo, seen, given, known)
                 results += [found for one in own if (found := as_result(one, project, expected, known)) is not None]
         except RefusedError as error:
             return told | {"result": [], "error": str(error)}
@@ -181,7 +199,7 @@ def chosen_in(task: Mapping[str, Any], context: Any, controls: Sequence[Control]
 
 
 def as_result(
-    control: Control, project: "StudioProject", expected: "Expected", known: Mapping[str, bool]
+    control: Control, project: StudioProject, expected: Expected, known: Mapping[str, bool]
 ) -> dict[str, Any] | None:
     """What would be chosen from a control, as an annotation says it, with its mean probability; None for nothing."""
     own = {project.names[label.casefold()]: path for label, path in _choices(control)}
@@ -216,8 +234,3 @@ def _id_of(annotation: Mapping[str, Any]) -> int | str | None:
     """What tells an annotation from others; None where it is no such thing."""
     number = annotation.get("id")
     return number if isinstance(number, int | str) else None
-
-
-def _photo_name(task: Mapping[str, Any]) -> str:
-    """What tells a task's photo from others."""
-    return f"task {task.get('id')}"

@@ -33,6 +33,7 @@ class Serving:
         engine: What runs the backbone.
         decoders: Processes that decode photos.
         photos: Folders in which the photos of Label Studio's tasks lie.
+        kept: Where what its annotations teach is kept; in the first of these folders where None.
         limits: How much it takes on.
     """
 
@@ -44,6 +45,7 @@ class Serving:
     engine: Engine = "auto"
     decoders: int = 2
     photos: Sequence[Path] = ()
+    kept: Path | None = None
     limits: Limits = field(default_factory=Limits)
 
 
@@ -88,11 +90,10 @@ def serve(serving: Serving) -> None:
         of_model = serving.model, model.preprocessing
         decoders = Decoders(of_model, serving.decoders, serving.limits.decode_seconds, counts.replace)
         service = Service(model, decoders, serving.limits, counts)
+        kept = serving.kept or next(iter(serving.photos), None)
         try:
-            app = Gate(
-                make_application(service, counts, LabelStudio(service, counts, serving.photos)),
-                serving.limits, counts, serving.token,
-            )  # fmt: skip
+            studio = LabelStudio(service, counts, serving.photos, kept)
+            app = Gate(make_application(service, counts, studio), serving.limits, counts, serving.token)
             server = make_server(OwnNames(app, own_names(serving.host, serving.root_path)), serving.limits)
             name = f"[{serving.host}]" if ":" in serving.host.strip("[]") else serving.host
             address = f"http://{name}:{bound.getsockname()[1]}"

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from cnn_rnn.learning.learner import Seen
+
 from .at_work import ModelAtWork, Wish
 from .counts import Counts
 from .decoders import Decoders
 from .decoding import PixelValues
 from .gate import Limits
 from .refusals import RefusedError, busy
-from .studio_eyes import Sight, StudioEyes
 from .together import Together
 
 MOST_TOGETHER = 16
@@ -33,11 +34,10 @@ class Service:
         self.model, self.decoders, self.limits = model, decoders, limits
         self.waiting = 0
         self._labels: Together[tuple[PixelValues, Wish], dict[str, Any]] = Together(
-            model.see, MOST_TOGETHER, counts.seen
+            model.see, MOST_TOGETHER, counts.seen, model.threads
         )
-        eyes = StudioEyes(model.by_torch)
-        self._sights: Together[tuple[PixelValues, Mapping[str, bool]], Sight] = Together(
-            eyes.see, MOST_TOGETHER, counts.seen
+        self._looks: Together[tuple[PixelValues, Mapping[str, bool]], Seen] = Together(
+            model.look, MOST_TOGETHER, counts.seen, model.threads
         )
 
     async def label(self, photo: bytes, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,13 +49,13 @@ class Service:
         (answer,) = await self._answer(photo, self._labels, [self.model.wish(parameters)])
         return answer
 
-    async def look(self, photo: bytes, known: Sequence[Mapping[str, bool]]) -> list[Sight]:
+    async def look(self, photo: bytes, known: Sequence[Mapping[str, bool]]) -> list[Seen]:
         """A photo as Label Studio's projects take it, given each of some things that are known of it.
 
         Raises:
             RefusedError: The queue is full, or the photo cannot be read.
         """
-        return await self._answer(photo, self._sights, known)
+        return await self._answer(photo, self._looks, known)
 
     async def _answer(
         self, photo: bytes, together: Together[tuple[PixelValues, Given], Answer], asked: Sequence[Given]
@@ -77,4 +77,4 @@ class Service:
         """End what works for it."""
         self.decoders.close()
         self._labels.close()
-        self._sights.close()
+        self._looks.close()

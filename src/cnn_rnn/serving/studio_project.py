@@ -5,16 +5,18 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cnn_rnn.learning.feature_store import FeatureStore
+from cnn_rnn.learning.journal import Journal, Step
 from cnn_rnn.learning.learner import Learner, Seen
 from cnn_rnn.learning.suggestions import LEAST_SHOWN
 
 from .at_work import ModelAtWork
 from .label_config import labels_in, read_controls
-from .studio_eyes import Sight
 
 MOST_LEARNT = 20_000  # photos of one project
 
@@ -30,21 +32,32 @@ class Expected:
 class StudioProject:
     """What is known of a project, learnt anew when its configuration gives it other words.
 
+    What an annotation says is a step of the journal, written before it counts; a later step of the same annotation
+    replaces it. Photos are known by their content.
+
     Args:
         model: What sees the photos.
         xml: How it is labelled.
+        folder: Where its journal lies; None to keep nothing.
+        store: What was seen of photos.
 
     Raises:
         RefusedError: It is no configuration, or has no choices over a photo.
+        ValueError, OSError: The journal cannot be read, or not be written.
     """
 
-    def __init__(self, model: ModelAtWork, xml: Any) -> None:
-        self.model = model
+    def __init__(self, model: ModelAtWork, xml: Any, folder: Path | None, store: FeatureStore) -> None:
+        self.model, self.store = model, store
+        self.journal = Journal(folder)
         self._lock = threading.Lock()
-        self._told: dict[str, tuple[Sight, dict[str, bool]]] = {}
-        self._annotated: dict[Any, str] = {}  # photos by the annotation that tells of them
+        self._photos: dict[str, Seen] = {}  # those that annotations tell of, as far as they were seen
+        self._said: dict[str, dict[str, dict[str, bool]]] = {}  # of each photo what each annotation says
+        self._photo_of: dict[str, str] = {}  # of each annotation
+        self._followed = 0
         self.xml: str | None = None
         self.configure(xml)
+        with self._lock:
+            self._follow()
 
     def configure(self, xml: Any) -> None:
         """Take its configuration, another one by now perhaps.
@@ -65,62 +78,70 @@ class StudioProject:
         self._places = [self.model.label_names.index(name) for name in self._start]
         with self._lock:
             self.learner = Learner(self._start)
-            self.learner.tell_all({photo: (self._seen(sight), told) for photo, (sight, told) in self._told.items()})
+            self.learner.tell_all(
+                {photo: (self._own(seen), self._answers(photo)) for photo, seen in self._photos.items()}
+            )
 
     @property
     def version(self) -> str:
         """What its predictions are called: the model, and a digest of all that was learnt."""
-        if not self._told:
+        if not self._photos:
             return self.model.version
-        learnt = json.dumps({photo: told for photo, (_, told) in sorted(self._told.items())}, sort_keys=True)
-        return f"{self.model.version}-{len(self._told)}-{hashlib.sha256(learnt.encode()).hexdigest()[:6]}"
+        told = [(photo, self._answers(photo)) for photo in sorted(self._photos)]
+        return f"{self.model.version}-{len(told)}-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:6]}"
 
     def named(self, labels: Sequence[str]) -> list[str]:
         """Labels by their names here."""
         return [self.names[label.casefold()] for label in labels if label.casefold() in self.names]
 
-    def knows(self, photo: str, annotation: Any) -> bool:
-        """Whether an annotation of a photo was learnt already."""
-        return self._annotated.get(annotation) == photo
+    def knows(self, annotation: str, answers: Mapping[str, bool]) -> bool:
+        """Whether that an annotation says this was learnt already."""
+        photo = self._photo_of.get(annotation, "")
+        return self._said.get(photo, {}).get(annotation, {}) == answers and (not photo or photo in self._photos)
 
-    def learn(self, photo: str, annotation: Any, sight: Sight, answers: Mapping[str, bool]) -> bool:
+    def learn(self, annotation: str, photo: str, seen: Seen, answers: Mapping[str, bool]) -> bool:
         """Learn what an annotation says of a photo; whether there is room for it.
 
         Args:
-            photo: What tells it from others.
-            annotation: What tells the annotation from others.
-            sight: The photo as the model sees it, nothing of it known.
-            answers: Labels that are there or not; none to forget it.
+            annotation: What tells it from others.
+            photo: The photo by its content.
+            seen: As the model sees it, nothing of it known.
+            answers: Labels that are there or not.
+
+        Raises:
+            OSError: The disk does not take it.
         """
         with self._lock:
-            if photo not in self._told and len(self._told) >= MOST_LEARNT:
+            if photo not in self._photos and len(self._photos) >= MOST_LEARNT:
                 return False
-            self.learner.tell(photo, self._seen(sight), answers)
-            if answers:
-                self._told[photo] = (sight, dict(answers))
-                self._annotated[annotation] = photo
-            else:
-                self._told.pop(photo, None)
+            self._photos[photo] = seen
+            self._step(Step({photo: answers}, by=annotation, actions=0))
             return True
 
-    def forget(self, annotation: Any) -> bool:
-        """Forget what an annotation said; whether anything was learnt from it."""
-        photo = self._annotated.pop(annotation, None)
-        told = self._told.get(photo or "")
-        return photo is not None and told is not None and self.learn(photo, annotation, told[0], {})
+    def forget(self, annotation: str) -> bool:
+        """Forget what an annotation said; whether it said anything.
 
-    def expect(self, photo: str, sight: Sight, given: Sight, known: Mapping[str, bool]) -> Expected:
+        Raises:
+            OSError: The disk does not take it.
+        """
+        with self._lock:
+            if annotation not in self._photo_of:
+                return False
+            self._step(Step(by=annotation, actions=0))
+            return True
+
+    def expect(self, photo: str, seen: Seen, given: Seen, known: Mapping[str, bool]) -> Expected:
         """What is expected of a photo.
 
         Args:
-            photo: What tells it from others.
-            sight: As the model sees it, nothing of it known.
+            photo: The photo by its content.
+            seen: As the model sees it, nothing of it known.
             given: As the model sees it given what is known.
             known: What is known of it, by the names here.
         """
         with self._lock:
-            probabilities = self.learner.expect(self._seen(sight), known, photo, given.logits[self._places])
-            learnt = bool(self._told)
+            probabilities = self.learner.expect(self._own(seen), known, photo, given.logits[self._places])
+            learnt = bool(self._photos)
         if not learnt and 1 / (1 + np.exp(-given.logits.max())) < self.model.familiar_from:
             return Expected(probabilities, list(known))
         least = {} if learnt else self.model.thresholds
@@ -139,6 +160,52 @@ class StudioProject:
                 found = dict.fromkeys(self.named(control.labels), False) | found | dict.fromkeys(chosen, True)
         return found
 
-    def _seen(self, sight: Sight) -> Seen:
-        """A photo as the learner takes it."""
-        return Seen(sight.features, sight.logits[self._places])
+    def kept(self, photo: str) -> Seen | None:
+        """What was seen of a photo earlier, nothing of it known."""
+        numbers = self.store.find(photo, self.model.known_by)
+        features = 0 if numbers is None else len(numbers) - len(self.model.label_names)
+        return None if numbers is None or features < 1 else Seen(numbers[:features], numbers[features:])
+
+    def keep(self, photo: str, seen: Seen) -> None:
+        """Keep what is seen of a photo, nothing of it known."""
+        self.store.keep(photo, self.model.known_by, np.concatenate([seen.features, seen.logits]))
+
+    def _step(self, step: Step) -> None:
+        """Write down what an annotation says by now, and learn it."""
+        self.journal.add(step)
+        self._follow()
+
+    def _follow(self) -> None:
+        """Learn what was written down since, by whatever server."""
+        steps = self.journal.steps[self._followed :]
+        self._followed += len(steps)
+        told: dict[str, tuple[Seen, dict[str, bool]]] = {}
+        for photo in dict.fromkeys(photo for step in steps for photo in self._take(step)):
+            answers = self._answers(photo)
+            seen = self._photos.pop(photo, None) or self.kept(photo)
+            if seen is not None:
+                told[photo] = self._own(seen), answers
+                if answers:
+                    self._photos[photo] = seen
+        if told:
+            self.learner.tell_all(told)
+
+    def _take(self, step: Step) -> set[str]:
+        """Take over what an annotation says by now; returns the photos of which something else is said."""
+        changed = set(step.said)
+        before = self._photo_of.pop(step.by, None)
+        if before is not None:
+            changed.add(before)
+            del self._said[before][step.by]
+        for photo, answers in step.said.items():
+            self._photo_of[step.by] = photo
+            self._said.setdefault(photo, {})[step.by] = {label: bool(there) for label, there in answers.items()}
+        return changed
+
+    def _answers(self, photo: str) -> dict[str, bool]:
+        """What all annotations of a photo say, the latest last."""
+        return {label: there for said in self._said.get(photo, {}).values() for label, there in said.items()}
+
+    def _own(self, seen: Seen) -> Seen:
+        """A photo as the learner takes it: with logits of the project's labels alone."""
+        return Seen(seen.features, seen.logits[self._places])

@@ -1,4 +1,4 @@
-"""What waits is seen together: one thread, and each time as many as wait, up to a limit."""
+"""What waits is seen together: each thread takes, again and again, as many as wait, up to a limit."""
 
 import logging
 import threading
@@ -20,6 +20,7 @@ class Together(Generic[Given, Answer]):
         work: Answers of several, in order.
         most: How many it takes at once.
         seen: Called with the number of each batch.
+        threads: Batches that are worked on side by side.
     """
 
     def __init__(
@@ -27,11 +28,13 @@ class Together(Generic[Given, Answer]):
         work: Callable[[Sequence[Given]], Sequence[Answer]],
         most: int,
         seen: Callable[[int], None] = lambda _: None,
+        threads: int = 1,
     ) -> None:
         self.work, self.most, self.seen = work, most, seen
         self._waiting: SimpleQueue[tuple[Given, Future[Answer]] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
 
     def ask(self, given: Given) -> "Future[Answer]":
         """The answer, once it is there."""
@@ -42,7 +45,8 @@ class Together(Generic[Given, Answer]):
     def close(self) -> None:
         """Stop after what is at work."""
         self._waiting.put(None)
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self) -> None:
         """Take what waits, again and again."""
@@ -61,12 +65,10 @@ class Together(Generic[Given, Answer]):
             except Empty:
                 break
             if one is None:
-                if not batch:
-                    return None
-                self._waiting.put(None)  # after these
+                self._waiting.put(None)  # for the other threads, and for this one after what it has
                 break
             batch.append(one)
-        return batch
+        return batch or None
 
     def _answer(self, batch: "Sequence[tuple[Given, Future[Answer]]]") -> None:
         """Answer a batch; where one of it cannot be answered, each by itself, so that the others do not notice."""

@@ -6,17 +6,14 @@ preprocessing, the code and the precision. Labels and splits are not among it, s
 the same features. What is found is read against its digest once a run.
 """
 
-import errno
 import hashlib
-import json
-import logging
-import shutil
+import importlib.util
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,28 +22,23 @@ from accelerate import Accelerator
 from datasets import Dataset, Image, concatenate_datasets
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
-from tqdm.auto import tqdm
 
 from cnn_rnn.data.batching.batches import AugmentationSeeds, eval_loader, leave_signals_alone
 from cnn_rnn.data.schema import LABEL_COLUMNS, label_names, targets
 from cnn_rnn.data.transforms import TrainTransform, collate, prepare_examples
 from cnn_rnn.foundation.provenance import Provenance, digest, file_identity
-from cnn_rnn.foundation.whole_files import flush_folder, remove_whole, temporary_name, write_json
+from cnn_rnn.learning.feature_store import FILE, FeatureStore, seen_by
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn.prediction.kept_graphs import onnxruntime_version
 from cnn_rnn.prediction.onnx_engine import UnfitGraphError, choose_engine, use_onnxruntime
 from cnn_rnn.prediction.predictions import PlacedFeatures, extract_features
 
-from .agreement import wait_until_seen
-from .faults import disk_advice
+from .feature_files import FEATURES, check_features, write_features
 from .run_config import RunConfig
 
-logger = logging.getLogger(__name__)
 CACHED_AT_ONCE = 1024
 FEWEST_TO_EXPORT = 500  # images from which on making the graph takes less than it saves
 AUGMENTATION = ("crop_scale", "horizontal_flip", "color_jitter", "rand_augment", "random_erasing")  # of block `data`
-FEATURES, DESCRIPTION = "features.npy", "description.json"
-TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
-WAY_ON = "free space on that disk, or name a folder on another one with --train.feature_cache; then start again"
 
 
 class CachedFeatures(TorchDataset):
@@ -142,6 +134,7 @@ class FeatureCache:
         self.root = Path(train.feature_cache or Path(train.output_dir).parent / "features")
         self.precision = precision or accelerator.mixed_precision
         self.engine, self.fits = "torch", True  # fits: whether the backbone could be exported
+        self.kept: npt.NDArray[np.float32] | None = None  # what a page saw of the rows that are asked for
 
     def load(self, train: Dataset, *others: Dataset) -> list[CachedFeatures]:
         """The features of the training rows, in all their views, and of each of the other parts as they are."""
@@ -161,9 +154,28 @@ class FeatureCache:
         in_order = [identities[index] for index in order]
         processor = self.transform.processor
         self.engine = engine_for(len(order), self.accelerator, self.precision) if self.fits else "torch"
+        self.kept = None if view else self._find_kept(datasets, order)
         told = {"view": view, **self._augmentation(view)} | ({"engine": self.engine} if self.engine != "torch" else {})
         key = features_key(self.model, processor, in_order, self.precision, **told)
         return self.root / key, order
+
+    def _find_kept(self, datasets: Sequence[Dataset], order: Sequence[int]) -> npt.NDArray[np.float32] | None:
+        """Features (N, D) of the rows in order, where a page saw every photo; what computed them is the engine then."""
+        alone = self.accelerator.num_processes == 1 and self.precision == "no"
+        if not (self.root / FILE).is_file() or not alone or self.model.config.pooling == "attention":
+            return None
+        store = FeatureStore(self.root)
+        paths = [path for dataset in datasets for path in image_paths(dataset)]
+        photos = [store.photo_of(Path(paths[index])) if paths[index] else "" for index in order]
+        provenance = Provenance.of_features(self.model, self.transform.processor)
+        size = self.model.backbone.num_features
+        for engine in ("torch", *([onnxruntime_version()] if importlib.util.find_spec("onnxruntime") else [])):
+            by = seen_by(provenance, engine)
+            found = [numbers for photo in photos if (numbers := store.find(photo, by, size)) is not None]
+            if len(found) == len(photos):
+                self.engine = engine
+                return np.stack(found)
+        return None
 
     def _augmentation(self, view: int) -> dict[str, Any]:
         """What a view beside the first depends on."""
@@ -185,11 +197,16 @@ class FeatureCache:
                 "view": view,
                 **self._augmentation(view),
             }
-            loader = accelerator.prepare(self._loader(rows.select(order), view))
             try:
-                with self._by_engine():
-                    batches = extract_features(self.model, loader, accelerator, shown)
-                    write_features(batches, len(order), folder, description, writes=accelerator.is_local_main_process)
+                if self.kept is not None:
+                    accelerator.print(f"image features as the page saw them, from {self.root / FILE}")
+                    write_features(iter([self.kept]), len(order), folder, description, writes=True)
+                else:
+                    loader = accelerator.prepare(self._loader(rows.select(order), view))
+                    with self._by_engine():
+                        batches = extract_features(self.model, loader, accelerator, shown)
+                        writes = accelerator.is_local_main_process
+                        write_features(batches, len(order), folder, description, writes=writes)
             except UnfitGraphError as error:
                 self.fits = False
                 accelerator.print(f"image features by torch: {error}")
@@ -247,106 +264,27 @@ def engine_for(images: int, accelerator: Accelerator, precision: str) -> str:
         return "torch"
     if choose_engine("auto", accelerator.device) == "torch":
         return "torch"
-    import onnxruntime
-
-    return f"onnxruntime {onnxruntime.__version__}"
-
-
-def write_features(
-    batches: Iterator[torch.Tensor], count: int, folder: Path, description: dict[str, Any], *, writes: bool
-) -> None:
-    """Write the batches as one array, whole or not at all; a process that does not write still takes its part."""
-    if not writes:
-        for _ in batches:
-            pass
-        return
-    temporary = temporary_name(folder)
-    found = hashlib.sha256()
-    start, shape = 0, (count,)
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, temporary, ignore_errors=True)
-        with disk_advice(folder.parent, WAY_ON):
-            temporary.mkdir(parents=True)
-            # Written, not mapped: on a full disk a memory map ends the process without a word.
-            file = (temporary / FEATURES).open("wb")
-            stack.callback(close, file)
-        for batch in batches:
-            rows = np.ascontiguousarray(batch.numpy(), dtype=np.float32)
-            with disk_advice(folder.parent, WAY_ON):
-                if not start:
-                    shape = (count, *rows.shape[1:])
-                    write_header(file, shape)
-                file.write(rows.data)
-            found.update(rows.data)
-            start += len(rows)
-        assert start == count
-        with disk_advice(folder.parent, WAY_ON):
-            file.close()
-            size = (temporary / FEATURES).stat().st_size
-            whole = {"shape": list(shape), "bytes": size, "digest": found.hexdigest()}
-            write_json(temporary / DESCRIPTION, description | whole)
-            flush_folder(temporary)
-        try:
-            temporary.replace(folder)
-        except OSError as error:
-            if error.errno not in TAKEN:
-                raise
-            wait_until_seen(folder / FEATURES)  # another run or machine was faster; its features are the same
-
-
-def close(file: BinaryIO) -> None:
-    """Close a file that is given up or closed already."""
-    with suppress(OSError):
-        file.close()
-
-
-def write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    """The head of an array's file whose values follow."""
-    fields = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, fields)
-
-
-def check_features(folder: Path) -> bool:
-    """Whether a folder of the cache holds features that are what was written; damaged ones are removed, and told."""
-    path = folder / FEATURES
-    if not path.exists():
-        return False
-    try:
-        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        whole = path.stat().st_size == description["bytes"] and digest_values(path) == description["digest"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        logger.warning("%s cannot be checked (%s): the features are computed again", path, error)
-    else:
-        if whole:
-            return True
-        logger.warning("%s is damaged, not what was written: the features are computed again", path)
-    remove_whole(folder)
-    return False
-
-
-def digest_values(path: Path) -> str:
-    """A digest of the values of an array's file."""
-    found, size = hashlib.sha256(), path.stat().st_size
-    with path.open("rb") as file, tqdm(total=size, desc="checking features", unit="B", unit_scale=True, delay=2) as bar:
-        np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)
-        while block := file.read(1 << 22):
-            found.update(block)
-            bar.update(len(block))
-    return found.hexdigest()
+    return onnxruntime_version()
 
 
 def image_identities(dataset: Dataset) -> list[str]:
     """For each row what tells its image from any other: the file with its size and time of change, or its bytes."""
+    return [
+        file_identity(image["path"]) if image["bytes"] is None else hashlib.sha256(image["bytes"]).hexdigest()
+        for image in undecoded_images(dataset)
+    ]
+
+
+def image_paths(dataset: Dataset) -> list[str]:
+    """For each row the file of its image; empty where that is none."""
+    return [image["path"] if image["bytes"] is None else "" for image in undecoded_images(dataset)]
+
+
+def undecoded_images(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """For each row what its image is decoded from: a `path`, or `bytes`."""
     rows = dataset.select_columns(["image"]).cast_column("image", Image(decode=False))
-    identities = []
     for start in range(0, len(rows), CACHED_AT_ONCE):
-        for image in rows[start : start + CACHED_AT_ONCE]["image"]:
-            if image["bytes"] is not None:
-                identities.append(hashlib.sha256(image["bytes"]).hexdigest())
-            else:
-                identities.append(file_identity(image["path"]))
-    return identities
+        yield from rows[start : start + CACHED_AT_ONCE]["image"]
 
 
 def features_key(

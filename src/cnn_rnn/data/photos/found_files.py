@@ -24,6 +24,7 @@ SYSTEM_FILES = frozenset(
 MADE_UP = re.compile(r"(\._|~\$|\.~lock\.|\.trashed-|\.pending-|\.fuse_hidden|\.nfs|\.smbdelete|\.goutputstream-).")
 TAKES_IN = "data.system_files true takes them in"
 EXAMPLES = 3
+OWN_FOLDER = ".cnn-rnn"  # what the page keeps beside the photos that it labels; there are no photos in it
 JOB_PICTURE, JOB_LABELS = "paths.png", "labels*.parquet"  # what `cnn-rnn predict` writes, perhaps beside the photos
 
 
@@ -96,6 +97,8 @@ def walk(folder: str | os.PathLike[str], passed_over: PassedOver) -> Iterator[os
             ways.pop()
             continue
         is_folder = is_kind(entry, os.DirEntry.is_dir)
+        if entry.name == OWN_FOLDER and is_folder:
+            continue
         if passed_over.leaves_out(entry.name, entry.path, folder=is_folder):
             continue
         if entry.name == JOB_PICTURE and any(Path(entry.path).parent.glob(JOB_LABELS)):
