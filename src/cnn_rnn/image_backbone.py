@@ -168,7 +168,7 @@ class ImageBackbone(nn.Module):
             weights: "imagenet" for those that timm names (fetched from the hub or its cache), "pip:NAME" for the
                 weights file inside an installed package, else the path of a `.safetensors` file or of a published
                 PyTorch file, which is read without unpickling objects.
-            classifier: What is to have the weights of the classifier behind the features too.
+            classifier: What is to have the weights of the classifier that follows the features too.
 
         Raises:
             ValueError: The file's tensors do not fit this backbone, or it holds no classifier.

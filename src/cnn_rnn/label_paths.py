@@ -1,7 +1,7 @@
 """From a set of labels to an ordered path and back.
 
 A path lists label ids in 0..C-1 and closes with END = C, which also pads it. Labels arrive multi-hot: 1 present, 0
-absent, any negative value (-100 by convention) left out, which is neither on the path nor held against it.
+absent, any negative value (-100 by convention) left out, which is neither on the path nor counted against it.
 """
 
 import torch

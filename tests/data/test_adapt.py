@@ -123,7 +123,7 @@ def test_a_flag_that_tells_the_split_is_no_class() -> None:
     adapted = to_schema(data)
     assert label_names(adapted) == NAMES
     assert "'is_test' seems to tell splits" in adapted.info.description
-    with pytest.raises(ValueError, match=r"labels may be in 'tags' or 'night': data\.columns '\{labels: tags\}'"):
+    with pytest.raises(ValueError, match=r"labels may be in 'tags', 'night': data\.columns '\{labels: tags\}'"):
         to_schema(data.add_column("night", [0, 1, 0]))
     with pytest.raises(ValueError, match="no label column 'labels' and no columns of 0 and 1"):
         to_schema(data.remove_columns("tags"))

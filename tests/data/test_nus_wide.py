@@ -131,6 +131,6 @@ def test_an_image_listed_twice_is_told(root: Path, caplog: pytest.LogCaptureFixt
 
 def test_blocks_join_without_a_seam(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = load_nus_wide(root, "tags1k", require_images=False, split="train")["labels"][:]
-    monkeypatch.setattr("cnn_rnn.data.benchmarks.nus_wide_labels.BYTES_AT_ONCE", 3)
+    monkeypatch.setattr("cnn_rnn.data.benchmarks.nus_wide.BYTES_AT_ONCE", 3)
     assert load_nus_wide(root, "tags1k", require_images=False, split="train")["labels"][:] == whole
     assert label_counts(load_nus_wide(root, require_images=False, split="train")).tolist() == [1, 1, 1]

@@ -12,7 +12,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Image, List
 
 from .files.raw_table import RawTable
 from .images_inside.plain_kinds import with_plain_kinds
-from .meaning.columns import LABEL_NAME, Roles, tells_split
+from .meaning.columns import LABEL_NAME, Roles, tells_split, the_holder
 from .meaning.listing import Listing, list_labels
 from .photos.disk_layout import abbreviate
 from .reading import Reading, listed
@@ -127,16 +127,7 @@ def _label_column(data: Dataset, columns: Columns, reading: Reading) -> str | No
         or (LABEL_NAME.search(name) and getattr(feature, "dtype", None) in {*WHOLE_NUMBERS, "string"})
     ]
     flags = [name for name in _whole_numbers(data, columns) if name not in holders]
-    if len(holders) == 1 and not flags:
-        return holders[0]
-    if holders:
-        ways = [f"'{{labels: {name}}}'" for name in holders]
-        ways += [f"'{{classes: [{', '.join(flags[:4])}]}}'"] if flags else []
-        raise ValueError(
-            f"labels may be in {' or '.join(map(repr, [*holders, *flags[:4]]))}: "
-            f"data.columns {' or '.join(ways)} decides"
-        )
-    return None
+    return the_holder(holders, flags)
 
 
 def _label_like(data: Dataset, columns: Columns) -> list[str]:
@@ -200,7 +191,7 @@ def _said_of_labels(data: Dataset, columns: Columns, reading: Reading, class_nam
         roles.labels = columns.labels
         roles.notes = [f"labels by column {columns.labels!r}"] if columns.labels != "labels" else []
         if isinstance(feature, ClassLabel):
-            roles.notes = [f"one label a photo, by column {columns.labels!r}"]
+            roles.notes = [f"one label per photo, by column {columns.labels!r}"]
     else:
         roles.classes = list(class_names or reading.roles.get("classes", ()) or _whole_numbers(data, columns))
         missing = [name for name in roles.classes if name not in cells]

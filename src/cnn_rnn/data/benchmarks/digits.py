@@ -22,7 +22,7 @@ import numpy.typing as npt
 from datasets import Dataset, DatasetDict
 from PIL import Image
 
-from cnn_rnn.data.photos.disk_layout import pick_split
+from cnn_rnn.data.labels.choosing import load_splits
 from cnn_rnn.data.schema import build_dataset, image_bytes, label_lists_from_matrix
 
 DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -50,10 +50,12 @@ def load_digits(
     unknown = [name for name in counts if name not in SOURCE_SHARES]
     if unknown or size < 48:
         raise ValueError(f"splits {unknown} or size {size} not possible; use {', '.join(SOURCE_SHARES)} and size >= 48")
-    chosen = pick_split([name for name in SOURCE_SHARES if counts.get(name)], split, "digits")
     scans = split_scans()
-    loaded = {name: _draw_split(name, scans[name], counts[name], size=size, seed=seed, hard=hard) for name in chosen}
-    return loaded[split] if split else DatasetDict(loaded)
+
+    def draw(name: str) -> Dataset:
+        return _draw_split(name, scans[name], counts[name], size=size, seed=seed, hard=hard)
+
+    return load_splits([name for name in SOURCE_SHARES if counts.get(name)], split, "digits", draw)
 
 
 def draw_labels(random: np.random.Generator) -> list[int]:

@@ -16,8 +16,9 @@ from datasets import Dataset, DatasetDict
 
 from cnn_rnn.data.files.unpacking import extract_archive, unpacking_marker
 from cnn_rnn.data.files.xml_files import read_voc
+from cnn_rnn.data.labels.choosing import load_splits
 from cnn_rnn.data.meaning.listing import Listing, Row
-from cnn_rnn.data.photos.disk_layout import abbreviate, existing_folder, pick_split
+from cnn_rnn.data.photos.disk_layout import abbreviate, existing_folder
 
 from .archives import ARCHIVES
 
@@ -58,9 +59,9 @@ def load_voc(
     folder = existing_folder(root, f"VOC {year}", (f"VOCdevkit/VOC{year}", f"VOC{year}"))
     lists = existing_folder(folder, f"VOC {year} image lists", ("ImageSets/Main",))
     available = [name for name in VOC_SPLITS if (lists / f"{name}.txt").is_file()]
-    chosen = pick_split(available, split, f"VOC {year} in {lists}")
-    loaded = {name: _load_split(folder, name, require_images) for name in chosen}
-    return loaded[split] if split else DatasetDict(loaded)
+    return load_splits(
+        available, split, f"VOC {year} in {lists}", lambda name: _load_split(folder, name, require_images)
+    )
 
 
 def _unpack_archives(root: Path, name: str) -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from cnn_rnn.data.reading import Reading
 
-from .cvat_xml import read_cvat
 from .json_files import read_document, read_lines
 from .label_studio_exports import without_uploads
 from .packed_tables import read_excel, read_parquet
 from .raw_table import RawTable
 from .text_tables import read_text
+from .xml_files import read_cvat
 
 TEXT_TABLES = frozenset({".csv", ".tsv", ".txt"})
 TOLD_ENCODING = frozenset({".xlsx", ".parquet", ".xml"})

@@ -3,7 +3,7 @@
 Two labels are made one, others left out, sets of other names joined.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
-from cnn_rnn.data.photos.disk_layout import abbreviate
+from cnn_rnn.data.photos.disk_layout import abbreviate, pick_split
 from cnn_rnn.data.schema import (
     LABEL_COLUMNS,
     LEFT_OUT_COLUMNS,
@@ -188,6 +188,24 @@ def join_datasets(parts: Sequence[tuple[str, Dataset]]) -> Dataset:
     there = [column for column in LEFT_OUT_COLUMNS if any(column in rows.column_names for rows in joined)]
     joined = [_with_columns(rows, names, there) for rows in joined]
     return concatenate_datasets(joined)
+
+
+def load_splits(
+    available: Sequence[str], split: str | None, what: str, load: Callable[[str], Dataset]
+) -> Dataset | DatasetDict:
+    """All splits of a set, each with the columns of left-out labels that any of them has, or the one asked for.
+
+    Args:
+        available: Their names.
+        split: The one that is asked for; None for all.
+        what: The set, for messages.
+        load: What gives one of them.
+
+    Raises:
+        ValueError: There is no such split.
+    """
+    loaded = {name: load(name) for name in pick_split(available, split, what)}
+    return loaded[split] if split else with_same_columns(loaded)
 
 
 def with_same_columns(splits: Mapping[str, Dataset]) -> DatasetDict:

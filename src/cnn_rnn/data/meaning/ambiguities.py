@@ -39,10 +39,9 @@ def has_flags(
         return reading.numbers == "multi_hot"
     fitting = [one for _, one in lists if len(one) == count and set(one) <= {0, 1}]
     repeats = [one for one in fitting if len(set(one)) < len(one)]
-    if not fitting or (not repeats and len(fitting) < len(lists)):
-        return False
-    if len(fitting) == len(lists) and repeats:
-        return True
+    as_ids, as_flags = not repeats, len(fitting) == len(lists)
+    if as_ids != as_flags:
+        return as_flags
     other = next((one for _, one in lists if len(one) != count or not set(one) <= {0, 1}), None)
     beside = "" if other is None else f", and {short(list(other))} stands beside it"
     raise ValueError(

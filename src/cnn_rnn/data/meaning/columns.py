@@ -1,7 +1,7 @@
 """Which column names the photo, which hold labels: found out from names and cells, told, and decided by settings."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -174,20 +174,38 @@ def _find_labels(
     flags = [name for name in flags if name not in by_name]
     lists = [name for name in others if all(isinstance(cell, list) for cell in table.columns[name])]
     texts = by_name or (lists if len(lists) == 1 and not flags else [])
-    if len(texts) == 1 and not flags:
-        roles.labels = texts[0]
-    elif texts and (flags or len(texts) > 1):
-        ways = [f"'{{labels: {name}}}'" for name in texts]
-        ways += [f"'{{classes: [{', '.join(flags[:4])}{', ...' if len(flags) > 4 else ''}]}}'"] if flags else []
-        shown = ", ".join(f"{name!r} ({short(table.columns[name][0])})" for name in [*texts, *flags[:3]])
-        raise ValueError(f"{table.where(0)}: labels may be in {shown}: data.columns {' or '.join(ways)} decides")
-    elif not others:
+    roles.labels = the_holder(
+        texts, flags, f"{table.where(0)}: ", lambda name: f"{name!r} ({short(table.columns[name][0])})"
+    )
+    if roles.labels is None and not others:
         raise ValueError(
-            f"{table.path} has neither a column 'labels' nor one 0/1 column a class; its columns are "
+            f"{table.path} has neither a column 'labels' nor one 0/1 column per class; its columns are "
             f"{', '.join(table.columns)}: data.columns '{{labels: COLUMN}}' names it"
         )
-    else:
+    if roles.labels is None:
         roles.classes = others  # each cell is checked; a column that is no class is named with its line
+
+
+def the_holder(
+    holders: Sequence[str], flags: Sequence[str], where: str = "", shown: Callable[[str], str] = repr
+) -> str | None:
+    """The one column that can hold labels; None where none can, so that each class is a column of its own.
+
+    Args:
+        holders: Columns that can hold labels.
+        flags: Columns of yes and no, which can be a class each.
+        where: What a message begins with.
+        shown: How a message shows a column.
+
+    Raises:
+        ValueError: Several could be meant; they are shown, with the settings that decide.
+    """
+    if holders and (flags or len(holders) > 1):
+        ways = [f"'{{labels: {name}}}'" for name in holders]
+        ways += [f"'{{classes: [{', '.join(flags[:4])}{', ...' if len(flags) > 4 else ''}]}}'"] if flags else []
+        told = ", ".join(map(shown, [*holders, *flags[:3]]))
+        raise ValueError(f"{where}labels may be in {told}: data.columns {' or '.join(ways)} decides")
+    return holders[0] if holders else None
 
 
 def _are_flags(cells: Sequence[Any], meanings: Meanings) -> bool:

@@ -7,8 +7,9 @@ from typing import Self
 from datasets import Dataset, DatasetDict
 
 from cnn_rnn.data.files.formats import TABLES
+from cnn_rnn.data.labels.choosing import load_splits
 from cnn_rnn.data.meaning.listing import Listing, Row
-from cnn_rnn.data.photos.disk_layout import abbreviate, existing_folder, pick_split, split_folders
+from cnn_rnn.data.photos.disk_layout import abbreviate, existing_folder, split_folders
 from cnn_rnn.data.photos.found_files import PassedOver, walk_files
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.data.reading import Reading
@@ -66,7 +67,7 @@ class ClassFolders:
         photos = [(path.relative_to(self.folder).as_posix(), path, name) for path, name in files]
         others = [path.relative_to(self.folder).as_posix() for path in sorted(self.others)]
         unread = f"; not read: {len(others):,} other files, {abbreviate(others)}" if others else ""
-        told = [f"a folder per class, one label a photo{unread}", *self.passed_over.lines()]
+        told = [f"a folder per class, one label per photo{unread}", *self.passed_over.lines()]
         listing = Listing(
             self.folder, [Row(photo, photo, path, split, [name]) for photo, path, name in photos], notes=told
         )
@@ -111,9 +112,7 @@ def load_class_folders(
             raise ValueError(
                 f"{splits[name].folder}: {abbreviate(strange)} is no folder of train ({abbreviate(names)})"
             )
-    chosen = pick_split(list(splits), split, str(folder))
-    loaded = {name: splits[name].rows(names, name) for name in chosen}
-    return loaded[split] if split else DatasetDict(loaded)
+    return load_splits(list(splits), split, str(folder), lambda name: splits[name].rows(names, name))
 
 
 def annotations_below(folder: Path) -> list[str]:

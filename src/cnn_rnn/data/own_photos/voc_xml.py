@@ -5,9 +5,9 @@ from pathlib import Path
 from datasets import Dataset, DatasetDict
 
 from cnn_rnn.data.files.xml_files import read_voc
-from cnn_rnn.data.labels.choosing import with_same_columns
+from cnn_rnn.data.labels.choosing import load_splits
 from cnn_rnn.data.meaning.listing import Listing, Row
-from cnn_rnn.data.photos.disk_layout import existing_folder, leaves_folder, pick_split, split_folders
+from cnn_rnn.data.photos.disk_layout import existing_folder, leaves_folder, split_folders
 from cnn_rnn.data.photos.found_files import PassedOver, walk_files
 from cnn_rnn.data.reading import Reading
 
@@ -32,15 +32,14 @@ def load_voc_xml(
     """
     folder = existing_folder(root, "folder of XML annotations")
     places = split_folders(folder) or {"train": folder}
-    chosen = pick_split(list(places), split, str(folder))
     system_files = reading is not None and reading.system_files
     listings = {name: _annotated_photos(place, name, PassedOver(system_files)) for name, place in places.items()}
     names = sorted({label for listing in listings.values() for label in listing.class_names()})
-    loaded = {
-        name: listings[name].to_dataset(_photos(places[name]), names, name, require_images=require_images)
-        for name in chosen
-    }
-    return loaded[split] if split else with_same_columns(loaded)
+
+    def load(name: str) -> Dataset:
+        return listings[name].to_dataset(_photos(places[name]), names, name, require_images=require_images)
+
+    return load_splits(list(places), split, str(folder), load)
 
 
 def _photos(folder: Path) -> Path:
