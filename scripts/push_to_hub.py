@@ -2,7 +2,7 @@
 
 import sys
 
-from cnn_rnn.commands.push_to_hub import main
+from cnn_rnn.commands.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["push-to-hub", *sys.argv[1:]]))

@@ -2,7 +2,7 @@
 
 import sys
 
-from cnn_rnn.commands.report import main
+from cnn_rnn.commands.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["report", *sys.argv[1:]]))

@@ -2,7 +2,7 @@
 
 import sys
 
-from cnn_rnn.commands.review import main
+from cnn_rnn.commands.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["review", *sys.argv[1:]]))

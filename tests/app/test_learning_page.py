@@ -26,6 +26,7 @@ from cnn_rnn.data import label_names, load_image_folder
 from cnn_rnn.data.reading import Reading
 from cnn_rnn.learning.album import Album
 from cnn_rnn.learning.eyes import Eyes
+from cnn_rnn.learning.journal import Step
 from cnn_rnn.learning.simulated_person import label_photo
 from cnn_rnn.prediction.input_kinds import find_images
 
@@ -230,6 +231,9 @@ def test_training_reads_what_was_accepted_and_later_labels_are_unknown(
     for label in ("first", "second"):
         desk.add_label(session, label)
         press(desk, session, "accept")
+    desk.album.step(Step({"gone.jpg": {"first": True}, "../a.jpg": {}}, {"gone.jpg": True, "../a.jpg": True}))
+    assert "(2 accepted photos are not there any more, and left out)" in press(desk, session, "train")[2]
+    desk.album.take_back("")
     told = press(desk, session, "train")[2]
     command = shlex.split(session.notice.removeprefix("Train on these: "))
     assert "cnn-rnn train" in told

@@ -174,7 +174,10 @@ class LearningDesk(Desk):
         if not session.done or session.unsaved:
             return told
         assert self.folder is not None
-        return f"Train on these: {write_training_set(self.folder, self.album.known, self.tagger.saved.name)}"
+        there, known = self.album.photos, self.album.known
+        gone = sum(photo.accepted and name not in there for name, photo in known.photos.items())
+        left = f" ({gone} accepted photos are not there any more, and left out)" if gone else ""
+        return f"Train on these{left}: {write_training_set(self.folder, there, known, self.tagger.saved.name)}"
 
     def show(self, session: PhotoSession, problem: str = "", looked_for: str | None = None) -> tuple[Any, ...]:
         """The session as it is now: itself, the photo and its labels."""

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Collection
 from itertools import count
 from pathlib import Path
 
@@ -15,14 +16,15 @@ from .saved_labels import METADATA, why_not_text
 PLACE = "to_train"
 
 
-def write_training_set(folder: Path, known: KnownPhotos, start: str) -> str:
+def write_training_set(folder: Path, photos: Collection[str], known: KnownPhotos, start: str) -> str:
     """Write the labels of all accepted photos, with those that were unknown at the time; the command that trains.
 
-    The photos stay where they are. The run goes on from the model by which the page sees them, so that it finds what
-    the page saw.
+    The photos stay where they are; of those that were accepted once and are not there any more nothing is written. The
+    run goes on from the model by which the page sees them, so that it finds what the page saw.
 
     Args:
         folder: Of the photos.
+        photos: Those that are there, by name.
         known: What is known of them.
         start: The folder or Hub name of that model.
     """
@@ -32,7 +34,7 @@ def write_training_set(folder: Path, known: KnownPhotos, start: str) -> str:
         temporary.open("w", encoding="utf-8", newline="\n") as file,
     ):
         for name, photo in known.photos.items():
-            if photo.accepted and not why_not_text(name):
+            if photo.accepted and name in photos and not why_not_text(name):
                 answers = known.answers(name)
                 labels = [label for label, there in answers.items() if there]
                 unknown = [label for label in known.label_names if label not in answers]
