@@ -38,7 +38,7 @@ def printed(tmp_path: Path) -> Callable[[], list[str]]:
     album = Album(Eyes(saved, knows=False), {name: folder / name for name in labels}, folder)
     album.look_around(threading.Event())
     album.step(Step({name: {label: True} for name, label in labels.items()}, dict.fromkeys(labels, True)))
-    return lambda: shlex.split(write_training_set(folder, album.known, saved.name))
+    return lambda: shlex.split(write_training_set(folder, album.photos, album.known, saved.name))
 
 
 def test_it_finds_all_features_that_the_page_saw(
