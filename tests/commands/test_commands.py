@@ -248,6 +248,7 @@ def test_other_classes_than_the_models_are_refused(
     assert "only the model knows ['blue', 'green', 'red']" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_accelerate_launches_the_training_script(settings: Callable[..., list[str]], tmp_path: Path) -> None:
     launched = subprocess.run(
         [

@@ -59,7 +59,7 @@ def test_it_is_loaded_as_it_was_saved_and_the_snippet_of_the_readme_runs(halved:
     assert 1 in found.paths[0, 0]
 
 
-def test_it_is_validated_reported_and_exported(halved: Path, photos: Path, tmp_path: Path) -> None:
+def test_it_is_validated_and_reported(halved: Path, photos: Path, tmp_path: Path) -> None:
     data = ["--data.name", "image_folder", "--data.root", str(photos), "--data.split", "test"]
     quick = ["--num_workers", "0"]
     assert main_of("validate")([str(halved), *data, *quick, "--samples", "0", "--output", str(tmp_path / "v")]) == 0
@@ -67,6 +67,10 @@ def test_it_is_validated_reported_and_exported(halved: Path, photos: Path, tmp_p
     page = tmp_path / "report.html"
     assert main_of("report")([str(halved), *data, *quick, "--examples", "1", "--output", str(page)]) == 0
     assert 'class="card"' in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_it_is_exported(halved: Path, tmp_path: Path) -> None:
     assert main_of("export_onnx")([str(halved), "--output", str(tmp_path / "f.onnx")]) == 0
     assert (tmp_path / "f.onnx").stat().st_size > 0
 

@@ -7,6 +7,8 @@ import pytest
 
 from cnn_rnn.data import VOC_CLASSES, label_counts, label_names, load_nus_wide, load_voc
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def full_labels(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -88,9 +88,13 @@ FROZEN: dict[str, tuple[str, int, str, tuple[float, ...], int]] = {
     "ConvNeXt": ("convnext_atto.d2_in1k", 0, "avg", (0.485, 0.456, 0.406), 224),
     "DINOv2": ("vit_small_patch14_reg4_dinov2.lvd142m", 5, "own", (0.485, 0.456, 0.406), 518),
 }
+LARGE = {"vit_base_patch32_siglip_256.v2_webli", "convnext_tiny.dinov3_lvd1689m"}
 
 
-@pytest.mark.parametrize(("name", "tokens", "pooling", "mean", "side"), FROZEN.values(), ids=FROZEN)
+@pytest.mark.parametrize(
+    ("name", "tokens", "pooling", "mean", "side"),
+    [pytest.param(*own, id=name, marks=pytest.mark.slow if own[0] in LARGE else ()) for name, own in FROZEN.items()],
+)
 @torch.no_grad()
 def test_backbones_taken_for_frozen_features_run_as_they_were_trained(
     name: str, tokens: int, pooling: str, mean: tuple[float, ...], side: int

@@ -28,7 +28,7 @@ def test_predict_takes_what_is_known_and_writes_it_beside_the_labels(photo_folde
     MultiLabelImageClassificationPipeline(model, image_processor=processor).save_pretrained(tmp_path / "model")
     images = sorted(path.name for path in (photo_folder / "test").glob("*.png"))
     arguments = ["--model", str(tmp_path / "model"), "--input", str(photo_folder / "test"), "--num_workers", "0"]
-    arguments += ["--threshold", "0"]
+    arguments += ["--threshold", "0", "--engine", "torch"]
     assert main_of("predict")([*arguments, "--output", str(tmp_path / "untold")]) == 0
     ids = pq.read_table(tmp_path / "untold" / "labels.parquet").column("image_id").to_pylist()
     assert len(ids) == len(images)

@@ -67,6 +67,7 @@ with torch.no_grad():
 )
 
 
+@pytest.mark.slow  # the lines of the README show nearly the same
 def test_what_is_pushed_loads_in_a_process_without_cache_and_package(
     run: Path, metrics: Path, hub: LoopbackHub, tmp_path: Path
 ) -> None:

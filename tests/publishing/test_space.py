@@ -14,10 +14,8 @@ import cnn_rnn
 from cnn_rnn.publishing.space import requirements, space_files
 
 
-@pytest.mark.parametrize(
-    "boxed",
-    [pytest.param(False, id="a run"), pytest.param(True, id="the model in the box", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("boxed", [False, True], ids=["a run", "the model in the box"])
 def test_the_app_serves_the_page_from_what_is_published_alone(run: Path, tmp_path: Path, boxed: bool) -> None:
     pytest.importorskip("gradio", reason="the page needs gradio: pip install 'cnn-rnn[app]'")
     run = cnn_rnn.bundled_model() if boxed else run  # which holds no code of its own

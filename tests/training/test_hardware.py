@@ -60,6 +60,7 @@ def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch: pytes
         check_launcher(alone)
 
 
+@pytest.mark.slow
 def test_half_precision_that_a_cpu_cannot_compute_is_refused_before_anything_is() -> None:
     code = (
         "from types import SimpleNamespace; import torch; from cnn_rnn.training.hardware import check_bfloat16\n"

@@ -152,7 +152,7 @@ def test_a_signal_to_the_launcher_saves_and_leaves_no_process(
 def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(
     forked: Any, settings: Settings, tmp_path: Path
 ) -> None:
-    changes = {"train__epochs": 8, "train__ema_decay": 0.9}
+    changes = {"train__epochs": 5, "train__ema_decay": 0.9}
     assert forked.train(settings(tmp_path / "whole", **changes), tmp_path / "whole.log") == 0
     moments = random.Random(1)  # noqa: S311 - chooses moments, keeps no secret
     codes = []
