@@ -115,3 +115,7 @@ def test_only_this_machine_needs_no_token(
     monkeypatch.setenv(TOKEN, "short")
     with pytest.raises(ValueError, match="at least 16"):
         token_for(is_local=local)
+    for token in ("\u00fc" * 20, " " + "x" * 20, "x" * 20 + "\n", "a\tb" * 9):
+        monkeypatch.setenv(TOKEN, token)
+        with pytest.raises(ValueError, match="no header carries"):
+            token_for(is_local=local)

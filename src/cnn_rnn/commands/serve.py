@@ -54,11 +54,13 @@ def token_for(*, is_local: bool) -> str | None:
     """The token that is asked for; none on this machine alone where none was given.
 
     Raises:
-        ValueError: The one that was given is too short.
+        ValueError: The one that was given is too short, or cannot be sent.
     """
     given = os.environ.get(TOKEN)
     if given is not None and len(given) < LEAST_SIGNS:
         raise ValueError(f"{TOKEN} has {len(given)} signs; expected at least {LEAST_SIGNS}")
+    if given is not None and not (given.isascii() and given.isprintable() and given == given.strip()):
+        raise ValueError(f"{TOKEN} holds what no header carries as it is; expected ASCII without a space at its ends")
     if given is None and not is_local:
         given = secrets.token_urlsafe(24)
         print(f"other machines may ask, with the token {given} ({TOKEN} sets one)", file=sys.stderr)

@@ -16,6 +16,8 @@ from .refusals import RefusedError
 JSON, FORM, PHOTO = "application/json", "multipart/form-data", "photo"
 HOW = "send the photo's bytes as the body, a form with the file 'photo', or JSON {\"inputs\": base64}"
 
+STARTS, MOST_VALUES = (b",", b"[", b"{"), 1_000_000  # of JSON's values, none of which base64 holds
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -34,8 +36,10 @@ def read_object(body: bytes) -> dict[str, Any]:
     """The JSON object that a body holds.
 
     Raises:
-        RefusedError: It holds none.
+        RefusedError: It holds none, or far too many values: what is read at once keeps all others waiting.
     """
+    if sum(map(body.count, STARTS)) > MOST_VALUES:
+        raise RefusedError(413, f"the body holds more than {MOST_VALUES:,} values")
     try:
         found = read_json(body.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
