@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from accelerate import Accelerator
 from datasets import Dataset
@@ -14,13 +16,24 @@ from PIL import Image
 from tests.commands_by_name import main_of
 from transformers import ViTImageProcessor
 
-from cnn_rnn.data import SOURCES, EvalTransform, label_names, load_source, prepare_examples, targets, write_parquet
+from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor
+from cnn_rnn.data import (
+    SOURCES,
+    VOC_CLASSES,
+    EvalTransform,
+    label_names,
+    load_source,
+    prepare_examples,
+    targets,
+    write_parquet,
+)
 from cnn_rnn.data.batching.batches import StreamLoader, eval_batches
 from cnn_rnn.data.images_inside.hub_datasets import load_stream, stream_labels
 from cnn_rnn.data.labels.choosing import LabelChoice
 from cnn_rnn.data.reading import Reading
 from cnn_rnn.data.schema import label_features
 from cnn_rnn.metrics.stored_predictions import read_predictions
+from cnn_rnn.prediction import SavedModel, predict_dataset
 from cnn_rnn.publishing.push import lines_read
 from cnn_rnn.training.feature_cache import CachedFeatures, collate_features
 from cnn_rnn.training.out_of_fold import split_folds
@@ -140,6 +153,56 @@ def of_class_folders(folder: Path) -> Dataset:
     return load_source("class_folders", folder / "classes", split="train")
 
 
+def of_lines(folder: Path) -> Dataset:
+    rows = [{"file_name": name, "labels": words(row, 1), "unknown": words(row, X)} for name, row in EXPECTED.items()]
+    (photos(folder) / "labels.ndjson").write_text("\n".join(map(json.dumps, rows)))
+    return load_source("table", folder / "labels.ndjson", split="train")
+
+
+def of_parquet(folder: Path) -> Dataset:
+    columns = {"file_name": list(EXPECTED), "labels": [words(row, 1) for row in EXPECTED.values()]}
+    columns["unknown"] = [words(row, X) for row in EXPECTED.values()]
+    pq.write_table(pa.table(columns), photos(folder) / "labels.parquet")
+    return load_source("table", folder / "labels.parquet", split="train")
+
+
+def of_voc(folder: Path) -> Dataset:
+    """The official lists, of which `cow` is called fox; objects that are hard to see are left out."""
+    lists, places = folder / "VOCdevkit/VOC2007/ImageSets/Main", folder / "VOCdevkit/VOC2007/JPEGImages"
+    lists.mkdir(parents=True)
+    for file in photos(places).iterdir():
+        file.rename(file.with_suffix(".jpg"))
+    ids = [Path(name).stem for name in EXPECTED]
+    (lists / "train.txt").write_text("\n".join(ids))
+    for name in VOC_CLASSES:
+        label = {"cow": "fox"}.get(name, name)
+        own = [row[NAMES.index(label)] if label in NAMES else 0 for row in EXPECTED.values()]
+        states = zip(ids, ({1.0: 1, 0.0: -1, X: 0}[one] for one in own), strict=True)
+        (lists / f"{name}_train.txt").write_text("\n".join(f"{image_id} {state}" for image_id, state in states))
+    return load_source("voc2007", folder, split="train", choice=LabelChoice({"cow": "fox"}, NAMES))
+
+
+def of_official_coco(folder: Path) -> Dataset:
+    of_coco(folder / "images" / "train2017")
+    (folder / "annotations").mkdir()
+    (folder / "images/train2017/labels.json").rename(folder / "annotations/instances_train2017.json")
+    return load_source("coco2017", folder, split="train")
+
+
+def of_nus_wide(folder: Path) -> Dataset:
+    for part in ("Groundtruth/TrainTestLabels", "ImageList", "Flickr"):
+        (folder / part).mkdir(parents=True)
+    for file in photos(folder / "Flickr" / "all").iterdir():
+        file.rename(file.with_suffix(".jpg"))
+    listed = "".join(f"all\\{Path(name).stem}.jpg\n" for name in EXPECTED)
+    (folder / "ImageList" / "TrainImagelist.txt").write_text(listed)
+    for index, name in enumerate(NAMES):
+        told = "".join(f"{int(row[index] == 1)}\n" for row in EXPECTED.values())
+        (folder / "Groundtruth/TrainTestLabels" / f"Labels_{name}_Train.txt").write_text(told)
+    return load_source("nus-wide-81", folder, split="train")
+
+
+NOTHING_UNKNOWN = {name: [float(own == 1) for own in row] for name, row in EXPECTED.items()}
 PRESENT_ALONE = {name: [1 if own == 1 else X for own in row] for name, row in EXPECTED.items()}
 ONE_EACH = dict(zip(EXPECTED, ([1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [0, 0, 1.0]), strict=True))
 SAID: dict[Any, dict[str, Any]] = {
@@ -147,6 +210,8 @@ SAID: dict[Any, dict[str, Any]] = {
     of_label_studio: PRESENT_ALONE,
     of_cvat: PRESENT_ALONE,
     of_class_folders: ONE_EACH,
+    of_official_coco: NOTHING_UNKNOWN,
+    of_nus_wide: NOTHING_UNKNOWN,
 }
 
 
@@ -202,6 +267,20 @@ def stock_trainer(rows: Dataset, _: Path) -> dict[str, list[float]]:
     return {example["image_id"]: example["labels"].tolist() for example in kept}
 
 
+def validated(rows: Dataset, _: Path) -> dict[str, list[float]]:
+    """What `cnn-rnn validate` measures against."""
+    small: dict[str, Any] = {
+        "image_size": 32,
+        "path_loss": "none",
+        "fusion": "relevance",
+        "id2label": label_names(rows),
+    }
+    model = CnnRnnForImageClassification.from_backbone("test_resnet", **small).eval()
+    saved = SavedModel("small", model, CnnRnnImageProcessor.from_config(model.config))
+    found = predict_dataset(saved, rows, 3, 0)
+    return dict(zip(found.image_ids, found.targets.tolist(), strict=True))
+
+
 def folds(rows: Dataset, _: Path) -> dict[str, list[float]]:
     """What `cnn-rnn review` trains on and asks about."""
     found: dict[str, list[float]] = {}
@@ -219,10 +298,23 @@ def of_batches(batches: Any) -> dict[str, list[float]]:
     }
 
 
-@pytest.mark.parametrize("way", [looked_up, streamed, cached, stock_trainer, folds])
+@pytest.mark.parametrize("way", [looked_up, streamed, cached, stock_trainer, folds, validated])
 @pytest.mark.parametrize(
     "source",
-    [of_table, of_long_table, of_excel, of_json, of_folder, of_voc_xml, of_hub, of_joined, *SAID],
+    [
+        of_table,
+        of_long_table,
+        of_excel,
+        of_parquet,
+        of_json,
+        of_lines,
+        of_folder,
+        of_voc,
+        of_voc_xml,
+        of_hub,
+        of_joined,
+        *SAID,
+    ],
 )
 def test_a_row_has_the_same_targets_everywhere(
     source: Callable[[Path], Dataset], way: Callable[[Dataset, Path], dict[str, list[float]]], tmp_path: Path
