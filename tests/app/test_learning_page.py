@@ -62,7 +62,7 @@ def open_desk(tagger: Tagger, tmp_path: Path) -> Iterator[OpenDesk]:
     def opened() -> LearningDesk:
         files = find_images(str(folder))
         photos = {file.relative_to(folder).as_posix(): file for file in files}
-        album = Album(Eyes(tagger.saved, knows=False), photos, folder, read_saved(folder).labels)
+        album = Album(Eyes(tagger.saved, knows=False), photos, folder)
         desks.append(LearningDesk(tagger, folder, files, album=album))
         return desks[-1]
 

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shutil
 import threading
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -70,11 +71,42 @@ def test_labels_of_before_are_learnt_and_the_first_step_of_a_photo_keeps_them(
     eyes: Eyes, photos: dict[str, Path]
 ) -> None:
     folder = photos["0.jpg"].parent
-    saved = {"0.jpg": ["red", "old"], "2.jpg": ["green"]}
-    album = Album(eyes, photos, folder, saved)
+    saved = {"0.jpg": ["red", "old"], "2.jpg": ["green"], "away.jpg": ["red"]}
+    album = Album(eyes, photos, folder)
+    album.read_rows(saved, time.time())
     album.step(Step({"0.jpg": {"old": False}}))
-    assert Album(eyes, photos, folder, saved).known_of("0.jpg") == {"red": True, "old": False}
-    assert album.is_accepted("2.jpg")
+    again = Album(eyes, photos, folder)
+    again.read_rows(saved, time.time() + 9)  # written anew as it was: nobody has changed a row
+    assert again.known == album.known
+    assert again.known_of("0.jpg") == {"red": True, "old": False}
+    assert again.is_accepted("2.jpg")
+    assert (again.known.order, again.known.actions) == ([], 1)  # what a file says was never suggested, and cost nothing
+
+
+def test_a_row_that_was_changed_by_hand_counts_where_it_is_later_and_either_is_told(
+    eyes: Eyes, photos: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = photos["0.jpg"].parent
+    album = Album(eyes, photos, folder)
+    for name in ("0.jpg", "1.jpg"):
+        album.step(Step({name: {"red": True, "dark": False}}, {name: True}))
+    rows = {"0.jpg": ["red"], "1.jpg": ["red"]}
+    album.read_rows(rows, time.time() + 1)  # as the page saves them
+    album.step(Step({"1.jpg": {"red": False}}, {"1.jpg": True}))
+    assert not caplog.text
+    changed = {"0.jpg": ["dark", "green"], "1.jpg": ["red", "green"]}
+    album.read_rows({"1.jpg": changed["1.jpg"]}, time.time() - 60)
+    assert album.known_of("1.jpg") == {"red": False, "dark": False}
+    assert "rows of 1.jpg: older than what the page was told" in caplog.text
+    album.read_rows(changed, time.time() + 60)
+    again = Album(eyes, photos, folder)
+    assert again.known == album.known
+    assert again.known_of("0.jpg") == {"dark": True, "green": True}
+    assert again.is_accepted("0.jpg")
+    assert again.known_of("1.jpg") == {"red": False, "dark": False}  # seen once, it is no news
+    assert "rows of 0.jpg: changed by hand, which counts" in caplog.text
+    again.take_back("")  # of the page's own steps
+    assert again.known_of("0.jpg") == {"dark": True, "green": True}
 
 
 def test_the_next_photo_is_one_that_nobody_accepted(eyes: Eyes, photos: dict[str, Path]) -> None:

@@ -81,12 +81,16 @@ def at_work(tmp_path_factory: pytest.TempPathFactory) -> ModelAtWork:
 
 @contextmanager
 def serving(
-    model: ModelAtWork, limits: Limits, token: str | None = None, folder: Path | None = None
+    model: ModelAtWork,
+    limits: Limits,
+    token: str | None = None,
+    folder: Path | None = None,
+    kept: Path | None = None,
 ) -> Iterator[Served]:
     """A server, as long as the block lasts."""
     counts = Counts()
     service = Service(model, Decoders(("", ""), 2, limits.decode_seconds, counts.replace, COMMAND), limits, counts)
-    studio = LabelStudio(service, counts, [folder] if folder else [])
+    studio = LabelStudio(service, counts, [folder] if folder else [], kept)
     app = OwnNames(Gate(make_application(service, counts, studio), limits, counts, token), own_names("127.0.0.1"))
     with listen("127.0.0.1", 0) as bound:
         server = make_server(app, limits)

@@ -117,6 +117,35 @@ def test_annotations_teach_and_what_is_deleted_is_forgotten(studio: Served, at_w
     assert studio.post("/predict", of_second_project(task(8)))[1] == close(before)
 
 
+def test_what_was_taught_is_known_after_a_restart_and_can_still_be_forgotten(
+    at_work: ModelAtWork, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(at_work, Limits(), folder=folder, kept=tmp_path) as first:
+        _, before = first.post("/predict", of_second_project(task(8)))
+        for index in range(5):
+            first.post("/webhook", annotated(100 + index, index, "own word", "One"))
+        first.post("/webhook", annotated(104, 4, "One"))  # another word by now
+        _, taught = first.post("/predict", of_second_project(task(8)))
+    assert taught["model_version"] != before["model_version"]
+    with serving(at_work, Limits(), folder=folder, kept=tmp_path) as again:
+        assert again.post("/predict", of_second_project(task(8)))[1] == close(taught)
+        another = of_second_project(task(8)) | {"project": "2.1800000000"}  # of another database
+        assert again.post("/predict", another)[1] == close(before)
+        gone = {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": 100 + index} for index in range(5)]}
+        made = "2023-11-14T22:13:20.5Z"  # when 1,700,000,000 seconds had gone by
+        told = gone | {"project": {"id": 2, "label_config": CONFIG, "created_at": made}}
+        assert again.post("/webhook", told)[1]["learnt"] == 5
+    with serving(at_work, Limits(), folder=folder, kept=tmp_path) as last:
+        assert last.post("/predict", of_second_project(task(8)))[1] == close(before)
+    assert not caplog.text.count("not learnt")
+    journal = tmp_path / ".cnn-rnn" / "label_studio" / "2.1700000000" / "steps.jsonl"
+    journal.write_text("{}\n")
+    with serving(at_work, Limits(), folder=folder, kept=tmp_path) as broken:
+        status, answer = broken.post("/predict", of_second_project(task(8)))
+    assert status == 500
+    assert "steps.jsonl, line 1" in answer["error"]
+
+
 @pytest.mark.parametrize(
     "content",
     [

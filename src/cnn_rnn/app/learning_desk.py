@@ -3,6 +3,7 @@
 import atexit
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -18,6 +19,7 @@ from cnn_rnn.report.embedded_images import image_address, thumbnail
 from .learning_session import ORDERS, LearningSession, progress
 from .photo_session import PhotoSession
 from .photo_tagger import read_photo
+from .saved_labels import METADATA, read_saved
 from .tagging_page import Desk, label_problem
 from .training_set import write_training_set
 from .views import show_foot, show_labels, show_listed, show_photo
@@ -56,6 +58,7 @@ class LearningDesk(Desk):
     def __post_init__(self) -> None:
         """Nobody has opened the page yet; photos are looked at meanwhile."""
         super().__post_init__()
+        self.read_rows()
         self.ended = threading.Event()
         self._looking = threading.Thread(target=self.album.look_around, args=(self.ended,), daemon=True)
         self._looking.start()
@@ -77,6 +80,7 @@ class LearningDesk(Desk):
         session = LearningSession.of_folder(self.folder, self.files)
         assert isinstance(session, LearningSession)
         session.by = ticket
+        self.read_rows()
         session.follow(self.album)
         session.place = next((index for index, photo in enumerate(session.photos) if photo.accepted is None), 0)
         return session
@@ -167,9 +171,25 @@ class LearningDesk(Desk):
             session.accept_shown(self.album, photo)
         return self.show(session)
 
+    def read_rows(self) -> None:
+        """Take over what the label file beside the photos says by now, where it can be read."""
+        assert self.folder is not None
+        with suppress(ValueError, OSError):
+            rows = read_saved(self.folder).labels
+            if rows:
+                self.album.read_rows(rows, (self.folder / METADATA).stat().st_mtime)
+
+    def write(self, session: PhotoSession, *, sidecars: bool) -> tuple[str, Any]:
+        """Write the labels, and note what the file says then; returns what is said of it, and a file to take away."""
+        self.read_rows()  # what was changed by hand meanwhile is later than what was said
+        assert isinstance(session, LearningSession)
+        session.follow(self.album)
+        told = super().write(session, sidecars=sidecars)
+        self.read_rows()
+        return told
+
     def train(self, session: LearningSession) -> str:
         """Write what is accepted for training; returns the command."""
-        session.follow(self.album)
         told, _ = self.write(session, sidecars=False)
         if not session.done or session.unsaved:
             return told

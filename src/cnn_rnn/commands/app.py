@@ -44,8 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(tagger.engine)
         if known.input is not None and known.learn:
             eyes = Eyes(tagger.saved, knows=not nothing, seeing=tagger.seeing)
-            saved = {photo.name: photo.saved for photo in opened.photos if photo.saved is not None}
-            album = Album(eyes, {photo.name: photo.path for photo in opened.photos}, known.input, saved)
+            album = Album(eyes, {photo.name: photo.path for photo in opened.photos}, known.input)
             desk: Desk = LearningDesk(tagger, known.input, files, album=album)
         else:
             desk = Desk(tagger, known.input, files)

@@ -3,25 +3,29 @@
 What a person said is written down first and learnt then; a guess is never written down unless a person accepts it.
 """
 
+import logging
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from cnn_rnn.data import UnreadableImageError, decode_image
+from cnn_rnn.data.own_photos.image_folder import METADATA_NAMES
+from cnn_rnn.data.photos.disk_layout import abbreviate
 from cnn_rnn.data.photos.found_files import OWN_FOLDER
 
 from .eyes import Eyes
 from .feature_store import FeatureStore, store_beside
 from .journal import Journal, Step
-from .known_photos import KnownPhotos
+from .known_photos import KnownPhoto, KnownPhotos
 from .learner import Learner, Seen, unit_length
 from .ridge import Floats
 from .suggestions import Suggestion, sureness
 
+logger = logging.getLogger(__name__)
+LABEL_FILE = METADATA_NAMES[0]
 Order = Literal["folder", "uncertain", "alike"]
 MOST_COMPARED = 100  # photos among which the most uncertain is looked for
 MOST_LISTED = 24  # photos that are accepted in one go
@@ -34,7 +38,6 @@ class Album:
         eyes: What sees them.
         photos: Their files by name, in order.
         folder: Where what is said and seen is kept, below `.cnn-rnn`; None to keep nothing.
-        saved: Labels of photos that were labelled before, all of each one's.
         learner: What learns; one of the eyes' labels where None.
 
     Raises:
@@ -47,10 +50,9 @@ class Album:
         eyes: Eyes,
         photos: Mapping[str, Path],
         folder: Path | None = None,
-        saved: Mapping[str, Iterable[str]] | None = None,
         learner: Learner | None = None,
     ) -> None:
-        self.eyes, self.photos, self.saved = eyes, dict(photos), dict(saved or {})
+        self.eyes, self.photos = eyes, dict(photos)
         self.journal = Journal(None if folder is None else folder / OWN_FOLDER)
         self.store = FeatureStore(None if folder is None else store_beside(folder))
         self.known = KnownPhotos({}, [])
@@ -61,7 +63,7 @@ class Album:
         self._vectors: dict[str, Floats] = {}
         self._told: dict[str, dict[str, bool]] = {}
         self._followed = 0
-        self._stepped: set[str] = set()  # photos that steps tell of, those taken back among them
+        self._rows: dict[str, set[str]] = {}  # what the label file said of each photo when it was read or written last
         self._lock = threading.RLock()
         self.follow()
 
@@ -120,15 +122,48 @@ class Album:
         return Suggestion.of(self.expect(name))
 
     def step(self, step: Step) -> None:
-        """Write down what a person did, and learn from it.
-
-        The first step of a photo that was labelled before says these labels too: from then on the steps tell all of it.
-        """
-        said = dict(step.said)
-        for photo in {*step.said, *step.accepted} & self.saved.keys() - self._stepped:
-            said[photo] = {**dict.fromkeys(self.saved[photo], True), **step.said.get(photo, {})}
-        self.journal.add(replace(step, said=said))
+        """Write down what a person did, and learn from it."""
+        self.journal.add(step)
         self.follow()
+
+    def read_rows(self, rows: Mapping[str, Iterable[str]], at: float) -> None:
+        """Take over what the label file beside the photos says by now.
+
+        A row that says otherwise than when the file was read or written last was changed by hand: it counts where the
+        file is later than the last step that tells of the photo. Either is told.
+
+        Args:
+            rows: Labels of photos, all of each one's.
+            at: When the file was written, in seconds since 1970.
+        """
+        with self._lock:
+            self.follow()
+            new = {
+                name: list(labels)
+                for name, labels in rows.items()
+                if name in self.photos and self._rows.get(name) != set(labels)
+            }
+            if not new:
+                return
+            said: dict[str, dict[str, bool | None]] = {}
+            by_hand, left = [], []
+            for name, labels in new.items():
+                one = self.known.photos.get(name, KnownPhoto())
+                there = [label for label, shown in one.labels.items() if shown]
+                if one.accepted and set(there) == set(labels):
+                    continue
+                if name not in self.known.photos or 0 < one.at < at:
+                    said[name] = {**dict.fromkeys(there, None), **dict.fromkeys(labels, True)}
+                    by_hand += [name] if there else []
+                else:
+                    left.append(name)
+            for names, told in (
+                (by_hand, "changed by hand, which counts"),
+                (left, "older than what the page was told"),
+            ):
+                if names:
+                    logger.warning("%s, rows of %s: %s", LABEL_FILE, abbreviate(names), told)
+            self.step(Step(said, dict.fromkeys(said, True), rows=new, actions=0, by=LABEL_FILE))
 
     def take_back(self, by: str) -> Step | None:
         """Take back the last step of a person; the step, or None where there is none."""
@@ -143,14 +178,13 @@ class Album:
         with self._lock:
             self.journal.read()
             new = self.journal.steps[self._followed :]
-            self._stepped |= {photo for step in new for photo in (*step.said, *step.accepted)}
+            self._rows |= {photo: set(labels) for step in new for photo, labels in step.rows.items()}
             if self._followed and all(step.takes_back is None and step.renamed is None for step in new):
                 changed = {photo for step in new for photo in [*step.said, *step.accepted]}
                 for step in new:
                     self.known.take(step)
             else:
-                saved = {photo: labels for photo, labels in self.saved.items() if photo not in self._stepped}
-                self.known = KnownPhotos.follow(self.journal.steps, self.eyes.label_names, saved)
+                self.known = KnownPhotos.follow(self.journal.steps, self.eyes.label_names)
                 changed = {*self.known.photos, *self._told}
             self._followed = len(self.journal.steps)
             self._learn(changed)

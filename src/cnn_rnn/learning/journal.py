@@ -10,7 +10,8 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Self
@@ -33,8 +34,10 @@ class Step:
         accepted: Photos whose labels the person has said to be all of them (True), or opened again (False).
         renamed: A label and what it is called from now on, which may be another label already.
         takes_back: The step that does not count any more.
+        rows: By photo, its labels as the label file beside the photos said them when it was read or written last.
         actions: What it cost: a press or click is one.
         by: Who did it.
+        at: When, in seconds since 1970; 0 where nobody knows.
         name: What another step calls it.
     """
 
@@ -42,8 +45,10 @@ class Step:
     accepted: Mapping[str, bool] = field(default_factory=dict)
     renamed: tuple[str, str] | None = None
     takes_back: str | None = None
+    rows: Mapping[str, Sequence[str]] = field(default_factory=dict)
     actions: int = 1
     by: str = ""
+    at: int = field(default_factory=lambda: int(time.time()))
     name: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def line(self) -> str:
@@ -66,12 +71,13 @@ class Step:
             accepted = dict(told.get("accepted", {}).items())
             if renamed is not None:
                 renamed = (str(renamed[0]), str(renamed[1]))
+            rows = {photo: [str(label) for label in labels] for photo, labels in told.get("rows", {}).items()}
             values = [value for labels in said.values() for value in labels.values()]
             if not all(value in (True, False, None) for value in [*values, *accepted.values()]):
                 raise ValueError("a label is true, false or null")  # noqa: TRY301
             return cls(
-                said, accepted, renamed, None if takes_back is None else str(takes_back),
-                int(told.get("actions", 1)), str(told.get("by", "")), str(told["name"]),
+                said, accepted, renamed, None if takes_back is None else str(takes_back), rows,
+                int(told.get("actions", 1)), str(told.get("by", "")), int(told.get("at", 0)), str(told["name"]),
             )  # fmt: skip
         except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
             raise ValueError(f"expected a step such as {{'name': ..., 'said': ...}}: {error}") from error

@@ -1,6 +1,6 @@
 """What is known of every photo of a folder, as it follows from the steps of the persons who label it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from .journal import Step
@@ -16,6 +16,7 @@ class KnownPhoto:
         heard: How many labels had been heard of then: about later ones nothing is known.
         corrected: Whether anything was put right before it was first accepted.
         right: Whether all was right at once; None while it was not accepted.
+        at: When the last step told of it, in seconds since 1970; 0 where nobody knows.
     """
 
     labels: dict[str, bool] = field(default_factory=dict)
@@ -23,6 +24,7 @@ class KnownPhoto:
     heard: int = 0
     corrected: bool = False
     right: bool | None = None
+    at: int = 0
 
 
 @dataclass
@@ -42,22 +44,14 @@ class KnownPhotos:
     order: list[str] = field(default_factory=list)
 
     @classmethod
-    def follow(
-        cls, steps: Sequence[Step], label_names: Sequence[str] = (), saved: Mapping[str, Iterable[str]] | None = None
-    ) -> "KnownPhotos":
+    def follow(cls, steps: Sequence[Step], label_names: Sequence[str] = ()) -> "KnownPhotos":
         """What follows from the steps that nobody took back.
 
         Args:
             steps: In their order.
             label_names: Labels that are heard of before.
-            saved: Labels of photos that were labelled before, all of each one's.
         """
         known = cls({}, list(label_names))
-        for photo, labels in (saved or {}).items():
-            known._hear(labels)
-            known.photos[photo] = KnownPhoto(dict.fromkeys(labels, True), accepted=True)
-        for one in known.photos.values():
-            one.heard = len(known.label_names)
         gone = {step.takes_back for step in steps}
         for step in steps:
             if step.name not in gone:
@@ -69,9 +63,12 @@ class KnownPhotos:
         self.actions += step.actions
         if step.renamed is not None:
             self._rename(*step.renamed)
+            for one in self.photos.values():
+                one.at = step.at
         for photo, labels in step.said.items():
             self._hear(label for label, there in labels.items() if there is not None)
             one = self.photos.setdefault(photo, KnownPhoto())
+            one.at = step.at
             one.corrected |= not step.accepted.get(photo, False)
             for label, there in labels.items():
                 if there is None:
@@ -80,10 +77,10 @@ class KnownPhotos:
                     one.labels[label] = there
         for photo, accepted in step.accepted.items():
             one = self.photos.setdefault(photo, KnownPhoto())
-            one.accepted = accepted
+            one.accepted, one.at = accepted, step.at
             if accepted:
                 one.heard = len(self.label_names)
-                if one.right is None:
+                if one.right is None and photo not in step.rows:  # what a file says was never suggested
                     one.right = not one.corrected
                     self.order.append(photo)
 
