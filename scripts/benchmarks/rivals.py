@@ -1,8 +1,8 @@
 """Heads of other people's ideas on the frozen features that ours has, trained and measured alike.
 
-plain: one hidden layer on the mean of the feature map. two plain: two of them, their logits averaged. ml_decoder: label
-queries that attend over the map (Ridnik et al., WACV 2023; timm's). label_tokens: labels and what is known of each as
-tokens beside the places of the map, through a transformer's layers (C-Tran, Lanchantin et al., CVPR 2021).
+mlp: the plain head, one hidden layer on the mean of the feature map. two_mlp: two, their logits averaged. ml_decoder:
+label queries that attend over the map (Ridnik et al., WACV 2023; timm's). label_tokens: labels, with what is known of
+each, as tokens beside the places of the map, through a transformer's layers (C-Tran, Lanchantin et al., CVPR 2021).
 
 Epoch, calibration and thresholds are chosen on a held-out tenth of the training split, as in `cnn-rnn train`; without
 --test nothing else is measured on, which is how settings are chosen:
@@ -13,6 +13,8 @@ Epoch, calibration and thresholds are chosen on a held-out tenth of the training
 
 import argparse
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -118,8 +120,13 @@ def ask(head: nn.Module, part: CachedFeatures, known: Tensor | None = None, rows
     return torch.cat([head(torch.from_numpy(part.views[0].take(own)), told) for own, told in pairs])
 
 
-def train_head(kind: str, size: int, parts: Parts, config: TrainConfig) -> tuple[nn.Module, dict[str, Any]]:
-    """A head as it was after its best epoch, and the figures on the held-out part by which that was chosen."""
+def average(heads: Sequence[nn.Module], *asked: Any) -> Tensor:
+    """The mean of what heads say, as `ask` has it."""
+    return torch.stack([ask(head, *asked) for head in heads]).mean(dim=0)
+
+
+def train_head(kind: str, size: int, parts: Parts, config: TrainConfig) -> nn.Module:
+    """A head as it was after its best epoch, by mAP on the held-out part."""
     torch.manual_seed(config.seed)
     labels, wanted = truth_of(parts.train), truth_of(parts.held_out)
     feature_size = parts.train.features.shape[-1]
@@ -131,7 +138,7 @@ def train_head(kind: str, size: int, parts: Parts, config: TrainConfig) -> tuple
     steps = len(labels) // config.batch_size
     optimizer = build_optimizer(head, config)
     schedule = build_schedule(optimizer, config, config.epochs * steps)
-    best: tuple[float, dict[str, Any], int] = (-1.0, {}, 0)
+    best: tuple[float, dict[str, Any]] = (-1.0, {})
     for epoch in tqdm(range(config.epochs), desc=f"{kind}, epochs", leave=False):
         head.train()
         parts.train.set_epoch(epoch)
@@ -147,10 +154,9 @@ def train_head(kind: str, size: int, parts: Parts, config: TrainConfig) -> tuple
         head.eval()
         reached = figures_of(ask(head, parts.held_out), wanted)["mAP"]
         if reached > best[0]:
-            best = reached, {name: value.clone() for name, value in head.state_dict().items()}, epoch + 1
+            best = reached, {name: value.clone() for name, value in head.state_dict().items()}
     head.load_state_dict(best[1])
-    held_out = figures_of(ask(head, parts.held_out), wanted)
-    return head, {"mAP": best[0], "epoch": best[2], "exact": held_out["expected_f1"]["exact_match"]}
+    return head
 
 
 def figures_of(logits: Tensor, truth: Tensor, **settings: Any) -> dict[str, Any]:
@@ -162,7 +168,7 @@ def figures_of(logits: Tensor, truth: Tensor, **settings: Any) -> dict[str, Any]
 
 def measure(heads: list[nn.Module], parts: Parts, seed: int, min_positives: int) -> dict[str, Any]:
     """The figures of one head, or of several whose logits are averaged, on the part to measure on."""
-    held_out, test = (torch.stack([ask(head, part) for head in heads]).mean(dim=0) for part in parts[1:])
+    held_out, test = (average(heads, part) for part in parts[1:])
     wanted, truth = truth_of(parts.held_out), truth_of(parts.test)
     slope, bias = fit_logistic([held_out], wanted)
     thresholds = fit_class_thresholds((slope * held_out + bias).sigmoid(), wanted, min_positives=FEWEST_POSITIVES)
@@ -175,13 +181,12 @@ def measure(heads: list[nn.Module], parts: Parts, seed: int, min_positives: int)
 
     def score(known: Any, rows: Any) -> Any:
         given = torch.from_numpy(known)
-        logits = torch.stack([ask(head, parts.test, given, rows) for head in heads]).mean(dim=0)
-        return (slope * logits + bias).sigmoid().numpy()
+        return (slope * average(heads, parts.test, given, rows) + bias).sigmoid().numpy()
 
     for share in SHARES:
         known = reveal_share(parts.test.rows.with_format(None)["image_id"], states, share, seed)
         told = told_figures(score, states, known, np.arange(len(states)), min_positives=min_positives)
-        figures |= {f"{state} {share:.0%}": told[state]["mAP"] for state in ("untold", "told")}
+        figures |= {f"{state} {share:.0%}": told[state]["mAP"] for state in ("untold", "told") if state in told}
     return figures
 
 
@@ -198,21 +203,20 @@ def main() -> None:
     parser.add_argument("--test", action="store_true", help="measure on that split")
     parser.add_argument("--min_positives", type=int, default=1)
     asked, others = parser.parse_known_args()
-    before: dict[tuple[Any, ...], nn.Module] = {}
     for seed in asked.seeds:
         config = load_run_config(asked.config, [*others, "--model.pooling", "attention", "--train.seed", str(seed)])
         parts = load_parts(config, asked.cached)
+        wanted = truth_of(parts.held_out)
         for kind, size, rate in product(asked.heads, asked.sizes, asked.lr):
-            config.train.lr, config.train.epochs = rate, asked.epochs
-            head, chosen = train_head(kind, size, parts, config.train)
-            told: dict[str, Any] = {"head": kind, "size": size, "lr": rate, "seed": seed, "held_out": chosen}
-            told["weights"] = sum(parameter.numel() for parameter in head.parameters())
+            train = replace(config.train, lr=rate, epochs=asked.epochs)
+            members = [seed, seed + 100] if kind == "two_mlp" else [seed]
+            heads = [train_head(kind.removeprefix("two_"), size, parts, replace(train, seed=one)) for one in members]
+            reached = figures_of(average(heads, parts.held_out), wanted)
+            told: dict[str, Any] = {"head": kind, "size": size, "lr": rate, "seed": seed}
+            told["weights"] = sum(parameter.numel() for head in heads for parameter in head.parameters())
+            told["held_out"] = {"mAP": reached["mAP"], "exact": reached["expected_f1"]["exact_match"]}
             if asked.test:
-                told["test"] = measure([head], parts, seed, asked.min_positives)
-                if (kind, size, rate) in before:
-                    pair = [before[kind, size, rate], head]
-                    told["test, averaged with the seed before"] = measure(pair, parts, seed, asked.min_positives)
-            before[kind, size, rate] = head
+                told["test"] = measure(heads, parts, seed, asked.min_positives)
             print(json.dumps(told), flush=True)
 
 

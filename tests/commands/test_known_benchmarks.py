@@ -1,0 +1,71 @@
+"""The benchmarks of known labels and of other heads, at small size."""
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+
+from cnn_rnn.data.schema import build_dataset, image_paths, label_lists_from_matrix
+from cnn_rnn.training.feature_cache import CachedFeatures
+from cnn_rnn.training.run_config import TrainConfig
+
+BENCHMARKS = Path(__file__).parents[2] / "scripts" / "benchmarks"
+NAMES = ["a", "b", "c"]
+
+
+@pytest.fixture(scope="module")
+def modules() -> Iterator[dict[str, ModuleType]]:
+    with pytest.MonkeyPatch.context() as context:
+        context.syspath_prepend(str(BENCHMARKS))
+        yield {name: importlib.import_module(name) for name in ("labels_alone", "rivals")}
+
+
+def rows_of(present: np.ndarray) -> Dataset:
+    """Rows with these labels (N, 3), whose images are not there."""
+    count = len(present)
+    ids = [str(row) for row in range(count)]
+    return build_dataset(image_paths([None] * count), ids, label_lists_from_matrix(present), NAMES, split="train")
+
+
+def twins(count: int) -> np.ndarray:
+    """Labels (N, 3) of which the second is there where the first is."""
+    present = np.random.default_rng(0).random((count, 3)) < 0.3
+    present[:, 1] = present[:, 0]
+    return present
+
+
+def test_labels_alone_say_what_they_imply(modules: dict[str, ModuleType]) -> None:
+    alone, rows = modules["labels_alone"], rows_of(twins(200))
+    labels = torch.from_numpy(twins(200)).float()
+    torch.manual_seed(0)
+    config = TrainConfig(batch_size=32, lr=1e-2, known_share=0.75)
+    known = torch.tensor([[1, 0, 0], [-1, 0, 0]])
+    truth = twins(50).astype(np.int8)
+    told = np.zeros_like(truth)
+    told[:, 0] = np.where(truth[:, 0], 1, -1)
+    for scores in (alone.counted(rows), alone.trained_states_head(labels, config, 60)):
+        said = scores(known)
+        assert said[0, 1] > said[1, 1] + 0.3
+        untold, heard = (alone.mean_average_precision(scores, truth, state) for state in (np.zeros_like(truth), told))
+        assert heard > untold + 0.2
+    model = alone.trained_model(labels, rows, config, 20)
+    assert alone.mean_average_precision(model, truth, told) > alone.mean_average_precision(model, truth, 0 * told) + 0.2
+
+
+def test_label_tokens_hear_what_is_known_and_heads_are_measured(modules: dict[str, ModuleType]) -> None:
+    rivals, present = modules["rivals"], twins(48)
+    features = np.random.default_rng(1).normal(size=(48, 4, 16)).astype(np.float32)
+    features[:, :, :3] += 3 * present[:, None]
+    whole = CachedFeatures([features], [np.arange(48)], rows_of(present))
+    parts = rivals.Parts(whole, whole, whole)
+    config = TrainConfig(batch_size=16, lr=3e-3, epochs=4)
+    for kind in ("mlp", "ml_decoder", "label_tokens"):
+        head = rivals.train_head(kind, 16, parts, config)
+        figures = rivals.measure([head, head], parts, 0, 1)
+        assert figures["mAP"] > 0.6
+        assert (figures["told 50%"] != figures["untold 50%"]) == (kind == "label_tokens")
