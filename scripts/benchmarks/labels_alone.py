@@ -2,9 +2,9 @@
 
 What such a model gains by being told a share of an image's labels bounds what the labels can add to a photo. It is told
 what `validate --known_share` tells, and mAP is over the rest, as there. Models: counts (each label's frequency, and
-the statistics of two labels), this one (path, known labels and prior on image features that are all zero) and a hidden
-layer of 1,024 units that reads what is known of each label; the last two are trained on random shares of up to 0.75 of
-all rows of the training split, without any choice.
+what the counts of two labels say, also of absent ones), this one (path, known labels and prior on image features that
+are all zero) and a hidden layer of 1,024 units that reads what is known of each label; the last two are trained on
+random shares of up to 0.75 of all rows of the training split, without any choice.
 
     python scripts/benchmarks/labels_alone.py voc2007 --root LABELS --train trainval --test test
 """
@@ -22,13 +22,12 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from cnn_rnn import CnnRnnForImageClassification
-from cnn_rnn.cooccurrence import CooccurrencePrior
 from cnn_rnn.data import count_pairs, label_counts, label_names, load_nus_wide, load_voc, targets
 from cnn_rnn.known_labels import open_labels, sample_known_share
 from cnn_rnn.losses import relevance_loss
 from cnn_rnn.metrics import average_precision
 from cnn_rnn.metrics.conditioning import reveal_share
-from cnn_rnn.prediction.known_measure import STATISTICS_WEIGHT
+from cnn_rnn.prediction.known_measure import STATISTICS_WEIGHT, said_of_known
 from cnn_rnn.relevance_head import build_relevance_head
 from cnn_rnn.training.objective import Objective
 from cnn_rnn.training.optimization import build_optimizer, build_schedule
@@ -95,13 +94,21 @@ def trained_states_head(labels: Tensor, config: TrainConfig, steps: int) -> Scor
     return head
 
 
-def trained_model(labels: Tensor, rows: Any, config: TrainConfig, steps: int) -> Scores:
-    """This model, with nothing to see."""
+def model_of(rows: Any) -> CnnRnnForImageClassification:
+    """This model before it is trained, with the counts of the rows."""
     names, counts = label_names(rows), label_counts(rows).tolist()
-    model = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=names, label_counts=counts, **OURS)
+    model = CnnRnnForImageClassification.from_backbone(
+        "test_resnet", id2label=names, label_counts=counts, counted_images=len(rows), **OURS
+    )
     model.freeze_backbone()
     assert model.cooccurrence is not None
     model.cooccurrence.fit(*map(as_tensor, count_pairs(rows)))
+    return model
+
+
+def trained_model(labels: Tensor, rows: Any, config: TrainConfig, steps: int) -> Scores:
+    """This model, with nothing to see."""
+    model = model_of(rows)
     nothing, objective = torch.zeros(1, model.backbone.num_features), Objective(config, model)
 
     def loss_of(batch: Tensor) -> Tensor:
@@ -112,12 +119,10 @@ def trained_model(labels: Tensor, rows: Any, config: TrainConfig, steps: int) ->
 
 
 def counted(rows: Any) -> Scores:
-    """Each label's frequency, and what every confirmed label adds to it by the counts."""
-    prior = CooccurrencePrior(len(label_names(rows)))
-    pairs = count_pairs(rows)
-    prior.fit(*map(as_tensor, pairs))
+    """Each label's frequency, and what every known label adds to it by the counts."""
+    model = model_of(rows)
     alone = torch.logit(torch.from_numpy((label_counts(rows) + 0.5) / (len(rows) + 1)).float())
-    return lambda known: alone + STATISTICS_WEIGHT * prior(known)
+    return lambda known: alone + STATISTICS_WEIGHT * said_of_known(model, known)
 
 
 def as_tensor(part: Any) -> Any:

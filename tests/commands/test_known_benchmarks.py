@@ -11,6 +11,7 @@ import torch
 from datasets import Dataset
 
 from cnn_rnn.data.schema import build_dataset, image_paths, label_lists_from_matrix
+from cnn_rnn.prediction.known_measure import said_of_known
 from cnn_rnn.training.feature_cache import CachedFeatures
 from cnn_rnn.training.run_config import TrainConfig
 
@@ -55,6 +56,19 @@ def test_labels_alone_say_what_they_imply(modules: dict[str, ModuleType]) -> Non
         assert heard > untold + 0.2
     model = alone.trained_model(labels, rows, config, 20)
     assert alone.mean_average_precision(model, truth, told) > alone.mean_average_precision(model, truth, 0 * told) + 0.2
+
+
+def test_what_a_present_and_an_absent_label_say_of_another_is_together_how_frequent_it_is(
+    modules: dict[str, ModuleType],
+) -> None:
+    """By the law of total probability; that a twin is absent says most."""
+    model = modules["labels_alone"].model_of(rows_of(twins(500)))
+    frequency = (torch.tensor(model.config.label_counts) + 0.5) / 501
+    present, absent = (said_of_known(model, sign * torch.eye(3)).exp() for sign in (1, -1))
+    whole = frequency[:, None] * present + (1 - frequency[:, None]) * absent
+    torch.testing.assert_close(whole, torch.ones(3, 3))
+    assert absent[0, 1] < 0.2
+    assert abs(absent[0, 2] - 1) < 0.1
 
 
 def test_label_tokens_hear_what_is_known_and_heads_are_measured(modules: dict[str, ModuleType]) -> None:

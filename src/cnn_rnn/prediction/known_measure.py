@@ -1,6 +1,7 @@
 """What a saved model makes of known labels, beside plain heads with and without the statistics of the labels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from cnn_rnn.known_labels import SMALLEST_SCORE
 from cnn_rnn.metrics.conditioning import (
     ScoreFunction,
     ToldLabels,
@@ -32,12 +34,15 @@ class KnownLabelScores:
     Args:
         models: One model, or several whose logits are averaged.
         features: The features of the images by the backbone of each.
-        statistics: Log ratios (C, C) to add to the relevance logits for the confirmed labels, for models that do not
-            take in known labels themselves; None to let a model take them in.
+        statistics: What known labels (B, C) add to the relevance logits (B, C), for models that do not take them in
+            themselves; None to let a model take them in.
     """
 
     def __init__(
-        self, models: Sequence[Any], features: Sequence[PlacedFeatures], statistics: Tensor | None = None
+        self,
+        models: Sequence[Any],
+        features: Sequence[PlacedFeatures],
+        statistics: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.models, self.features, self.statistics = models, features, statistics
 
@@ -63,12 +68,28 @@ class KnownLabelScores:
             logits: Tensor = model(image_features=features, known_labels=given).logits
             return logits
         output = model(image_features=features)
-        said = (known > 0).float() @ self.statistics.to(model.device)
-        fused: Tensor = model.fuse(output.label_scores, output.relevance_logits + STATISTICS_WEIGHT * said)
+        said = STATISTICS_WEIGHT * self.statistics(known).to(model.device)
+        fused: Tensor = model.fuse(output.label_scores, output.relevance_logits + said)
         return fused
 
 
-def rows_of_scores(models: Sequence[Any], features: Sequence[PlacedFeatures]) -> dict[str, ScoreFunction]:
+def said_of_known(model: Any, known: Tensor) -> Tensor:
+    """What known labels (B, C), present and absent, say of every other by the counts of a model: log ratios (B, C).
+
+    Of an absent label k that is `log p(l | not k) / p(l)`, which follows from `p(l | k)` and the frequency of k.
+    """
+    prior, config = model.cooccurrence, model.config
+    frequency = (torch.tensor(config.label_counts) + 0.5)[:, None] / (config.counted_images + 1)
+    table = prior.left if prior.right is None else prior.left @ prior.right
+    without = (1 - frequency * table.cpu().exp()).clamp(min=SMALLEST_SCORE) / (1 - frequency)
+    absent = (known < 0).float().cpu() @ without.log()
+    said: Tensor = prior(known) + absent.to(known.device)
+    return said
+
+
+def rows_of_scores(
+    models: Sequence[Any], features: Sequence[PlacedFeatures], *, of_absent: bool = False
+) -> dict[str, ScoreFunction]:
     """By name of its row what scores labels given what is known: a model and its rivals, plain heads.
 
     The rows are `model`; `baseline`, the first rival; `baseline_with_statistics`; and where there are more rivals
@@ -77,6 +98,7 @@ def rows_of_scores(models: Sequence[Any], features: Sequence[PlacedFeatures]) ->
     Args:
         models: The model, and after it its rivals.
         features: The image features of each, of the same rows.
+        of_absent: Whether the statistics hear of absent labels too, not of confirmed ones alone.
     """
     model, *plain = models
     scores: dict[str, ScoreFunction] = {"model": KnownLabelScores([model], features[:1])}
@@ -86,10 +108,10 @@ def rows_of_scores(models: Sequence[Any], features: Sequence[PlacedFeatures]) ->
         scores["baselines_averaged"] = KnownLabelScores(plain, features[1:])
     prior = model.cooccurrence
     if prior is not None:
-        table = prior.left if prior.right is None else prior.left @ prior.right
+        said = partial(said_of_known, model) if of_absent else prior
         for name, members in (("baseline", 1), ("baselines_averaged", len(plain))):
             if name in scores:
-                scores[f"{name}_with_statistics"] = KnownLabelScores(plain[:members], features[1 : 1 + members], table)
+                scores[f"{name}_with_statistics"] = KnownLabelScores(plain[:members], features[1 : 1 + members], said)
     return scores
 
 
@@ -150,7 +172,7 @@ def measure_known_share(
         seed: Of which labels are told.
         **settings: Of `MultiLabelMetrics`.
     """
-    scores, ids = rows_of_scores(models, features), list(features[0].rows["image_id"])
+    scores, ids = rows_of_scores(models, features, of_absent=True), list(features[0].rows["image_id"])
     counts, rows = models[0].config.label_counts, np.arange(len(truth))
     figures: Figures = {}
     for share in shares:
