@@ -9,7 +9,6 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Va
 from PIL import Image as Pictures
 
 from cnn_rnn.data import Reading, label_counts, label_names, load_hub, to_schema
-from cnn_rnn.data.adapt import Columns
 from cnn_rnn.data.schema import label_features, label_matrix
 
 NAMES = ["cat", "dog", "fox"]
@@ -55,17 +54,17 @@ def test_numbers_need_names_and_given_names_set_the_order() -> None:
 def test_columns_of_zero_and_one_become_lists() -> None:
     images = [Pictures.new("RGB", (4, 4))] * 2
     data = Dataset.from_dict({"photo": images, "cat": [1, 0], "dog": [True, True], "author": ["a", "b"]})
-    adapted = to_schema(data, Columns(image="photo", image_id="author"))
+    adapted = to_schema(data, reading=Reading(columns={"file": "photo", "image_id": "author"}))
     assert label_names(adapted) == ["cat", "dog"]
     assert adapted["labels"][:] == [[0, 1], [1]]
     assert adapted["image_id"][:] == ["a", "b"]
-    one = to_schema(data, Columns(image="photo"), reading=Reading(columns={"classes": "cat"}))
+    one = to_schema(data, reading=Reading(columns={"file": "photo", "classes": "cat"}))
     assert label_names(one) == ["cat"]
     with pytest.raises(ValueError, match=r"labels is \['cat', 'dog'\], but .* in one column"):
-        to_schema(data, Columns(image="photo"), reading=Reading(columns={"labels": ["cat", "dog"]}))
+        to_schema(data, reading=Reading(columns={"file": "photo", "labels": ["cat", "dog"]}))
     data = data.add_column("width", [640, 480])
     with pytest.raises(ValueError, match="row 0: column 'width' holds 640, expected 0 or 1"):
-        to_schema(data, Columns(image="photo"))
+        to_schema(data, reading=Reading(columns={"file": "photo"}))
 
 
 def test_splits_share_the_classes_of_train_and_a_stranger_is_named() -> None:

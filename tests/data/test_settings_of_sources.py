@@ -88,7 +88,6 @@ def test_a_setting_without_a_use_is_refused_by_its_name(
         {"rows": "label"},
         {"image_root": "photos"},
         {"columns": {"split": "tags"}},
-        {"columns": {"file": "tags"}},
         {"columns": {"confidence": "tags"}},
     ],
 )

@@ -1,4 +1,4 @@
-from .adapt import Columns, to_schema
+from .adapt import to_schema
 from .batching.splits import stratified_split
 from .benchmarks.coco import load_coco
 from .benchmarks.digits import load_digits
@@ -28,7 +28,6 @@ from .transforms import EvalTransform, TrainTransform, collate, multi_hot, prepa
 __all__ = [
     "SOURCES",
     "VOC_CLASSES",
-    "Columns",
     "EvalTransform",
     "Reading",
     "TrainTransform",

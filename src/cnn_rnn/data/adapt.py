@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,42 +20,23 @@ from .schema import LABEL_COLUMNS, LEFT_OUT_COLUMNS, label_features, label_lists
 
 WHOLE_NUMBERS = frozenset({"bool", "int8", "int16", "int32", "int64", "uint8", "uint16"})
 FRACTIONS = frozenset({"float32", "float64"})  # of a 0.0 or 1.0 for each class
-FILE_SETTINGS = frozenset(
-    {"delimiter", "encoding", "rows", "least_confidence", "image_root", "file", "split", "confidence"}
-)
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What a data set calls the columns of the schema.
-
-    Attributes:
-        image: The image column.
-        labels: Lists of class labels, of names, or of numbers (ids, or a 0 or 1 for each class); or one class label.
-            Where there is no such column, it is the one column that can be meant; else each class is a column of its
-            own with 0 or 1 in it.
-        image_id: Unique names; where there is no such column, rows are numbered within their split.
-    """
-
-    image: str = "image"
-    labels: str = "labels"
-    image_id: str = "image_id"
+FILE_SETTINGS = frozenset({"delimiter", "encoding", "rows", "least_confidence", "image_root", "split", "confidence"})
 
 
 def to_schema(
-    data: Dataset | DatasetDict,
-    columns: Columns | None = None,
-    class_names: Sequence[str] | None = None,
-    reading: Reading | None = None,
+    data: Dataset | DatasetDict, class_names: Sequence[str] | None = None, reading: Reading | None = None
 ) -> Dataset | DatasetDict:
     """The data with the columns `image`, `image_id`, `labels` (`difficult`, `unknown` where it has them), no others.
 
+    Labels are lists of class labels, of names or of numbers (ids, or a 0 or 1 for each class), or one class label. They
+    stand in the column `labels`, or that which `reading.columns` names, else in the one column that can be meant; else
+    each class is a column of its own with 0 or 1 in it. Rows without a column of names are numbered within their split.
+
     Args:
         data: Splits, or one of them.
-        columns: What the data calls its columns.
         class_names: The classes in order. By default those that the data tells: its class labels; the names in
             `train` (or the first split), sorted; or its columns of whole numbers.
-        reading: What a person decided where the columns could mean two things.
+        reading: What a person decided; of its columns `file` is that of the images.
 
     Raises:
         ValueError: A column is missing, holds something else or could mean two things; column and row are named.
@@ -68,31 +49,30 @@ def to_schema(
             f"data.columns: labels is {labels!r}, but a data set with images inside has its labels in one column; "
             "join them, or name one"
         )
-    named = {"labels": labels[0] if labels else None, "image_id": reading.roles.get("image_id")}
-    columns = replace(columns or Columns(), **{role: name for role, name in named.items() if name})
+    own = {"file": "image", "image_id": "image_id"} | reading.roles
+    roles = Roles(own["file"], labels[0] if labels else "labels", image_id=own["image_id"])
     class_names = class_names or reading.names
     splits = data if isinstance(data, DatasetDict) else {"": data}
-    splits = {name: with_plain_kinds(rows, columns.image) for name, rows in splits.items()}
+    splits = {name: with_plain_kinds(rows, roles.file) for name, rows in splits.items()}
     first = splits["train" if "train" in splits else next(iter(splits))]
-    if columns.image not in first.column_names:
+    if roles.file not in first.column_names:
         raise ValueError(
-            f"no image column {columns.image!r}; the columns are {', '.join(first.column_names)}: "
-            "rename one, or name it in columns"
+            f"no image column {roles.file!r}; the columns are {', '.join(first.column_names)}: rename one, or "
+            "data.columns '{file: COLUMN}' names it"
         )
     for role, name in reading.roles.items():
         lacking = [one for one in listed(name) if one not in first.column_names]
         if lacking and role != "classes":
             raise ValueError(f"data.columns: {role} is {lacking[0]!r}, the columns are {', '.join(first.column_names)}")
-    found = _label_column(first, columns, reading)
-    columns = columns if found is None else replace(columns, labels=found)
-    if found is not None:
-        reading = _holds(first, columns, class_names, reading)
+    roles.labels = _label_column(first, roles, reading)
+    if roles.labels is not None:
+        reading = _holds(first.features[roles.labels], roles.labels, class_names, reading)
     if not reading.given() and all(_is_schema(rows, first, class_names) for rows in splits.values()):
         return DatasetDict(splits) if isinstance(data, DatasetDict) else first
-    listings = {split: _said_of_labels(rows, columns, reading, class_names) for split, rows in splits.items()}
+    listings = {split: _said_of_labels(rows, roles, reading, class_names) for split, rows in splits.items()}
     told = listings["train" if "train" in listings else next(iter(listings))]
     names = list(class_names or told.class_names())
-    adapted = {split: _rows_to_schema(rows, listings[split], columns, names) for split, rows in splits.items()}
+    adapted = {split: _rows_to_schema(rows, listings[split], roles, names) for split, rows in splits.items()}
     return DatasetDict(adapted) if isinstance(data, DatasetDict) else adapted[""]
 
 
@@ -109,36 +89,36 @@ def _is_schema(data: Dataset, first: Dataset, class_names: Sequence[str] | None)
     return inside and not any(one.null_count for one in lists)
 
 
-def _label_column(data: Dataset, columns: Columns, reading: Reading) -> str | None:
+def _label_column(data: Dataset, roles: Roles, reading: Reading) -> str | None:
     """The column that holds labels; None where each class is a column of its own.
 
     Raises:
         ValueError: Several could be meant.
     """
-    if columns.labels in data.column_names:
-        return columns.labels
+    if roles.labels in data.column_names:
+        return roles.labels
     if "classes" in reading.roles:
         return None
-    others = {name: data.features[name] for name in _label_like(data, columns)}
+    others = {name: data.features[name] for name in _label_like(data, roles)}
     holders = [
         name
         for name, feature in others.items()
         if isinstance(feature, List | ClassLabel)
         or (LABEL_NAME.search(name) and getattr(feature, "dtype", None) in {*WHOLE_NUMBERS, "string"})
     ]
-    flags = [name for name in _whole_numbers(data, columns) if name not in holders]
+    flags = [name for name in _whole_numbers(data, roles) if name not in holders]
     return the_holder(holders, flags)
 
 
-def _label_like(data: Dataset, columns: Columns) -> list[str]:
+def _label_like(data: Dataset, roles: Roles) -> list[str]:
     """The columns that may hold labels: no image, id, split or left-out labels."""
-    others = {columns.image, columns.image_id, *LEFT_OUT_COLUMNS}
+    others = {roles.file, roles.image_id, *LEFT_OUT_COLUMNS}
     return [name for name in data.column_names if name not in others and not tells_split(name)]
 
 
-def _whole_numbers(data: Dataset, columns: Columns) -> list[str]:
+def _whole_numbers(data: Dataset, roles: Roles) -> list[str]:
     """The columns that may hold labels and have a whole number in each row."""
-    features = {name: data.features[name] for name in _label_like(data, columns)}
+    features = {name: data.features[name] for name in _label_like(data, roles)}
     return [
         name
         for name, feature in features.items()
@@ -146,28 +126,27 @@ def _whole_numbers(data: Dataset, columns: Columns) -> list[str]:
     ]
 
 
-def _holds(data: Dataset, columns: Columns, class_names: Sequence[str] | None, reading: Reading) -> Reading:
+def _holds(feature: Any, column: str, class_names: Sequence[str] | None, reading: Reading) -> Reading:
     """The reading, with what the type of the label column decides.
 
     Raises:
         ValueError: The column is of another kind, or holds numbers without names.
     """
-    feature = data.features[columns.labels]
     item = getattr(feature, "feature", feature)
     kind = getattr(item, "dtype", None)
     single = not isinstance(feature, List)
     # a text in a column of the schema's own name should have been a list
-    own_text = single and kind == "string" and columns.labels == "labels" and not reading.separator
+    own_text = single and kind == "string" and column == "labels" and not reading.separator
     if kind not in {*WHOLE_NUMBERS, *FRACTIONS, "string"} or own_text or (single and kind in FRACTIONS):
         raise ValueError(
-            f"the column {columns.labels!r} is {feature}, expected lists of class labels, names or numbers: cast it "
+            f"the column {column!r} is {feature}, expected lists of class labels, names or numbers: cast it "
             "with datasets.List(datasets.ClassLabel(names=[...]))"
         )
     if isinstance(item, ClassLabel):
-        reading.refuse({"numbers"}, f"the class labels of column {columns.labels!r} tell what its numbers are")
+        reading.refuse({"numbers"}, f"the class labels of column {column!r} tell what its numbers are")
     elif kind != "string" and not class_names:
         raise ValueError(
-            f"the column {columns.labels!r} holds numbers without names: pass class_names, or cast it with "
+            f"the column {column!r} holds numbers without names: pass class_names, or cast it with "
             "datasets.List(datasets.ClassLabel(names=[...]))"
         )
     elif kind in {"bool", *FRACTIONS} and reading.numbers is None:
@@ -175,32 +154,31 @@ def _holds(data: Dataset, columns: Columns, class_names: Sequence[str] | None, r
     return reading
 
 
-def _said_of_labels(data: Dataset, columns: Columns, reading: Reading, class_names: Sequence[str] | None) -> Listing:
+def _said_of_labels(data: Dataset, roles: Roles, reading: Reading, class_names: Sequence[str] | None) -> Listing:
     """What the cells of the rows say of labels."""
-    path, feature = Path(str(data.split or "data")), data.features.get(columns.labels)
+    path, feature = Path(str(data.split or "data")), data.features.get(roles.labels)
     told = [name for named in reading.roles.values() for name in listed(named)]
-    read = {columns.labels, *_label_like(data, columns), *LEFT_OUT_COLUMNS, *told} - {columns.image}
+    read = {roles.labels, *_label_like(data, roles), *LEFT_OUT_COLUMNS, *told} - {roles.file}
     table = data.select_columns([name for name in data.column_names if name in read]).with_format("arrow")[:]
     cells = {name: _named_ids(data.features[name], table[name].to_pylist()) for name in table.column_names}
     own_names = getattr(getattr(feature, "feature", feature), "names", None)
     raw = RawTable(path, "row", range(len(data)), cells, class_names=list(own_names or class_names or ()))
     unknown = reading.roles.get("unknown", "unknown")
-    roles = Roles(columns.image, not_labels=reading.roles.get("not_labels"))
+    roles = replace(roles, not_labels=reading.roles.get("not_labels"))
     roles.unknown, roles.difficult = (name if name in cells else None for name in (unknown, "difficult"))
     if feature is not None:
-        roles.labels = columns.labels
-        roles.notes = [f"labels by column {columns.labels!r}"] if columns.labels != "labels" else []
+        roles.notes = [f"labels by column {roles.labels!r}"] if roles.labels != "labels" else []
         if isinstance(feature, ClassLabel):
-            roles.notes = [f"one label per photo, by column {columns.labels!r}"]
+            roles.notes = [f"one label per photo, by column {roles.labels!r}"]
     else:
-        roles.classes = list(class_names or reading.roles.get("classes", ()) or _whole_numbers(data, columns))
+        roles.classes = list(class_names or reading.roles.get("classes", ()) or _whole_numbers(data, roles))
         missing = [name for name in roles.classes if name not in cells]
         if missing:
             raise ValueError(f"{path}: no column for the classes {abbreviate(missing)}")
         if not roles.classes:
             raise ValueError(
-                f"no label column {columns.labels!r} and no columns of 0 and 1; the columns are "
-                f"{', '.join(data.column_names)}: rename one, or name it in columns"
+                f"no label column 'labels' and no columns of 0 and 1; the columns are {', '.join(data.column_names)}: "
+                "rename one, or data.columns '{labels: COLUMN}' names it"
             )
     return list_labels(raw, roles, reading, class_names or own_names)
 
@@ -214,28 +192,28 @@ def _named_ids(feature: Any, cells: list[Any]) -> list[Any]:
     return [None if one is None else [names.get(i, i) for i in listed(one)] for one in cells]
 
 
-def _rows_to_schema(data: Dataset, listing: Listing, columns: Columns, names: list[str]) -> Dataset:
+def _rows_to_schema(data: Dataset, listing: Listing, roles: Roles, names: list[str]) -> Dataset:
     """The rows with the schema's columns alone."""
     lists = listing.label_columns(names)
     features = label_features(names, *(column in lists for column in LEFT_OUT_COLUMNS))
-    rows = data.select_columns([columns.image]).rename_columns({columns.image: "image"})
+    rows = data.select_columns([roles.file]).rename_columns({roles.file: "image"})
     try:
         rows = rows.cast_column("image", Image())
     except (TypeError, ValueError, pa.ArrowException) as error:
         raise ValueError(
-            f"{data.split or 'data'}: the column {columns.image!r} is {data.features[columns.image]}, expected images: "
+            f"{data.split or 'data'}: the column {roles.file!r} is {data.features[roles.file]}, expected images: "
             "encoded bytes, file names, or structs of bytes and path"
         ) from error
-    for name, column in {"image_id": _image_ids(data, columns.image_id), **lists}.items():
+    for name, column in {"image_id": _image_ids(data, str(roles.image_id)), **lists}.items():
         rows = rows.add_column(name, column, feature=features[name])
-    rows.info.description = _told(data, listing, columns)
+    rows.info.description = _told(data, listing, roles)
     return rows
 
 
-def _told(data: Dataset, listing: Listing, columns: Columns) -> str:
+def _told(data: Dataset, listing: Listing, roles: Roles) -> str:
     """How the columns were read, for people; nothing where they are those of the schema."""
-    read = {columns.image, columns.image_id, columns.labels, "image", "image_id", *LEFT_OUT_COLUMNS}
-    if columns.labels not in data.column_names:
+    read = {roles.file, roles.image_id, roles.labels, "image", "image_id", *LEFT_OUT_COLUMNS}
+    if roles.labels is None:
         read |= set(listing.names or ())
     unread = [name for name in data.column_names if name not in read]
     told = ["; ".join(listing.notes)] if listing.notes else []

@@ -18,7 +18,7 @@ class Reading:
     """Settings of `data` that decide what a label file means; None where the file decides.
 
     Attributes:
-        columns: Column of a label file by role, such as `{file: image_name, labels: tags}`; the roles are file, labels,
+        columns: Column by role, such as `{file: image_name, labels: tags}`; the roles are file (or the images), labels,
             not_labels (verified absent), unknown (nobody looked), classes (a list of columns of yes and no), image_id,
             split and confidence; `labels` may be a list of columns too, and "none" is no column. This and what follows
             decides where a file could mean two things.

@@ -24,7 +24,7 @@ from datasets.table import InMemoryTable
 from huggingface_hub import HfApi
 from tqdm.auto import tqdm
 
-from cnn_rnn.data.adapt import Columns, to_schema
+from cnn_rnn.data.adapt import to_schema
 from cnn_rnn.data.photos.found_files import PassedOver
 from cnn_rnn.data.reading import Reading
 from cnn_rnn.data.schema import LABEL_COLUMNS, label_names
@@ -122,7 +122,6 @@ def load_hub(
     name: str,
     split: str | None = None,
     *,
-    columns: Columns | None = None,
     class_names: Sequence[str] | None = None,
     streaming: bool = False,
     reading: Reading | None = None,
@@ -134,7 +133,6 @@ def load_hub(
         name: The data set's name on the Hub, such as `org/photos`, or `org/photos@v2` for a branch, tag or commit
             of it; or a local folder that `write_parquet` made.
         split: One of its splits; all of them by default.
-        columns: What it calls its columns.
         class_names: Its classes in order, where it does not tell them.
         streaming: Read rows as they come, without a local copy. The rows must have the one schema already.
         reading: What a person decided where its columns could mean two things.
@@ -151,7 +149,7 @@ def load_hub(
                 return _as_stream(builder.as_streaming_dataset(split=split))
             builder.download_and_prepare()
             data = builder.as_dataset(split=split)
-        return to_schema(data, columns, class_names, reading)
+        return to_schema(data, class_names, reading)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 
