@@ -99,4 +99,4 @@ def test_a_number_beyond_all_classes_is_refused_in_a_line(tmp_path: Path) -> Non
     cells = pa.array([[2**63]] * 4, pa.list_(pa.uint64()))
     folder = written(tmp_path, "labels", cells, PLAIN_IMAGE)
     with pytest.raises(ValueError, match=r"a column cannot be read: .*9223372036854775808"):
-        load_hub(str(folder / "shards"), split="train", class_names=["cat", "dog"])
+        load_hub(str(folder / "shards"), split="train", reading=Reading(class_names=["cat", "dog"]))

@@ -1,7 +1,7 @@
 """Data sets of the Hub and prepared Parquet shards, copied or as a stream; what goes wrong is told in one line."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,6 @@ def load_hub(
     name: str,
     split: str | None = None,
     *,
-    class_names: Sequence[str] | None = None,
     streaming: bool = False,
     reading: Reading | None = None,
     **options: Any,
@@ -133,7 +132,6 @@ def load_hub(
         name: The data set's name on the Hub, such as `org/photos`, or `org/photos@v2` for a branch, tag or commit
             of it; or a local folder that `write_parquet` made.
         split: One of its splits; all of them by default.
-        class_names: Its classes in order, where it does not tell them.
         streaming: Read rows as they come, without a local copy. The rows must have the one schema already.
         reading: What a person decided where its columns could mean two things.
         options: Further arguments of `datasets.load_dataset_builder`, such as `revision` or `cache_dir`.
@@ -149,7 +147,7 @@ def load_hub(
                 return _as_stream(builder.as_streaming_dataset(split=split))
             builder.download_and_prepare()
             data = builder.as_dataset(split=split)
-        return to_schema(data, class_names, reading)
+        return to_schema(data, reading=reading)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 

@@ -10,6 +10,7 @@ classes and their order; else they are those of `train`: sorted, or in the order
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict
@@ -61,11 +62,12 @@ def load_image_folder(
     given = read_class_names(folder / "labels.json")
     if given:
         reading.refuse({"class_names"}, f"{folder / 'labels.json'} tells the classes")
-    given = given or reading.names
+        reading = replace(reading, class_names=given)
+    given = reading.names
     if given is None and "train" not in files:
         raise FileNotFoundError(f"{folder} has neither train/ nor labels.json, so its classes are unknown; add one")
     needed = [name for name in files if name in chosen or (given is None and name == "train")]
-    tables = {name: read_metadata(files[name], given, reading, name) for name in needed}
+    tables = {name: read_metadata(files[name], reading, name) for name in needed}
     class_names = given or tables["train"].class_names()
     _check_splits(tables)
     loaded = {name: _to_dataset(tables[name], class_names, name, reading, require_images) for name in chosen}

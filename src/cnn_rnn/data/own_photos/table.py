@@ -1,6 +1,5 @@
 """Tables that name images and their labels, checked row by row: text, JSON, Excel or Parquet, of whatever shape."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,43 +18,33 @@ from cnn_rnn.data.reading import Reading
 from cnn_rnn.foundation.resting_collector import collector_resting
 
 
-def read_metadata(
-    path: Path, class_names: Sequence[str] | None = None, reading: Reading | None = None, split: str = "train"
-) -> Listing:
+def read_metadata(path: Path, reading: Reading | None = None, split: str = "train") -> Listing:
     """The rows of a label file, see `files.formats` for what it may be.
 
     Args:
         path: The file. A table has a column that names the photo and either a column of labels or one of yes and no
             for each class.
-        class_names: Which columns are classes where other columns stand beside them, and the classes in order.
-        reading: What a person decided where the file could mean two things.
+        reading: What a person decided where the file could mean two things; of classes that it names, each may be a
+            column.
         split: What the rows' split is where the file does not tell it.
 
     Raises:
         ValueError: A row that breaks a rule or could mean two things; file and line are named, and the setting.
     """
     reading = reading or Reading()
-    class_names = class_names or reading.names
     raw = read_label_file(path, reading)
-    roles = find_roles(raw, reading, class_names)
+    roles = find_roles(raw, reading, reading.names)
     joined = reading.rows == "label" or (roles.confidence and reading.rows is None)
     if not roles.confidence or not joined:
         reading.refuse({"least_confidence"}, f"{path} has no column of confidences, one a label")
     if joined:
         raw, reading = join_label_rows(raw, roles, reading), replace(reading, separator=None)
-    names = list(class_names) if class_names else raw.class_names
-    return list_rows(raw, roles, reading, names, split)
+    return list_rows(raw, roles, reading, reading.names or raw.class_names, split)
 
 
 @collector_resting()
 def load_table(
-    path: str | Path,
-    image_root: str | Path | None = None,
-    class_names: Sequence[str] | None = None,
-    require_images: bool = True,
-    split: str | None = None,
-    *,
-    reading: Reading | None = None,
+    path: str | Path, split: str | None = None, require_images: bool = True, *, reading: Reading | None = None
 ) -> Dataset | DatasetDict:
     """The splits of one label file, or the one named by `split`.
 
@@ -64,10 +53,8 @@ def load_table(
 
     Args:
         path: The table.
-        image_root: What file names are relative to; by default the table's folder.
-        class_names: The classes in order; by default those that the table tells.
-        require_images: False accepts missing images; their rows hold None as image.
         split: One of its splits.
+        require_images: False accepts missing images; their rows hold None as image.
         reading: What a person decided where the file could mean two things.
 
     Raises:
@@ -76,20 +63,19 @@ def load_table(
     path, reading = Path(path), reading or Reading()
     if not path.is_file():
         raise FileNotFoundError(f"no table at {path}" + (", which is a folder" if path.is_dir() else ""))
-    class_names = class_names or reading.names
     if path.suffix == ".parquet" and "image" in parquet_columns(path):
         try:
             rows = load_dataset("parquet", data_files={"train": str(path)}, split="train")
         except DatasetsError as error:
             told = " ".join(str(error.__cause__ or error).split())
             raise ValueError(f"{path} is no readable Parquet file: {told}") from error
-        loaded = {"train": to_schema(rows, class_names=class_names, reading=reading)}
+        loaded = {"train": to_schema(rows, reading=reading)}
     else:
-        table = read_metadata(path, class_names, reading)
+        table = read_metadata(path, reading)
         present = [name for name in SPLITS if any(row.split == name for row in table.rows)]
         first = table.of_split("train") if "train" in present and not table.names else table
-        names = list(class_names or first.class_names())
-        root = Path(image_root or path.parent / (reading.image_root or ""))
+        names = reading.names or first.class_names()
+        root = path.parent / (reading.image_root or "")
         loaded = {
             name: table.of_split(name).to_dataset(root, names, name, require_images=require_images)
             for name in pick_split(present, split, str(path))
