@@ -104,7 +104,8 @@ def test_predicting_a_folder_counts_and_names_what_cannot_be_read(
         (folder / name).write_bytes((photo_folder / "test" / name).read_bytes())
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no photo")
     (folder / "notes.txt").write_text("no image", encoding="utf-8")
-    assert main_of("predict")(["--model", str(run), "--input", str(folder), "--output", str(tmp_path / "out")]) == 0
+    arguments = ["--model", str(run), "--input", str(folder), "--output", str(tmp_path / "out"), "--engine", "torch"]
+    assert main_of("predict")(arguments) == 0
     printed = capsys.readouterr()
     assert "2 images labelled, 1 unreadable" in printed.out
     assert "broken.jpg" in printed.err
@@ -118,10 +119,11 @@ def test_predicting_a_folder_counts_and_names_what_cannot_be_read(
 def test_predicting_a_list_and_a_data_set(run: Path, photo_folder: Path, tmp_path: Path) -> None:
     listed = tmp_path / "photos.txt"
     listed.write_text(f"{photo_folder / 'test' / '001.png'}\n{photo_folder / 'test' / '002.png'}\n", encoding="utf-8")
-    assert main_of("predict")(["--model", str(run), "--input", str(listed), "--output", str(tmp_path / "a")]) == 0
+    by_torch = ["--model", str(run), "--engine", "torch"]
+    assert main_of("predict")([*by_torch, "--input", str(listed), "--output", str(tmp_path / "a")]) == 0
     assert pq.read_table(tmp_path / "a" / "labels.parquet").num_rows == 2
     chosen = ["--input", "image_folder:test", "--data.root", str(photo_folder), "--limit", "5"]
-    assert main_of("predict")(["--model", str(run), *chosen, "--output", str(tmp_path / "b")]) == 0
+    assert main_of("predict")([*by_torch, *chosen, "--output", str(tmp_path / "b")]) == 0
     assert pq.read_table(tmp_path / "b" / "labels.parquet").num_rows == 5
 
 
