@@ -201,7 +201,7 @@ def tars() -> Contents:
                 made.addfile(member, io.BytesIO(content))
         return pack(sink.getvalue())
 
-    called = st.sampled_from(["a.jpg", "b/c.png"]) | word
+    called = st.sampled_from(["a.jpg", "b/c.png"]) | word.map(lambda text: text.encode("utf-8", "replace").decode())
     member = st.tuples(called, st.sampled_from(kinds), st.binary(max_size=9))
     return st.builds(write, st.sampled_from([bytes, gzip.compress, lzma.compress]), st.lists(member, max_size=4))
 

@@ -124,7 +124,7 @@ def server() -> Any:
     model = ModelAtWork.load(write_run(folder / "run"), "torch")
     counts, decoders = Counts(), cast("Any", Decoders())
     service = Service(model, decoders, Limits(), counts)
-    return TestClient(make_application(service, counts, LabelStudio(service, counts, [folder])))
+    return TestClient(make_application(service, counts, LabelStudio(service, counts, [folder], folder)))
 
 
 KINDS: dict[str, tuple[str, hostile.Contents, Callable[[Path], Any]]] = {

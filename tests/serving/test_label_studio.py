@@ -1,6 +1,8 @@
 """A stand-in for Label Studio, which says what the real one says; that one is in test_label_studio_itself.py."""
 
 import base64
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -146,6 +148,28 @@ def test_what_was_taught_is_known_after_a_restart_and_can_still_be_forgotten(
     assert "steps.jsonl, line 1" in answer["error"]
 
 
+def test_what_the_disk_does_not_take_is_not_learnt_and_not_forgotten_and_that_is_told(
+    at_work: ModelAtWork,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gone = {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": 100}], "project": {"id": 2, "label_config": CONFIG}}
+    with serving(at_work, Limits(), folder=folder, kept=tmp_path) as served:
+        assert served.post("/webhook", annotated(100, 0, "One"))[1]["learnt"] == 1
+        with monkeypatch.context() as patch:
+            patch.setattr("cnn_rnn.learning.journal.os.fsync", full)
+            for told in (gone, annotated(101, 1, "One")):
+                assert served.post("/webhook", told) == (200, {"status": "ok", "learnt": 0})
+        assert caplog.text.count("not learnt: could not write") == 2
+        assert served.post("/webhook", gone)[1]["learnt"] == 1
+
+
+def full(_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -153,7 +177,12 @@ def test_what_was_taught_is_known_after_a_restart_and_can_still_be_forgotten(
         {"action": "PROJECT_UPDATED"},
         {"action": "ANNOTATION_CREATED"},
         {"action": "ANNOTATION_CREATED", "project": 3},
-        {"action": ["ANNOTATION_CREATED"]},
+        {"action": ["ANNOTATION_CREATED"], "project": {"id": 2, "label_config": CONFIG}},
+        {
+            "action": "ANNOTATIONS_DELETED",
+            "annotations": [{"id": []}, 3],
+            "project": {"id": 2, "label_config": CONFIG},
+        },
         {"action": "START_TRAINING", "project": {"id": 2, "label_config": CONFIG}},
         annotated(1, 0, action="ANNOTATION_DELETED"),
         annotated(1, 0, result="x"),
@@ -163,7 +192,8 @@ def test_what_was_taught_is_known_after_a_restart_and_can_still_be_forgotten(
         annotated(1, 0, "One", id={"a": 1}),
     ],
     ids=[
-        *("nothing", "another action", "no project", "a number for a project", "a list for an action", "training"),
+        *("nothing", "another action", "no project", "a number for a project", "a list for an action"),
+        *("a list for a number", "training"),
         *("an unknown action", "text", "rubbish", "an address", "no task", "an object for a number"),
     ],
 )

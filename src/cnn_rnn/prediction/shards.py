@@ -56,9 +56,11 @@ def reading_shard(file: str) -> Iterator[None]:
     """
     try:
         yield
-    except (pa.ArrowException, UnicodeDecodeError, *BROKEN_ARCHIVE) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, *BROKEN_ARCHIVE) as error:
+        if isinstance(error, OSError) and (error.errno is not None or type(error) is not OSError):
+            raise  # of the disk or the net; Arrow's own have no number
         kind = None if "://" in file else kind_of_file(file)
-        told = f"it {kind}" if kind else f"{error}; get it again"
+        told = f"it {kind}" if kind else f"{' '.join(str(error).split())}; get it again"
         raise ValueError(f"{file} cannot be read: {told}, or leave it out") from error
 
 

@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 MOST_TASKS = 1000  # of one request
 MOST_PROJECTS = 16
 AT_ONCE = 16  # tasks that are in the queue, so that others find room in it
-ANNOTATED = {"ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED"}
+ANNOTATED = ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED")
+DELETED = "ANNOTATIONS_DELETED"
 
 
 class LabelStudio:
@@ -91,11 +92,11 @@ class LabelStudio:
         """Learn what a person annotated, or forget what was deleted; says from how many annotations."""
         action, told = content.get("action"), content.get("project")
         learnt = 0
-        if isinstance(told, dict) and (action in ANNOTATED or action == "ANNOTATIONS_DELETED"):
+        if isinstance(told, dict) and action in (*ANNOTATED, DELETED):
             project = self._project(self.kept.name_of(told, self._projects), told.get("label_config"))
-            if action == "ANNOTATIONS_DELETED":
+            if action == DELETED:
                 gone = _objects(content.get("annotations"))
-                learnt = sum([await asyncio.to_thread(project.forget, str(_id_of(one))) for one in gone])
+                learnt = sum([await self._learn(project, {}, {**one, "was_cancelled": True}) for one in gone])
             else:
                 tasks = {str(task.get("id")): task for task in _objects(content.get("task"))}
                 for annotation in _objects(content.get("annotation")):
@@ -142,7 +143,7 @@ class LabelStudio:
             content = await self._photo(task, project.controls[0].field)
             photo, seen, _ = await self._look(project, content)
             learnt = await asyncio.to_thread(project.learn, str(number), photo, seen, answers)
-        except (RefusedError, OSError) as error:
+        except (RefusedError, ValueError, OSError) as error:
             logger.warning("Label Studio, annotation %s: not learnt: %s", number, error)
             return False
         if learnt:
