@@ -24,13 +24,18 @@ LARGER = {"told by a larger head": TOLD | {"relevance_head": "mlp"}}
 EVERY = VARIANTS | {"told": TOLD, "queries": QUERIES, "places": TOLD | PLACES} | LARGER
 KNOWN = torch.tensor([[1, -1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 1, -1]])
 every_variant = pytest.mark.parametrize("fields", EVERY.values(), ids=EVERY)
-ALWAYS = ("default", "attention", "relevance only")  # differ in their parts; the others' searches take seconds each
-slow_beside = pytest.mark.parametrize(
-    "fields",
-    [pytest.param(own, id=name, marks=() if name in ALWAYS else pytest.mark.slow) for name, own in EVERY.items()],
-)
+ALWAYS = (
+    "default",
+    "attention",
+    "relevance only",
+    "told",
+)  # differ in their parts; the others' searches take seconds each
+MARKED = {
+    name: pytest.param(own, id=name, marks=() if name in ALWAYS else pytest.mark.slow) for name, own in EVERY.items()
+}
+slow_beside = pytest.mark.parametrize("fields", MARKED.values())
 with_walks = pytest.mark.parametrize(
-    "fields", [fields for fields in EVERY.values() if fields.get("path_loss") != "none"], ids=str
+    "fields", [MARKED[name] for name, fields in EVERY.items() if fields.get("path_loss") != "none"]
 )
 
 
@@ -55,7 +60,7 @@ def assert_same_outputs(given: Model, expected: Model) -> None:
                 torch.testing.assert_close(found[name], value)
 
 
-@every_variant
+@slow_beside
 @pytest.mark.parametrize("part", ["path_decoder", "relevance_head", "backbone"])
 def test_a_part_that_lies_on_the_disk_is_read_from_there(fields: dict[str, Any], part: str, tmp_path: Path) -> None:
     model = model_of(**fields)
