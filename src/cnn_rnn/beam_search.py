@@ -17,10 +17,10 @@ from torch import Tensor
 
 from .ruled_tensors import RuledTensors
 
-State = tuple[Tensor, ...]
+SearchState = tuple[Tensor, ...]
 """What a step function remembers of each walk: tensors (B, K, ...)."""
 
-StepFunction = Callable[[Tensor, State], tuple[Tensor, State]]
+StepFunction = Callable[[Tensor, SearchState], tuple[Tensor, SearchState]]
 """Takes the labels (B, W) walked last and the state; returns logits (B, W, C + 1) of the next and the new state.
 
 W is 1 at the first step, where all walks of an image are one, and K from then on.
@@ -118,7 +118,7 @@ class _Walks(NamedTuple):
 
 
 def beam_search(
-    step_function: StepFunction, state: State, start: Tensor, constraints: Constraints, beam_width: int
+    step_function: StepFunction, state: SearchState, start: Tensor, constraints: Constraints, beam_width: int
 ) -> BeamSearchResult:
     """The most probable label paths of each image.
 
@@ -145,7 +145,7 @@ def beam_search(
     if constraints.min_path_length > longest:
         raise ValueError(f"min_path_length {constraints.min_path_length} exceeds max_path_length {longest}")
 
-    def advance(walks: _Walks, state: State) -> tuple[_Walks, State]:
+    def advance(walks: _Walks, state: SearchState) -> tuple[_Walks, SearchState]:
         logits, state = step_function(walks.labels, state)
         walks, parents = _extend(walks, logits, start, constraints)
         return walks, tuple(_pick(tensor, parents) for tensor in state)

@@ -16,7 +16,7 @@ from .walk_states import WalkStates
 
 FIRST_RELEVANCE_WEIGHT = 0.3
 
-Result = TypeVar("Result")
+HeldResult = TypeVar("HeldResult")
 
 
 class StepAttention(nn.Module):
@@ -114,7 +114,7 @@ class PathDecoder(nn.Module):
             hears_relevance=config.relevance_in_path,
         )
 
-    def holding(self, work: Callable[[Tensor], Result], features: Tensor) -> Result:
+    def holding(self, work: Callable[[Tensor], HeldResult], features: Tensor) -> HeldResult:
         """What the work makes of image features, done while weights that are sharded are gathered for this call."""
         return work(features)
 

@@ -16,7 +16,7 @@ from .known_labels import Known
 from .label_order import positions_of
 from .label_paths import labels_to_paths
 from .label_rules import LabelRules
-from .path_decoder import PathDecoder, Result
+from .path_decoder import HeldResult, PathDecoder
 from .recurrent_layer import RecurrentState
 from .walk_states import NO_KNOWLEDGE, WalkStates, shareable_weights
 
@@ -149,7 +149,7 @@ class Walk:
         """
         return self._taking_steps(lambda steps: self._weigh(steps, paths, constraints))
 
-    def _taking_steps(self, work: Callable[[Steps], Result]) -> Result:
+    def _taking_steps(self, work: Callable[[Steps], HeldResult]) -> HeldResult:
         """What is made of the best way to take steps: shared ones where these can be."""
         decoder = self.decoder
         if decoder.training:

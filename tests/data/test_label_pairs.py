@@ -13,7 +13,7 @@ def test_pairs_are_counted_image_by_image(monkeypatch: pytest.MonkeyPatch) -> No
     rows = Dataset.from_dict(
         {"labels": sets}, features=Features({"labels": List(ClassLabel(names=["cat", "dog", "sofa", "never"]))})
     )
-    monkeypatch.setattr(schema, "ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(schema, "ROWS_COUNTED", 4)
     counts = label_pair_counts(rows)
     for first in range(4):
         for second in range(4):
@@ -29,7 +29,7 @@ def test_images_on_which_both_of_two_labels_were_looked_at_are_counted(monkeypat
         "unknown": [[1], [0, 1], [], []],
     }
     rows = Dataset.from_dict(sets, features=Features(dict.fromkeys(sets, names)))
-    monkeypatch.setattr(schema, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(schema, "ROWS_COUNTED", 3)
     together, both, shown = count_pairs(rows)
     assert isinstance(both, np.ndarray)
     assert (together == label_pair_counts(rows)).all()

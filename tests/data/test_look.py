@@ -25,7 +25,7 @@ def random_look() -> tuple[np.ndarray, Look]:
 
 
 def test_counts_sizes_and_pairs_equal_a_count_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnn_rnn.data.schema.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("cnn_rnn.data.schema.ROWS_COUNTED", 7)
     present, look = random_look()
     split = look.splits["train"]
     assert split.counts.tolist() == present.sum(0).tolist()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from cnn_rnn.beam_search import BeamSearchResult, Constraints, State, beam_search
+from cnn_rnn.beam_search import BeamSearchResult, Constraints, SearchState, beam_search
 from cnn_rnn.label_paths import paths_to_labels
 
 STATE_SIZE = 8
@@ -22,7 +22,7 @@ class ToyModel:
         self.embedding = torch.randn(num_labels + 2, STATE_SIZE, generator=generator)
         self.output = torch.randn(STATE_SIZE, num_labels + 1, generator=generator)
 
-    def __call__(self, labels: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+    def __call__(self, labels: torch.Tensor, state: SearchState) -> tuple[torch.Tensor, SearchState]:
         """One step, as the search calls it."""
         hidden = torch.tanh(0.5 * state[0] + self.embedding[labels])
         return hidden @ self.output, (hidden,)

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 from tests.finished_runs import NAME, write_metrics, write_run
 
-from cnn_rnn.publishing.model_card import DATA_NOTES, CardError, Figures, base_model, data_sets, few_images
+from cnn_rnn.publishing.model_card import DATA_NOTES, CardError, CardFigures, base_model, data_sets, few_images
 from cnn_rnn.publishing.push import model_files
 
 
@@ -124,7 +124,7 @@ def test_figures_by_cross_validation_say_so_and_labels_with_few_images_are_named
         content["per_class"][name]["positives"] = 3
     content["per_class"] |= {f"rare {number}": content["per_class"]["one"] for number in range(3)}
     figures.write_text(json.dumps(content))
-    told = few_images(Figures(figures))
+    told = few_images(CardFigures(figures))
     assert told.endswith("(3) and 2 more of the labels: their figures say little. ")
     assert told.count("(3)") == 5
 

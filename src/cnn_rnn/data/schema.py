@@ -17,7 +17,7 @@ from datasets.table import InMemoryTable
 
 from cnn_rnn.label_rules import LEFT_OUT
 
-ROWS_AT_ONCE = 8192  # whose pairs of labels are counted together
+ROWS_COUNTED = 8192  # whose pairs of labels are counted together
 LEFT_OUT_COLUMNS = ("difficult", "unknown")  # of labels that neither loss nor figures count
 Rows: TypeAlias = Dataset | pa.Table | Mapping[str, Sequence[Any]]  # whole rows, or some of them by column
 PairMatrix: TypeAlias = npt.NDArray[np.float32]
@@ -134,8 +134,8 @@ def label_pair_counts(dataset: Dataset, column: str = "labels") -> npt.NDArray[n
     offsets = lists.offsets.to_numpy().astype(np.int64)
     ids = lists.values.to_numpy(zero_copy_only=False).astype(np.int64)
     counts = np.zeros(num_labels * num_labels, np.int32)
-    for start in range(0, len(lists), ROWS_AT_ONCE):
-        ends = offsets[start : start + ROWS_AT_ONCE + 1]
+    for start in range(0, len(lists), ROWS_COUNTED):
+        ends = offsets[start : start + ROWS_COUNTED + 1]
         own, lengths = ids[ends[0] : ends[-1]], np.diff(ends)
         partners = np.repeat(lengths, lengths)  # of each label: how many labels its image has
         first = np.repeat(own, partners)
@@ -165,8 +165,8 @@ def count_pairs(dataset: Dataset) -> PairCounts:
         return PairCounts(label_pair_counts(dataset), len(dataset), None)
     num_labels = len(label_names(dataset))
     together, images, shown = np.zeros((3, num_labels, num_labels), np.float32)
-    for start in range(0, len(dataset), ROWS_AT_ONCE):
-        said = targets(dataset.select(range(start, min(start + ROWS_AT_ONCE, len(dataset)))))
+    for start in range(0, len(dataset), ROWS_COUNTED):
+        said = targets(dataset.select(range(start, min(start + ROWS_COUNTED, len(dataset)))))
         present, known = (said > 0).astype(np.float32), (said >= 0).astype(np.float32)
         together += present.T @ present
         images += known.T @ known

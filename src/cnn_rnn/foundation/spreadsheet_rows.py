@@ -27,7 +27,7 @@ def write_rows(file: TextIO, rows: Iterable[Sequence[Any]], line_end: str = "\r\
 
 def inactive(cell: Any) -> Any:
     """A cell that no spreadsheet computes: a text that it would, with an apostrophe before it; numbers as they are."""
-    if not isinstance(cell, str) or not cell.startswith(ACTIVE) or _is_number(cell):
+    if not isinstance(cell, str) or not cell.startswith(ACTIVE) or _reads_as_number(cell):
         return cell
     return f"'{cell}"
 
@@ -37,7 +37,7 @@ def inactive_name(name: str) -> str:
     return f"./{name}" if name.startswith(ACTIVE) else name
 
 
-def _is_number(text: str) -> bool:
+def _reads_as_number(text: str) -> bool:
     """Whether a text is a number, which a spreadsheet may well read as one."""
     try:
         float(text)

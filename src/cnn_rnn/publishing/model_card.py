@@ -52,7 +52,7 @@ class CardError(ValueError):
     """Something that the card must say is not known; the message names it, and the way out."""
 
 
-class Figures:
+class CardFigures:
     """The figures of a `metrics.json`, each of which must be there.
 
     Args:
@@ -127,12 +127,12 @@ def smallest_parts(kind: str, split: str) -> list[tuple[str, str]]:
 def make_card(
     repo: str,
     config: CnnRnnConfig,
-    figures: Figures,
+    figures: CardFigures,
     run: Mapping[str, Any],
     *,
     data_note: str | None = None,
     has_example: bool = False,
-    rival: Figures | None = None,
+    rival: CardFigures | None = None,
     sources: Sources | None = None,
     read: Sequence[str] = (),
 ) -> ModelCard:
@@ -205,7 +205,7 @@ def labels_chosen(data: Mapping[str, Any]) -> str:
     return told + (kept if data.get("keep_labels") else "")
 
 
-def measured_on(figures: Figures) -> str:
+def measured_on(figures: CardFigures) -> str:
     """Which images the figures are of."""
     images, data = f"{figures['counts.images']:,} images", f"`{sets_measured_on(figures)}`"
     if figures["split"] != CROSS_VALIDATION:
@@ -216,12 +216,12 @@ def measured_on(figures: Figures) -> str:
     )
 
 
-def sets_measured_on(figures: Figures) -> str:
+def sets_measured_on(figures: CardFigures) -> str:
     """The data sets that the figures are of, each named once."""
     return "+".join(dict.fromkeys(str(figures["data"]).split("+")))
 
 
-def check_alike(figures: Figures, rival: Figures) -> None:
+def check_alike(figures: CardFigures, rival: CardFigures) -> None:
     """Refuse a rival that was measured on other images.
 
     Raises:
@@ -235,7 +235,7 @@ def check_alike(figures: Figures, rival: Figures) -> None:
             )
 
 
-def beside(figures: Figures, rival: Figures | None) -> str:
+def beside(figures: CardFigures, rival: CardFigures | None) -> str:
     """A sentence that compares the model with a plain head; empty where there is none."""
     if rival is None:
         return ""
@@ -248,7 +248,7 @@ def beside(figures: Figures, rival: Figures | None) -> str:
     return f"Beside a plain head on the same backbone, trained and measured alike: {', '.join(pairs)}. "
 
 
-def few_images(figures: Figures) -> str:
+def few_images(figures: CardFigures) -> str:
     """A sentence on the labels that too few images show to measure them, the rarest named; empty without such."""
     counts = {name: one["positives"] for name, one in figures["per_class"].items() if one["positives"] < FEWEST}
     if not counts:
@@ -277,7 +277,7 @@ def data_sets(run: Mapping[str, Any]) -> list[str]:
 
 
 def card_data(
-    repo: str, figures: Figures, run: Mapping[str, Any], licence: str, *, has_example: bool = False
+    repo: str, figures: CardFigures, run: Mapping[str, Any], licence: str, *, has_example: bool = False
 ) -> ModelCardData:
     """The card's metadata, with the figures as the Hub lists them."""
     measured = {"mAP": ("mAP", "mean average precision")} | {
@@ -318,7 +318,7 @@ def example_address(repo: str) -> str:
 
 
 def label_table(
-    config: CnnRnnConfig, figures: Figures, rival: Figures | None = None, sources: Sources | None = None
+    config: CnnRnnConfig, figures: CardFigures, rival: CardFigures | None = None, sources: Sources | None = None
 ) -> str:
     """Rows of the labels, how many training images show each, and how well each is found; the most frequent first.
 
@@ -346,13 +346,13 @@ def label_table(
     return "\n".join(rows)
 
 
-def precision_of(figures: Figures, name: str) -> str:
+def precision_of(figures: CardFigures, name: str) -> str:
     """How well a label is found, as a percentage; empty where no image shows it."""
     found = figures["per_class"][name]["AP"]
     return "" if found is None else f"{100 * found:.1f}"
 
 
-def sets_table(figures: Figures) -> Table:
+def sets_table(figures: CardFigures) -> Table:
     """The figures of the predicted sets, a row for each way to choose them that the model has."""
     ways = WAYS_TO_A_SET | {"top_k": f"top {figures['top_k.k']}"}
     if figures.content.get("path", False) is None:
@@ -365,7 +365,7 @@ def sets_table(figures: Figures) -> Table:
     return Table("Predicted sets", columns, tuple(rows))
 
 
-def weakest_labels(figures: Figures) -> str:
+def weakest_labels(figures: CardFigures) -> str:
     """The labels of least average precision, with it and their number of positives."""
     known = [
         (values["AP"], name, values["positives"])

@@ -24,7 +24,7 @@ from cnn_rnn.data import decode_image
 from cnn_rnn.foundation.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, reason_of
 from cnn_rnn.prediction.saved_model import SavedModel, checked_config
 
-from .model_card import EXAMPLE, CardError, Figures, Sources, make_card
+from .model_card import EXAMPLE, CardError, CardFigures, Sources, make_card
 
 WEIGHTS = "model.safetensors"
 SETTINGS = (WEIGHTS, "config.json", "preprocessor_config.json")
@@ -73,7 +73,7 @@ def model_files(
     run = run_settings(folder / "run_config.yaml")
     if license_name:
         run["hub"]["license"] = license_name
-    figures = Figures(metrics)
+    figures = CardFigures(metrics)
     example = {} if photo is None else {EXAMPLE: small_photo(photo)}
     card = make_card(
         repo,
@@ -82,7 +82,7 @@ def model_files(
         run,
         data_note=data_note,
         has_example=photo is not None,
-        rival=None if rival is None else Figures(rival),
+        rival=None if rival is None else CardFigures(rival),
         sources=sources,
         read=lines_read(folder),
     )

@@ -86,13 +86,13 @@ def nearest_pairs(split: PlacedFeatures, beside: PlacedFeatures, threshold: floa
     The mean of the features beside is taken away first: they are positive or nearly so, and without it all photos are
     alike. Memory holds a block of cosines at a time.
     """
-    total = sum(block.sum(axis=0, dtype=np.float64) for _, block in _blocks(beside))
+    total = sum(block.sum(axis=0, dtype=np.float64) for _, block in _row_blocks(beside))
     mean = np.asarray(total / max(len(beside.places), 1), np.float32)
     best = np.full(len(split.places), -np.inf, np.float32)
     nearest = np.zeros(len(split.places), np.int64)
-    for start, theirs in _blocks(beside):
+    for start, theirs in _row_blocks(beside):
         directions = _directions(theirs - mean).T
-        for first, ours in _blocks(split):
+        for first, ours in _row_blocks(split):
             cosines = _directions(ours - mean) @ directions
             found, part = cosines.argmax(axis=1), slice(first, first + len(ours))
             values = cosines[np.arange(len(ours)), found]
@@ -102,7 +102,7 @@ def nearest_pairs(split: PlacedFeatures, beside: PlacedFeatures, threshold: floa
     return [AlikePair(int(row), int(nearest[row]), float(best[row])) for row in rows]
 
 
-def _blocks(split: PlacedFeatures) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _row_blocks(split: PlacedFeatures) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """The first row of each block of rows, and the block's features (n, D), averaged over places of the image."""
     for start in range(0, len(split.places), COMPARED_AT_ONCE):
         block = split.take(slice(start, start + COMPARED_AT_ONCE))

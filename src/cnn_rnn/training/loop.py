@@ -42,7 +42,7 @@ from .hardware import apply_memory_settings, build_accelerator, reach_sharded, s
 from .held_out import fit_on_held_out
 from .interruption import Interrupted, SignalWatch
 from .loaders import build_loaders, epoch_batches
-from .model_files import build_model, rules_of, save_model
+from .model_files import build_model, rules_of_run, save_model
 from .objective import Objective
 from .optimization import build_average, build_optimizer, build_schedule
 from .records import Progress, draw_curves, write_environment, write_history
@@ -91,7 +91,7 @@ class Trainer:
         refuse_other_views(*self.data.view())
         if checkpoint is not None:
             check_rows(checkpoint, self.output_dir, self.data.record)
-        self.data = self.data.obeying(rules_of(config, self.data.label_names))
+        self.data = self.data.obeying(rules_of_run(config, self.data.label_names))
         self.accelerator.print(self.data.description())
         model = build_model(config, self.data)
         self.processor = CnnRnnImageProcessor.from_config(model.config)

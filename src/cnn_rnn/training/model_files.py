@@ -31,7 +31,7 @@ BASELINE: dict[str, Any] = {
 }
 
 
-def rules_of(config: RunConfig, label_names: Sequence[str]) -> LabelRules | None:
+def rules_of_run(config: RunConfig, label_names: Sequence[str]) -> LabelRules | None:
     """The rules between labels that a run's settings give, or the earlier model that it starts from.
 
     Raises:

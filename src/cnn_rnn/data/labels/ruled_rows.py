@@ -15,7 +15,7 @@ from datasets import Dataset, Features, Image, IterableDataset
 from cnn_rnn.data.photos.disk_layout import abbreviate
 from cnn_rnn.data.schema import (
     LABEL_COLUMNS,
-    ROWS_AT_ONCE,
+    ROWS_COUNTED,
     label_features,
     label_lists_from_matrix,
     label_names,
@@ -77,8 +77,8 @@ def obey_rules(rows: Dataset, rules: LabelRules) -> tuple[Dataset, BrokenRules]:
     names = label_names(rows)
     plain = rows.select_columns([name for name in ("image_id", *LABEL_COLUMNS) if name in rows.column_names])
     arrow, parts = plain.with_format("arrow"), []
-    for start in range(0, max(len(rows), 1), ROWS_AT_ONCE):
-        part: pa.Table = arrow[start : start + ROWS_AT_ONCE]
+    for start in range(0, max(len(rows), 1), ROWS_COUNTED):
+        part: pa.Table = arrow[start : start + ROWS_COUNTED]
         _count_broken(broken, rules, targets(part, len(names)), part["image_id"].to_pylist())
         parts.append(_closed(tensors, part, len(names)))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
