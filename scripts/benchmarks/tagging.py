@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from cnn_rnn.app.saved_labels import METADATA, read_saved
 from cnn_rnn.learning.album import Album
 from cnn_rnn.learning.eyes import Eyes
 from cnn_rnn.learning.feature_store import FeatureStore, store_beside
-from cnn_rnn.learning.learner import PARTS, Learner
+from cnn_rnn.learning.learner import PARTS, Learner, Seen
 from cnn_rnn.learning.simulated_person import label_photo
 
 FIRST = 50  # photos
@@ -35,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--order", choices=("chance", "uncertain", "alike"), default="chance")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--without", choices=PARTS, nargs="+", default=[], help="parts left out, to see what they give")
+    parser.add_argument("--as_it_is", action="store_true", help="nothing is learnt: the start alone")
     known = parser.parse_args(arguments)
     folder: Path = known.folder / "train" if (known.folder / "train" / METADATA).is_file() else known.folder
     try:
@@ -48,13 +50,20 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+class Unmoved(Learner):
+    """A learner that learns nothing."""
+
+    def tell_all(self, told: Mapping[str, tuple[Seen, Mapping[str, bool]]]) -> None:
+        """Hear nothing."""
+
+
 def measure(folder: Path, truth: dict[str, list[str]], asked: argparse.Namespace) -> dict[str, object]:
     """The figures of one person who goes through all photos."""
     order, seed = asked.order, asked.seed
     names = sorted(truth)
     shuffled = [names[place] for place in np.random.default_rng(seed).permutation(len(names))]
     eyes = Eyes.load(asked.start)
-    learner = Learner(eyes.label_names, asked.without)
+    learner = (Unmoved if asked.as_it_is else Learner)(eyes.label_names, asked.without)
     album = Album(eyes, {name: folder / name for name in shuffled}, learner=learner)
     album.store = FeatureStore(store_beside(folder))  # seen once for all runs
     for photo in shuffled:
@@ -73,7 +82,7 @@ def measure(folder: Path, truth: dict[str, list[str]], asked: argparse.Namespace
         "photos": len(done),
         "labels": len({label for labels in truth.values() for label in labels}),
         "start": asked.start,
-        "without": asked.without,
+        "without": ["learning"] if asked.as_it_is else asked.without,
         "order": order,
         "seed": seed,
         "actions_a_photo": round(float(np.mean(actions)), 4),

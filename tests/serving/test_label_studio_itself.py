@@ -126,7 +126,7 @@ def predictions(studio: httpx.Client, task: int) -> list[dict[str, Any]]:
 
 
 def test_predictions_are_shown_and_differ_after_an_annotation(
-    studio: httpx.Client, backend: str, tmp_path: Path
+    studio: httpx.Client, backend: str, data: Path, tmp_path: Path
 ) -> None:
     project = studio.post("/api/projects", json={"title": "photos", "label_config": CONFIG}).json()["id"]
     for index in range(10):
@@ -160,3 +160,6 @@ def test_predictions_are_shown_and_differ_after_an_annotation(
         assert after["score"] != before["score"] or after["result"] != before["result"]
     like_it = predictions(studio, tasks[2])[-1]["result"]
     assert "red" in next((one["value"]["choices"] for one in like_it if one["from_name"] == "what"), [])
+    (journal,) = (data / "media" / ".cnn-rnn" / "label_studio").glob("*/steps.jsonl")  # under one name, whoever tells
+    assert re.fullmatch(rf"{project}\.\d+", journal.parent.name)
+    assert len(journal.read_text().splitlines()) == 1
