@@ -26,6 +26,7 @@ from row import Part, Row
 from cnn_rnn.foundation.shipped_files import bundled_model
 
 TURNS, PHOTOS = 3, 16
+REFERENCE = "import torch"
 KEY = "start_predict_over_import_torch"
 LONGEST = 300  # seconds that a start may take
 LOOKS = 0.005  # seconds between two looks at the memory
@@ -53,7 +54,7 @@ class Start:
 
 def measure(workspace: Path) -> Iterator[Row]:
     """Seconds over those of `import torch`, and megabytes, of each start."""
-    starts = {"import torch": Start(["-c", "import torch"])} | starts_of(workspace)
+    starts = {REFERENCE: Start(["-c", REFERENCE])} | starts_of(workspace)
     seconds: dict[str, list[float]] = {name: [] for name in starts}
     megabytes: dict[str, list[float]] = {name: [] for name in starts}
     for _ in range(TURNS):
@@ -61,10 +62,10 @@ def measure(workspace: Path) -> Iterator[Row]:
             taken, held = cost_of_start(start)
             seconds[name].append(taken)
             megabytes[name].append(held)
-    torch = statistics.median(seconds["import torch"])
+    torch = statistics.median(seconds[REFERENCE])
     for name, start in starts.items():
         all_turns = ", ".join(f"{each:.2f}" for each in seconds[name])
-        unit, key = f"s ({all_turns}); import torch", KEY if start.seconds else ""
+        unit, key = f"s ({all_turns}); {REFERENCE}", KEY if start.seconds else ""
         yield Row(name, statistics.median(seconds[name]), unit, torch, start.seconds, key)
         yield Row(f"{name}, memory", max(megabytes[name]), "MB at the highest", wanted=start.megabytes)
 

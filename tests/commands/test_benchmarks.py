@@ -181,6 +181,41 @@ def test_metrics_and_a_cached_step_are_measured(tmp_path: Path, monkeypatch: pyt
     assert row.floor > 0
 
 
+@pytest.mark.usefixtures("patch")
+def test_a_start_is_over_when_it_is_at_work_and_its_memory_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("start_section")
+    begins = "import sys, time; held = bytearray(80 << 20); print('  3%| 1/30 [', file=sys.stderr, flush=True)"
+    ways = {
+        "ends": module.Start(module.cli("--help"), seconds="<= 1000", megabytes="<= 60"),
+        "goes on": module.Start(["-c", f"{begins}; time.sleep(600)"], module.says(module.FIRST_STEP)),
+    }
+    for name, value in {"TURNS": 1, "REFERENCE": "import json", "starts_of": lambda _: ways}.items():
+        monkeypatch.setattr(module, name, value)
+    rows = {row.what: row for row in module.measure(tmp_path)}
+    assert rows["ends"].key == module.KEY
+    assert rows["ends, memory"].good  # this process has more, which is no business of the other
+    assert rows["goes on"].ours < 300
+    assert 80 < rows["goes on, memory"].ours < 120
+    monkeypatch.setattr(module, "starts_of", lambda _: {"fails": module.Start(["-c", "raise SystemExit('no')"])})
+    with pytest.raises(SystemExit, match="no"):
+        list(module.measure(tmp_path))
+
+
+@pytest.mark.usefixtures("patch")
+def test_rows_of_two_engines_differ_where_a_label_a_step_or_a_probability_does() -> None:
+    compare = importlib.import_module("same_rows").compare
+    labels = [{"label": "cat", "score": 0.9}, {"label": "sofa", "score": 0.6}]
+    row = {"labels": labels, "path": labels[::-1], "path_score": 0.5}
+    same = {"largest_difference": 0.0, "other_sets": 0, "other_paths": 0}
+    assert compare({"a.jpg": row}, {"a.jpg": row}) == same
+    assert compare({"a.jpg": row}, {"a.jpg": row | {"labels": labels[:1]}})["other_sets"] == 1
+    assert compare({"a.jpg": row}, {"a.jpg": row | {"path": labels}})["other_paths"] == 1
+    nearly = row | {"labels": [labels[0], {"label": "sofa", "score": 0.7}], "path_score": 0.45}
+    assert compare({"a.jpg": row}, {"a.jpg": nearly}) == same | {"largest_difference": pytest.approx(0.1)}
+
+
 @pytest.mark.parametrize("test", [0, pytest.param(40, marks=pytest.mark.slow)])
 def test_the_scale_section_measures_every_stage(tmp_path: Path, patch: pytest.MonkeyPatch, test: int) -> None:
     module, costs = importlib.import_module("scale_section"), importlib.import_module("costs")
