@@ -99,12 +99,14 @@ def settings(photo_folder: Path) -> Callable[..., list[str]]:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_export(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The graph of a backbone with the same weights comes from torch once; all that is done with it stays as it is."""
+    """The graph of a model, or of a backbone, with the same weights comes from torch once in all processes of tests."""
     import onnx
 
-    from cnn_rnn.prediction import onnx_engine
+    from cnn_rnn.prediction import graph_making, onnx_engine
+    from cnn_rnn.prediction.kept_graphs import digest_of_folder
 
     export_backbone, export = onnx_engine.export_backbone, torch.onnx.export
+    weightless_graph = graph_making.weightless_graph
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder  # one for all processes of these tests
 
@@ -122,8 +124,17 @@ def one_export(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.setattr("torch.onnx.export", kept_or_new)
             return export_backbone(model, path, digest)
 
+    def weightless_once(model: Any, place: Path) -> bytes:
+        kept = folder / f"model-{digest_of_folder(place)}.onnx"
+        if not kept.exists():
+            content = weightless_graph(model, place)
+            with whole_file(kept) as temporary:
+                temporary.write_bytes(content)
+        return kept.read_bytes()
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(onnx_engine, "export_backbone", export_once)
+        patch.setattr(graph_making, "weightless_graph", weightless_once)
         yield
 
 

@@ -333,7 +333,7 @@ def test_the_command_says_in_one_line_what_is_wrong(
     pipeline_of(small_model()).save_pretrained(tmp_path / "model")
     capsys.readouterr()
     paths = ["--model", str(tmp_path / "model"), "--input", str(photo_folder), "--output", str(tmp_path / "out")]
-    assert main_of("predict")([*paths, *option]) == 2
+    assert main_of("predict")([*paths, "--engine", "torch", *option]) == 2
     assert f"error: {message}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -344,6 +344,7 @@ def test_thresholds_edited_in_the_config_make_another_job(
     model = tmp_path / "model"
     pipeline_of(small_model()).save_pretrained(model)
     command = ["--model", str(model), "--input", str(photo_folder / "test"), "--output", str(tmp_path / "out")]
+    command += ["--engine", "torch"]
     assert main_of("predict")([*command, "--num_workers", "0"]) == 0
     before = rows_of(tmp_path / "out")
     config = json.loads((model / "config.json").read_text())

@@ -283,6 +283,8 @@ def test_the_command_writes_beside_the_photos(run: Path, photo: Path, tmp_path: 
         str(photo.parent),
         "--output",
         str(tmp_path / "out"),
+        "--engine",
+        "torch",
         "--num_workers",
         "0",
     ]
