@@ -3,12 +3,15 @@
 import base64
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cnn_rnn.foundation.shipped_files import bundled_model
 from cnn_rnn.serving.at_work import ModelAtWork
 from cnn_rnn.serving.gate import Limits
 
@@ -23,6 +26,24 @@ CONFIG = (
     "</Taxonomy></View>"
 )
 NAMES = {"one": "One", "nought": "nought", "two|three": "two|three"}
+
+
+WITHOUT = """
+import sys
+import numpy as np
+from cnn_rnn.learning.feature_store import FeatureStore
+from cnn_rnn.serving.application import make_application
+from cnn_rnn.serving.at_work import ModelAtWork
+from cnn_rnn.serving.label_studio import LabelStudio
+from cnn_rnn.serving.studio_project import StudioProject
+model = ModelAtWork.load(sys.argv[1])
+seen, given = model.look([(np.zeros((3, 320, 320), np.float32), known) for known in ({}, {"cat": True})])
+project = StudioProject(model, sys.argv[2], None, FeatureStore(None))
+assert project.learn("1", "photo", seen, {"own word": True, "One": False})
+assert project.expect("another", seen, given, {"own word": False}).probabilities["own word"] == 0
+heavy = {"torch", "torchvision", "timm", "transformers", "datasets"} & set(sys.modules)
+sys.exit(f"loaded: {heavy}" if heavy else 0)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +93,12 @@ def test_it_connects(studio: Served, caplog: pytest.LogCaptureFixture) -> None:
     caplog.clear()
     studio.post("/setup", told)
     assert "own word" not in caplog.text  # said once
+
+
+def test_what_the_model_in_the_box_learns_in_a_project_needs_no_torch() -> None:
+    command = [sys.executable, "-c", WITHOUT, str(bundled_model()), CONFIG]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def annotated(number: int, index: int, *labels: str, action: str = "ANNOTATION_CREATED", **more: Any) -> dict[str, Any]:
