@@ -27,7 +27,14 @@ PUBLISHED = {
     *("cooccurrence.py", "decisions.py", "known_labels.py", "neighbours.py", "walk_states.py"),
     *("fusion.py", "loaded_weights.py", "recurrent_layer.py", "walking.py"),
     *ENDPOINT,
-    *("backbone_weights.py", "closed_sets.py", "given_images.py", "label_rules.py", "ruled_tensors.py"),
+    *(
+        "backbone_weights.py",
+        "closed_sets.py",
+        "given_images.py",
+        "label_rules.py",
+        "ruled_tensors.py",
+        "whole_sets.py",
+    ),
     *("expected_f1.py", "label_answers.py", "label_order.py", "pixel_values.py", "upright_rgb.py"),
     *("configuration_checks.py", "timm_backed_model.py"),
 }

@@ -113,7 +113,9 @@ def _check_bounds(config: "CnnRnnConfig") -> None:
 
 def _check_numbers(config: "CnnRnnConfig") -> None:
     """Check that what comes in threes is finite, and that pixels can be divided by their deviation."""
-    for name in ("fusion_weights", "image_mean", "image_std"):
+    for name in ("fusion_weights", "set_weights", "image_mean", "image_std"):
+        if name == "set_weights" and config.set_weights is None:
+            continue
         values = list(getattr(config, name))
         if len(values) != 3:
             raise ValueError(f"{name} must have 3 entries, got {values}")

@@ -24,6 +24,7 @@ OF_THE_LABELS = {
     "thresholds": None,
     "familiar_from": 0.0,
     "fusion_weights": None,
+    "set_weights": None,
     "cooccurrence": False,
     "neighbours": 0,
     "label_rules": None,
@@ -84,6 +85,8 @@ class CnnRnnConfig(PreTrainedConfig):
         beam_width: K, walks kept by the beam search.
         max_path_length: T, the most labels on a path.
         thresholds: Probability from which each label counts as present (C), fitted on held-out data; 0.5 where None.
+        set_weights: What counts for a whole set (decision "set"): the log probability of its walks, that of its labels
+            taken as independent, and each label in it; fitted on held-out data.
         familiar_from: Probability that the best label of an image must reach; below it an image is like nothing that
             the model was trained on, and no label is named. Fitted on held-out data; 0 says it of no image.
         image_size: Height and width of what the backbone sees, in pixels.
@@ -137,6 +140,7 @@ class CnnRnnConfig(PreTrainedConfig):
     beam_width: int = 4
     max_path_length: int = 20
     thresholds: list[float | int] | None = None
+    set_weights: list[float | int] | tuple[float | int, ...] | None = None
     familiar_from: float | int = 0.0
     image_size: int = 224
     crop_pct: float | int = 0.875

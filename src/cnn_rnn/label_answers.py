@@ -15,10 +15,13 @@ if TYPE_CHECKING:  # most models have none
 
 CALIBRATED = "calibrated"
 UNFAMILIAR = "like nothing that this model has seen"
+NO_SET_WEIGHTS = (
+    "this model was saved without set_weights, by which whole sets are weighed: train it again, or take decision='path'"
+)
 SURE = 0.01  # a label is not asked about that is less likely wrong
 
 Threshold = float | str | Mapping[str, float] | Sequence[float]
-Decision = Literal["threshold", "expected_f1", "path"]
+Decision = Literal["threshold", "expected_f1", "path", "set"]
 
 
 def is_unfamiliar(probabilities: Any, familiar_from: float) -> bool:
@@ -91,7 +94,7 @@ class LabelAnswers:
         Args:
             scores: Probabilities (C,).
             walk: `paths` (K, T), `path_scores` (K,) and `step_scores` (K, T + 1), where the decision or the path needs
-                them.
+                them, and `sets` (C,), the best whole set, where the decision is that.
             threshold: As the pipeline takes it, and the others.
             top_k: As the pipeline takes it.
             return_path: As the pipeline takes it.
@@ -104,6 +107,8 @@ class LabelAnswers:
         unfamiliar = is_unfamiliar(scores, config.familiar_from)
         if decision == "path":
             chosen = np.isin(np.arange(config.num_labels), walked)
+        elif decision == "set":
+            chosen = walk["sets"] > 0
         elif decision == "expected_f1":
             chosen = self._closed_by_expected_f1(scores) if self.rules else chosen_by_expected_f1(scores)
         elif unfamiliar and threshold is None and top_k is None:
@@ -177,8 +182,12 @@ class LabelAnswers:
             raise ValueError(f"decision must be one of {', '.join(get_args(Decision))}, got {decision!r}")
         if decision != "threshold" and (threshold is not None or top_k is not None):
             raise ValueError(f"decision={decision!r} chooses the labels by itself: give no threshold and no top_k")
-        if decision == "path" and not self.config.has_path_decoder:
-            raise ValueError("decision='path' needs a path decoder, which this model has not: take 'expected_f1'")
+        if decision in {"path", "set"} and not self.config.has_path_decoder:
+            raise ValueError(
+                f"decision={decision!r} needs a path decoder, which this model has not: take 'expected_f1'"
+            )
+        if decision == "set" and self.config.set_weights is None:
+            raise ValueError(NO_SET_WEIGHTS)
 
     def own_thresholds(self) -> list[float]:
         """The threshold of each label: the model's own, or else 0.5."""

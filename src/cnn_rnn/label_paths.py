@@ -31,6 +31,21 @@ def labels_to_paths(labels: Tensor, ranks: Tensor, longest: int | None = None) -
     return torch.where(steps < lengths, padded, num_labels)
 
 
+def sets_to_paths(sets: Tensor, ranks: Tensor) -> Tensor:
+    """Paths (N, T) of the labels of sets (N, C), bool, in rank order, END-padded; T is the size of the largest.
+
+    Sets hold few of many labels, so these alone are sorted.
+    """
+    number, num_labels = sets.shape
+    rows, labels = sets.nonzero(as_tuple=True)
+    order = (rows * num_labels + ranks.to(sets.device)[labels]).argsort()
+    sizes = sets.sum(dim=-1)
+    places = torch.arange(len(rows), device=sets.device) - (sizes.cumsum(dim=0) - sizes)[rows]
+    paths = sizes.new_full((number, int(sizes.max())), num_labels)
+    paths[rows, places] = labels[order]
+    return paths
+
+
 def paths_to_labels(paths: Tensor, num_labels: int) -> Tensor:
     """Multi-hot labels (..., C) as bool of END-padded paths (..., T)."""
     labels = torch.zeros(*paths.shape[:-1], num_labels + 1, dtype=torch.bool, device=paths.device)

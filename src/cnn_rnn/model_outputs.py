@@ -43,6 +43,7 @@ class CnnRnnGenerateOutput(ModelOutput):
         label_scores: Probability (B, C) that the path holds each label, from the whole beam.
         relevance_logits: Logits (B, C) of each label by itself; None without relevance head.
         logits: Fused label logits (B, C), as `forward` returns them, given what is known.
+        sets: The best set of labels (B, C) of each image as a whole, as bool; only where asked for.
     """
 
     paths: Tensor | None = None
@@ -51,3 +52,4 @@ class CnnRnnGenerateOutput(ModelOutput):
     label_scores: Tensor | None = None
     relevance_logits: Tensor | None = None
     logits: Tensor | None = None
+    sets: Tensor | None = None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from .beam_search import BeamSearchResult
 from .configuration_checks import HEADS_OF_PLACES
 from .configuration_cnn_rnn import CnnRnnConfig
 from .cooccurrence import CooccurrencePrior
@@ -15,6 +16,7 @@ from .fusion import fuse_parts
 from .image_backbone import ImageBackbone, config_on, features_of, mean_of_places, see
 from .instance_methods import of_instances
 from .known_labels import Conditions, Known, check_multi_hot, known_labels_of
+from .label_answers import NO_SET_WEIGHTS
 from .label_rules import LabelRules
 from .loaded_weights import load_checked
 from .losses import training_loss
@@ -24,6 +26,7 @@ from .path_decoder import PathDecoder
 from .relevance_head import head_of_config
 from .timm_backed_model import TimmBackedModel
 from .walking import Walker
+from .whole_sets import WeighedSets, weigh_sets
 
 if TYPE_CHECKING:  # never run: whoever saves the model saves what it imports, and the config names this file too
     from .pipeline_cnn_rnn import MultiLabelImageClassificationPipeline  # noqa: F401
@@ -183,6 +186,7 @@ class CnnRnnForImageClassification(TimmBackedModel):
         known_labels: Tensor | None = None,
         *,
         image_features: Tensor | BaseModelOutputWithPooling | None = None,
+        sets: bool = False,
     ) -> CnnRnnGenerateOutput:
         """The most probable label paths of each image, and the label scores of the whole beam.
 
@@ -194,14 +198,19 @@ class CnnRnnForImageClassification(TimmBackedModel):
             known_labels: What a person knows (B, C): 1 confirmed, on every path, in front; -1 ruled out, on none; 0
                 open. Paths and label scores are given what is known.
             image_features: What `encode_images` or `get_image_features` returned, in place of `pixel_values`.
+            sets: Whether to weigh whole sets, too, by the config's `set_weights`, and return the best of each image.
 
         Raises:
-            ValueError: The model has no path decoder, or the arguments contradict each other.
+            ValueError: The model has no path decoder, sets are to be weighed and no weights were fitted, or the
+                arguments contradict each other.
         """
         if self.path_decoder is None:
             raise ValueError(
                 "this model has no path decoder (path_loss='none'): use forward, whose logits score each label"
             )
+        weights = self.config.set_weights
+        if sets and weights is None:
+            raise ValueError(NO_SET_WEIGHTS)
         image = self.see(pixel_values, image_features)
         features = features_of(image, self.config.pooling)
         known = Known.of(known_labels, self.config, features, self.rules)
@@ -215,7 +224,26 @@ class CnnRnnForImageClassification(TimmBackedModel):
             min_path_length=min_path_length,
         )
         logits = known.settle(self.fuse(result.label_scores, relevance))
-        return CnnRnnGenerateOutput(**result._asdict(), relevance_logits=relevance, logits=logits)
+        output = CnnRnnGenerateOutput(**result._asdict(), relevance_logits=relevance, logits=logits)
+        if sets and weights is not None:
+            output.sets = self.weigh_sets(features, relevance, known, result, logits).best(weights)
+        return output
+
+    @torch.no_grad()
+    def weigh_sets(
+        self, features: Tensor, relevance: Tensor | None, known: Known, result: BeamSearchResult, logits: Tensor
+    ) -> WeighedSets:
+        """Candidates for the set of each image and what is to be said of them, where a search has been.
+
+        Args:
+            features: Image features as `encode_images` returns them.
+            relevance: Logits (B, C) of each label by itself, or None.
+            known: What is known of the images.
+            result: What the search gave.
+            logits: Label logits (B, C) given what is known.
+        """
+        least = self.config.thresholds
+        return weigh_sets(self.walker, features, relevance, known, result=result, logits=logits, thresholds=least)
 
     def get_image_features(
         self,

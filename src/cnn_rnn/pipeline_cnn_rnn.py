@@ -87,7 +87,8 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             return_path: Whether to return the most probable path beside the labels.
             timeout: Seconds that an image from the web may take in all; 60 where None.
             decision: How the set of returned labels is chosen: "threshold", as above; "expected_f1", the labels with
-                the best expected F1; or "path", the labels of the most probable path, the best guess at the whole set.
+                the best expected F1; "path", the labels of the most probable path; or "set", the best guess at the
+                whole set by path and labels together.
             known: What is known of the image or of all images of the call: names of labels that it shows (True) or
                 does not show (False). Scores and path are given what is known.
             ask: Whether to return `question` too, the open label whose yes or no would tell most of the whole set (None
@@ -104,6 +105,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             "beam_width": beam_width,
             "return_path": True if decision == "path" else return_path,
             "known_labels": state,
+            "sets": True if decision == "set" else None,
         }
         return (
             {} if timeout is None else {"timeout": timeout},
@@ -129,16 +131,17 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         beam_width: int | None = None,
         return_path: bool = False,
         known_labels: torch.Tensor | None = None,
+        sets: bool = False,
     ) -> dict[str, torch.Tensor]:
-        """The logits and, where `return_path` asks for them, the paths with their scores."""
+        """The logits and, where asked for, the paths with their scores and the best whole set."""
         if known_labels is not None:
             pixel_values = inputs["pixel_values"]
             known_labels = known_labels.to(pixel_values.device).expand(len(pixel_values), -1)
         with evaluation_of(self.model):
-            if not return_path and beam_width is None:
+            if not (return_path or sets) and beam_width is None:
                 return {"logits": self.model(**inputs, known_labels=known_labels).logits}
-            output = self.model.generate(**inputs, beam_width=beam_width, known_labels=known_labels)
-        names = ("logits", *WALK) if return_path else ("logits",)
+            output = self.model.generate(**inputs, beam_width=beam_width, known_labels=known_labels, sets=sets)
+        names = ("logits", *(WALK if return_path else ()), *(("sets",) if sets else ()))
         return {name: output[name] for name in names}
 
     def postprocess(
@@ -148,7 +151,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     ) -> Any:
         """Labels of one image that are chosen, best first, and the path and the next question where asked for."""
         scores = probabilities_of(outputs["logits"][0], self.model)
-        walk = {name: outputs[name][0].float().cpu().numpy() for name in WALK if name in outputs}
+        walk = {name: outputs[name][0].float().cpu().numpy() for name in (*WALK, "sets") if name in outputs}
         return self.answers.choose(scores.cpu().numpy(), walk, **choice)
 
     @property

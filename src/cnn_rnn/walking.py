@@ -14,7 +14,7 @@ from .configuration_cnn_rnn import CnnRnnConfig
 from .cooccurrence import CooccurrencePrior
 from .known_labels import Known
 from .label_order import positions_of
-from .label_paths import labels_to_paths
+from .label_paths import labels_to_paths, sets_to_paths
 from .label_rules import LabelRules
 from .path_decoder import HeldResult, PathDecoder
 from .recurrent_layer import RecurrentState
@@ -273,14 +273,57 @@ class Walker:
         if width > WIDEST_BEAM:
             raise ValueError(f"beam_width must lie in 1..{WIDEST_BEAM}, got {width}")
         longest = self.config.max_path_length if max_path_length is None else max_path_length
-        longest, fewest = min(longest, self.num_labels), min(min_path_length, self.num_labels)
-        limits = Constraints(self.num_labels, longest, min_path_length=fewest)
-        limits = known.limit(limits, lambda labels: self.order(labels, features, replace(known, labels=None)))
+        limits = self._limits(features, known, longest, min_path_length)
 
         def search(seen: Tensor) -> BeamSearchResult:
             return Walk(decoder, seen, relevance, known.entering, self.prior).search(limits, width)
 
         return known.begin(decoder.holding(search, features), self._ranks())
+
+    @torch.no_grad()
+    def weigh(
+        self, sets: Tensor, features: Tensor, relevance: Tensor | None, known: Known, longest: int
+    ) -> tuple[Tensor, Tensor]:
+        """Paths (B, M, T) of sets of labels, END-padded, and the natural log probability (B, M) of each in a search.
+
+        Args:
+            sets: Multi-hot labels (B, M, C) as bool, all that is confirmed among them; a path begins with that.
+            features: Image features (B, ...).
+            relevance: Logits (B, C) of each label by itself, or None.
+            known: What is known of the images.
+            longest: T, the most labels on a path; larger sets have no path that counts.
+        """
+        decoder = self.decoder
+        assert decoder is not None
+        limits = self._limits(features, known, longest)
+        confirmed = torch.zeros_like(sets[:, 0]) if known.labels is None else known.labels > 0
+        first = self._paths(confirmed[:, None], features, known).expand(-1, sets.shape[1], -1)
+        rest = self._paths(sets & ~confirmed[:, None], features, known)
+        whole = torch.cat([first, rest], dim=-1)
+        whole = whole.gather(-1, (whole == self.num_labels).long().argsort(dim=-1, stable=True))
+        walked = rest if known.enters else whole
+
+        def weigh(seen: Tensor) -> Tensor:
+            return Walk(decoder, seen, relevance, known.entering, self.prior).weigh(walked, limits)
+
+        weighed = decoder.holding(weigh, features)
+        return F.pad(whole, (0, longest), value=self.num_labels)[..., :longest], weighed
+
+    def _limits(self, features: Tensor, known: Known, longest: int, fewest: int = 0) -> Constraints:
+        """What every walk must obey that holds from `fewest` to `longest` labels."""
+        longest, fewest = min(longest, self.num_labels), min(fewest, self.num_labels)
+        limits = Constraints(self.num_labels, longest, min_path_length=fewest)
+        return known.limit(limits, lambda labels: self.order(labels, features, replace(known, labels=None)))
+
+    def _paths(self, sets: Tensor, features: Tensor, known: Known) -> Tensor:
+        """Paths (B, M, T) of sets (B, M, C) in the configured order, as long as the largest."""
+        number = sets.shape[1]
+        if self.config.label_order != "aligned":
+            return sets_to_paths(sets.flatten(0, 1), self._ranks()).unflatten(0, (-1, number))
+        many = None if known.labels is None else known.labels.repeat_interleave(number, dim=0)
+        seen = features.repeat_interleave(number, dim=0)
+        ordered = self.order(sets.flatten(0, 1).to(features.dtype), seen, replace(known, labels=many))
+        return ordered[:, :-1].unflatten(0, (-1, number))
 
     @torch.no_grad()
     def order(self, labels: Tensor, features: Tensor, known: Known) -> Tensor:

@@ -43,6 +43,7 @@ EVERY_FIELD: dict[str, Any] = {
     "beam_width": 2,
     "max_path_length": 11,
     "thresholds": [0.1, 0.2, 1 / 3],
+    "set_weights": [0.5, 0.4, 0.1],
     "familiar_from": 0.15,
     "image_size": 64,
     "crop_pct": 0.9,

@@ -68,6 +68,21 @@ def test_each_decision_gives_its_own_set(classify: MultiLabelImageClassification
         assert classify(photo, decision="threshold") == classify(photo)
 
 
+def test_the_best_whole_set_is_chosen_by_the_weights_that_were_fitted(
+    classify: MultiLabelImageClassificationPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="saved without set_weights"):
+        classify(PHOTOS, decision="set")
+    monkeypatch.setattr(classify.model.config, "set_weights", (0.0, 1.0, 0.0))
+    assert classify(PHOTOS, decision="set") == classify(PHOTOS, threshold=0.5)
+    monkeypatch.setattr(classify.model.config, "set_weights", (0.0, 1.0, 99.0))  # every label is worth more than none
+    known = {"dog": False}
+    found = classify(PHOTOS[0], decision="set", known=known, return_path=True)
+    seeds = [classify(PHOTOS[0], known=known, **way) for way in ({"decision": "path"}, {"threshold": 0.5})]
+    assert len(found["labels"]) > max(map(len, seeds))
+    assert "dog" not in scores_of(found["labels"])
+
+
 def test_the_next_question_is_about_the_open_label_nearest_to_one_half(
     classify: MultiLabelImageClassificationPipeline,
 ) -> None:
@@ -87,7 +102,7 @@ def test_the_next_question_is_about_the_open_label_nearest_to_one_half(
     [
         ({"known": {"dogg": True}}, "no label 'dogg'; did you mean 'dog'"),
         ({"known": {"dog": 1}}, r"known\['dog'\] must be True \(shown\) or False \(not shown\), got 1"),
-        ({"decision": "best"}, "decision must be one of threshold, expected_f1, path, got 'best'"),
+        ({"decision": "best"}, "decision must be one of threshold, expected_f1, path, set, got 'best'"),
         ({"decision": "expected_f1", "top_k": 3}, "give no threshold and no top_k"),
     ],
     ids=str,

@@ -170,12 +170,15 @@ def _compare(graph: GraphModel, model: Any) -> None:
 
 
 @torch.no_grad()
-def outputs_by_torch(model: Any, pixel_values: Any, known: Any, beam_width: int | None) -> dict[str, Any]:
-    """What a graph gives, by the model itself: `logits`, `features` and, with a path decoder, the paths."""
+def outputs_by_torch(
+    model: Any, pixel_values: Any, known: Any, beam_width: int | None, *, sets: bool = False
+) -> dict[str, Any]:
+    """What a graph gives, by the model itself: `logits`, `features` and, with a path decoder, paths and `sets`."""
     given = None if known is None else torch.from_numpy(known)
     features = model.encode_images(torch.from_numpy(pixel_values))
     found = {"features": mean_of_places(features).numpy()}
     if not model.config.has_path_decoder:
         return found | {"logits": model(image_features=features, known_labels=given).logits.numpy()}
-    output = model.generate(image_features=features, beam_width=beam_width, known_labels=given)
-    return found | {name: output[name].numpy() for name in (*OUTPUTS, "step_scores")}
+    output = model.generate(image_features=features, beam_width=beam_width, known_labels=given, sets=sets)
+    names = (*OUTPUTS, "step_scores", *(("sets",) if sets else ()))
+    return found | {name: output[name].numpy() for name in names}

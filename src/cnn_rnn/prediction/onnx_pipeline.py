@@ -1,7 +1,7 @@
 """The pipeline of a saved model by its graph: it takes and gives what the one by torch does, without torch.
 
-What a graph cannot do (another beam width; known labels of a model that was not trained with them) torch does, which is
-loaded for it then.
+What a graph cannot do (whole sets, another beam width, known labels of a model that was not trained with them) torch
+does, which is loaded for it then.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -106,7 +106,7 @@ class CnnRnnOnnx:
         while some := list(islice(images, at_once)):
             pixels = np.stack([self._prepared(image, asked.timeout) for image in some])
             known = None if asked.known is None else np.repeat(asked.known[None], len(pixels), axis=0)
-            outputs = self.forward(pixels, known, beam_width=asked.beam_width)
+            outputs = self.forward(pixels, known, beam_width=asked.beam_width, sets=asked.choice["decision"] == "set")
             yield from (self.postprocess(outputs, row, **asked.choice) for row in range(len(pixels)))
 
     def _prepared(self, image: Any, timeout: float | None) -> NDArray[np.float32]:
@@ -118,14 +118,22 @@ class CnnRnnOnnx:
         return self.prepare(picture)
 
     def forward(
-        self, pixel_values: NDArray[np.float32], known: NDArray[np.int64] | None, *, beam_width: int | None = None
+        self,
+        pixel_values: NDArray[np.float32],
+        known: NDArray[np.int64] | None,
+        *,
+        beam_width: int | None = None,
+        sets: bool = False,
     ) -> dict[str, NDArray[Any]]:
-        """`logits` (B, C) of pixel values (B, 3, h, w), given what is known (B, C), their features and paths."""
+        """`logits` (B, C) of pixel values (B, 3, h, w), given what is known (B, C), their features and paths.
+
+        Whole `sets` are weighed where asked for.
+        """
         config = self.config
         other_width = beam_width not in {None, config.beam_width} and config.has_path_decoder
         takes = self.model.takes_known or known is None or not known.any()
-        by_graph = takes and not other_width
-        outputs = self.model(pixel_values, known) if by_graph else self._by_torch(pixel_values, known, beam_width)
+        by_graph = takes and not other_width and not sets
+        outputs = self.model(pixel_values, known) if by_graph else self._by_torch(pixel_values, known, beam_width, sets)
         if not np.isfinite(outputs["logits"]).all():
             raise ValueError("the model's logits are no finite numbers: its weights, or its preprocessing, are broken")
         return outputs
@@ -144,7 +152,7 @@ class CnnRnnOnnx:
         return self.answers.choose(scores, walk, **choice)
 
     def _by_torch(
-        self, pixel_values: NDArray[np.float32], known: NDArray[np.int64] | None, beam_width: int | None
+        self, pixel_values: NDArray[np.float32], known: NDArray[np.int64] | None, beam_width: int | None, sets: bool
     ) -> Any:
         """What the model says by torch."""
         from .graph_making import outputs_by_torch
@@ -153,7 +161,7 @@ class CnnRnnOnnx:
             from .saved_model import SavedModel
 
             self.torch = SavedModel.load(self.name).model
-        return outputs_by_torch(self.torch, pixel_values, known, beam_width)
+        return outputs_by_torch(self.torch, pixel_values, known, beam_width, sets=sets)
 
 
 class Asked:

@@ -35,6 +35,7 @@ class Predictions:
         label_scores: Probability (N, C) that the path holds each label; None without a path decoder.
         paths: Label ids (N, T) of the best path, END-padded; None without a path decoder.
         step_scores: Natural log probability (N, T + 1) of each of its steps; None without a path decoder.
+        sets: Multi-hot labels (N, C) of the best whole set; None where the model has no weights for it.
     """
 
     image_ids: list[str]
@@ -44,6 +45,7 @@ class Predictions:
     label_scores: Tensor | None = None
     paths: Tensor | None = None
     step_scores: Tensor | None = None
+    sets: Tensor | None = None
 
     @property
     def path_labels(self) -> Tensor | None:
@@ -103,7 +105,6 @@ def predict(
     return gather(answer, loader, accelerator, description, after_batch)
 
 
-@torch.inference_mode()
 def gather(
     answer: Callable[[dict[str, Any]], dict[str, Tensor]],
     loader: DataLoader | StreamLoader,
@@ -111,7 +112,23 @@ def gather(
     description: str,
     after_batch: Callable[[], None] | None = None,
 ) -> Predictions:
-    """What is answered for every image of a prepared loader, the same in every process; `after_batch` is called often.
+    """The fields of `Predictions` as they are answered for every image of a prepared loader; see `gather_batches`."""
+    batches = gather_batches(answer, loader, accelerator, description, after_batch)
+    for batch in batches:
+        if "paths" in batch:
+            batch["paths"] = batch["paths"].long()
+    return Predictions.concatenate(batches)
+
+
+@torch.inference_mode()
+def gather_batches(
+    answer: Callable[[dict[str, Any]], dict[str, Tensor]],
+    loader: DataLoader | StreamLoader,
+    accelerator: Accelerator,
+    description: str,
+    after_batch: Callable[[], None] | None = None,
+) -> list[dict[str, Any]]:
+    """What is answered for every batch of a prepared loader, the same in every process; `after_batch` is called often.
 
     Processes have different numbers of a stream's batches: what they predict is gathered at its end, and `after_batch`,
     for which they would wait, is called only where there is one.
@@ -129,10 +146,7 @@ def gather(
             after_batch()
     if streamed:
         batches = gather_object(batches)
-    for batch in batches:
-        if "paths" in batch:
-            batch["paths"] = batch["paths"].long()
-    return Predictions.concatenate(batches)
+    return batches
 
 
 def batch_predictions(model: CnnRnnForImageClassification, image_features: Tensor) -> dict[str, Any]:
@@ -140,7 +154,7 @@ def batch_predictions(model: CnnRnnForImageClassification, image_features: Tenso
     if not model.config.has_path_decoder:
         outputs = model(image_features=image_features)
         return {"logits": outputs.logits, "relevance_logits": outputs.relevance_logits}
-    output = model.generate(image_features=image_features)
+    output = model.generate(image_features=image_features, sets=model.config.set_weights is not None)
     assert output.paths is not None
     assert output.step_scores is not None
     tensors = {
@@ -149,9 +163,8 @@ def batch_predictions(model: CnnRnnForImageClassification, image_features: Tenso
         "paths": output.paths[:, 0],
         "step_scores": output.step_scores[:, 0],
     }
-    if output.relevance_logits is not None:
-        tensors["relevance_logits"] = output.relevance_logits
-    return tensors
+    more = {"relevance_logits": output.relevance_logits, "sets": output.sets}
+    return tensors | {name: value for name, value in more.items() if value is not None}
 
 
 @torch.inference_mode()

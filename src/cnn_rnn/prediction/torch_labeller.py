@@ -36,12 +36,14 @@ class TorchLabeller:
         self.answers = LabelAnswers(self.config)
         self.prepare = preparing(classify.image_processor)  # of a picture, to pixel values (3, h, w)
 
-    def forward(self, pixel_values: NDArray[np.float32], known: NDArray[np.int64] | None) -> dict[str, torch.Tensor]:
-        """`logits` (B, C) and, with a path decoder, the paths, given what is known (B, C)."""
+    def forward(
+        self, pixel_values: NDArray[np.float32], known: NDArray[np.int64] | None, *, sets: bool = False
+    ) -> dict[str, torch.Tensor]:
+        """`logits` (B, C), with a path decoder the paths, and whole sets where asked for, given what is known."""
         inputs = {"pixel_values": torch.from_numpy(pixel_values).to(self.classify.dtype)}
         state = None if known is None else torch.from_numpy(known)
         outputs: dict[str, torch.Tensor] = self.classify.forward(
-            inputs, return_path=self.config.has_path_decoder, known_labels=state
+            inputs, return_path=self.config.has_path_decoder, known_labels=state, sets=sets
         )
         return outputs
 

@@ -29,7 +29,10 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "threshold": {"description": "Least probability of a label: one for all, one by name, or `calibrated`."},
     "top_k": {"type": "integer", "minimum": 1, "description": "So many labels, whatever their probability."},
-    "decision": {"enum": ["threshold", "expected_f1", "path"], "description": "How the set of labels is chosen."},
+    "decision": {
+        "enum": ["threshold", "expected_f1", "path", "set"],
+        "description": "How the set of labels is chosen.",
+    },
 }
 LABEL = {"type": "object", "properties": {"label": {"type": "string"}, "score": {"type": "number"}}}
 ANSWER = {

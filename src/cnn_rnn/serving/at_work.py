@@ -114,7 +114,9 @@ class ModelAtWork:
     def see(self, asked: Sequence[tuple[PixelValues, Wish]]) -> list[dict[str, Any]]:
         """What the pipeline gives for each of some photos, and the next question."""
         known = np.stack([wish.known for _, wish in asked])
-        outputs = self.labeller.forward(np.stack([values for values, _ in asked]), known if known.any() else None)
+        pixels, told = np.stack([values for values, _ in asked]), known if known.any() else None
+        sets = any(wish.choosing["decision"] == "set" for _, wish in asked)
+        outputs = self.labeller.forward(pixels, told, sets=sets)
         return [self._answer(outputs, place, wish) for place, (_, wish) in enumerate(asked)]
 
     def look(self, asked: Sequence[tuple[PixelValues, Mapping[str, bool]]]) -> list[Seen]:

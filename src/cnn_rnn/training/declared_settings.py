@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 # What a model's config gets from the data, not from the run's file.
-FROM_THE_DATA = {"auto_map", "counted_images", "familiar_from", "label_counts", "thresholds"}
+FROM_THE_DATA = {"auto_map", "counted_images", "familiar_from", "label_counts", "set_weights", "thresholds"}
 DECLARED_IN = {
     "model": (("configuration_cnn_rnn.py", "CnnRnnConfig"), ("training/run_config.py", "FirstWeights")),
     "data": tuple(

@@ -49,6 +49,7 @@ from .records import Progress, draw_curves, write_environment, write_history
 from .remembering import Remembering
 from .resuming import check_origin, check_settings, flat_settings, own_settings, take_folder
 from .run_config import RunConfig
+from .set_weights import fit_sets
 from .training_data import TrainingData, load_training_data, position_seed
 
 logger = logging.getLogger(__name__)
@@ -355,6 +356,8 @@ class Trainer:
         predictions = predict(model, self.validation_loader, self.accelerator, description, self._leave_if_asked)
         settings = self.config.train
         predictions = fit_on_held_out(model, predictions, settings.thresholds, settings.unfamiliar_share)
+        if model.path_decoder is not None:
+            fit_sets(model, self.validation_loader, self.accelerator, self._leave_if_asked)
         figures = measure(predictions, self.data.label_names, model.config.thresholds, rules=model.rules)
         if model.neighbours is not None:
             remembering.add_held_out()
