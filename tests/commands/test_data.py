@@ -94,7 +94,7 @@ def test_a_mistake_is_one_clear_line(
 def test_joined_splits_are_looked_at_and_written_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["digits", "--splits", "train+test", "validation", "--data.keep_labels", "[three, five]"]
     assert main(["look", *arguments]) == 0
-    assert "train_test          10" in capsys.readouterr().out
+    assert "train_test: 10 photos" in capsys.readouterr().out
     assert main(["convert", *arguments, "--output", str(tmp_path / "out")]) == 0
     data = load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
     assert {name: len(rows) for name, rows in data.items()} == {"train_test": 10, "validation": 5}

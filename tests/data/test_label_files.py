@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from cnn_rnn.data import Reading, label_names, load_source, prepare_examples
-from cnn_rnn.data.look import what_was_read
+from cnn_rnn.data.look import look_at, summary
 
 PHOTOS = [f"{index}.jpg" for index in range(6)]
 Labels = dict[str, list[str]]
@@ -242,7 +242,7 @@ def test_an_empty_cell_is_no_label_unless_nobody_looked(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", table("cat", ""))
     rows = load_source("table", path, split="train")
     assert rows["labels"][:2] == [[0], []]
-    assert "3 empty cells read as no label (data.empty unknown: nobody looked)" in what_was_read({"train": rows})
+    assert "3 empty cells read as no label (data.empty unknown: nobody looked)" in summary(look_at({"train": rows}))
     assert load_source("table", path, split="train", reading=Reading(empty="unknown"))["unknown"][:2] == [[], [0]]
 
 
@@ -258,7 +258,7 @@ def test_names_that_can_mean_one_file_alone_find_it(tmp_path: Path, named: str, 
     path = write(tmp_path, "a.csv", f"{header}\n{named},1,cat\n", [lies])
     rows = load_source("table", path, split="train")
     assert Path(rows.cast_column("image", rows.features["image"])[0]["image"].filename) == tmp_path / lies
-    assert "1 of 1 file names" in what_was_read({"train": rows})
+    assert "1 of 1 file names" in summary(look_at({"train": rows}))
 
 
 def test_names_that_mean_two_files_or_none_are_told(tmp_path: Path) -> None:
@@ -354,7 +354,7 @@ def test_coco_of_any_tool_and_roboflows_parent(tmp_path: Path) -> None:
     rows = load_source("image_folder", tmp_path, split="train")
     assert label_names(rows) == ["dog", "cat"]
     assert rows["labels"][:] == [[0, 1], []]
-    assert "category 0 'animals' is the parent" in what_was_read({"train": rows})
+    assert "category 0 'animals' is the parent" in summary(look_at({"train": rows}))
     assert read(path) == {"0.jpg": ["dog", "cat"], "1.jpg": []}
 
 
@@ -544,7 +544,7 @@ def test_a_setting_is_refused_where_it_says_nothing(tmp_path: Path) -> None:
 
 def test_what_was_read_tells_classes_counts_and_rows(tmp_path: Path) -> None:
     rows = load_source("table", write(tmp_path, "a.csv", table("cat|dog", "cat")), split="train")
-    text = what_was_read({"train": rows})
+    text = summary(look_at({"train": rows}))
     for told in (
         "classes: 2: cat, dog", "train: 6 photos, 1.50 labels per photo", "photos per class (train): cat 6, dog 3",
         "row: 0.jpg: cat, dog", "labels parted by pipe (first in line 2: 'cat|dog')", "photos by column 'file_name'",
@@ -611,7 +611,7 @@ def test_unknown_labels_are_left_out_of_loss_and_counted(tmp_path: Path) -> None
     examples = prepare_examples(rows, pil_to_tensor)
     assert examples[0]["labels"].tolist() == [1, -100]
     assert examples[1]["labels"].tolist() == [0, 1]
-    assert "3 unknown labels left out of loss and figures" in what_was_read({"train": rows})
+    assert "3 unknown labels left out of loss and figures" in summary(look_at({"train": rows}))
 
 
 def test_all_splits_have_the_column_that_one_of_them_needs(tmp_path: Path) -> None:

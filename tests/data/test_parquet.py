@@ -22,6 +22,7 @@ from cnn_rnn.data import (
     label_names,
     load_digits,
     load_hub,
+    load_stream,
     prepare_examples,
     write_parquet,
 )
@@ -52,7 +53,7 @@ def test_whole_and_streamed_rows_are_those_that_were_written(tmp_path: Path, sce
         assert whole[split]["image_id"][:] == rows["image_id"][:]
         assert whole[split]["labels"][:] == rows["labels"][:]
         assert whole[split][7]["image"].tobytes() == rows[7]["image"].tobytes()
-    stream = load_hub(str(folder), split="train", streaming=True)
+    stream = load_stream("hub", str(folder), "train")
     assert stream.features == scenes["train"].features
     assert [row["image_id"] for row in stream] == scenes["train"]["image_id"][:]
 
@@ -62,7 +63,7 @@ def test_a_stream_trains_and_evaluates_with_workers(
 ) -> None:
     folder = write_parquet(scenes, tmp_path / "out", shard_bytes=200_000)
     transform = EvalTransform(ViTImageProcessor(size={"height": 16, "width": 16}))
-    stream = load_hub(str(folder), split="train", streaming=True)
+    stream = load_stream("hub", str(folder), "train")
     loader = DataLoader(prepare_examples(stream, transform), batch_size=32, num_workers=2, collate_fn=collate)
     batches = list(loader)
     assert sorted(i for batch in batches for i in batch["image_id"]) == sorted(scenes["train"]["image_id"])
@@ -84,7 +85,7 @@ def test_files_are_read_into_the_shards(tmp_path: Path) -> None:
     folder = write_parquet(rows, tmp_path / "out")
     encoded = (tmp_path / "a.jpg").read_bytes()
     (tmp_path / "a.jpg").unlink()
-    stream = load_hub(str(folder), split="train", streaming=True)
+    stream = load_stream("hub", str(folder), "train")
     row = next(iter(stream.cast_column("image", ImageFeature(decode=False))))
     assert row["image"] == {"bytes": encoded, "path": "a.jpg"}
 
@@ -167,4 +168,4 @@ def test_two_processes_do_not_write_into_one_folder(tmp_path: Path, scenes: Data
 def test_a_stream_without_the_schema_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("text\nhello\n")
     with pytest.raises(ValueError, match="without image, image_id, labels"):
-        load_hub(str(tmp_path), split="train", streaming=True)
+        load_stream("hub", str(tmp_path), "train")

@@ -56,7 +56,7 @@ def download(options: argparse.Namespace) -> None:
 def look(options: argparse.Namespace) -> None:
     """Print, and where asked for write, what is in a data set."""
     from cnn_rnn.data.labels.rule_proposals import propose_rules
-    from cnn_rnn.data.look import describe, look_at, plot, what_was_read
+    from cnn_rnn.data.look import describe, look_at, plot
     from cnn_rnn.foundation.own_files import check_own, record_own
     from cnn_rnn.foundation.whole_files import write_text
 
@@ -64,7 +64,6 @@ def look(options: argparse.Namespace) -> None:
     if rules:
         check_own(rules, RULES)
     data = _load(options, require_images=False)
-    print(f"{what_was_read(data)}\n")
     seen = look_at(data)
     print(describe(seen, options.top))
     proposals = propose_rules(data[seen.training])
@@ -106,10 +105,10 @@ def convert(options: argparse.Namespace) -> None:
     from datasets import DatasetDict
 
     from cnn_rnn.data import drop_unreadable, stratified_split, write_parquet
-    from cnn_rnn.data.look import describe, look_at, what_was_read
+    from cnn_rnn.data.look import describe, look_at, summary
 
     data = _load(options, require_images=True)
-    print(f"{what_was_read(data)}\n")
+    print(f"{summary(look_at(data))}\n")
     if options.validation:
         if "train" not in data or "validation" in data:
             raise ValueError(f"--validation splits train; the set has {', '.join(data)}")

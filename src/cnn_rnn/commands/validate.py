@@ -33,7 +33,7 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
         ValueError: A setting or an input stands in the way.
         OSError: A file does.
     """
-    from cnn_rnn.data.look import what_was_read
+    from cnn_rnn.data.look import look_at, summary
     from cnn_rnn.foundation.whole_files import write_json
     from cnn_rnn.metrics.protocols import get_protocol
     from cnn_rnn.metrics.resampling import bootstrap_intervals, compare_paired
@@ -58,7 +58,7 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
     for one in measured.values():
         tell_of_seen_photos(one)
     if loaded:
-        print(what_was_read({split.name: split.rows}))
+        print(summary(look_at({split.name: split.rows})))
     settings: dict[str, Any] = protocol.settings if protocol else {}
     settings |= {"min_positives": known.min_positives} | ({"top_k": known.top_k} if known.top_k else {})
     worth = measure_known_labels(models, known, settings)

@@ -56,7 +56,9 @@ class SplitLook:
     def line(self, name: str) -> str:
         """The split in one line: photos, labels per photo, and labels left out."""
         labels = f"{self.labels_per_image:.2f} labels per photo (0: {self.unlabelled:,}, most: {len(self.sizes) - 1})"
+        unseen = int((self.counts == 0).sum())
         out = [f"{count:,} {column} labels left out of loss and figures" for column, count in self.left_out.items()]
+        out = [f"{unseen:,} labels on none of them", *out] if unseen else out
         return ", ".join([f"{name}: {self.images:,} photos", labels, *out])
 
     def first_rows(self, names: list[str]) -> list[str]:
@@ -146,14 +148,8 @@ def look_at(data: Mapping[str, Dataset | IterableDataset]) -> Look:
 
 
 def describe(look: Look, top: int = 15) -> str:
-    """The look as text for a terminal."""
-    lines = [f"{'split':<12} {'images':>9} {'no label':>9} {'labels/image':>13} {'labels unseen':>14}"]
-    for name, split in look.splits.items():
-        unseen = int((split.counts == 0).sum())
-        lines.append(
-            f"{name:<12} {split.images:>9,} {split.unlabelled:>9,} {split.labels_per_image:>13.2f} {unseen:>14,}"
-        )
-    lines += ["", "labels per image (share of each split)"]
+    """The look as text for a terminal: what `summary` says, sizes of label sets, frequencies, pairs and the order."""
+    lines = [summary(look), "", "labels per image (share of each split)"]
     longest = max(len(split.sizes) for split in look.splits.values())
     shown = min(longest, 12)
     lines.append(f"{'':<12} " + " ".join(f"{n:>6}" for n in range(shown)) + ("   more" if longest > shown else ""))
@@ -220,9 +216,8 @@ def plot(look: Look, path: Path, top: int = 30) -> None:
         figure.savefig(temporary, format="png", dpi=110)
 
 
-def what_was_read(data: Mapping[str, Dataset | IterableDataset]) -> str:
-    """How it was read, classes, counts of the splits, photos per class, and three rows, of what `look_at` takes."""
-    look = look_at(data)
+def summary(look: Look) -> str:
+    """How it was read, classes, counts of the splits, photos per class, and three rows."""
     shown = ", ".join(name[:LONGEST_NAME] for name in look.names[:CLASSES_SHOWN])
     more = f" and {len(look.names) - CLASSES_SHOWN:,} more" if len(look.names) > CLASSES_SHOWN else ""
     lines = [f"read: {note}" for note in look.notes[:MOST_NOTES]] + [f"classes: {len(look.names):,}: {shown}{more}"]

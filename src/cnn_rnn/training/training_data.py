@@ -18,7 +18,7 @@ from cnn_rnn.data import (
 )
 from cnn_rnn.data.data_config import DataConfig
 from cnn_rnn.data.labels.ruled_rows import obey_rules, obey_rules_as_read
-from cnn_rnn.data.look import look_at, what_was_read
+from cnn_rnn.data.look import look_at, summary
 from cnn_rnn.data.photos.checks import identical_photos
 from cnn_rnn.data.photos.disk_layout import abbreviate
 from cnn_rnn.data.schema import looked_at_counts
@@ -140,7 +140,7 @@ class TrainingData:
 
     def description(self) -> str:
         """What was read, for people."""
-        return what_was_read({"train": self.train, "held out": self.validation})
+        return summary(look_at({"train": self.train, "held out": self.validation}))
 
 
 def load_training_data(config: DataConfig, seed: int) -> TrainingData:

@@ -16,7 +16,6 @@ from datasets import (
     DatasetInfo,
     Features,
     IterableDataset,
-    IterableDatasetDict,
     load_dataset_builder,
 )
 from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError, DatasetsError
@@ -119,20 +118,14 @@ def _own_data_files(folder: Path, builder: DatasetBuilder) -> dict[str, list[str
 
 
 def load_hub(
-    name: str,
-    split: str | None = None,
-    *,
-    streaming: bool = False,
-    reading: Reading | None = None,
-    **options: Any,
-) -> Dataset | DatasetDict | IterableDataset | IterableDatasetDict:
+    name: str, split: str | None = None, *, reading: Reading | None = None, **options: Any
+) -> Dataset | DatasetDict:
     """A data set of the Hub, or a prepared folder of Parquet shards, in the one schema.
 
     Args:
         name: The data set's name on the Hub, such as `org/photos`, or `org/photos@v2` for a branch, tag or commit
             of it; or a local folder that `write_parquet` made.
         split: One of its splits; all of them by default.
-        streaming: Read rows as they come, without a local copy. The rows must have the one schema already.
         reading: What a person decided where its columns could mean two things.
         options: Further arguments of `datasets.load_dataset_builder`, such as `revision` or `cache_dir`.
 
@@ -143,24 +136,11 @@ def load_hub(
     builder = open_dataset(str(name), system_files=reading is not None and reading.system_files, **options)
     try:
         with reading_errors(name):
-            if streaming:
-                return _as_stream(builder.as_streaming_dataset(split=split))
             builder.download_and_prepare()
             data = builder.as_dataset(split=split)
         return to_schema(data, reading=reading)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-
-
-def _as_stream(data: IterableDataset | IterableDatasetDict) -> IterableDataset | IterableDatasetDict:
-    """The data, if its rows have the one schema already."""
-    first = next(iter(data.values())) if isinstance(data, IterableDatasetDict) else data
-    missing = {"image", "image_id", "labels"} - set(first.column_names or ())
-    if missing:
-        raise ValueError(f"it cannot be streamed without {', '.join(sorted(missing))}; {CONVERT}")
-    data = stream_of_plain_kinds(data, first.features)
-    label_names(next(iter(data.values())) if isinstance(data, IterableDatasetDict) else data)
-    return data
 
 
 def load_stream(kind: str, root: str | None, split: str) -> IterableDataset:
@@ -184,10 +164,19 @@ def load_stream(kind: str, root: str | None, split: str) -> IterableDataset:
         raise ValueError(
             f"the splits {split!r} cannot be joined in a stream: convert them into one, or leave streaming off"
         )
-    rows = load_hub(str(root), split=split, streaming=True)
-    assert isinstance(rows, IterableDataset)
-    with reading_errors(str(root)):  # where row groups begin stands in the files
-        return rows.reshard()
+    try:
+        with reading_errors(str(root)):  # the beginnings of row groups, too, stand in the files
+            rows = open_dataset(str(root)).as_streaming_dataset(split=split)
+            missing = {"image", "image_id", "labels"} - set(rows.column_names or ())
+            if missing:
+                raise ValueError(  # noqa: TRY301
+                    f"it cannot be streamed without {', '.join(sorted(missing))}; {CONVERT}"
+                )
+            rows = stream_of_plain_kinds(rows)
+            label_names(rows)  # refuses rows of another kind
+            return rows.reshard()
+    except ValueError as error:
+        raise ValueError(f"{root}: {error}") from error
 
 
 def stream_labels(root: str, rows: IterableDataset) -> Dataset:

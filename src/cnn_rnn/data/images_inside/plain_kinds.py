@@ -1,9 +1,9 @@
 """Columns as pandas 3, polars and Arrow write them, with long offsets, views or fixed lengths, as the plain kinds."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
-from datasets import Dataset, Features, IterableDataset, IterableDatasetDict, LargeList, List, Value
+from datasets import Dataset, Features, IterableDataset, LargeList, List, Value
 
 PLAIN_KINDS = {
     "large_string": "string",
@@ -14,7 +14,6 @@ PLAIN_KINDS = {
     "uint32": "int64",
     "uint64": "int64",
 }
-S = TypeVar("S", IterableDataset, IterableDatasetDict)
 
 
 def plain_feature(feature: Any) -> Any:
@@ -46,7 +45,7 @@ def with_plain_kinds(data: Dataset, image: str) -> Dataset:
         raise ValueError(f"{data.split or 'data'}: a column cannot be read: {error}") from error
 
 
-def stream_of_plain_kinds(data: S, features: Features | None) -> S:
-    """The stream with the plain kinds of its columns, of whichever `features` are."""
-    plain = Features({name: plain_feature(own) for name, own in (features or {}).items()})
-    return data if plain == (features or {}) else data.cast(plain)
+def stream_of_plain_kinds(rows: IterableDataset) -> IterableDataset:
+    """The stream with the plain kinds of its columns."""
+    plain = Features({name: plain_feature(own) for name, own in (rows.features or {}).items()})
+    return rows if plain == (rows.features or {}) else rows.cast(plain)
