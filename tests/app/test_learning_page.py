@@ -117,6 +117,7 @@ def label_by_keys(page: Page, labels: list[str]) -> None:
         page.keyboard.press("Escape")
 
 
+@pytest.mark.slow
 def test_forty_photos_from_nothing_by_keys_alone_cost_what_the_simulation_says(
     browser: Browser, served: Serve, tagger: Tagger, truth: dict[str, list[str]], tmp_path: Path
 ) -> None:
