@@ -4,6 +4,7 @@ cnn-rnn train --config bundled --data.root DATA                                 
 cnn-rnn review bundled --data.root DATA --output CV --folds 2 --train.epochs 8       predicts every photo out of fold
 cnn-rnn review bundled ... --output PLAIN --train.baseline true                    and a plain head on the same folds
 cnn-rnn validate CV/predictions.parquet --baseline PLAIN/predictions.parquet --output CV   measures both
+python scripts/bundled/thresholds.py CV/predictions.parquet --data.root DATA --write   and make_graph.py, at the end
 """
 
 import argparse
@@ -25,7 +26,9 @@ DATA_NOTE = (
     "own words alone; on the others' photos they are unknown. Corel5k's annotators wrote down at most five "
     "words, so what they left out is not surely absent; it is learnt as absent, which held-out parts "
     "preferred. Its cats are tigers. What ImageNet's thousand classes say of a photo is read too; which of them imply "
-    "which words was written down by hand. Many words are on a handful of photos, and no figure here can be compared "
+    "which words was written down by hand. The thresholds are one for VOC's twenty words and a lower one for all "
+    "others, fitted on the cross-validated photos (scripts/bundled/thresholds.py); the figures below are by the folds' "
+    "own. Many words are on a handful of photos, and no figure here can be compared "
     "with published ones. On photos of another kind the probabilities do not hold: a label may be named where "
     "there is none. The figures are of two models with the same settings but 8 epochs in place of 12, each "
     "trained on half of the photos."

@@ -1,0 +1,85 @@
+"""Thresholds of the model in the box by the set that a word is from.
+
+Command: python scripts/bundled/thresholds.py CV/predictions.parquet --data.root DATA [--write]
+
+CV is what `cnn-rnn review bundled` predicted: each photo is judged by a model that never saw it. O-F1 is greatest where
+what is named has half of that O-F1 as its least probability. VOC's photos are told far better than Corel5k's, so that
+one threshold for all labels is too low for VOC's words: they share the one that is best on VOC's photos, all others the
+one that is best on all photos.
+
+Printed are the figures before and after, the new thresholds fitted on one half of the photos and measured on the other,
+both ways. With --write they are fitted on all photos and put into the model's config.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from elsewhere import OTHER_NAMES
+from numpy.typing import NDArray
+
+from cnn_rnn import bundled_model
+from cnn_rnn.data import VOC_CLASSES, load_coco, load_voc
+from cnn_rnn.foundation.whole_files import whole_file
+from cnn_rnn.metrics.stored_predictions import StoredPredictions, read_predictions
+from cnn_rnn.metrics.thresholds import fit_threshold
+
+
+def main() -> None:
+    """Print the figures, and write the thresholds where asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("predictions", type=Path, help="predictions.parquet of 'cnn-rnn review bundled'")
+    parser.add_argument("--data.root", dest="root", type=Path, required=True, help="folder with VOCdevkit/ and coco/")
+    parser.add_argument("--write", action="store_true", help="put them into the config of the model in the box")
+    known = parser.parse_args()
+    predicted = read_predictions(known.predictions)
+    words = np.isin(predicted.label_names, [OTHER_NAMES.get(name, name) for name in VOC_CLASSES])
+    ids = np.array(predicted.image_ids)
+    of_voc, of_coco = (np.isin(ids, own) for own in ids_of(known.root))
+    parts = {"all": of_voc | True, "VOC": of_voc, "COCO": of_coco, "Corel5k": ~of_voc & ~of_coco}
+    before = np.tile(np.array(predicted.info["thresholds"]), (len(ids), 1))
+    after = before.copy()
+    half = np.random.default_rng(0).permutation(len(ids)) % 2
+    for own in (half == 0, half == 1):
+        after[own] = fitted(predicted.select(np.flatnonzero(~own)), words, of_voc[~own])
+    for title, thresholds in (("before", before), ("after", after)):
+        named = (predicted.scores >= thresholds) & (predicted.truth >= 0)
+        f1 = "  ".join(
+            f"{name} {micro_f1(named[rows], predicted.truth[rows] == 1):.1%}" for name, rows in parts.items()
+        )
+        none = of_coco & ~(predicted.truth[:, words] == 1).any(axis=1)
+        at_all = named[none][:, words].any(axis=1).mean()
+        print(f"{title}: O-F1 {f1}; of COCO's {none.sum()} photos with none of VOC's 20 one is named on {at_all:.0%}")
+    everywhere = fitted(predicted, words, of_voc)
+    print(f"on all photos: VOC's {everywhere[words][0]:.3f}, the others {everywhere[~words][0]:.3f}")
+    if known.write:
+        path = bundled_model() / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        at = dict(zip(predicted.label_names, everywhere.tolist(), strict=True))
+        config["thresholds"] = [at[config["id2label"][str(label)]] for label in range(len(config["id2label"]))]
+        with whole_file(path) as temporary:
+            temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def ids_of(root: Path) -> tuple[list[str], list[str]]:
+    """The image ids of VOC's photos, and of COCO's."""
+    voc = [image_id for year in (2007, 2012) for rows in load_voc(root, year).values() for image_id in rows["image_id"]]
+    return voc, [image_id for rows in load_coco(root, 2017).values() for image_id in rows["image_id"]]
+
+
+def fitted(predicted: StoredPredictions, words: NDArray[np.bool_], of_voc: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The thresholds (C): of VOC's words that of its own photos, of the others that of all photos and labels."""
+    thresholds = np.full(len(words), fit_threshold(predicted.scores, predicted.truth))
+    own = np.ix_(of_voc, words)
+    thresholds[words] = fit_threshold(predicted.scores[own], predicted.truth[own])
+    return thresholds
+
+
+def micro_f1(named: NDArray[np.bool_], there: NDArray[np.bool_]) -> float:
+    """F1 over all pairs of photo and label (N, C)."""
+    return float(2 * (named & there).sum() / (named.sum() + there.sum()))
+
+
+if __name__ == "__main__":
+    main()
