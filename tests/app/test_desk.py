@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.commands_by_name import main_of
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install 'cnn-rnn[app]'")
 
@@ -106,3 +107,11 @@ def test_a_label_that_nobody_can_mean_is_refused_with_a_word(label: str, tagger:
 
 def test_a_text_of_halves_is_readable() -> None:
     assert readable("a\udce9ä") == "a\\udce9ä"
+
+
+def test_where_nothing_can_be_kept_the_command_says_how_to_go_on(
+    run: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / ".cnn-rnn").write_text("in the way")
+    assert main_of("app")(["--model", str(run), "--input", str(photos), "--engine", "torch"]) == 2
+    assert f"{photos}/.cnn-rnn'; with --no_learn nothing is kept there" in capsys.readouterr().err

@@ -44,7 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(tagger.engine)
         if known.input is not None and known.learn:
             eyes = Eyes(tagger.saved, knows=not nothing, seeing=tagger.seeing)
-            album = Album(eyes, {photo.name: photo.path for photo in opened.photos}, known.input)
+            try:
+                album = Album(eyes, {photo.name: photo.path for photo in opened.photos}, known.input)
+            except OSError as error:
+                raise OSError(f"{error}; with --no_learn nothing is kept there") from error
             desk: Desk = LearningDesk(tagger, known.input, files, album=album)
         else:
             desk = Desk(tagger, known.input, files)
