@@ -147,8 +147,10 @@ def main() -> None:
     parser.add_argument("--test", default="test")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=1500, help="of 128 images each")
+    parser.add_argument("--most", type=int, default=10_000, help="images to measure on, drawn at random where more")
     asked = parser.parse_args()
     rows, others = (LOADERS[asked.source](asked.root, split) for split in (asked.train, asked.test))
+    others = others.shuffle(seed=0).select(range(min(asked.most, len(others))))
     labels, truth = torch.from_numpy(targets(rows)), targets(others).clip(min=-1).astype(np.int8)
     figures: dict[str, dict[str, list[float]]] = {}
     for seed in asked.seeds:
