@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from cnn_rnn.metrics import MultiLabelMetrics
+from cnn_rnn.metrics.resampling import bootstrap_intervals, compare_paired
 from cnn_rnn.metrics.stored_predictions import (
     FORMAT,
     StoredPredictions,
@@ -36,6 +37,7 @@ def example(images: int = 20, labels: int = 5, beams: int = 2, **changes: Any) -
         "paths": paths,
         "path_scores": -torch.rand(images, beams, generator=generator),
         "step_scores": -torch.rand(images, 4, generator=generator),
+        "sets": torch.rand(images, labels, generator=generator) < 0.4,
         "info": {"model": "somewhere", "thresholds": [0.5, 0.25]},
     }
     return collect_predictions(**{**parts, **changes})
@@ -62,14 +64,29 @@ def test_rows_are_chosen_in_any_order_with_all_that_was_said_of_them() -> None:
     stored, rows = example(), np.array([7, 0, 3])
     chosen = stored.select(rows)
     assert chosen.image_ids == [stored.image_ids[row] for row in rows]
-    for name in ("scores", "truth", "relevance_scores", "paths", "path_scores", "step_scores"):
+    for name in ("scores", "truth", "relevance_scores", "paths", "path_scores", "step_scores", "sets"):
         np.testing.assert_array_equal(getattr(chosen, name), getattr(stored, name)[rows])
     bare = example(relevance_scores=None, paths=None, path_scores=None, step_scores=None)
     assert bare.select(rows).paths is None
 
 
+def test_whole_sets_are_measured_and_compared_as_paths_are() -> None:
+    stored = example(images=40)
+    truth = stored.truth == 1
+    right = replace(stored, sets=truth)
+    figures = right.measure()
+    assert figures["set"]["exact_match"] == figures["set"]["OF1"] == 1.0
+    assert stored.measure()["set"]["exact_match"] < 1
+    interval = bootstrap_intervals(right.scores, right.truth, right.path_sets, right.sets)["figures"]["set.OF1"]
+    assert interval["value"] == 1.0
+    compared = compare_paired(stored, right.select(np.arange(40)[::-1]))["figures"]
+    assert compared["set.exact_match"]["second"] == 1.0
+    assert compared["path.OF1"]["difference"] == 0.0
+    assert "set.OF1" not in compare_paired(example(images=40, sets=None), right)["figures"]
+
+
 def test_optional_parts_may_be_absent(tmp_path: Path) -> None:
-    absent: dict[str, Any] = dict.fromkeys(["relevance_scores", "paths", "path_scores", "step_scores"])
+    absent: dict[str, Any] = dict.fromkeys(["relevance_scores", "paths", "path_scores", "step_scores", "sets"])
     predictions = example(**absent)
     write_predictions(tmp_path / "p.parquet", predictions)
     assert_same(read_predictions(tmp_path / "p.parquet"), predictions)
@@ -92,7 +109,8 @@ def test_figures_from_the_file_are_those_of_the_tensors_bit_for_bit(tmp_path: Pa
     assert predictions.paths is not None
     sets = np.array([[c in path[0] for c in range(5)] for path in predictions.paths.tolist()])
     metrics = MultiLabelMetrics(predictions.label_names, top_k=2)
-    metrics.update(torch.from_numpy(predictions.scores), torch.from_numpy(predictions.truth), paths=sets)
+    scores, truth = torch.from_numpy(predictions.scores), torch.from_numpy(predictions.truth)
+    metrics.update(scores, truth, paths=sets, sets=predictions.sets)
     again = read_predictions(tmp_path / "p.parquet").measure(top_k=2)
     assert json.dumps(again) == json.dumps(metrics.compute())
 

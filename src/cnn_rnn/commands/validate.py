@@ -35,6 +35,7 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
     """
     from cnn_rnn.data.look import look_at, summary
     from cnn_rnn.foundation.whole_files import write_json
+    from cnn_rnn.metrics.asking import asked_table
     from cnn_rnn.metrics.protocols import get_protocol
     from cnn_rnn.metrics.resampling import bootstrap_intervals, compare_paired
     from cnn_rnn.metrics.stored_predictions import write_predictions
@@ -76,6 +77,7 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
                 stored.scores,
                 stored.truth,
                 stored.path_sets,
+                stored.sets,
                 samples=known.samples,
                 thresholds=one.thresholds,
                 rules=one.rules,
@@ -98,7 +100,7 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
     elif known.samples:
         show(interval_table(content["intervals"]))
     for name, found in worth.items():
-        show(TABLES_OF_KNOWN[name](found), known.output, name)
+        show((TABLES_OF_KNOWN | {"ask": asked_table})[name](found), known.output, name)
 
 
 def show(table: "Table", folder: Path | None = None, name: str = "") -> None:
@@ -140,6 +142,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="tell so large a share of all labels of each image, present and absent alike: mAP over the others",
     )
     parser.add_argument("--known_seed", type=int, default=0, help="of which labels --known_share tells (default: 0)")
+    parser.add_argument(
+        "--ask", action="store_true", default=None, help="count the questions until the set of an image is right"
+    )
     parser.add_argument("--protocol", help=f"print a benchmark's own table: {PROTOCOL_NAMES}")
     parser.add_argument("--top_k", type=int, help="labels per image in the top-k figures (default: protocol's, or 3)")
     parser.add_argument("--min_positives", type=int, default=1, help="positives a class needs to count in class means")
@@ -198,9 +203,9 @@ def measure_known_labels(
     Raises:
         ValueError: Predictions are given in place of a model, or the data are streamed.
     """
-    from cnn_rnn.prediction.known_measure import measure_known, measure_known_share
+    from cnn_rnn.prediction.known_measure import measure_asked, measure_known, measure_known_share
 
-    options = {name: value for name in ("known", "known_share") if (value := getattr(asked, name)) is not None}
+    options = {name: value for name in ("known", "known_share", "ask") if (value := getattr(asked, name)) is not None}
     if not options:
         return {}
     stored, option = [one.source for one in models if not one.has_model], f"--{next(iter(options))}"
@@ -215,6 +220,8 @@ def measure_known_labels(
         found["known"] = measure_known(*given, options["known"], **settings)
     if "known_share" in options:
         found["known_share"] = measure_known_share(*given, options["known_share"], asked.known_seed, **settings)
+    if "ask" in options:
+        found["ask"] = measure_asked(*given)
     return found
 
 

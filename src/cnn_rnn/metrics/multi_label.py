@@ -43,6 +43,7 @@ class KeptRows(NamedTuple):
     scores: Array  # (N, C) float32 or float64
     truth: NDArray[np.int8]  # (N, C) 1 present, 0 absent, -1 left out
     paths: NDArray[np.bool_] | None  # (N, C)
+    sets: NDArray[np.bool_] | None  # (N, C)
 
 
 class Measured(NamedTuple):
@@ -107,6 +108,7 @@ class MultiLabelMetrics:
         targets: ArrayLike | torch.Tensor,
         mask: ArrayLike | torch.Tensor | None = None,
         paths: ArrayLike | torch.Tensor | None = None,
+        sets: ArrayLike | torch.Tensor | None = None,
     ) -> None:
         """Take in one batch.
 
@@ -115,9 +117,11 @@ class MultiLabelMetrics:
             targets: (B, C) 1 present, 0 absent, negative left out.
             mask: (B, C) bool, False leaves the entry out.
             paths: (B, C) 0/1, the labels on the predicted path; with every batch or with none.
+            sets: (B, C) 0/1, the best whole set; likewise.
         """
         checked, truth = check_scores(scores, targets, mask)
-        self._take(KeptRows(checked.copy(), truth, None if paths is None else check_paths(paths, checked.shape)))
+        given = [None if one is None else check_paths(one, checked.shape) for one in (paths, sets)]
+        self._take(KeptRows(checked.copy(), truth, *given))
 
     def merge(self, other: Self) -> None:
         """Take in all that another accumulator of the same settings holds."""
@@ -137,25 +141,26 @@ class MultiLabelMetrics:
         if not several_processes():
             return
         own = self.rows() if len(self) else None
-        double, with_paths = (own.scores.dtype == np.float64, own.paths is not None) if own else (False, False)
+        double = own is not None and own.scores.dtype == np.float64
+        given = own is not None and 2 * (own.sets is not None) + (own.paths is not None)
         shape = own.scores.shape if own else (0, 0)
-        headers = gather_numbers([*shape, int(double), int(with_paths)])
+        headers = gather_numbers([*shape, int(double), int(given)])
         counts = [header[0] for header in headers]
         filled = [header[1:] for header in headers if header[0]]
         if not filled:
             return
-        if len({(labels, paths) for labels, _, paths in filled}) > 1:
-            raise ValueError(f"processes differ (rows, labels, double precision, paths by rank): {headers}")
-        labels, _, paths = filled[0]
-        own = own or KeptRows(
-            np.empty((0, labels), np.float32), np.empty((0, labels), np.int8), np.empty((0, labels), bool)
-        )
+        if len({(labels, with_sets) for labels, _, with_sets in filled}) > 1:
+            raise ValueError(f"processes differ (rows, labels, double precision, paths and sets by rank): {headers}")
+        labels, _, with_sets = filled[0]
+        nothing = np.empty((0, labels), bool)
+        own = own or KeptRows(nothing.astype(np.float32), nothing.astype(np.int8), nothing, nothing)
         scores = own.scores.astype(np.float64 if any(header[1] for header in filled) else np.float32, copy=False)
         self._batches = [
             KeptRows(
                 gather_rows(scores, counts),
                 gather_rows(own.truth, counts),
-                gather_rows(own.paths, counts) if paths and own.paths is not None else None,
+                gather_rows(own.paths, counts) if with_sets % 2 and own.paths is not None else None,
+                gather_rows(own.sets, counts) if with_sets >= 2 and own.sets is not None else None,
             )
         ]
 
@@ -184,8 +189,8 @@ class MultiLabelMetrics:
         """All figures as fractions 0..1 in a plain dict ready for JSON; None stands where a figure is not defined.
 
         - `mAP`, the mean over the classes with at least `min_positives`, and `average_precision_method`;
-        - `path` (None where no paths came), `threshold`, `expected_f1`, `top_k` and `adjusted_top_k` (None without
-          label counts; see :func:`pick_adjusted_top_k`): see :func:`set_figures`;
+        - `path` and `set` (None where none came), `threshold`, `expected_f1`, `top_k` and `adjusted_top_k` (None
+          without label counts; see :func:`pick_adjusted_top_k`): see :func:`set_figures`;
         - `ranking`: `MAP_at_k` with its `k`, over the images with labels, `ranking_loss`, `coverage_error`;
         - `calibration`: `ECE` with its `bins`, None where a score leaves 0..1;
         - `per_class` by label: `AP`, `positives`, `counted` images; `precision`, `recall`, `F1` and
@@ -193,14 +198,16 @@ class MultiLabelMetrics:
         - `counts`: what went in, what was left out, and the `classes_without_positives` and
           `classes_left_out_of_means`, which no mean over classes includes.
         """
-        scores, truth, paths = self.rows()
+        scores, truth, paths, sets = self.rows()
         names = self.labels or [str(label) for label in range(scores.shape[1])]
 
         def judge(counted: Array, positives: Array) -> tuple[float | None, Reliability | None]:
             precision = class_average_precision(counted, positives, self.average_precision_method)
             return precision if len(positives) else None, class_reliability(counted, positives, self.calibration_bins)
 
-        measured, judged = in_threads(self._image_tasks(scores, truth, paths), class_tasks(judge, scores, truth))
+        measured, judged = in_threads(
+            self._image_tasks(scores, truth, {"path": paths, "set": sets}), class_tasks(judge, scores, truth)
+        )
         truth_counts, counts, rankings = _join(measured)
         average_precisions, reliabilities = zip(*chain.from_iterable(judged), strict=True)
         blocks: Figures = {
@@ -221,7 +228,7 @@ class MultiLabelMetrics:
         }
 
     def _image_tasks(
-        self, scores: Array, truth: NDArray[np.int8], paths: NDArray[np.bool_] | None
+        self, scores: Array, truth: NDArray[np.int8], given: dict[str, NDArray[np.bool_] | None]
     ) -> list[Callable[[], Measured]]:
         """Tasks that measure some images each, in order."""
 
@@ -229,7 +236,7 @@ class MultiLabelMetrics:
             ranked = RankedRows.of(scores[rows], truth[rows])
             truth_counts = count_truth(ranked)
             picks = {
-                "path": None if paths is None else paths[rows],
+                **{name: None if sets is None else sets[rows] for name, sets in given.items()},
                 "threshold": obey(pick_by_threshold(ranked.scores, self.thresholds), ranked.scores, self.rules),
                 "expected_f1": pick_by_expectation(ranked, self.rules),
                 "top_k": obey(pick_top_k(ranked, self.top_k), ranked.scores, self.rules, self.top_k),
@@ -259,8 +266,9 @@ class MultiLabelMetrics:
         for name, number in expected.items():
             if number is not None and number != width:
                 raise ValueError(f"scores have {width} columns, but there are {number} {name}")
-        if self._batches and (batch.paths is None) != (self._batches[0].paths is None):
-            raise ValueError("some batches came with paths and some without: expected paths with every batch or none")
+        for name in ("paths", "sets"):
+            if self._batches and (getattr(batch, name) is None) != (getattr(self._batches[0], name) is None):
+                raise ValueError(f"some batches came with {name} and some without: expected {name} with all or none")
         self._batches.append(batch)
 
     def settings(self) -> dict[str, Any]:

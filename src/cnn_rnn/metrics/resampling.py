@@ -41,6 +41,7 @@ def bootstrap_intervals(
     scores: ArrayLike | torch.Tensor,
     targets: ArrayLike | torch.Tensor,
     paths: ArrayLike | torch.Tensor | None = None,
+    sets: ArrayLike | torch.Tensor | None = None,
     *,
     samples: int = 200,
     seed: int = 0,
@@ -60,14 +61,19 @@ def bootstrap_intervals(
         scores: (N, C).
         targets: (N, C) 1 present, 0 absent, negative left out.
         paths: (N, C) 0/1, the labels on the predicted path.
+        sets: (N, C) 0/1, the best whole set.
         samples: How many half sets are drawn, in pairs that share no image.
         seed: Where the draws start; the same seed gives the same intervals.
         level: How often an interval holds what it is for.
         settings: `top_k`, `thresholds`, `average_precision_method`, `map_k`, `min_positives`, `rules` as
             :class:`MultiLabelMetrics` takes them.
     """
-    checked, truth, sets = _checked(scores, targets, paths)
-    estimates = _estimate(checked, truth, sets, _draw_halves(len(truth), samples, seed), **settings)
+    checked, truth = check_scores(scores, targets)
+    if not len(checked):
+        raise ValueError("no images to draw from")
+    given = {"path": paths, "set": sets}
+    checked_sets = {name: None if one is None else check_paths(one, checked.shape) for name, one in given.items()}
+    estimates = _estimate(checked, truth, checked_sets, _draw_halves(len(truth), samples, seed), **settings)
     return {
         "level": level,
         "samples": samples,
@@ -113,11 +119,12 @@ def compare_paired(
     """
     order = _match_images(first, second)
     halves = _draw_halves(len(first.image_ids), samples, seed)
-    sets = second.path_sets
     settings_of = [settings | {"thresholds": each, "rules": own} for each, own in zip(thresholds, rules, strict=True)]
-    one = _estimate(first.scores, first.truth, first.path_sets, halves, **settings_of[0])
-    sets = None if sets is None else sets[order]
-    other = _estimate(second.scores[order], first.truth, sets, halves, **settings_of[1])
+    second = second.select(order)
+    one, other = (
+        _estimate(each.scores, first.truth, {"path": each.path_sets, "set": each.sets}, halves, **own)
+        for each, own in zip((first, second), settings_of, strict=True)
+    )
     if ("path.CF1" in one) != ("path.CF1" in other):
         for estimates in (one, other):
             own_set = "path" if "path.CF1" in estimates else "threshold"
@@ -160,16 +167,6 @@ def _match_images(first: StoredPredictions, second: StoredPredictions) -> NDArra
     return order
 
 
-def _checked(
-    scores: ArrayLike | torch.Tensor, targets: ArrayLike | torch.Tensor, paths: ArrayLike | torch.Tensor | None
-) -> tuple[Array, NDArray[np.int8], NDArray[np.bool_] | None]:
-    """The checked arrays."""
-    checked, truth = check_scores(scores, targets)
-    if not len(checked):
-        raise ValueError("no images to draw from")
-    return checked, truth, None if paths is None else check_paths(paths, checked.shape)
-
-
 def _draw_halves(images: int, samples: int, seed: int) -> list[NDArray[np.uint8]]:
     """The images that each half set holds (N, R), 0 or 1, in blocks; after each comes the other half.
 
@@ -188,7 +185,7 @@ def _draw_halves(images: int, samples: int, seed: int) -> list[NDArray[np.uint8]
 def _estimate(
     scores: Array,
     truth: NDArray[np.int8],
-    paths: NDArray[np.bool_] | None,
+    given: dict[str, NDArray[np.bool_] | None],
     halves: list[NDArray[np.uint8]],
     *,
     top_k: int = 3,
@@ -198,11 +195,11 @@ def _estimate(
     min_positives: int = 1,
     rules: LabelRules | None = None,
 ) -> dict[str, Estimate]:
-    """The headline figures by name."""
+    """The headline figures by name; sets that are `given` (N, C) stand under their names."""
     check_method(average_precision_method)
     kept = np.count_nonzero(truth == 1, axis=0) >= max(min_positives, 1)
     picks = {
-        "path": paths,
+        **given,
         "threshold": obey(pick_by_threshold(scores, thresholds), scores, rules),
         "expected_f1": join_picks(each_ranked(partial(pick_by_expectation, rules=rules), scores, truth)),
         "top_k": join_picks(each_ranked(partial(_pick_top_k, k=top_k, rules=rules), scores, truth)),

@@ -17,7 +17,7 @@ from cnn_rnn.foundation.one_line import told_in_one_line
 from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.label_rules import LabelRules
 
-from .checked_arrays import Array, as_array, check_scores
+from .checked_arrays import Array, as_array, check_paths, check_scores
 from .multi_label import MultiLabelMetrics
 
 FORMAT = "cnn_rnn.predictions.1"
@@ -54,6 +54,7 @@ STORED_COLUMNS = {
     "paths": StoredColumn(pa.list_(IDS), lambda labels: MOST_BEAMS * max(labels, 1)),
     "path_scores": StoredColumn(NUMBERS, lambda _: MOST_BEAMS, limits=LOGARITHMS),
     "step_scores": StoredColumn(NUMBERS, lambda labels: labels + 1, limits=LOGARITHMS),
+    "sets": StoredColumn(IDS),
 }
 RECTANGLES = [name for name, column in STORED_COLUMNS.items() if column.kind == NUMBERS]
 
@@ -71,6 +72,7 @@ class StoredPredictions:
         paths: Label ids (N, K, T), best path first, padded with C.
         path_scores: Natural log probabilities (N, K) of the paths.
         step_scores: Natural log probabilities (N, T + 1) of the steps of the best path and of its end.
+        sets: The labels (N, C) of the best whole set of each image.
         info: What is worth knowing about them: model, data, split, thresholds ...; ready for JSON.
     """
 
@@ -82,6 +84,7 @@ class StoredPredictions:
     paths: NDArray[np.int32] | None = None
     path_scores: NDArray[np.float32] | None = None
     step_scores: NDArray[np.float32] | None = None
+    sets: NDArray[np.bool_] | None = None
     info: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -101,7 +104,7 @@ class StoredPredictions:
 
     def select(self, rows: NDArray[np.int64]) -> Self:
         """The predictions of these rows, in their order."""
-        names = ("scores", "truth", "relevance_scores", "paths", "path_scores", "step_scores")
+        names = ("scores", "truth", "relevance_scores", "paths", "path_scores", "step_scores", "sets")
         given = {name: getattr(self, name) for name in names}
         changes: dict[str, Any] = {name: None if value is None else value[rows] for name, value in given.items()}
         return replace(self, image_ids=[self.image_ids[row] for row in rows], **changes)
@@ -109,7 +112,7 @@ class StoredPredictions:
     def measure(self, **settings: Any) -> dict[str, Any]:
         """The figures; the settings are those of :class:`MultiLabelMetrics`."""
         metrics = MultiLabelMetrics(self.label_names, **settings)
-        metrics.update(self.scores, self.truth, paths=self.path_sets)
+        metrics.update(self.scores, self.truth, paths=self.path_sets, sets=self.sets)
         return metrics.compute()
 
 
@@ -123,6 +126,7 @@ def collect_predictions(
     paths: ArrayLike | torch.Tensor | None = None,
     path_scores: ArrayLike | torch.Tensor | None = None,
     step_scores: ArrayLike | torch.Tensor | None = None,
+    sets: ArrayLike | torch.Tensor | None = None,
     info: dict[str, Any] | None = None,
 ) -> StoredPredictions:
     """Predictions ready to be written, from a model's tensors.
@@ -136,6 +140,7 @@ def collect_predictions(
         paths: END-padded label ids, (N, T) for the best path alone or (N, K, T).
         path_scores: (N, K) or, for one path, (N,).
         step_scores: (N, T + 1) of the best path.
+        sets: (N, C) 0/1, the best whole sets.
         info: Notes ready for JSON.
 
     Raises:
@@ -154,6 +159,7 @@ def collect_predictions(
         paths=beams,
         path_scores=probabilities[:, None] if probabilities is not None and probabilities.ndim == 1 else probabilities,
         step_scores=_float32(step_scores),
+        sets=None if sets is None else check_paths(sets, checked.shape),
         info=info or {},
     )
     _check_shapes(stored, "predictions")
@@ -175,6 +181,8 @@ def write_predictions(file: str | Path, predictions: StoredPredictions) -> None:
     for name in ("relevance_scores", "path_scores", "step_scores"):
         if (values := getattr(predictions, name)) is not None:
             columns[name] = _equal_lists(values)
+    if predictions.sets is not None:
+        columns["sets"] = _lists_of_labels(predictions.sets)
     if predictions.paths is not None:
         beams = max(predictions.paths.shape[1], 1)
         walked = predictions.paths.reshape(images * beams, predictions.paths.shape[2])
@@ -254,7 +262,10 @@ def _read_columns(table: pa.Table, label_names: list[str], info: dict[str, Any])
         if (truth[rows, ids] != 0).any() or len(np.unique(rows * labels + ids)) < len(ids):
             raise ValueError(f"column {name!r} holds a label twice, or one that is both present and left out")
         truth[rows, ids] = value
-    paths = None
+    paths, sets = None, None
+    if "sets" in columns:
+        sets = np.zeros((images, labels), bool)
+        sets[_label_entries(columns["sets"], "sets", labels)] = True
     if "paths" in columns:
         beams = _same_length(columns["paths"], "paths")
         inner = columns["paths"].flatten()
@@ -276,7 +287,7 @@ def _read_columns(table: pa.Table, label_names: list[str], info: dict[str, Any])
         scores = np.zeros((0, labels), np.float32)
         rectangles = dict.fromkeys(rectangles)
     return StoredPredictions(
-        columns["image_id"].to_pylist(), label_names, scores, truth, paths=paths, info=info, **rectangles
+        columns["image_id"].to_pylist(), label_names, scores, truth, paths=paths, sets=sets, info=info, **rectangles
     )
 
 
@@ -294,6 +305,7 @@ def _check_shapes(predictions: StoredPredictions, name: str) -> None:
         "scores": (images, labels),
         "truth": (images, labels),
         "relevance_scores": (images, labels),
+        "sets": (images, labels),
         "path_scores": (images, beams),
         "step_scores": (images, steps + 1),
     }

@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from cnn_rnn.known_labels import SMALLEST_SCORE
+from cnn_rnn.metrics.asking import ORDERS, count_questions, questions_figures
 from cnn_rnn.metrics.conditioning import (
     ScoreFunction,
     ToldLabels,
@@ -151,6 +152,23 @@ def measure_known(
         with tqdm(total=len(truth), desc=f"looks, {name}", unit="image", leave=False) as bar:
             looks = count_looks(score, truth, bar.update)
         figures["looks"][name] = looks_figures(looks)
+    return figures
+
+
+def measure_asked(models: Sequence[Any], features: Sequence[PlacedFeatures], truth: NDArray[np.int8]) -> Figures:
+    """By row and by the order of questions, how many are answered until the set is right, see `questions_figures`.
+
+    Args:
+        models: As `rows_of_scores` takes them.
+        features: As `rows_of_scores` takes them.
+        truth: (N, C) 1 present, 0 absent, -1 left out, in the order of the rows.
+    """
+    figures: Figures = {}
+    for name, score in rows_of_scores(models, features).items():
+        figures[name] = {}
+        for order, worth in ORDERS.items():
+            with tqdm(total=len(truth), desc=f"questions, {name}, {order}", unit="image", leave=False) as bar:
+                figures[name][order] = questions_figures(count_questions(score, truth, worth, bar.update))
     return figures
 
 

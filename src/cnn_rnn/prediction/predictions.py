@@ -207,5 +207,6 @@ def stored_predictions(predictions: Predictions, label_names: Sequence[str], **i
         paths=predictions.paths,
         path_scores=None if steps is None else steps.sum(-1),
         step_scores=steps,
+        sets=predictions.sets,
         info=info,
     )
