@@ -326,3 +326,9 @@ def test_a_disk_that_is_full_of_names_is_named_and_one_that_breaks_while_they_ar
 def test_a_graph_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     (tmp_path / FOLDER / "a.onnx").mkdir(parents=True)
     assert own_graph(str(tmp_path), "a.onnx", "digest") is None
+
+
+def test_columns_of_a_shard_are_told_in_one_line(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a\nb": ["a.jpg"]}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"it has a\\nb$"):
+        open_inputs(str(tmp_path / "a.parquet"), None, None, 99, tmp_path)

@@ -16,6 +16,7 @@ from cnn_rnn.data.photos.found_files import PassedOver, printable
 from cnn_rnn.data.photos.images import LARGEST_FILE, UnreadableImageError, too_long
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.foundation.file_kinds import kind_of_file
+from cnn_rnn.foundation.one_line import told_in_one_line
 from cnn_rnn.foundation.provenance import Identity, digest_texts, file_identity
 
 from .inputs import Input, Inputs
@@ -54,14 +55,15 @@ def reading_shard(file: str) -> Iterator[None]:
     Raises:
         ValueError: It is.
     """
-    try:
-        yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError, *BROKEN_ARCHIVE) as error:
-        if isinstance(error, OSError) and (error.errno is not None or type(error) is not OSError):
-            raise  # of the disk or the net; Arrow's own have no number
-        kind = None if "://" in file else kind_of_file(file)
-        told = f"it {kind}" if kind else f"{' '.join(str(error).split())}; get it again"
-        raise ValueError(f"{file} cannot be read: {told}, or leave it out") from error
+    with told_in_one_line():
+        try:
+            yield
+        except (pa.ArrowException, OSError, UnicodeDecodeError, *BROKEN_ARCHIVE) as error:
+            if isinstance(error, OSError) and (error.errno is not None or type(error) is not OSError):
+                raise  # of the disk or the net; Arrow's own have no number
+            kind = None if "://" in file else kind_of_file(file)
+            told = f"it {kind}" if kind else f"{' '.join(str(error).split())}; get it again"
+            raise ValueError(f"{file} cannot be read: {told}, or leave it out") from error
 
 
 class TarShards(ShardFiles):
