@@ -205,13 +205,10 @@ def load_splits(
         ValueError: There is no such split.
     """
     loaded = {name: load(name) for name in pick_split(available, split, what)}
-    return loaded[split] if split else with_same_columns(loaded)
-
-
-def with_same_columns(splits: Mapping[str, Dataset]) -> DatasetDict:
-    """The splits of one set, each with the columns of left-out labels that any of them has."""
-    there = [column for column in LEFT_OUT_COLUMNS if any(column in rows.column_names for rows in splits.values())]
-    return DatasetDict({name: _with_columns(rows, label_names(rows), there) for name, rows in splits.items()})
+    if split:
+        return loaded[split]
+    there = [column for column in LEFT_OUT_COLUMNS if any(column in rows.column_names for rows in loaded.values())]
+    return DatasetDict({name: _with_columns(rows, label_names(rows), there) for name, rows in loaded.items()})
 
 
 def _with_columns(rows: Dataset, names: list[str], columns: list[str]) -> Dataset:

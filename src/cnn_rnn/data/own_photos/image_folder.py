@@ -16,7 +16,7 @@ from pathlib import Path
 from datasets import Dataset, DatasetDict
 
 from cnn_rnn.data.files.formats import TABLES
-from cnn_rnn.data.labels.choosing import with_same_columns
+from cnn_rnn.data.labels.choosing import load_splits
 from cnn_rnn.data.meaning.listing import Listing
 from cnn_rnn.data.photos.disk_layout import SPLITS, abbreviate, existing_folder, pick_split
 from cnn_rnn.data.photos.found_files import PassedOver, left_by_system, walk_files
@@ -70,8 +70,11 @@ def load_image_folder(
     tables = {name: read_metadata(files[name], reading, name) for name in needed}
     class_names = given or tables["train"].class_names()
     _check_splits(tables)
-    loaded = {name: _to_dataset(tables[name], class_names, name, reading, require_images) for name in chosen}
-    return loaded[split] if split else with_same_columns(loaded)
+
+    def load(name: str) -> Dataset:
+        return _to_dataset(tables[name], class_names, name, reading, require_images)
+
+    return load_splits(chosen, split, str(folder), load)
 
 
 def read_class_names(path: Path) -> list[str] | None:

@@ -9,11 +9,11 @@ from datasets.exceptions import DatasetsError
 from cnn_rnn.data.adapt import to_schema
 from cnn_rnn.data.files.formats import read_label_file
 from cnn_rnn.data.files.packed_tables import parquet_columns
-from cnn_rnn.data.labels.choosing import with_same_columns
+from cnn_rnn.data.labels.choosing import load_splits
 from cnn_rnn.data.meaning.columns import find_roles
 from cnn_rnn.data.meaning.listing import Listing, list_rows
 from cnn_rnn.data.meaning.long_table import join_label_rows
-from cnn_rnn.data.photos.disk_layout import SPLITS, pick_split
+from cnn_rnn.data.photos.disk_layout import SPLITS
 from cnn_rnn.data.reading import Reading
 from cnn_rnn.foundation.resting_collector import collector_resting
 
@@ -69,16 +69,13 @@ def load_table(
         except DatasetsError as error:
             told = " ".join(str(error.__cause__ or error).split())
             raise ValueError(f"{path} is no readable Parquet file: {told}") from error
-        loaded = {"train": to_schema(rows, reading=reading)}
-    else:
-        table = read_metadata(path, reading)
-        present = [name for name in SPLITS if any(row.split == name for row in table.rows)]
-        first = table.of_split("train") if "train" in present and not table.names else table
-        names = reading.names or first.class_names()
-        root = path.parent / (reading.image_root or "")
-        loaded = {
-            name: table.of_split(name).to_dataset(root, names, name, require_images=require_images)
-            for name in pick_split(present, split, str(path))
-        }
-    pick_split(list(loaded), split, str(path))
-    return loaded[split] if split else with_same_columns(loaded)
+        return load_splits(["train"], split, str(path), lambda _: to_schema(rows, reading=reading))
+    table = read_metadata(path, reading)
+    present = [name for name in SPLITS if any(row.split == name for row in table.rows)]
+    first = table.of_split("train") if "train" in present and not table.names else table
+    names, root = reading.names or first.class_names(), path.parent / (reading.image_root or "")
+
+    def load(name: str) -> Dataset:
+        return table.of_split(name).to_dataset(root, names, name, require_images=require_images)
+
+    return load_splits(present, split, str(path), load)
