@@ -123,21 +123,22 @@ class CnnRnnForImageClassification(TimmBackedModel):
                 given what is known, and the loss is of the open labels.
         """
         known_labels = known_labels_of(conditions)
-        image = self.see(pixel_values, image_features, output_hidden_states)
+        image = self.see(pixel_values, image_features, output_hidden_states)  # I of section 3.1
         features = features_of(image, self.config.pooling)
         known = Known.of(known_labels, self.config, features, self.rules)
         check_multi_hot(labels, features.shape[0], self.num_labels)
         labels = known.open(labels)
-        alone = self.relevance(features, known)
+        alone = self.relevance(features, known)  # beside the paper, as all that is known
         relevance = known.obey(alone)
-        paths, steps = self.walker.follow(labels, features, relevance, known)
+        paths, steps = self.walker.follow(labels, features, relevance, known)  # 3.2's order; s(t) of 3.1
         # In training the search is left out where nothing hangs on it.
         searched = not self.training or (labels is None and relevance is None)
         scores = None
         if searched and self.config.fusion != "relevance":
-            scores = self.walker.search(features, relevance, known).label_scores
+            scores = self.walker.search(features, relevance, known).label_scores  # of 3.4's whole beam
         judged = relevance if labels is None else known.obey(alone, labels)
         logits = known.settle(self.fuse(scores, relevance)) if searched else judged
+        # Section 3.3: the cross-entropy of every step, with the loss of each label by itself.
         loss = None if labels is None else training_loss(self.config, labels, judged, steps, paths, known=known)
         told = judged if self.training else relevance
         output = CnnRnnOutput(loss, logits, image.hidden_states, told, steps, scores)
