@@ -24,7 +24,20 @@ import torch
 from row import Part, Row
 from turns import Turns
 
-SECTIONS = ("data", "engines", "export", "import", "metrics", "predict", "rules", "scale", "splits", "start", "train")
+SECTIONS = (
+    "data",
+    "engines",
+    "export",
+    "import",
+    "metrics",
+    "predict",
+    "rules",
+    "scale",
+    "sets",
+    "splits",
+    "start",
+    "train",
+)
 NAMED_VERSIONS = ("torch", "timm", "transformers", "onnxruntime", "numpy")
 
 
