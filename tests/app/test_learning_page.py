@@ -129,6 +129,7 @@ def test_forty_photos_from_nothing_by_keys_alone_cost_what_the_simulation_says(
         if index == PHOTOS // 2:  # as after a kill
             page = open_page(browser, served(), DESKTOP)
             expect(page.locator(".place")).to_contain_text(name)
+        expect(page.locator("#labels [data-turn]")).to_have_attribute("data-photo", str(index))
         label_by_keys(page, labels)
         page.keyboard.press("Enter")
         expect(page.locator(".place")).to_contain_text(f"{index + 1} accepted")
