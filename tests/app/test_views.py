@@ -58,7 +58,7 @@ def test_rows_keep_their_order_and_show_all_that_is_expected_or_decided(
     assert [row.expected for row in rows] == [False, False, False, True, True]
     assert [row.change for row in rows] == ["", "", "", "▲ 70", ""]
     assert rows[-1].index == len(LABELS)
-    (marked,) = re.findall(r"looked for ([^\"]*)\">[^<]* <span class=\"asked\"", show_labels(PhotoSession(), rows, []))
+    (marked,) = re.findall(r"class=\"name asked\".*looked for ([^\"]*)\"", show_labels(PhotoSession(), rows, []))
     assert unescape(marked) == LABELS[3]  # 0.3: nearer to one half than 0.2 and 0.8, and not decided
     assert re.search(r"70 %|80 %", show_labels(PhotoSession(), rows, []))
     monkeypatch.setattr(tagger.saved.model.config, "familiar_from", 0.85)

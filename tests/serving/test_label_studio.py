@@ -154,6 +154,8 @@ def test_what_was_taught_is_known_after_a_restart_and_can_still_be_forgotten(
         for index in range(5):
             first.post("/webhook", annotated(100 + index, index, "own word", "One"))
         first.post("/webhook", annotated(104, 4, "One"))  # another word by now
+        twin = {"id": 77, "data": {"image": "/data/upload/1/0.jpg"}}  # another task with a photo that was annotated
+        assert "own word" in chosen(first.post("/predict", of_second_project(twin))[1]["results"][0], "what")
         _, taught = first.post("/predict", of_second_project(task(8)))
     assert taught["model_version"] != before["model_version"]
     with serving(at_work, Limits(), folder=folder, kept=tmp_path) as again:

@@ -140,8 +140,7 @@ class LabelStudio:
         try:
             if not answers:
                 return await asyncio.to_thread(project.forget, str(number))
-            content = await self._photo(task, project.controls[0].field)
-            photo, seen, _ = await self._look(project, content)
+            photo, seen, _ = await self._look(project, task, project.controls[0].field)
             learnt = await asyncio.to_thread(project.learn, str(number), photo, seen, answers)
         except (RefusedError, ValueError, OSError) as error:
             logger.warning("Label Studio, annotation %s: not learnt: %s", number, error)
@@ -153,10 +152,11 @@ class LabelStudio:
         return learnt
 
     async def _look(
-        self, project: StudioProject, content: bytes, known: Mapping[str, bool] | None = None
+        self, project: StudioProject, task: Mapping[str, Any], field: str, known: Mapping[str, bool] | None = None
     ) -> tuple[str, Seen, Seen]:
-        """A photo by its content, as the model sees it while nothing is known of it, and given what is known."""
-        photo = content_of(content)
+        """A task's photo, named by both, as the model sees it while nothing is known of it, and given what is known."""
+        content = await self._photo(task, field)
+        photo = f"task {task.get('id')} {content_of(content)}"
         seen = await asyncio.to_thread(project.kept, photo)
         asked: list[Mapping[str, bool]] = ([{}] if seen is None else []) + ([known] if known else [])
         found = await self.service.look(content, asked) if asked else []
@@ -181,7 +181,7 @@ class LabelStudio:
                 chosen = project.named(chosen_in(task, context, own))
                 known = dict.fromkeys(chosen, True)
                 of_model = {name: True for name in chosen if name in self.service.model.thresholds}
-                photo, seen, given = await self._look(project, await self._photo(task, field), of_model)
+                photo, seen, given = await self._look(project, task, field, of_model)
                 expected = await asyncio.to_thread(project.expect, photo, seen, given, known)
                 results += [found for one in own if (found := as_result(one, project, expected, known)) is not None]
         except RefusedError as error:

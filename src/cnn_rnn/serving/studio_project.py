@@ -33,7 +33,7 @@ class StudioProject:
     """What is known of a project, learnt anew when its configuration gives it other words.
 
     What an annotation says is a step of the journal, written before it counts; a later step of the same annotation
-    replaces it. Photos are known by their content.
+    replaces it. Photos are named by their task and, as the last word, by their content.
 
     Args:
         model: What sees the photos.
@@ -104,7 +104,7 @@ class StudioProject:
 
         Args:
             annotation: What tells it from others.
-            photo: The photo by its content.
+            photo: Its name.
             seen: As the model sees it, nothing of it known.
             answers: Labels that are there or not.
 
@@ -134,7 +134,7 @@ class StudioProject:
         """What is expected of a photo.
 
         Args:
-            photo: The photo by its content.
+            photo: Its name.
             seen: As the model sees it, nothing of it known.
             given: As the model sees it given what is known.
             known: What is known of it, by the names here.
@@ -162,13 +162,13 @@ class StudioProject:
 
     def kept(self, photo: str) -> Seen | None:
         """What was seen of a photo earlier, nothing of it known."""
-        numbers = self.store.find(photo, self.model.known_by)
+        numbers = self.store.find(photo.rsplit(maxsplit=1)[-1], self.model.known_by)
         features = 0 if numbers is None else len(numbers) - len(self.model.label_names)
         return None if numbers is None or features < 1 else Seen(numbers[:features], numbers[features:])
 
     def keep(self, photo: str, seen: Seen) -> None:
         """Keep what is seen of a photo, nothing of it known."""
-        self.store.keep(photo, self.model.known_by, np.concatenate([seen.features, seen.logits]))
+        self.store.keep(photo.rsplit(maxsplit=1)[-1], self.model.known_by, np.concatenate([seen.features, seen.logits]))
 
     def _step(self, step: Step) -> None:
         """Write down what an annotation says by now, and learn it."""
