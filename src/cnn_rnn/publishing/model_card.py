@@ -357,6 +357,8 @@ def sets_table(figures: CardFigures) -> Table:
     ways = WAYS_TO_A_SET | {"top_k": f"top {figures['top_k.k']}"}
     if figures.content.get("path", False) is None:
         del ways["path"]  # a model without a path decoder predicts no set by path
+    if figures.content.get("set") is None:
+        del ways["set"]  # nor one whose figures are older than whole sets
     columns = tuple(Column(name.replace("_", " "), (name,)) for name in FIGURES)
     rows = [
         TableRow(title, {column.heading: figures.fraction(".".join((way, *column.key))) for column in columns})
