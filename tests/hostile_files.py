@@ -41,7 +41,7 @@ KEYS = [
 SETTINGS = ["backbone", "num_labels", "id2label", "thresholds", "label_counts", "backbone_args", "image_size", "epochs"]
 TAGGED = [
     "!!int ''", "!!bool x", "!!timestamp x", "!!float ''", "!!binary x", "!!map [a]", "!!set {a}", "!!python/none x",
-    "{? {a: b} : c}", "&a [*a]", "{a: 1, a: 2}", "2026-13-45", "1:99", "[" * 2000,
+    "{? {a: b} : c}", "&a [*a]", "{a: 1, a: 2}", "2026-13-45", "1:99", "[" * 400,
 ]  # fmt: skip
 ENDS = ["\n", "\r\n", "\r"]
 
