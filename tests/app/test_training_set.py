@@ -61,11 +61,11 @@ def test_it_finds_all_features_that_the_page_saw(
 
 @pytest.mark.slow
 def test_it_trains_as_it_is_printed_and_again(printed: Callable[[], list[str]], tmp_path: Path) -> None:
-    for run in ("run1", "run2"):
+    for run, features in (("run1", "as the page saw them, from"), ("run2", "from")):
         done = subprocess.run(
             [sys.executable, "-m", "cnn_rnn.commands.cli", *printed()[1:]],
             check=False, capture_output=True, text=True, cwd=tmp_path,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        assert "image features as the page saw them" in done.stdout
+        assert f"image features {features} {tmp_path / 'my photos' / '.cnn-rnn' / 'features'}" in done.stdout
         assert SavedModel.load(tmp_path / "my photos" / ".cnn-rnn" / run).model.config.label_names == ["blue", "red"]

@@ -15,7 +15,7 @@ class Column:
 
     heading: str
     key: tuple[str, ...]
-    percent: bool = True  # a fraction, shown times 100 with one decimal; else a count
+    percent: bool = True  # a fraction, shown times 100 with one decimal; else a count, or a mean of counts
 
     def value(self, figures: Figures) -> float | None:
         """The figure, None where it is not defined."""

@@ -112,7 +112,10 @@ def _show(column: Column, row: TableRow) -> str:
     value = row.figures.get(column.heading)
     if value is None:
         return "-"
-    shown = f"{round(100 * value, 1) + 0.0:.1f}" if column.percent else f"{value:.0f}"  # never "-0.0"
+    if column.percent:
+        shown = f"{round(100 * value, 1) + 0.0:.1f}"  # never "-0.0"
+    else:
+        shown = f"{value:.0f}" if float(value).is_integer() else f"{value:.2f}"  # a count, or a mean of counts
     return shown + (UNVERIFIED_MARK if column.heading in row.unverified else "")
 
 
