@@ -5,14 +5,17 @@ In place of a model it takes the predictions.parquet of an earlier validation, a
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .console import PROTOCOL_NAMES, CommandParser, output_folder, refuse
 
 if TYPE_CHECKING:
     from cnn_rnn.metrics.tables import Table
     from cnn_rnn.training import Evaluation
+
+Number = TypeVar("Number", int, float)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -161,33 +164,28 @@ def tell_of_seen_photos(evaluation: "Evaluation") -> None:
 
 
 def counts_to_tell(text: str) -> list[int]:
-    """How many labels to reveal, from `0,1,2`.
-
-    Raises:
-        argparse.ArgumentTypeError: It is something else.
-    """
-    try:
-        counts = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        counts = [-1]
-    if counts[0] < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers of labels, such as 0,1,2")
-    return counts
+    """How many labels to reveal, from `0,1,2`; argparse.ArgumentTypeError where it is something else."""
+    return _numbers(text, int, lambda count: count >= 0, "numbers of labels, such as 0,1,2")
 
 
 def shares_to_tell(text: str) -> list[float]:
-    """How large a share of the labels to tell, from `0.25,0.5`.
+    """Shares of the labels to tell, from `0.25,0.5`; argparse.ArgumentTypeError where it is something else."""
+    return _numbers(text, float, lambda share: 0 <= share < 1, "shares from 0 to below 1, such as 0.25,0.5,0.75")
+
+
+def _numbers(text: str, kind: Callable[[str], Number], fits: Callable[[Number], bool], expected: str) -> list[Number]:
+    """The numbers between commas, each once, in order.
 
     Raises:
-        argparse.ArgumentTypeError: It is something else.
+        argparse.ArgumentTypeError: One of them is no such number, or does not fit.
     """
     try:
-        shares = sorted({float(part) for part in text.split(",")})
+        numbers = {kind(part) for part in text.split(",")}
     except ValueError:
-        shares = [-1.0]
-    if not all(0 <= share < 1 for share in shares):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of shares from 0 to below 1, such as 0.25,0.5,0.75")
-    return shares
+        numbers = set()
+    if not numbers or not all(map(fits, numbers)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of {expected}")
+    return sorted(numbers)
 
 
 def measure_known_labels(
