@@ -20,6 +20,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 from tests import hostile_files as hostile
 from tests.finished_runs import write_run
 
@@ -192,6 +194,14 @@ def test_names_with_line_breaks_are_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="line 1: column 'labels") as refused:
         load_source("table", path, require_images=False)
     one_line(refused.value)
+
+
+@pytest.fixture(autouse=True)
+def same_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers and texts of our code are no inputs, unless new ones are wanted: each commit would try others."""
+    if "NEW_FUZZING" not in os.environ:
+        monkeypatch.setattr(providers, "_get_local_constants", Constants)
+        providers.CONSTANTS_CACHE.cache.clear()  # of those of other tests
 
 
 @pytest.mark.parametrize("kind", KINDS)
