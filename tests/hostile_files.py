@@ -7,9 +7,10 @@ import lzma
 import tarfile
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
+from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
 import openpyxl
@@ -31,8 +32,7 @@ WORDS = [
     "cat|dog", "{'choices': ['cat']}", "cat, dog", "cat:0.9", "-cat", "2026-03-01", "x" * 300,
 ]  # fmt: skip
 COLUMNS = [
-    "file_name", "labels", "image", "image_id", "split", "unknown", "not_labels", "cat", "confidence",
-    "filename",
+    "file_name", "labels", "image", "image_id", "split", "unknown", "not_labels", "cat", "confidence", "filename"
 ]  # fmt: skip
 KEYS = [
     "images", "annotations", "categories", "id", "name", "data", "result", "value", "choices", "annotation_id",
@@ -44,6 +44,8 @@ TAGGED = [
     "{? {a: b} : c}", "&a [*a]", "{a: 1, a: 2}", "2026-13-45", "1:99", "[" * 400,
 ]  # fmt: skip
 ENDS = ["\n", "\r\n", "\r"]
+TAR_GZ = partial(gzip.compress, mtime=0)
+ZIP_METHODS = [ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA]
 
 word = st.sampled_from(WORDS) | st.sampled_from(ODD) | st.text(max_size=6) | st.integers().map(str)
 name = st.sampled_from(COLUMNS) | st.sampled_from(KEYS) | st.sampled_from(SETTINGS) | word
@@ -57,6 +59,10 @@ saved_row = st.fixed_dictionaries(
 )
 known_row = st.fixed_dictionaries(
     {"image_id": st.just("a.jpg") | word, "known": st.dictionaries(word, st.booleans() | scalar, max_size=3)}
+)
+
+member_name = st.sampled_from(["a.jpg", "b/c.png", "b/"]) | word.map(
+    lambda text: as_bytes(text).decode("utf-8", "replace")
 )
 
 
@@ -201,9 +207,22 @@ def tars() -> Contents:
                 made.addfile(member, io.BytesIO(content))
         return pack(sink.getvalue())
 
-    called = st.sampled_from(["a.jpg", "b/c.png"]) | word.map(lambda text: text.encode("utf-8", "replace").decode())
-    member = st.tuples(called, st.sampled_from(kinds), st.binary(max_size=9))
-    return st.builds(write, st.sampled_from([bytes, gzip.compress, lzma.compress]), st.lists(member, max_size=4))
+    member = st.tuples(member_name, st.sampled_from(kinds), st.binary(max_size=9))
+    return st.builds(write, st.sampled_from([bytes, TAR_GZ, lzma.compress]), st.lists(member, max_size=4))
+
+
+def zips() -> Contents:
+    """ZIP archives with members of any name, packed in any way."""
+
+    def write(members: list[tuple[str, int, bytes]]) -> bytes:
+        sink = io.BytesIO()
+        with ZipFile(sink, "w") as made:
+            for called, packing, content in members:
+                made.writestr(ZipInfo(called), content, compress_type=packing)
+        return sink.getvalue()
+
+    member = st.tuples(member_name, st.sampled_from(ZIP_METHODS), st.binary(max_size=9))
+    return st.builds(write, st.lists(member, max_size=4))
 
 
 def predictions() -> Contents:

@@ -5,6 +5,7 @@ Every run tries the same inputs; with `NEW_FUZZING=1` in the environment, others
 
 import atexit
 import os
+import re
 import resource
 import shutil
 import signal
@@ -27,6 +28,7 @@ from tests.finished_runs import write_run
 
 from cnn_rnn.app.saved_labels import read_saved, write_saved
 from cnn_rnn.data import Reading, load_source
+from cnn_rnn.data.files.unpacking import extract_archive
 from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.learning.journal import Journal, Step
 from cnn_rnn.learning.known_photos import KnownPhotos
@@ -150,6 +152,7 @@ KINDS: dict[str, tuple[str, hostile.Contents, Callable[[Path], Any]]] = {
     "rules": ("a.yaml", hostile.rules(), read_rules),
     "journal": ("steps.jsonl", hostile.as_json_lines(hostile.steps() | hostile.row), follow_journal),
     "tar": ("a.tar", hostile.tars(), lambda path: list(TarShards([str(path)]))),
+    "archive": ("a.tar", hostile.tars() | hostile.zips(), lambda path: extract_archive(path, path.parent / "out")),
     "shard": ("a.parquet", hostile.parquets(), lambda path: list(ParquetShards([str(path)], 2))),
     "list": ("a.txt", hostile.name_lists(), lambda path: list(read_list(path))),
     "asked": ("a.json", hostile.as_json(hostile.questions()), lambda path: ask_server(path, "/predict")),
@@ -202,6 +205,16 @@ def same_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
     if "NEW_FUZZING" not in os.environ:
         monkeypatch.setattr(providers, "_get_local_constants", Constants)
         providers.CONSTANTS_CACHE.cache.clear()  # of those of other tests
+
+
+@pytest.mark.parametrize("header", [b"\x1f\x8b\x08", b"\x1f\x8b\x08\x00\x00", b"BZh", b"\xfd7zXZ"])
+def test_a_header_over_which_a_library_stumbles_is_a_broken_archive(header: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(header)
+    for read in (lambda: list(TarShards([str(path)])), lambda: extract_archive(path, tmp_path / "out")):
+        with pytest.raises(ValueError, match=re.escape(str(path))) as refused:
+            read()
+        one_line(refused.value)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -77,7 +77,7 @@ def test_a_workbook_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
 
 def test_a_sheet_that_breaks_off_is_named(tmp_path: Path) -> None:
     path = workbook(tmp_path / "a.xlsx", ["file_name", "labels"], ["0.jpg", "cat"])
-    with pytest.raises(ValueError, match=r"a\.xlsx, sheet 'Sheet' cannot be read: "):
+    with pytest.raises(ValueError, match=r"a\.xlsx has a sheet 'Sheet' that cannot be read: "):
         list(excel_rows(with_sheet(path, b"</sheetData>", b""))[1])
 
 

@@ -219,7 +219,7 @@ def lists(values: list[Any], kind: pa.DataType | None = None) -> pa.Array:
         ({"surprise": pa.array([1, 2, 3])}, None, "column 'surprise' is unknown"),
         ({}, "{}", "do not say 'cnn_rnn.predictions.1'"),
         ({}, "[]", "do not say"),
-        ({}, "not json", "not a predictions file"),
+        ({}, "not json", "is no predictions file"),
         ({}, json.dumps({"format": FORMAT, "label_names": [1, 2], "info": {}}), "no list of label names"),
         ({}, json.dumps({"format": FORMAT, "label_names": list("aabc"), "info": {}}), "two labels have the same name"),
     ],
@@ -241,7 +241,7 @@ def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
     whole = file.read_bytes()
     for broken in (b"", b"PAR1", whole[: len(whole) // 2], whole[:-100] + bytes(100)):
         file.write_bytes(broken)
-        with pytest.raises(ValueError, match="not a predictions file"):
+        with pytest.raises(ValueError, match="is no predictions file"):
             read_predictions(file)
 
 

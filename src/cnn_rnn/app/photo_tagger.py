@@ -15,7 +15,6 @@ from torch import Tensor
 from cnn_rnn.closed_sets import pick_closed
 from cnn_rnn.configuration_checks import LONGEST_PATH
 from cnn_rnn.data import UnreadableImageError, decode_image
-from cnn_rnn.data.photos.images import DECODER_ERRORS
 from cnn_rnn.data.photos.photo_suffixes import way_to_read
 from cnn_rnn.decisions import probabilities_of
 from cnn_rnn.label_answers import is_unfamiliar
@@ -191,7 +190,7 @@ def read_photo(path: Path) -> Image.Image:
             kind, (width, height) = opened.format, opened.size
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(f"{path.name}: too many pixels; save it smaller") from error
-    except DECODER_ERRORS as error:
+    except Exception as error:  # of the parser, of many kinds
         lacking = way_to_read(path.name)
         why = f"{lacking} may read it" if lacking else "it is no photo"
         raise UnreadableImageError(f"{path.name}: cannot be read ({type(error).__name__}); {why}") from error

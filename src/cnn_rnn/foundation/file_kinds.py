@@ -14,11 +14,7 @@ FIRST_BYTES = {  # by their first bytes: what it is, and the way out
     b"<!doctype html": "is a web page, perhaps of an error or a login; get the file again",
     b"<html": "is a web page, perhaps of an error or a login; get the file again",
 }
-OWN_FIRST_BYTES = {
-    ".parquet": b"PAR1",
-    ".xlsx": b"PK\x03\x04",
-    ".tar": b"\x1f\x8b",
-}
+OWN_FIRST_BYTES = {".parquet": b"PAR1", ".xlsx": b"PK\x03\x04"}
 LONGEST_BEGINNING = 64  # bytes that are looked at
 
 

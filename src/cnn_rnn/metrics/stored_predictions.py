@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from cnn_rnn.foundation.one_line import told_in_one_line
+from cnn_rnn.foundation.broken_files import told_as_broken
 from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.label_rules import LabelRules
 
@@ -194,7 +194,6 @@ def write_predictions(file: str | Path, predictions: StoredPredictions) -> None:
         pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP)
 
 
-@told_in_one_line()
 def read_predictions(file: str | Path) -> StoredPredictions:
     """The predictions of a file.
 
@@ -204,14 +203,12 @@ def read_predictions(file: str | Path) -> StoredPredictions:
     """
     if not Path(file).is_file():
         raise FileNotFoundError(f"{file}: no such predictions file; cnn-rnn validate writes predictions.parquet")
-    try:
+    with told_as_broken(file, "is no predictions file that can be used"):
         parquet = pq.ParquetFile(file)
         label_names, info = _read_header(parquet)
         predictions = _read_columns(parquet.read(), label_names, info)
         _check_shapes(predictions, "the file")
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise ValueError(f"{file}: not a predictions file that can be used: {' '.join(str(error).split())}") from error
-    return predictions
+        return predictions
 
 
 def _read_header(parquet: pq.ParquetFile) -> tuple[list[str], dict[str, Any]]:

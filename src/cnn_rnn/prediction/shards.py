@@ -2,7 +2,6 @@
 
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
-from cnn_rnn.data.files.unpacking import BROKEN_ARCHIVE, ArchiveTally, CheckedTarInfo
+from cnn_rnn.data.files.unpacking import ArchiveTally, CheckedTarInfo
 from cnn_rnn.data.photos.found_files import PassedOver, printable
 from cnn_rnn.data.photos.images import LARGEST_FILE, UnreadableImageError, too_long
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
-from cnn_rnn.foundation.file_kinds import kind_of_file
-from cnn_rnn.foundation.one_line import told_in_one_line
+from cnn_rnn.foundation.broken_files import told_as_broken
 from cnn_rnn.foundation.provenance import Identity, digest_texts, file_identity
 
 from .inputs import Input, Inputs
 
 NAME_COLUMNS = ("file_name", "path", "url")
+WAY_OUT = "; get it again, or leave it out"
 ROWS_AT_ONCE = 64  # of a Parquet file, which may hold the images themselves
 
 
@@ -48,24 +47,6 @@ class ShardFiles(Inputs):
         return "\0".join([file, *told])
 
 
-@contextmanager
-def reading_shard(file: str) -> Iterator[None]:
-    """Name the file that turns out to be broken.
-
-    Raises:
-        ValueError: It is.
-    """
-    with told_in_one_line():
-        try:
-            yield
-        except (pa.ArrowException, OSError, UnicodeDecodeError, *BROKEN_ARCHIVE) as error:
-            if isinstance(error, OSError) and (error.errno is not None or type(error) is not OSError):
-                raise  # of the disk or the net; Arrow's own have no number
-            kind = None if "://" in file else kind_of_file(file)
-            told = f"it {kind}" if kind else f"{' '.join(str(error).split())}; get it again"
-            raise ValueError(f"{file} cannot be read: {told}, or leave it out") from error
-
-
 class TarShards(ShardFiles):
     """Tars as webdataset writes them, packed or not; each is a part. A member that is called like a photo is one."""
 
@@ -80,7 +61,7 @@ class TarShards(ShardFiles):
         file = self.files[number]
         passed_over = PassedOver(self.passed_over.system_files) if number in self._looked_at else self.passed_over
         self._looked_at.add(number)
-        with fsspec.open(file, "rb") as opened, reading_shard(file):
+        with told_as_broken(file, way_out=WAY_OUT, unpacks=True), fsspec.open(file, "rb") as opened:
             tally = ArchiveTally(file, getattr(opened, "size", None))
             with tarfile.open(fileobj=opened, mode="r|*", tarinfo=CheckedTarInfo) as members:
                 for member in members:
@@ -136,7 +117,7 @@ class ParquetShards(ShardFiles):
         self.slices: list[Slice] = []
         self.images = 0
         for number, file in enumerate(tqdm(self.files, desc="looking at shards", unit="file", delay=2, leave=False)):
-            with fsspec.open(file, "rb") as opened, reading_shard(file):
+            with told_as_broken(file, way_out=WAY_OUT), fsspec.open(file, "rb") as opened:
                 shard = pq.ParquetFile(opened)
                 tally = ArchiveTally(file, getattr(opened, "size", None))
                 for group in range(shard.num_row_groups):
@@ -169,7 +150,7 @@ class ParquetShards(ShardFiles):
         """The images of one row group, or of one part of it, in order."""
         wanted = self.slices[number]
         file = self.files[wanted.file]
-        with fsspec.open(file, "rb") as opened, reading_shard(file):
+        with told_as_broken(file, way_out=WAY_OUT), fsspec.open(file, "rb") as opened:
             shard = pq.ParquetFile(opened)
             column, has_ids = self.columns(file, shard)
             first = sum(shard.metadata.row_group(before).num_rows for before in range(wanted.group)) + wanted.start

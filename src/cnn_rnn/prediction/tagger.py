@@ -11,8 +11,6 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
-from cnn_rnn.data.photos.images import DECODER_ERRORS
-
 from .bulk_prediction import Failure, PreparedBatch, PreparedImages, label_rows, labeller_of
 from .inputs import Input
 from .job import SCHEMA
@@ -84,7 +82,7 @@ class CnnRnnTagger:
         name = called if isinstance(called, str) else image if isinstance(image, str) else ""
         try:
             return self.images.prepare(Input(name, as_picture(image) if isinstance(image, np.ndarray) else image))
-        except DECODER_ERRORS as error:  # of a kind that nobody foresaw: it must not end the job
+        except Exception as error:  # noqa: BLE001 - of a kind that nobody foresaw: it must not end the job
             return Failure(f"{name or 'an image'}: cannot be used ({error})", lost=False)
 
 

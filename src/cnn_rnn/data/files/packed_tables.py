@@ -2,18 +2,15 @@
 
 import datetime as dt
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cnn_rnn.data.reading import Reading
-from cnn_rnn.foundation.file_kinds import kind_of_file
+from cnn_rnn.foundation.broken_files import told_as_broken
 
 from .nested_rows import table_of_rows
 from .raw_table import COMMENT, RawTable, check_header, short
@@ -23,7 +20,7 @@ MOST_EXCEL_BYTES = 2**30  # unpacked; a full sheet, 1,048,576 rows of a file and
 MOST_PARQUET_BYTES = 2**31  # of cells; a million rows of thirty labels have some 300 MB
 MOST_ROWS = 1_048_576  # of a sheet, as Excel has it
 MOST_CELLS = 100_000_000  # of a sheet, empty ones too
-BROKEN_EXCEL = (BadZipFile, zlib.error, ParseError, OSError, LookupError, TypeError, AttributeError, RuntimeError)
+NO_PARQUET = "is no readable Parquet file"
 UNCALCULATED = re.compile(  # a formula without a value, but for a text that is empty
     rb'<(?:\w+:)?c (?![^>]*\bt="str")[^>]*?\br="([A-Z]+[0-9]+)"[^>]*>\s*'
     rb"<(?:\w+:)?f\b[^>]*(?:/>|>[^<]*</(?:\w+:)?f>)\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
@@ -77,38 +74,27 @@ def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         ValueError: It is none, or has more cells than memory should hold.
     """
     number = size = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(1024):
-                size += batch.nbytes
-                if size > MOST_PARQUET_BYTES:
-                    raise ValueError(
-                        f"{path}: the first {number + len(batch):,} of {file.metadata.num_rows:,} rows have {size:,} "
-                        f"bytes of cells, of at most {MOST_PARQUET_BYTES:,}; keep only the columns of files and labels"
-                    )
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, row
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path} is no readable Parquet file: {_why(path, error)}") from error
+    with told_as_broken(path, NO_PARQUET), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(1024):
+            size += batch.nbytes
+            if size > MOST_PARQUET_BYTES:
+                raise ValueError(
+                    f"{path}: the first {number + len(batch):,} of {file.metadata.num_rows:,} rows have {size:,} "
+                    f"bytes of cells, of at most {MOST_PARQUET_BYTES:,}; keep only the columns of files and labels"
+                )
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
 
 
 def parquet_columns(path: Path) -> list[str]:
     """The names of a Parquet file's columns; ValueError where it is none, or has no rows."""
-    try:
+    with told_as_broken(path, NO_PARQUET):
         metadata = pq.read_metadata(path)
         names: list[str] = metadata.schema.to_arrow_schema().names
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path} is no readable Parquet file: {_why(path, error)}") from error
     if not metadata.num_rows:
         raise ValueError(f"{path} has no rows")
     return names
-
-
-def _why(path: Path, error: Exception) -> str:
-    """Why a file cannot be read: by what it is, else by its reader's word, in one line."""
-    kind = kind_of_file(path)
-    return f"it {kind}" if kind else " ".join(str(error).split())
 
 
 def excel_rows(path: Path) -> tuple[str, Iterator[tuple[int, tuple[Any, ...]]]]:
@@ -120,14 +106,11 @@ def excel_rows(path: Path) -> tuple[str, Iterator[tuple[int, tuple[Any, ...]]]]:
     """
     try:
         from openpyxl import load_workbook
-        from openpyxl.utils.exceptions import InvalidFileException
     except ImportError as error:
         raise ImportError(f"{path}: reading Excel files needs openpyxl: pip install 'cnn-rnn[data]'") from error
-    try:
+    with told_as_broken(path, "is no readable Excel file"):
         _check_parts(path)
         book = load_workbook(path, read_only=True, data_only=True)
-    except (InvalidFileException, *BROKEN_EXCEL) as error:
-        raise ValueError(f"{path} is no readable Excel file: {_why(path, error)}") from error
     for sheet in book.worksheets:
         sheet.reset_dimensions()  # a sheet may have more cells than it says
     sheets = [sheet for sheet in book.worksheets if next(_filled_rows(path, sheet), None)]
@@ -163,7 +146,7 @@ def _check_parts(path: Path) -> None:
 def _filled_rows(path: Path, sheet: Any) -> Iterator[tuple[int, tuple[Any, ...]]]:
     """Number and cells of each row that is not empty; ValueError where there are too many."""
     cells = 0
-    try:
+    with told_as_broken(path, f"has a sheet {sheet.title!r} that cannot be read"):
         for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
             cells += len(row)
             if number > MOST_ROWS or cells > MOST_CELLS:
@@ -172,5 +155,3 @@ def _filled_rows(path: Path, sheet: Any) -> Iterator[tuple[int, tuple[Any, ...]]
                 )
             if any(cell is not None for cell in row):
                 yield number, row
-    except BROKEN_EXCEL as error:
-        raise ValueError(f"{path}, sheet {sheet.title!r} cannot be read: {error}") from error

@@ -1,13 +1,11 @@
 """Unpacking archives that nobody vouches for: nothing is written before every member was checked."""
 
 import io
-import lzma
 import os
 import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Self
@@ -15,8 +13,9 @@ from typing import Self
 from tqdm.auto import tqdm
 
 from cnn_rnn.data.photos.disk_layout import leaves_folder
+from cnn_rnn.foundation.broken_files import told_as_broken
 from cnn_rnn.foundation.folder_lock import one_at_a_time
-from cnn_rnn.foundation.whole_files import UnwrittenFileError, named_on_failure
+from cnn_rnn.foundation.whole_files import named_on_failure
 
 ENCRYPTED = 1  # the flag of a zip's member that wants a password
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
@@ -45,17 +44,12 @@ def extract_archive(path: Path, folder: Path, into: str | None = None) -> None:
 
 def _extract(path: Path, folder: Path, into: str | None) -> None:
     """As `extract_archive`, once no other process unpacks the same."""
-    try:
+    fault, way_out = "is no whole tar or zip file", "; download it again"
+    with told_as_broken(path, fault, way_out, unpacks=True, raising=UnsafeArchiveError):
         if zipfile.is_zipfile(path):
             _extract_zip(path, folder, into)
         else:
             _extract_tar(path, folder, into)
-    except UnwrittenFileError:
-        raise
-    except (*BROKEN_ARCHIVE, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's fault, not the archive's
-        raise UnsafeArchiveError(f"{path} is no whole tar or zip file: {error}; download it again") from error
     unpacking_marker(path, folder).unlink(missing_ok=True)
 
 
@@ -80,7 +74,7 @@ def _extract_zip(path: Path, folder: Path, into: str | None) -> None:
         target = _target(folder, into, [member.filename for member in members])
         _check_space(path, target, [(member.filename, member.file_size) for member in members])
         unpacking_marker(path, folder).touch()
-        for member in tqdm(members, desc=f"unpacking {path.name}", unit="file"):
+        for member in tqdm(members, desc=f"unpacking {path.name}", unit="file", delay=2):
             if not _is_there(target / member.filename, member.file_size):
                 with named_on_failure(target / member.filename):
                     archive.extract(member, target)
@@ -103,7 +97,7 @@ def _extract_tar(path: Path, folder: Path, into: str | None) -> None:
             if end > path.stat().st_size:
                 raise tarfile.ReadError("it is cut off")
         unpacking_marker(path, folder).touch()
-        for member in tqdm(members, desc=f"unpacking {path.name}", unit="file"):
+        for member in tqdm(members, desc=f"unpacking {path.name}", unit="file", delay=2):
             if member.isdir() or not _is_there(target / member.name, member.size):
                 with named_on_failure(target / member.name):
                     archive.extract(member, target, filter="data")
@@ -167,7 +161,6 @@ LONGEST_HEADER = 2**20  # bytes of a member's name and notes, which are read int
 LONG_HEADERS = frozenset(
     {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
 )
-BROKEN_ARCHIVE = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError)
 
 
 class UnsafeArchiveError(ValueError):

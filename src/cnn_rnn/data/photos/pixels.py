@@ -16,7 +16,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from cnn_rnn.upright_rgb import FORMATS, UPRIGHT, orientation
 
-from .images import DECODER_ERRORS, LostImageError, content_of, decode_image
+from .images import LostImageError, content_of, decode_image
 
 try:
     from torchvision.io import decode_image as decode_encoded
@@ -44,7 +44,7 @@ def decode_pixels(image: Any, name: str = "", *, least_size: int | None = None) 
     if encoded is not None and decode_encoded:
         side, has_tags = _plain_jpeg(encoded.data)
         if side and side < 2 * (least_size or side):  # else Pillow may skip a part of the work
-            with suppress(*DECODER_ERRORS):  # Pillow tells better what is wrong
+            with suppress(Exception):  # Pillow tells better what is wrong
                 turn = _turn(encoded.data) if has_tags else None
                 pixels: Tensor = decode_encoded(torch.from_numpy(encoded), "RGB")
                 return TURNS[turn](pixels) if turn is not None else pixels
