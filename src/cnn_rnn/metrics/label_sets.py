@@ -1,8 +1,7 @@
 """Predicted sets against true sets: precision, recall and F1 by class, over all, and by image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,8 +21,7 @@ ADJUSTMENT = 0.5
 LEAST, MOST = 1e-12, 1 - 1e-7  # probabilities are clipped to these before their log odds
 
 
-@dataclass(frozen=True)
-class TruthCounts:
+class TruthCounts(NamedTuple):
     """What there is to find."""
 
     positives: NDArray[np.int64]  # (C,)
@@ -32,15 +30,16 @@ class TruthCounts:
     image_counted: NDArray[np.int64]  # (N,) labels that are not left out
 
 
-@dataclass(frozen=True)
-class SetCounts:
-    """What predicted sets hold: all that their figures are made of."""
+class SetCounts(NamedTuple):
+    """What predicted sets hold: with the truth's counts, all that their figures are made of."""
 
-    truth: TruthCounts
     hits: NDArray[np.int64]  # (C,) images where the label is predicted and present
     predicted: NDArray[np.int64]  # (C,)
     image_hits: NDArray[np.int64]  # (N,)
     image_predicted: NDArray[np.int64]  # (N,)
+
+
+Counts = TypeVar("Counts", TruthCounts, SetCounts)
 
 
 def count_truth(rows: RankedRows) -> TruthCounts:
@@ -55,7 +54,7 @@ def count_truth(rows: RankedRows) -> TruthCounts:
     return TruthCounts(positives, counted, image_positives, rows.counted)
 
 
-def count_sets(picked: NDArray[np.bool_], rows: RankedRows, truth_counts: TruthCounts) -> SetCounts:
+def count_sets(picked: NDArray[np.bool_], rows: RankedRows) -> SetCounts:
     """The counts of some images' predicted sets (B, C); what the truth leaves out counts nowhere."""
     images, labels = picked.shape
     hit = picked[rows.present_images, rows.present_labels]
@@ -63,28 +62,14 @@ def count_sets(picked: NDArray[np.bool_], rows: RankedRows, truth_counts: TruthC
     image_hits = np.bincount(rows.present_images[hit], minlength=images)
     everything = bool((rows.counted == labels).all())
     image_predicted, predicted = count_flags(picked if everything else picked & (rows.truth >= 0))
-    return SetCounts(truth_counts, hits, predicted, image_hits, image_predicted)
+    return SetCounts(hits, predicted, image_hits, image_predicted)
 
 
-def join_truth_counts(parts: Sequence[TruthCounts]) -> TruthCounts:
-    """The counts of all images from those of some each, in order."""
-    return TruthCounts(
-        np.sum([part.positives for part in parts], axis=0),
-        np.sum([part.counted for part in parts], axis=0),
-        np.concatenate([part.image_positives for part in parts]),
-        np.concatenate([part.image_counted for part in parts]),
-    )
-
-
-def join_set_counts(parts: Sequence[SetCounts], truth_counts: TruthCounts) -> SetCounts:
-    """The counts of all images' sets from those of some each, in order."""
-    return SetCounts(
-        truth_counts,
-        np.sum([part.hits for part in parts], axis=0),
-        np.sum([part.predicted for part in parts], axis=0),
-        np.concatenate([part.image_hits for part in parts]),
-        np.concatenate([part.image_predicted for part in parts]),
-    )
+def join_counts(parts: Sequence[Counts]) -> Counts:
+    """The counts of all images from those of some each, in order: of labels their sum, of images all in a row."""
+    kind = type(parts[0])
+    fields = zip(kind._fields, zip(*parts, strict=True), strict=True)
+    return kind(*(np.concatenate(one) if name.startswith("image_") else np.sum(one, axis=0) for name, one in fields))
 
 
 def pick_by_threshold(scores: Array, thresholds: float | ArrayLike) -> NDArray[np.bool_]:
@@ -165,16 +150,16 @@ def divide(numerator: Array, denominator: Array) -> NDArray[np.float64]:
     return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=np.asarray(denominator) != 0)
 
 
-def class_figures(counts: SetCounts) -> dict[str, NDArray[np.float64]]:
+def class_figures(counts: SetCounts, truth: TruthCounts) -> dict[str, NDArray[np.float64]]:
     """Precision, recall and F1 of each class (C,); a class that is never predicted has precision 0."""
     return {
         "precision": divide(counts.hits, counts.predicted),
-        "recall": divide(counts.hits, counts.truth.positives),
-        "F1": divide(2 * counts.hits, counts.predicted + counts.truth.positives),
+        "recall": divide(counts.hits, truth.positives),
+        "F1": divide(2 * counts.hits, counts.predicted + truth.positives),
     }
 
 
-def set_figures(counts: SetCounts, min_positives: int = 1) -> Figures:
+def set_figures(counts: SetCounts, truth: TruthCounts, min_positives: int = 1) -> Figures:
     """The figures of predicted sets, as fractions; None where nothing counts.
 
     Class means are over the classes with at least `min_positives` positives; overall figures over every entry that
@@ -182,10 +167,9 @@ def set_figures(counts: SetCounts, min_positives: int = 1) -> Figures:
     one label that counts. 0/0 is 0, as in scikit-learn: a class never predicted has precision 0, an image without
     labels and without predictions has F1 0 (and is an exact match).
     """
-    truth = counts.truth
     kept, images = truth.positives >= max(min_positives, 1), truth.image_counted > 0
     wrong = counts.image_predicted + truth.image_positives - 2 * counts.image_hits
-    by_class = {name: values[kept] for name, values in class_figures(counts).items()}
+    by_class = {name: values[kept] for name, values in class_figures(counts, truth).items()}
     class_precision, class_recall = mean(by_class["precision"]), mean(by_class["recall"])
     hits, predicted, positives = int(counts.hits.sum()), int(counts.predicted.sum()), int(truth.positives.sum())
     example_f1 = divide(2 * counts.image_hits, counts.image_predicted + truth.image_positives)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from numpy.typing import ArrayLike, NDArray
 
 from cnn_rnn.label_rules import LabelRules
@@ -22,8 +23,7 @@ from .label_sets import (
     class_figures,
     count_sets,
     count_truth,
-    join_set_counts,
-    join_truth_counts,
+    join_counts,
     mean,
     obey,
     pick_adjusted_top_k,
@@ -32,7 +32,6 @@ from .label_sets import (
     pick_top_k,
     set_figures,
 )
-from .processes import gather_numbers, gather_rows, several_processes
 from .ranked_rows import RankedRows
 from .rankings import ImageRankings, join_rankings, rank_images
 
@@ -138,31 +137,14 @@ class MultiLabelMetrics:
         Without torch.distributed nothing happens. Rows that a sampler repeats to fill the last batch must be gone
         before: accelerate's `gather_for_metrics` drops them.
         """
-        if not several_processes():
+        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
             return
-        own = self.rows() if len(self) else None
-        double = own is not None and own.scores.dtype == np.float64
-        given = own is not None and 2 * (own.sets is not None) + (own.paths is not None)
-        shape = own.scores.shape if own else (0, 0)
-        headers = gather_numbers([*shape, int(double), int(given)])
-        counts = [header[0] for header in headers]
-        filled = [header[1:] for header in headers if header[0]]
-        if not filled:
-            return
-        if len({(labels, with_sets) for labels, _, with_sets in filled}) > 1:
-            raise ValueError(f"processes differ (rows, labels, double precision, paths and sets by rank): {headers}")
-        labels, _, with_sets = filled[0]
-        nothing = np.empty((0, labels), bool)
-        own = own or KeptRows(nothing.astype(np.float32), nothing.astype(np.int8), nothing, nothing)
-        scores = own.scores.astype(np.float64 if any(header[1] for header in filled) else np.float32, copy=False)
-        self._batches = [
-            KeptRows(
-                gather_rows(scores, counts),
-                gather_rows(own.truth, counts),
-                gather_rows(own.paths, counts) if with_sets % 2 and own.paths is not None else None,
-                gather_rows(own.sets, counts) if with_sets >= 2 and own.sets is not None else None,
-            )
-        ]
+        by_rank: list[KeptRows | None] = [None] * dist.get_world_size()
+        dist.all_gather_object(by_rank, self.rows() if len(self) else None)
+        kinds = [one and (one.scores.shape[1], one.paths is not None, one.sets is not None) for one in by_rank]
+        if len(set(kinds) - {None}) > 1:
+            raise ValueError(f"processes differ (labels, paths and sets by rank): {kinds}")
+        self._batches = [one for one in by_rank if one is not None]
 
     def __len__(self) -> int:
         return sum(len(batch.scores) for batch in self._batches)
@@ -211,7 +193,8 @@ class MultiLabelMetrics:
         truth_counts, counts, rankings = _join(measured)
         average_precisions, reliabilities = zip(*chain.from_iterable(judged), strict=True)
         blocks: Figures = {
-            name: None if count is None else set_figures(count, self.min_positives) for name, count in counts.items()
+            name: None if count is None else set_figures(count, truth_counts, self.min_positives)
+            for name, count in counts.items()
         }
         blocks["threshold"]["thresholds"] = self.thresholds.tolist()
         blocks["top_k"]["k"] = self.top_k
@@ -234,7 +217,6 @@ class MultiLabelMetrics:
 
         def measure(rows: slice) -> Measured:
             ranked = RankedRows.of(scores[rows], truth[rows])
-            truth_counts = count_truth(ranked)
             picks = {
                 **{name: None if sets is None else sets[rows] for name, sets in given.items()},
                 "threshold": obey(pick_by_threshold(ranked.scores, self.thresholds), ranked.scores, self.rules),
@@ -246,11 +228,8 @@ class MultiLabelMetrics:
                     else pick_adjusted_top_k(ranked, self.top_k, self.label_counts, self.rules)
                 ),
             }
-            counts = {
-                name: None if picked is None else count_sets(picked, ranked, truth_counts)
-                for name, picked in picks.items()
-            }
-            return Measured(truth_counts, counts, rank_images(ranked, self.map_k))
+            counts = {name: None if one is None else count_sets(one, ranked) for name, one in picks.items()}
+            return Measured(count_truth(ranked), counts, rank_images(ranked, self.map_k))
 
         return [partial(measure, rows) for rows in row_blocks(*scores.shape)]
 
@@ -287,22 +266,17 @@ class MultiLabelMetrics:
 
     def _ranking_figures(self, rankings: ImageRankings) -> Figures:
         """The image-wise ranking figures."""
-        return {
-            "MAP_at_k": mean(rankings.average_precision_at_k[~np.isnan(rankings.average_precision_at_k)]),
-            "k": self.map_k,
-            "ranking_loss": mean(rankings.ranking_loss[~np.isnan(rankings.ranking_loss)]),
-            "coverage_error": mean(rankings.coverage[~np.isnan(rankings.coverage)]),
-        }
+        precision, loss, coverage = (mean(values[~np.isnan(values)]) for values in rankings)
+        return {"MAP_at_k": precision, "k": self.map_k, "ranking_loss": loss, "coverage_error": coverage}
 
 
 def _join(parts: Sequence[Measured]) -> Measured:
     """What all images have from what some have each, in order; None where the sets of one part are."""
-    truth_counts = join_truth_counts([part.truth for part in parts])
     sets: dict[str, SetCounts | None] = {}
     for name in parts[0].sets:
         counts = [count for part in parts if (count := part.sets[name]) is not None]
-        sets[name] = join_set_counts(counts, truth_counts) if len(counts) == len(parts) else None
-    return Measured(truth_counts, sets, join_rankings([part.rankings for part in parts]))
+        sets[name] = join_counts(counts) if len(counts) == len(parts) else None
+    return Measured(join_counts([part.truth for part in parts]), sets, join_rankings([part.rankings for part in parts]))
 
 
 def _check_thresholds(thresholds: ArrayLike) -> NDArray[np.float64]:
@@ -338,7 +312,7 @@ def _per_class(
 ) -> Figures:
     """The figures of every class; None where a class has no positives to define them."""
     counted, positives = truth.counted, truth.positives
-    figures = {name: (count, class_figures(count)) for name, count in counts.items() if count is not None}
+    figures = {name: (count, class_figures(count, truth)) for name, count in counts.items() if count is not None}
     return {
         label: {
             "AP": average_precisions[index],

@@ -1,12 +1,12 @@
 """The benchmarks' rules as data: which split, which k, which average precision, and what others reported."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from cnn_rnn.nearest_names import did_you_mean
 
 from .average_precision import Method
-from .label_sets import Figures
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,11 @@ class Column:
     key: tuple[str, ...]
     percent: bool = True  # a fraction, shown times 100 with one decimal; else a count, or a mean of counts
 
-    def value(self, figures: Figures) -> float | None:
+    def value(self, figures: Mapping[str, Any]) -> float | None:
         """The figure, None where it is not defined."""
         found: Any = figures
         for part in self.key:
-            if found is None:
-                return None
-            found = found[part]
+            found = None if found is None else found.get(part)
         return None if found is None else float(found)
 
 
@@ -76,25 +74,28 @@ class Protocol:
         }
 
 
+SET_HEADINGS = {"C-P": "CP", "C-R": "CR", "C-F1": "CF1", "O-P": "OP", "O-R": "OR", "O-F1": "OF1"}
+
+
 def set_columns(block: str) -> tuple[Column, ...]:
     """The six columns of a predicted set: by `path`, `threshold` or `top_k`."""
-    return tuple(
-        Column(heading, (block, key))
-        for heading, key in [
-            ("C-P", "CP"),
-            ("C-R", "CR"),
-            ("C-F1", "CF1"),
-            ("O-P", "OP"),
-            ("O-R", "OR"),
-            ("O-F1", "OF1"),
-        ]
-    )
+    return tuple(Column(heading, (block, key)) for heading, key in SET_HEADINGS.items())
 
 
 MEAN_AVERAGE_PRECISION = Column("mAP", ("mAP",))
 MAP_AT_K = Column("MAP@10", ("ranking", "MAP_at_k"))
+TOP_K_COLUMNS = (*set_columns("top_k"), MAP_AT_K, MEAN_AVERAGE_PRECISION)
 CLASS_F1_NOTE = "C-F1 is the harmonic mean of mean C-P and mean C-R, as in the paper's line of work."
 MAP_NOTE = "MAP@10 divides each image's sum by min(10, its labels); the publications do not state their divisor."
+SPLITS_NOTE = "Splits differ between publications: photos vanished, unlabelled ones were dropped or kept."
+
+
+def _paper(*figures: float) -> Reported:
+    """The paper's own row: figures of the set of the best k labels, and MAP@10; the F1s alone were checked."""
+    headings = (*SET_HEADINGS, MAP_AT_K.heading)
+    unverified = frozenset({"C-P", "C-R", "O-P", "O-R"})
+    return Reported("CNN-RNN (Wang et al. 2016)", dict(zip(headings, figures, strict=True)), unverified)
+
 
 PROTOCOLS = {
     protocol.name: protocol
@@ -117,67 +118,33 @@ PROTOCOLS = {
             data="MS-COCO 2014, trained on train (82,783 images), tested on val (40,504 images), 80 classes",
             test_images=40504,
             top_k=3,
-            columns=(*set_columns("top_k"), MAP_AT_K, MEAN_AVERAGE_PRECISION),
-            reported=(
-                Reported(
-                    "CNN-RNN (Wang et al. 2016)",
-                    {
-                        "C-P": 0.660,
-                        "C-R": 0.556,
-                        "C-F1": 0.604,
-                        "O-P": 0.692,
-                        "O-R": 0.664,
-                        "O-F1": 0.678,
-                        "MAP@10": 0.612,
-                    },
-                    unverified=frozenset({"C-P", "C-R", "O-P", "O-R"}),
-                ),
-            ),
-            notes=(
-                CLASS_F1_NOTE,
-                MAP_NOTE,
-                "Images without any annotation belong to val and are counted.",
-            ),
+            columns=TOP_K_COLUMNS,
+            reported=(_paper(0.660, 0.556, 0.604, 0.692, 0.664, 0.678, 0.612),),
+            notes=(CLASS_F1_NOTE, MAP_NOTE, "Images without any annotation belong to val and are counted."),
         ),
         Protocol(
             name="nus-wide-81",
             data="NUS-WIDE, 81 concepts, 150,000 training and 59,347 test images as reported (unverified)",
             test_images=None,
             top_k=3,
-            columns=(*set_columns("top_k"), MAP_AT_K, MEAN_AVERAGE_PRECISION),
+            columns=TOP_K_COLUMNS,
             reported=(
-                Reported(
-                    "CNN-RNN (Wang et al. 2016)",
-                    {
-                        "C-P": 0.405,
-                        "C-R": 0.304,
-                        "C-F1": 0.347,
-                        "O-P": 0.499,
-                        "O-R": 0.617,
-                        "O-F1": 0.552,
-                        "MAP@10": 0.561,
-                    },
-                    unverified=frozenset({"C-P", "C-R", "O-P", "O-R"}),
-                ),
+                _paper(0.405, 0.304, 0.347, 0.499, 0.617, 0.552, 0.561),
                 Reported("CNN-RNN as later papers re-evaluate it", {"mAP": 0.283}),
             ),
-            notes=(
-                CLASS_F1_NOTE,
-                MAP_NOTE,
-                "Splits differ between publications: photos vanished, unlabelled ones were dropped or kept.",
-            ),
+            notes=(CLASS_F1_NOTE, MAP_NOTE, SPLITS_NOTE),
         ),
         Protocol(
             name="nus-wide-1000",
             data="NUS-WIDE, 1,000 tags, the images of the 81-concept split",
             test_images=None,
             top_k=10,
-            columns=(*set_columns("top_k"), MAP_AT_K, MEAN_AVERAGE_PRECISION),
+            columns=TOP_K_COLUMNS,
             notes=(
                 CLASS_F1_NOTE,
                 MAP_NOTE,
                 "Top 10 is from memory and unverified; no published figure is known here.",
-                "Splits differ between publications: photos vanished, unlabelled ones were dropped or kept.",
+                SPLITS_NOTE,
             ),
         ),
         Protocol(

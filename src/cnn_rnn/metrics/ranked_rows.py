@@ -58,16 +58,11 @@ class RankedRows:
         return picked
 
 
-def ranked_tasks(
-    work: Callable[[RankedRows], Result], scores: Array, truth: NDArray[np.int8]
-) -> list[Callable[[], Result]]:
-    """Tasks that give what `work` makes of some images each, in order."""
-    return [
-        partial(lambda rows: work(RankedRows.of(scores[rows], truth[rows])), rows) for rows in row_blocks(*scores.shape)
-    ]
-
-
 def each_ranked(work: Callable[[RankedRows], Result], scores: Array, truth: NDArray[np.int8]) -> list[Result]:
     """What `work` makes of all images, some at a time, by all threads."""
-    (found,) = in_threads(ranked_tasks(work, scores, truth))
+
+    def some(rows: slice) -> Result:
+        return work(RankedRows.of(scores[rows], truth[rows]))
+
+    (found,) = in_threads([partial(some, rows) for rows in row_blocks(*scores.shape)])
     return found

@@ -1,7 +1,7 @@
 """How well an image's scores put its labels first: MAP@k, ranking loss, coverage error."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,7 @@ from .checked_arrays import row_blocks
 from .ranked_rows import RankedRows
 
 
-@dataclass(frozen=True)
-class ImageRankings:
+class ImageRankings(NamedTuple):
     """One figure per image (N,), NaN where it is not defined and the image takes no part in the mean."""
 
     average_precision_at_k: NDArray[np.float64]
@@ -57,11 +56,7 @@ def rank_images(rows: RankedRows, k: int) -> ImageRankings:
 
 def join_rankings(parts: Sequence[ImageRankings]) -> ImageRankings:
     """The figures of all images from those of some each, in order."""
-    return ImageRankings(
-        np.concatenate([part.average_precision_at_k for part in parts]),
-        np.concatenate([part.ranking_loss for part in parts]),
-        np.concatenate([part.coverage for part in parts]),
-    )
+    return ImageRankings(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _rank_present(rows: RankedRows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

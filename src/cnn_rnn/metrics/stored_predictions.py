@@ -17,6 +17,15 @@ from cnn_rnn.foundation.broken_files import told_as_broken
 from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.label_rules import LabelRules
 
+from .arrow_lists import (
+    equal_lists,
+    label_entries,
+    lengths_of,
+    lists_of_labels,
+    rectangle,
+    same_length,
+    trimmed_lists,
+)
 from .checked_arrays import Array, as_array, check_paths, check_scores
 from .multi_label import MultiLabelMetrics
 
@@ -174,19 +183,19 @@ def write_predictions(file: str | Path, predictions: StoredPredictions) -> None:
         raise ValueError(f"{images} rows of {labels} scores: expected at most {MAX_ENTRIES} scores in one file")
     columns: dict[str, pa.Array] = {
         "image_id": pa.array(predictions.image_ids, pa.string()),
-        "label_scores": _equal_lists(predictions.scores),
-        "labels": _lists_of_labels(predictions.truth == 1),
-        "left_out": _lists_of_labels(predictions.truth < 0),
+        "label_scores": equal_lists(predictions.scores),
+        "labels": lists_of_labels(predictions.truth == 1),
+        "left_out": lists_of_labels(predictions.truth < 0),
     }
     for name in ("relevance_scores", "path_scores", "step_scores"):
         if (values := getattr(predictions, name)) is not None:
-            columns[name] = _equal_lists(values)
+            columns[name] = equal_lists(values)
     if predictions.sets is not None:
-        columns["sets"] = _lists_of_labels(predictions.sets)
+        columns["sets"] = lists_of_labels(predictions.sets)
     if predictions.paths is not None:
         beams = max(predictions.paths.shape[1], 1)
         walked = predictions.paths.reshape(images * beams, predictions.paths.shape[2])
-        inner = _trimmed_lists(walked, walked < labels)
+        inner = trimmed_lists(walked, walked < labels)
         columns["paths"] = pa.ListArray.from_arrays(np.arange(images + 1, dtype=np.int32) * beams, inner)
     notes = {"format": FORMAT, "label_names": predictions.label_names, "info": predictions.info}
     table = pa.table(columns).replace_schema_metadata({"cnn_rnn": json.dumps(notes, allow_nan=False)})
@@ -254,7 +263,7 @@ def _read_columns(table: pa.Table, label_names: list[str], info: dict[str, Any])
     images, labels = table.num_rows, len(label_names)
     truth = np.zeros((images, labels), np.int8)
     for name, value in (("labels", 1), ("left_out", -1)):
-        rows, ids = _label_entries(columns[name], name, labels)
+        rows, ids = label_entries(columns[name], name, labels)
         # entries are numbered row * labels + id, so that a repeated one shows in a single unique
         if (truth[rows, ids] != 0).any() or len(np.unique(rows * labels + ids)) < len(ids):
             raise ValueError(f"column {name!r} holds a label twice, or one that is both present and left out")
@@ -262,12 +271,12 @@ def _read_columns(table: pa.Table, label_names: list[str], info: dict[str, Any])
     paths, sets = None, None
     if "sets" in columns:
         sets = np.zeros((images, labels), bool)
-        sets[_label_entries(columns["sets"], "sets", labels)] = True
+        sets[label_entries(columns["sets"], "sets", labels)] = True
     if "paths" in columns:
-        beams = _same_length(columns["paths"], "paths")
+        beams = same_length(columns["paths"], "paths")
         inner = columns["paths"].flatten()
-        rows, ids = _label_entries(inner, "paths", labels)
-        lengths = _lengths(inner)
+        rows, ids = label_entries(inner, "paths", labels)
+        lengths = lengths_of(inner)
         if lengths.max(initial=0) > labels or len(lengths) * lengths.max(initial=0) > MAX_ENTRIES:
             raise ValueError(f"a path of {lengths.max()} labels: expected at most {labels}, each label once")
         if images and not beams:
@@ -277,7 +286,7 @@ def _read_columns(table: pa.Table, label_names: list[str], info: dict[str, Any])
         # the place of each id within its own path: its running number less that of the path's first
         paths[rows, np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)] = ids
         paths = paths.reshape(images, max(beams, 1), longest)
-    rectangles = {name: _rectangle(columns[name], name) if name in columns else None for name in RECTANGLES}
+    rectangles = {name: rectangle(columns[name], name) if name in columns else None for name in RECTANGLES}
     scores = rectangles.pop("label_scores")
     assert scores is not None
     if not images:  # lists without rows do not tell how many labels they would hold
@@ -336,52 +345,3 @@ def _check_range(values: Array, name: str, least: float, most: float) -> None:
 def _float32(values: ArrayLike | torch.Tensor | None) -> NDArray[np.float32] | None:
     """The values as float32."""
     return None if values is None else as_array(values).astype(np.float32)
-
-
-def _equal_lists(values: Array) -> pa.Array:
-    """A rectangle (N, M) as N lists of M."""
-    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
-    return pa.ListArray.from_arrays(offsets, pa.array(values.ravel(), pa.float32()))
-
-
-def _trimmed_lists(values: Array, kept: NDArray[np.bool_]) -> pa.Array:
-    """The kept entries of each row (N, M) as N lists of ids."""
-    offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int32)
-    return pa.ListArray.from_arrays(offsets, pa.array(values[kept], pa.int32()))
-
-
-def _lists_of_labels(flags: NDArray[np.bool_]) -> pa.Array:
-    """The ids of the labels that are set in each row (N, C)."""
-    return _trimmed_lists(np.broadcast_to(np.arange(flags.shape[1], dtype=np.int32), flags.shape), flags)
-
-
-def _lengths(lists: pa.Array) -> NDArray[np.int64]:
-    """The length of every list."""
-    return np.asarray(np.diff(lists.offsets.to_numpy()).astype(np.int64))
-
-
-def _same_length(lists: pa.Array, name: str) -> int:
-    """The length that all lists share."""
-    lengths = np.unique(_lengths(lists))
-    if len(lengths) > 1:
-        raise ValueError(f"column {name!r} has lists of {lengths[0]} and of {lengths[-1]}: expected one length")
-    return int(lengths[0]) if len(lengths) else 0
-
-
-def _rectangle(lists: pa.Array, name: str) -> NDArray[np.float32]:
-    """Lists of one length as a rectangle (N, M)."""
-    values = lists.flatten()
-    if values.null_count:
-        raise ValueError(f"column {name!r} has empty cells")
-    return np.asarray(values.to_numpy().reshape(len(lists), _same_length(lists, name)))
-
-
-def _label_entries(lists: pa.Array, name: str, labels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Row and label id of every entry of the lists."""
-    values = lists.flatten()
-    if values.null_count or lists.null_count:
-        raise ValueError(f"column {name!r} has empty cells")
-    ids = values.to_numpy().astype(np.int64)
-    if len(ids) and not 0 <= ids.min() <= ids.max() < labels:
-        raise ValueError(f"column {name!r} holds label id {ids.min()} or {ids.max()}: expected 0..{labels - 1}")
-    return np.repeat(np.arange(len(lists)), _lengths(lists)), ids

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from cnn_rnn.foundation.spreadsheet_rows import write_rows
 from cnn_rnn.foundation.whole_files import write_text
@@ -24,6 +24,11 @@ class TableRow:
     name: str
     figures: dict[str, float | None]
     unverified: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, name: str, columns: Sequence[Column], figures: Mapping[str, Any]) -> Self:
+        """The row of computed figures under these columns."""
+        return cls(name, {column.heading: column.value(figures) for column in columns})
 
 
 @dataclass(frozen=True)
@@ -148,12 +153,12 @@ def protocol_table(protocol: Protocol, rows: Mapping[str, Figures]) -> Table:
 
 def _measured_rows(protocol: Protocol, name: str, figures: Figures) -> list[TableRow]:
     """The row by the protocol's own rules, and where columns ask for sets those of other ways to choose them."""
-    rows = [TableRow(name, {column.heading: column.value(figures) for column in protocol.columns})]
+    rows = [TableRow.of(name, protocol.columns, figures)]
     of_sets = [column for column in protocol.columns if column.key[0] == "top_k"]
     for block, way in (("path", "predicted path"), ("adjusted_top_k", f"top {protocol.top_k} {ADJUSTED}")):
         if of_sets and figures.get(block) is not None:
-            found = {column.heading: Column("", (block, *column.key[1:])).value(figures) for column in of_sets}
-            rows.append(TableRow(f"{name}, {way}", found))
+            own = [Column(column.heading, (block, *column.key[1:])) for column in of_sets]
+            rows.append(TableRow.of(f"{name}, {way}", own, figures))
     return rows
 
 
@@ -225,7 +230,7 @@ def figures_table(rows: Mapping[str, Figures], title: str = "Figures") -> Table:
             if figures.get(block) is None:  # also of figures measured before there was this way
                 continue
             columns = (*set_columns(block), exact_column(block), map_at_k, MEAN_AVERAGE_PRECISION)
-            lines.append(TableRow(f"{name}, {way}", {column.heading: column.value(figures) for column in columns}))
+            lines.append(TableRow.of(f"{name}, {way}", columns, figures))
     notes += notes_of_all(rows)
     methods = sorted({figures["average_precision_method"] for figures in rows.values()})
     notes.append(f"mAP by {' and '.join(methods)}; C-F1 is the harmonic mean of mean C-P and mean C-R.")
@@ -240,45 +245,54 @@ def exact_column(block: str) -> Column:
 
 def known_table(known: Figures) -> Table:
     """A table of what `measure_known` gave: mAP and C-F1 over the others, untold and told, and the looks."""
-    columns: list[Column] = []
-    rows: dict[str, dict[str, float | None]] = {name: {} for name in known["looks"]}
-    for count, by_row in known["told"].items():
-        for state in ("untold", "told"):
-            for heading, key in (("mAP", "mAP"), ("C-F1", "CF1")):
-                column = Column(f"{heading} {state} {count}", (count, state, key))
-                if not any(state in figures for figures in by_row.values()):
-                    continue
-                columns.append(column)
-                for name, figures in by_row.items():
-                    rows[name][column.heading] = figures[state][key]
-    looks = (Column("looks", ("mean",), percent=False), Column("median", ("median",), percent=False))
-    for name, figures in known["looks"].items():
-        rows[name] |= {column.heading: column.value(figures) for column in looks}
+    columns = [
+        Column(f"{heading} {state} {count}", (count, state, key))
+        for count, by_row in known["told"].items()
+        for state in _states(by_row)
+        for heading, key in (("mAP", "mAP"), ("C-F1", "CF1"))
+    ]
+    columns += [Column("looks", ("mean",), percent=False), Column("median", ("median",), percent=False)]
     notes = (
         "So many true labels of each image are revealed, by a hash of image and label.",
         "mAP and C-F1 (by expected F1) are over the others, on the images that have so many.",
         "Looks: suggestions that a person looks at, top down, until all labels of an image are confirmed.",
     )
-    lines = tuple(TableRow(name.replace("_", " "), figures) for name, figures in rows.items())
-    return Table("What known labels are worth", (*columns, *looks), lines, notes)
+    lines = _rows_told(known["told"], columns, known["looks"])
+    return Table("What known labels are worth", tuple(columns), lines, notes)
 
 
 def share_table(shares: Figures) -> Table:
     """A table of what `measure_known_share` gave: mAP over what is not told, knowing nothing and told."""
-    columns: list[Column] = []
-    rows: dict[str, dict[str, float | None]] = {}
+    columns = [
+        Column(f"{state} {float(share):.0%}", (share, state, "mAP"))
+        for share, by_row in shares.items()
+        for state in _states(by_row)
+    ]
     notes = ["So large a share of the labels of each image is told, present and absent alike (C-Tran's protocol);"]
     notes[0] += " mAP is over the other entries: knowing nothing (untold), and told."
     for share, by_row in shares.items():
-        states = [state for state in ("untold", "told") if any(state in figures for figures in by_row.values())]
-        for state in states:
-            columns.append(Column(f"{state} {float(share):.0%}", (state, "mAP")))
-            for name, figures in by_row.items():
-                rows.setdefault(name, {})[columns[-1].heading] = columns[-1].value(figures)
         left = next(iter(by_row.values()))
         notes.append(f"{float(share):.0%}: {left['positives']} positives of {left['classes']} classes are not told.")
-    lines = tuple(TableRow(name.replace("_", " "), figures) for name, figures in rows.items())
+    lines = _rows_told(shares, columns)
     return Table("mAP with a share of the labels known", tuple(columns), lines, tuple(notes))
+
+
+def _states(by_row: Figures) -> list[str]:
+    """Of knowing nothing and being told, what was measured in any of the rows."""
+    return [state for state in ("untold", "told") if any(state in figures for figures in by_row.values())]
+
+
+def _rows_told(told: Figures, columns: Sequence[Column], further: Figures | None = None) -> tuple[TableRow, ...]:
+    """A line for each row of figures, which stand by what is told and then by row, with further figures by row."""
+    names = dict.fromkeys(name for by_row in (*told.values(), further or {}) for name in by_row)
+    return tuple(
+        TableRow.of(
+            name.replace("_", " "),
+            columns,
+            {told_so: by_row.get(name) for told_so, by_row in told.items()} | (further or {}).get(name, {}),
+        )
+        for name in names
+    )
 
 
 TABLES_OF_KNOWN = {"known": known_table, "known_share": share_table}  # by what `validate` is asked for
@@ -300,19 +314,14 @@ def class_table(figures: Figures, block: str = "path", names: Sequence[str] | No
         Column("F1", (block, "F1")),
     )
     per_class = figures["per_class"]
-    rows = [
-        TableRow(name, {column.heading: column.value(per_class[name]) for column in columns})
-        for name in (per_class if names is None else names)
-    ]
-    return Table(f"By class, sets by {block}", columns, tuple(rows), tuple(count_notes(figures)))
+    rows = tuple(TableRow.of(name, columns, per_class[name]) for name in (per_class if names is None else names))
+    return Table(f"By class, sets by {block}", columns, rows, tuple(count_notes(figures)))
 
 
 def interval_table(intervals: Mapping[str, Any]) -> Table:
     """A table of what `bootstrap_intervals` gave."""
     headings = {"value": "value", "low": "low", "high": "high", "std. error": "standard_error"}
-    columns = tuple(Column(heading, (key,)) for heading, key in headings.items())
-    title = f"{100 * intervals['level']:g} % intervals over images"
-    return Table(title, columns, _resampled_rows(intervals, columns), _interval_notes(intervals))
+    return _resampled_table(f"{100 * intervals['level']:g} % intervals over images", headings, intervals)
 
 
 def comparison_table(comparison: Mapping[str, Any], first: str = "first", second: str = "second") -> Table:
@@ -323,29 +332,18 @@ def comparison_table(comparison: Mapping[str, Any], first: str = "first", second
         first: What the first predictions are called.
         second: What the second predictions are called.
     """
-    columns = (
-        Column(first, ("first",)),
-        Column(second, ("second",)),
-        Column("difference", ("difference",)),
-        Column("low", ("low",)),
-        Column("high", ("high",)),
-        Column("std. error", ("standard_error",)),
-        Column("p in %", ("p_value",)),
-    )
+    headings = {first: "first", second: "second", "difference": "difference", "low": "low", "high": "high"}
+    headings |= {"std. error": "standard_error", "p in %": "p_value"}
     title = f"{second} against {first}, with {100 * comparison['level']:g} % intervals of the difference"
-    return Table(title, columns, _resampled_rows(comparison, columns), _interval_notes(comparison))
+    return _resampled_table(title, headings, comparison)
 
 
-def _resampled_rows(result: Mapping[str, Any], columns: tuple[Column, ...]) -> tuple[TableRow, ...]:
-    """A row for every resampled figure."""
-    return tuple(
-        TableRow(name, {column.heading: column.value(figure) for column in columns})
-        for name, figure in result["figures"].items()
-    )
-
-
-def _interval_notes(result: Mapping[str, Any]) -> tuple[str, ...]:
-    """How intervals came about, and why some figures have none."""
+def _resampled_table(title: str, headings: Mapping[str, str], result: Mapping[str, Any]) -> Table:
+    """A row for every resampled figure; below it how intervals came about, and why some figures have none."""
+    columns = tuple(Column(heading, (key,)) for heading, key in headings.items())
+    rows = tuple(TableRow.of(name, columns, figure) for name, figure in result["figures"].items())
     missing = {name: figure["reason"] for name, figure in result["figures"].items() if "reason" in figure}
     drawn = f"Bias of mAP from {result['samples']} half sets of the images; seed {result['seed']}."
-    return (drawn, *(f"{name}: no interval: {reason}." for name, reason in missing.items()))
+    return Table(
+        title, columns, rows, (drawn, *(f"{name}: no interval: {reason}." for name, reason in missing.items()))
+    )
