@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from cnn_rnn.metrics import MultiLabelMetrics, average_precision
 from cnn_rnn.metrics.influence import mean_recall
-from cnn_rnn.metrics.resampling import _draw_halves, _half_set_drift, bootstrap_intervals, compare_paired
+from cnn_rnn.metrics.intervals import find_interval
+from cnn_rnn.metrics.resampling import (
+    _draw_halves,
+    _half_set_drift,
+    bootstrap_intervals,
+    compare_paired,
+    estimate_runs,
+)
 from cnn_rnn.metrics.stored_predictions import StoredPredictions, collect_predictions
 
 
@@ -237,3 +244,35 @@ def test_predictions_for_other_images_labels_or_truth_are_not_compared() -> None
         compare_paired(first, replace(first, image_ids=[*"0123", "x"]))
     with pytest.raises(ValueError, match="the truth differs for 5 images, such as '0'"):
         compare_paired(first, replace(first, truth=1 - abs(first.truth)))
+
+
+def test_the_error_of_a_mean_of_runs_is_that_of_leaving_out_each_image_in_turn() -> None:
+    runs = []
+    for seed, threshold in ((1, 0.4), (2, 0.6)):
+        scores, targets, paths = rows(100, seed=seed)
+        walked = np.where(paths, np.arange(4), 4)
+        walked.sort(axis=1)
+        info = {"thresholds": threshold}
+        runs.append(
+            collect_predictions([*map(str, range(100))], list("abcd"), scores, targets, paths=walked, info=info)
+        )
+    found = estimate_runs([runs[0], runs[1].select(np.arange(100)[::-1])], samples=2)
+
+    def mean(kept: NDArray) -> dict[str, float]:
+        figures: list[dict[str, Any]] = [
+            measured(run.scores[kept], run.truth[kept], run.path_sets[kept], thresholds=run.info["thresholds"])
+            for run in runs
+            if run.path_sets is not None
+        ]
+        return {name: float(np.mean([one[name] for one in figures])) for name in figures[0]}
+
+    values, without = mean(np.arange(100)), [mean(np.delete(np.arange(100), image)) for image in range(100)]
+    for name in ("mAP", "threshold.OF1", "expected_f1.example_F1", "path.exact_match"):
+        left = np.array([sample[name] for sample in without])
+        assert found[name].value == pytest.approx(values[name])
+        assert found[name].standard_error == pytest.approx(np.sqrt(99 * left.var()), rel=0.08), name
+    one = estimate_runs(runs[:1], samples=2)["path.exact_match"]
+    of_shares = find_interval(replace(one, trials=100), 0.95)
+    assert find_interval(one, 0.95) == {end: pytest.approx(value, abs=2e-3) for end, value in of_shares.items()}
+    with pytest.raises(ValueError, match="different label names"):
+        estimate_runs([runs[0], replace(runs[1], label_names=list("abce"))])

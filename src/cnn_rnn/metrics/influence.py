@@ -7,7 +7,9 @@ variance, and classes of one positive stand in for each other (collapsed strata:
 Estimation, 2007, section 2.5).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,13 @@ class Estimate:
 
     def __sub__(self, other: "Estimate") -> "Estimate":
         return Estimate(self.value - other.value, self.influence - other.influence, self.bias - other.bias)
+
+    @classmethod
+    def mean(cls, figures: Sequence[Self]) -> Self:
+        """The mean of figures of the same images."""
+        parts = ([one.value for one in figures], [one.influence for one in figures], [one.bias for one in figures])
+        value, influence, bias = (np.mean(part, axis=0) for part in parts)
+        return cls(float(value), influence, float(bias))
 
     @property
     def standard_error(self) -> float:

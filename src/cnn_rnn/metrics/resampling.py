@@ -9,6 +9,7 @@ Two things part the figure of some images from that of endlessly many from the s
 A bootstrap mixes them up where classes have a handful of positives: it draws an image twice and leaves classes out.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from statistics import NormalDist
 from typing import Any
@@ -143,6 +144,31 @@ def compare_paired(
             "p_value": None if np.isnan(difference.value) or np.isnan(error) else chance,
         }
     return {"level": level, "samples": samples, "seed": seed, "images": len(order), "figures": figures}
+
+
+def estimate_runs(
+    runs: Sequence[StoredPredictions], *, samples: int = 200, seed: int = 0, **settings: Any
+) -> dict[str, Estimate]:
+    """The headline figures by name, means over runs on the same images, such as those of several seeds.
+
+    What chance they have is that of the images: other seeds would differ besides.
+
+    Args:
+        runs: Predictions of each, with its own thresholds and rules.
+        samples: How many half sets are drawn, in pairs that share no image.
+        seed: Where the draws start.
+        settings: The others, as for :func:`bootstrap_intervals`.
+
+    Raises:
+        ValueError: the images, the labels or the truth differ.
+    """
+    halves, each = _draw_halves(len(runs[0].image_ids), samples, seed), []
+    for one in runs:
+        run = one.select(_match_images(runs[0], one))
+        own = settings | {"thresholds": run.info.get("thresholds") or 0.5, "rules": run.rules}
+        given = {"path": run.path_sets, "set": run.sets}
+        each.append(_estimate(run.scores, run.truth, given, halves, **own))
+    return {name: Estimate.mean([one[name] for one in each]) for name in each[0] if all(name in one for one in each)}
 
 
 def _match_images(first: StoredPredictions, second: StoredPredictions) -> NDArray[np.int64]:

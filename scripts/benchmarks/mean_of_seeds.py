@@ -1,0 +1,144 @@
+"""The tables of several seeds, from the folders that `cnn-rnn validate --output` wrote for each: means and intervals.
+
+Each way to choose the set stands beside the figure that it is best at, and the difference between the models beside it.
+Intervals are those of other images for these models; in brackets behind a mean stand the least and the greatest seed.
+Nothing is computed by a model, so that the tables can be had again from the files alone:
+
+    python scripts/benchmarks/mean_of_seeds.py measured0 measured1 measured2 --json corel5k.json
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnn_rnn.foundation.whole_files import write_json
+from cnn_rnn.metrics.asking import asked_table
+from cnn_rnn.metrics.influence import Estimate
+from cnn_rnn.metrics.intervals import find_interval
+from cnn_rnn.metrics.resampling import estimate_runs
+from cnn_rnn.metrics.stored_predictions import StoredPredictions, read_predictions
+from cnn_rnn.metrics.tables import TABLES_OF_KNOWN, WAYS_TO_A_SET, Table
+
+LEVEL = 0.95
+FIGURES = {"OF1": "O-F1", "example_F1": "example F1", "exact_match": "exact match"}
+BEST_AT = {"threshold": "OF1", "expected_f1": "example_F1", "path": "exact_match", "set": "exact_match"}
+TABLES: dict[str, Callable[[Any], Table]] = TABLES_OF_KNOWN | {"ask": asked_table}
+
+Estimates = dict[str, Estimate]
+
+
+def read_runs(folders: Sequence[Path]) -> dict[str, list[StoredPredictions]]:
+    """The predictions of each seed by model: `model`, and `baseline` where all folders hold them."""
+    runs = {}
+    for name, suffix in (("model", ""), ("baseline", "_baseline")):
+        files = [folder / f"predictions{suffix}.parquet" for folder in folders]
+        if not suffix or all(file.is_file() for file in files):
+            runs[name] = [read_predictions(file) for file in files]
+    return runs
+
+
+def mean_of(trees: Sequence[Any]) -> Any:
+    """The same dicts with the mean of each number; what is no number, or none in one of them, is that of the first."""
+    first = trees[0]
+    if isinstance(first, dict):
+        return {key: mean_of([tree[key] for tree in trees]) for key in first if all(key in tree for tree in trees)}
+    numbers = all(isinstance(tree, int | float) and not isinstance(tree, bool) for tree in trees)
+    return float(np.mean(trees)) if numbers else first
+
+
+def interval_of(estimate: Estimate, *, share: bool = True) -> str:
+    """The interval in percent, or a dash where there is none."""
+    ends = find_interval(estimate, LEVEL, share=share)
+    return "-" if ends["low"] is None else f"{100 * ends['low']:.1f} to {100 * ends['high']:.1f}"
+
+
+def sets_rows(name: str, estimates: Estimates, each: Sequence[Estimates]) -> list[str]:
+    """A line of Markdown for each way to choose the set; what a way is best at is bold."""
+    lines = []
+    for way, said in WAYS_TO_A_SET.items():
+        if f"{way}.OF1" not in estimates:
+            continue
+        cells = []
+        for figure in FIGURES:
+            found = estimates[f"{way}.{figure}"]
+            values = [100 * one[f"{way}.{figure}"].value for one in each]
+            bold = "**" if BEST_AT[way] == figure else ""
+            spread = f" ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 else ""
+            cells.append(f"{bold}{100 * found.value:.1f}{bold}{spread}; {interval_of(found)}")
+        lines.append(f"| {name}, {said} | {' | '.join(cells)} |")
+    return lines
+
+
+def table_of_sets(estimates: dict[str, Estimates], each: dict[str, list[Estimates]]) -> str:
+    """Markdown: mAP of each model, and its ways to choose the set."""
+    lines = [f"| | {' | '.join(FIGURES.values())} |", "|---" * (len(FIGURES) + 1) + "|"]
+    for name, found in estimates.items():
+        lines += sets_rows(name, found, each[name])
+    for name, found in estimates.items():
+        values = ", ".join(f"{100 * one['mAP'].value:.1f}" for one in each[name])
+        lines += ["", f"mAP of {name}: {100 * found['mAP'].value:.1f} ({values}); {interval_of(found['mAP'])}"]
+    return "\n".join(lines)
+
+
+def table_of_differences(own: Estimates, rival: Estimates) -> str:
+    """Markdown: model less baseline, for mAP and every figure that some way to choose the set is best at."""
+    lines = ["| model less baseline | difference | interval | standard error |", "|---|---|---|---|"]
+    pairs = [("mAP", "mAP", "mAP")]
+    for way, figure in BEST_AT.items():
+        key = f"{way}.{figure}"
+        # a plain head walks no path: what stands against it is the best that it has
+        others = [key] if key in rival else [f"{each}.{figure}" for each in ("threshold", "expected_f1")]
+        if key in own:
+            best = max(others, key=lambda name: rival[name].value)
+            pairs.append((f"{FIGURES[figure]} {WAYS_TO_A_SET[way]}", key, best))
+    for said, key, other in pairs:
+        difference = own[key] - rival[other]
+        against = "" if key == other else f" (against {WAYS_TO_A_SET[other.split('.')[0]]})"
+        cells = f"{100 * difference.value:+.1f} | {interval_of(difference, share=False)}"
+        lines.append(f"| {said}{against} | {cells} | {100 * difference.standard_error:.1f} |")
+    return "\n".join(lines)
+
+
+def as_json(estimates: dict[str, Estimates], each: dict[str, list[Estimates]]) -> dict[str, Any]:
+    """By model and figure the `mean`, the `values` of the seeds, and the interval or the reason for none."""
+    return {
+        name: {
+            figure: {"mean": estimate.value, "values": [one[figure].value for one in each[name]]}
+            | find_interval(estimate, LEVEL)
+            for figure, estimate in found.items()
+            if not np.isnan(estimate.value)
+        }
+        for name, found in estimates.items()
+    }
+
+
+def main() -> None:
+    """Print the tables as Markdown, and write the figures as JSON where that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="+", help="what cnn-rnn validate wrote, a folder for each seed")
+    parser.add_argument("--min_positives", type=int, default=1, help="as for validate")
+    parser.add_argument("--top_k", type=int, default=3, help="as for validate")
+    parser.add_argument("--json", type=Path, help="file for means, seeds and intervals")
+    asked = parser.parse_args()
+    settings = {"min_positives": asked.min_positives, "top_k": asked.top_k}
+    runs = read_runs(asked.folders)
+    estimates = {name: estimate_runs(members, **settings) for name, members in runs.items()}
+    each = {name: [estimate_runs([member], **settings) for member in members] for name, members in runs.items()}
+    print(table_of_sets(estimates, each))
+    if "baseline" in estimates:
+        print(f"\n{table_of_differences(estimates['model'], estimates['baseline'])}")
+    measured = [json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in asked.folders]
+    known = {name: mean_of([one[name] for one in measured]) for name in TABLES if all(name in one for one in measured)}
+    for name, found in known.items():
+        print(f"\n{TABLES[name](found).markdown()}")
+    if asked.json:
+        seeds = {name: [one[name] for one in measured] for name in known}
+        write_json(asked.json, {"figures": as_json(estimates, each), "known": known, "known, each seed": seeds})
+
+
+if __name__ == "__main__":
+    main()

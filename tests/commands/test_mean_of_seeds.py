@@ -1,0 +1,60 @@
+"""The tables of several seeds, from what validations wrote."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnn_rnn.metrics.stored_predictions import collect_predictions, write_predictions
+
+BENCHMARKS = Path(__file__).parents[2] / "scripts" / "benchmarks"
+
+
+def write_folder(folder: Path, seed: int) -> dict[str, float]:
+    """What a validation would have written; returns the share of exact sets of the model and of the baseline."""
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    truth = (generator.random((60, 5)) < 0.4).astype(int)
+    own = np.random.default_rng(seed)
+    exact = {}
+    for name, noise in (("", 0.5), ("_baseline", 0.8)):
+        scores = (0.25 + 0.5 * truth + noise * (own.random(truth.shape) - 0.5)).clip(0, 1)
+        picked = scores >= 0.45
+        walked = np.where(picked, np.arange(5), 5)
+        walked.sort(axis=1)
+        info: dict[str, Any] = {"thresholds": 0.45}
+        parts = {} if name else {"paths": walked, "sets": picked}
+        stored = collect_predictions([*map(str, range(60))], list("abcde"), scores, truth, info=info, **parts)
+        write_predictions(folder / f"predictions{name}.parquet", stored)
+        exact[name] = float((picked == truth).all(axis=1).mean())
+    asked = {"model": {"telling": {"mean": seed, "median": 2.0, "right_at_once": 0.5}}}
+    (folder / "metrics.json").write_text(json.dumps({"ask": asked}))
+    return exact
+
+
+def test_means_and_intervals_are_those_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    script = importlib.import_module("mean_of_seeds")
+    exact = [write_folder(tmp_path / str(seed), seed) for seed in (1, 2)]
+    file = tmp_path / "figures.json"
+    monkeypatch.setattr("sys.argv", ["mean_of_seeds.py", str(tmp_path / "1"), str(tmp_path / "2"), "--json", str(file)])
+    script.main()
+    printed, written = capsys.readouterr().out, json.loads(file.read_text())
+    for model, key, name in (("model", "path.exact_match", ""), ("baseline", "threshold.exact_match", "_baseline")):
+        found = written["figures"][model][key]
+        assert found["values"] == pytest.approx([one[name] for one in exact])
+        assert found["mean"] == pytest.approx(np.mean(found["values"]))
+        assert found["low"] < found["mean"] < found["high"]
+        least, greatest = sorted(100 * value for value in found["values"])
+        ends = f"{100 * found['low']:.1f} to {100 * found['high']:.1f}"
+        assert f"{100 * found['mean']:.1f}" in printed
+        assert f"({least:.1f} to {greatest:.1f}); {ends}" in printed
+    difference = np.mean([one[""] - one["_baseline"] for one in exact])
+    assert f"| exact match as a whole set (against by threshold) | {100 * difference:+.1f} |" in printed
+    assert written["known"]["ask"]["model"]["telling"]["mean"] == 1.5
+    assert "| model, telling first | 1.50 |" in printed
