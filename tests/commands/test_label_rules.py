@@ -10,8 +10,10 @@ import yaml
 from tests.commands_by_name import main_of
 from tests.hub.random_rules import obeys
 
-from cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn import CnnRnnForImageClassification, MultiLabelImageClassificationPipeline
 from cnn_rnn.metrics.stored_predictions import read_predictions
+from cnn_rnn.prediction import SavedModel
+from cnn_rnn.prediction.torch_labeller import TorchLabeller
 
 RULES = {"implies": {"red": ["green"]}, "excludes": [["green", "blue"]]}
 
@@ -90,3 +92,8 @@ def test_labels_in_bulk_obey(run: Path, photo_folder: Path, tmp_path: Path) -> N
     assert rows
     for row in rows:
         assert obeys(RULES, {entry["label"] for entry in row["labels"]})
+    loaded = SavedModel.load(run)
+    classify = MultiLabelImageClassificationPipeline(model=loaded.model, image_processor=loaded.processor, device="cpu")
+    rules = TorchLabeller(classify).answers.rules
+    assert rules is not None
+    assert rules is loaded.model.rules

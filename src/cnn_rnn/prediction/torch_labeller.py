@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from cnn_rnn.foundation.provenance import settings_of
 from cnn_rnn.image_backbone import mean_of_places
-from cnn_rnn.label_answers import LabelAnswers
 from cnn_rnn.pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
 from cnn_rnn.pixel_values import PixelValues
 
@@ -33,7 +32,7 @@ class TorchLabeller:
 
     def __init__(self, classify: MultiLabelImageClassificationPipeline) -> None:
         self.classify, self.config = classify, classify.model.config
-        self.answers = LabelAnswers(self.config)
+        self.answers = classify.answers  # under the model's rules
         self.prepare = preparing(classify.image_processor)  # of a picture, to pixel values (3, h, w)
 
     def forward(

@@ -4,6 +4,7 @@ The backbone stays as its weights are, so its features are computed once; decode
 fold, and the epoch, the fusion and the thresholds are chosen on a part of the other folds.
 """
 
+import logging
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from .feature_cache import FeatureCache, collate_features
 from .loop import Trainer
 from .run_config import RunConfig
 from .training_data import TrainingData
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def predict_out_of_fold(config: RunConfig, dataset: Dataset, folds: int, folder:
         places.append(fold.rows)
         trainer.accelerator.end_training()
     predicted = stored_predictions(
-        Predictions.concatenate([fields_of(one, longest_path(found)) for one in found]),
+        join_folds(found),
         trainer.data.label_names,
         data=config.data.name,
         split=CROSS_VALIDATION,
@@ -119,9 +122,17 @@ def predict_left_out(trainer: Trainer) -> Predictions:
     return predict(model, trainer.accelerator.prepare(loader), trainer.accelerator, "predicting the fold")
 
 
-def longest_path(found: list[Predictions]) -> int:
-    """The most steps of a path in any of the predictions."""
-    return max((0 if one.paths is None else one.paths.shape[1]) for one in found)
+def join_folds(found: list[Predictions]) -> Predictions:
+    """The predictions of all folds one after the other; whole sets only where all folds have them."""
+    without = sum(one.sets is None for one in found)
+    if 0 < without < len(found):
+        told = (
+            "%d of %d folds were trained before whole sets were weighed: none are kept; remove their folders for them"
+        )
+        logger.warning(told, without, len(found))
+        found = [replace(one, sets=None) for one in found]
+    longest = max((0 if one.paths is None else one.paths.shape[1]) for one in found)
+    return Predictions.concatenate([fields_of(one, longest) for one in found])
 
 
 def fields_of(predictions: Predictions, steps: int) -> dict[str, Any]:
