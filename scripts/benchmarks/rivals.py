@@ -13,6 +13,7 @@ Epoch, calibration and thresholds are chosen on a held-out tenth of the training
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -32,6 +34,7 @@ from cnn_rnn.losses import relevance_loss
 from cnn_rnn.metrics import MultiLabelMetrics
 from cnn_rnn.metrics.conditioning import reveal_share, told_figures
 from cnn_rnn.metrics.thresholds import fit_class_thresholds
+from cnn_rnn.prediction.predictions import PlacedFeatures
 from cnn_rnn.relevance_head import build_relevance_head
 from cnn_rnn.training.feature_cache import CachedFeatures, FeatureCache
 from cnn_rnn.training.held_out import FEWEST_POSITIVES, fit_logistic
@@ -96,13 +99,38 @@ class Parts(NamedTuple):
     test: CachedFeatures
 
 
-def load_parts(config: RunConfig, split: str) -> Parts:
-    """The parts of a run with these settings; its backbone looks at photos that the cache does not hold."""
+def load_parts(config: RunConfig, split: str, side: int | None = None) -> Parts:
+    """The parts of a run with these settings; its backbone looks at photos that the cache does not hold.
+
+    With a `side` the square map is shrunk to so many places squared, each the mean of those that it stands for.
+    """
     data = load_training_data(config.data, config.train.seed)
     model, accelerator = build_model(config, data).eval(), Accelerator()
     transform = train_transform(CnnRnnImageProcessor.from_config(model.config), config.data)
     cache = FeatureCache(model, transform, accelerator, config)
-    return Parts(*cache.load(data.train, data.validation, config.data.load(split)))
+    parts = Parts(*cache.load(data.train, data.validation, config.data.load(split)))
+    return parts if side is None else shrink(parts, side)
+
+
+def shrink(parts: Parts, side: int) -> Parts:
+    """The parts with maps (N, P, D) shrunk to (N, side * side, D); views that share an array go on sharing one."""
+    shrunk: dict[int, Any] = {}
+
+    def of(view: PlacedFeatures) -> PlacedFeatures:
+        key = id(view.features)
+        if key not in shrunk:
+            starts = range(0, len(view.features), AT_ONCE)
+            shrunk[key] = np.concatenate([shrink_maps(view.features[at : at + AT_ONCE], side) for at in starts])
+        return replace(view, features=shrunk[key])
+
+    return Parts(*(CachedFeatures.of(*map(of, part.views), seed=part.seeds.seed) for part in parts))
+
+
+def shrink_maps(places: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Square maps (N, P, D) -> (N, side * side, D), each place the mean of those that it stands for."""
+    grid = torch.from_numpy(np.array(places)).mT.unflatten(-1, (math.isqrt(places.shape[1]), -1))
+    shrunk: NDArray[np.float32] = nn.functional.adaptive_avg_pool2d(grid, side).flatten(2).mT.contiguous().numpy()
+    return shrunk
 
 
 def truth_of(part: CachedFeatures) -> Tensor:
@@ -200,12 +228,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--cached", default="test", help="split whose features are cached beside the training split's")
+    parser.add_argument("--side", type=int, help="shrink the maps to so many places squared, where labels are many")
     parser.add_argument("--test", action="store_true", help="measure on that split")
     parser.add_argument("--min_positives", type=int, default=1)
     asked, others = parser.parse_known_args()
     for seed in asked.seeds:
         config = load_run_config(asked.config, [*others, "--model.pooling", "attention", "--train.seed", str(seed)])
-        parts = load_parts(config, asked.cached)
+        parts = load_parts(config, asked.cached, asked.side)
         wanted = truth_of(parts.held_out)
         for kind, size, rate in product(asked.heads, asked.sizes, asked.lr):
             train = replace(config.train, lr=rate, epochs=asked.epochs)

@@ -83,3 +83,18 @@ def test_label_tokens_hear_what_is_known_and_heads_are_measured(modules: dict[st
         figures = rivals.measure([head, head], parts, 0, 1)
         assert figures["mAP"] > 0.6
         assert (figures["told 50%"] != figures["untold 50%"]) == (kind == "label_tokens")
+
+
+def test_a_shrunk_map_holds_the_means_of_what_its_places_stand_for(modules: dict[str, ModuleType]) -> None:
+    rivals, rows = modules["rivals"], rows_of(twins(10))
+    maps = np.random.default_rng(0).random((10, 36, 5), np.float32)
+    order = np.arange(10)[::-1].copy()
+    whole = CachedFeatures([maps, maps + 1], [order, order], rows, seed=3)
+    parts = rivals.shrink(rivals.Parts(whole, whole.first_view(), whole.first_view()), 2)
+    grid = maps.reshape(10, 6, 6, 5)
+    expected = np.stack([grid[:, y : y + 3, x : x + 3].mean(axis=(1, 2)) for y in (0, 3) for x in (0, 3)], axis=1)
+    np.testing.assert_allclose(parts.train.views[0].features, expected, rtol=1e-5)
+    np.testing.assert_allclose(parts.train.views[1].features, expected + 1, rtol=1e-5)
+    np.testing.assert_allclose(parts.test.views[0].take(0), expected[9], rtol=1e-5)
+    assert parts.held_out.views[0].features is parts.train.views[0].features
+    assert parts.train.seeds.seed == 3
