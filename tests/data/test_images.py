@@ -296,6 +296,13 @@ def test_a_row_without_image_says_so() -> None:
         decode_image(None, "000001")
 
 
+@pytest.mark.parametrize("image", [[b"PNG"], {"bytes": [1]}, 7, {"path": 0.5}], ids=str)
+def test_what_is_no_image_is_called_by_its_kind(image: Any) -> None:
+    for decode in (decode_image, decode_pixels):
+        with pytest.raises(UnreadableImageError, match=r"row 7: .*\(it is a (list|int|float), expected a path"):
+            decode(image, "row 7")
+
+
 def test_unreadable_rows_are_dropped_and_each_is_named_with_its_reason(tmp_path: Path) -> None:
     files = BROKEN | {f"good{i}.jpg": encode(ramp(), "JPEG") for i in range(3)}
     for name, content in files.items():

@@ -14,7 +14,7 @@ def rows(*image_ids: str, names: tuple[str, ...] = ("cat", "dog"), difficult: bo
     columns = {"image": [None] * len(image_ids), "image_id": list(image_ids), "labels": [[1]] * len(image_ids)}
     if difficult:
         columns["difficult"] = [[0]] * len(image_ids)
-    return Dataset.from_dict(columns, features=label_features(names, difficult))
+    return Dataset.from_dict(columns, features=label_features(names, columns))
 
 
 @pytest.mark.parametrize("difficult", [(False, False), (True, True), (True, False), (False, True)])

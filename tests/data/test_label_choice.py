@@ -22,7 +22,7 @@ def rows(labels: Lists, difficult: Lists | None = None, unknown: Lists | None = 
     count = len(labels)
     columns = {"image": [None] * count, "image_id": [str(i) for i in range(count)], "labels": labels}
     columns |= {name: ids for name, ids in (("difficult", difficult), ("unknown", unknown)) if ids is not None}
-    return Dataset.from_dict(columns, features=label_features(NAMES, difficult is not None, unknown is not None))
+    return Dataset.from_dict(columns, features=label_features(NAMES, columns))
 
 
 def named(data: Dataset, column: str) -> list[set[str]]:

@@ -103,7 +103,7 @@ def test_the_card_tells_counts_and_how_to_load(tmp_path: Path, scenes: DatasetDi
 
 
 def test_difficult_labels_travel(tmp_path: Path) -> None:
-    features = label_features(["x"], difficult=True)
+    features = label_features(["x"], ["difficult"])
     image = Image.new("RGB", (2, 2))
     rows = Dataset.from_dict(
         {"image": [image], "image_id": ["a"], "labels": [[]], "difficult": [[0]]}, features=features

@@ -9,7 +9,7 @@ from datasets import ClassLabel, Dataset, Features, Image, LargeList, List, Valu
 
 from cnn_rnn.data import Reading, label_names, load_hub, load_table, to_schema
 from cnn_rnn.data.images_inside.hub_datasets import load_stream, stream_labels
-from cnn_rnn.data.images_inside.plain_kinds import with_plain_kinds
+from cnn_rnn.data.schema import label_features
 
 LISTS = [["cat"], ["dog", "cat"], [], ["dog"]]
 WORDS = ["cat", "dog", "cat", "dog"]
@@ -92,11 +92,43 @@ def test_rows_that_were_chosen_stay_chosen_and_what_is_plain_stays_itself(tmp_pa
     rows = load_dataset("parquet", data_files=str(folder / "shards" / "*.parquet"), split="train")
     assert labels_of(to_schema(rows.select([3, 0]))) == [["dog"], ["cat"]]
     plain = Dataset.from_dict({"image": [PNG], "labels": [["cat"]]})
-    assert with_plain_kinds(plain, "image") is plain
+    schema = to_schema(plain)
+    assert to_schema(schema) is schema
+
+
+NO_IMAGES = {
+    "lists of bytes": pa.array([[PNG]] * 4),
+    "lists of structs": pa.array([[{"bytes": PNG, "path": None}]] * 4),
+    "long lists": pa.array([[PNG]] * 4, pa.large_list(pa.binary())),
+    "lists of numbers": pa.array([[1, 2]] * 4),
+    "rows of pixels": pa.array([[[1, 2], [3, 4]]] * 4),
+    "numbers": pa.array([1, 2, 3, 4]),
+    "structs of something else": pa.array([{"a": 1}] * 4),
+    "structs of numbers": pa.array([{"bytes": 1, "path": "a.png"}] * 4),
+    "times": pa.array([1, 2, 3, 4], pa.timestamp("s")),
+}
+
+
+@pytest.mark.parametrize("kind", NO_IMAGES)
+def test_a_column_of_another_kind_than_images_is_refused_by_every_way(tmp_path: Path, kind: str) -> None:
+    schema = label_features(["cat", "dog"])
+    ids = pa.array([[0], [1], [], [0]], schema.arrow_schema.field("labels").type)
+    table = pa.table({"image": NO_IMAGES[kind], "image_id": list("abcd"), "labels": ids})
+    features = Features.from_arrow_schema(table.schema) | {"labels": schema["labels"]}
+    (tmp_path / "shards").mkdir()
+    shard = tmp_path / "shards" / "train-00000-of-00001.parquet"
+    pq.write_table(table.replace_schema_metadata(Features(features).arrow_schema.metadata), shard)
+    for load in (
+        lambda: load_table(shard),
+        lambda: load_hub(str(shard.parent), cache_dir=str(tmp_path / "cache")),
+        lambda: load_stream("hub", str(shard.parent), "train"),
+    ):
+        with pytest.raises(ValueError, match=r"train: the column 'image' is .*, expected images: encoded bytes"):
+            load()
 
 
 def test_a_number_beyond_all_classes_is_refused_in_a_line(tmp_path: Path) -> None:
     cells = pa.array([[2**63]] * 4, pa.list_(pa.uint64()))
     folder = written(tmp_path, "labels", cells, PLAIN_IMAGE)
-    with pytest.raises(ValueError, match=r"a column cannot be read: .*9223372036854775808"):
+    with pytest.raises(ValueError, match=r"row 0: labels are \[9223372036854775808\], expected class ids from 0 to 1"):
         load_hub(str(folder / "shards"), split="train", reading=Reading(class_names=["cat", "dog"]))

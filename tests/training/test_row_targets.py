@@ -231,7 +231,7 @@ def of_joined(folder: Path) -> Dataset:
             "labels": [[names.index(name) for name in own] for own in rows.values()],
             "unknown": [[names.index(name) for name in unknown.get(file, [])] for file in rows],
         }
-        return Dataset.from_dict(columns, features=label_features(names, unknown=True))
+        return Dataset.from_dict(columns, features=label_features(names, ["unknown"]))
 
     first = part(["dog", "kitten", "cat"], {"1.png": ["dog"], "2.png": []}, {"2.png": ["dog", "cat"]})
     second = part(["fox", "cat", "dog"], {"0.png": ["cat"], "3.png": []}, {"0.png": ["dog"]})

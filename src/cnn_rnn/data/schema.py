@@ -22,17 +22,19 @@ LEFT_OUT_COLUMNS = ("difficult", "unknown")  # of labels that neither loss nor f
 Rows: TypeAlias = Dataset | pa.Table | Mapping[str, Sequence[Any]]  # whole rows, or some of them by column
 PairMatrix: TypeAlias = npt.NDArray[np.float32]
 LABEL_COLUMNS = ("labels", *LEFT_OUT_COLUMNS)
+IMAGE_KINDS = {f"{size}{kind}" for kind in ("string", "binary") for size in ("", "large_")} | {
+    "string_view", "binary_view", "null"
+}  # fmt: skip
 
 
-def label_features(label_names: Sequence[str], difficult: bool = False, unknown: bool = False) -> Features:
-    """The columns of a labelled image set, with `difficult` as VOC has it, and `unknown` where nobody looked."""
+def label_features(label_names: Sequence[str], columns: Collection[str] = ()) -> Features:
+    """The columns of a labelled image set, with those of `LEFT_OUT_COLUMNS` that are among the columns named."""
     broken = next((name for name in label_names if not is_text(name)), None)
     if broken is not None:
         raise ValueError(f"label {broken!r} holds half of a character, which no file can hold; write it anew")
     labels = List(ClassLabel(names=list(label_names)))
-    columns = {"image": Image(), "image_id": Value("string"), "labels": labels}
-    more = [name for name, there in zip(LEFT_OUT_COLUMNS, (difficult, unknown), strict=True) if there]
-    return Features(columns | dict.fromkeys(more, labels))
+    left_out = [name for name in LEFT_OUT_COLUMNS if name in columns]
+    return Features({"image": Image(), "image_id": Value("string"), "labels": labels} | dict.fromkeys(left_out, labels))
 
 
 def is_text(name: str) -> bool:
@@ -56,6 +58,22 @@ def label_names(dataset: Dataset | DatasetDict) -> list[str]:
             "cast it with datasets.List(datasets.ClassLabel(names=[...]))"
         )
     return list(names)
+
+
+def check_images(features: Features, column: str, what: str) -> None:
+    """Refuse a column of another kind than images are of: encoded bytes, file names, structs of both, nothing at all.
+
+    Raises:
+        ValueError: It is; column and kind are told.
+    """
+    kind = features.arrow_schema.field(column).type
+    parts = {part.name: part.type for part in kind} if pa.types.is_struct(kind) else {"path": kind}
+    held = [str(part) for name, part in parts.items() if name in {"bytes", "path"}]
+    if not held or not set(held) <= IMAGE_KINDS:
+        raise ValueError(
+            f"{what}: the column {column!r} is {features[column]}, expected images: encoded bytes, file names, or "
+            "structs of bytes and path"
+        )
 
 
 def label_lists(rows: Rows, column: str = "labels") -> pa.ListArray:
@@ -228,9 +246,9 @@ def build_dataset(
     description: str = "",
 ) -> Dataset:
     """A dataset of the one schema, straight from Arrow columns; `description` tells people how it was read."""
-    columns = {"image": images, "image_id": image_ids, "labels": labels}
-    columns |= {name: ids for name, ids in (("difficult", difficult), ("unknown", unknown)) if ids is not None}
-    features = label_features(label_names, difficult is not None, unknown is not None)
+    columns = {"image": images, "image_id": image_ids, "labels": labels, "difficult": difficult, "unknown": unknown}
+    columns = {name: column for name, column in columns.items() if column is not None}
+    features = label_features(label_names, columns)
     table = pa.table(columns).cast(features.arrow_schema)
     named = NamedSplit(split) if split else None
     return Dataset(InMemoryTable(table), info=DatasetInfo(description=description, features=features), split=named)

@@ -28,6 +28,7 @@ class RawTable:
         notes: What was found out about the file, for people.
         class_names: The classes in order, where the format tells them.
         is_text: Whether cells are text that a person or a tool wrote, not typed values.
+        others: Further columns, which can hold no labels.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class RawTable:
     notes: list[str] = field(default_factory=list)
     class_names: list[str] | None = None
     is_text: bool = False
+    others: list[str] = field(default_factory=list)
 
     def where(self, row: int) -> str:
         """File and line of a row, by its place in the columns, for messages."""
@@ -44,8 +46,8 @@ class RawTable:
 
     def shown(self) -> str:
         """The columns with their first values, for messages."""
-        some = ", ".join(f"{name!r} ({short(cells[0])})" for name, cells in list(self.columns.items())[:12])
-        return some + (f" and {len(self.columns) - 12} more" if len(self.columns) > 12 else "")
+        told = [f"{name!r} ({short(cells[0])})" for name, cells in self.columns.items()] + [*map(repr, self.others)]
+        return ", ".join(told[:12]) + (f" and {len(told) - 12} more" if len(told) > 12 else "")
 
 
 def short(value: Any, most: int = 40) -> str:

@@ -26,10 +26,8 @@ from tqdm.auto import tqdm
 from cnn_rnn.data.adapt import to_schema
 from cnn_rnn.data.photos.found_files import PassedOver
 from cnn_rnn.data.reading import Reading
-from cnn_rnn.data.schema import LABEL_COLUMNS, label_names
+from cnn_rnn.data.schema import LABEL_COLUMNS, check_images, label_features, label_names
 from cnn_rnn.foundation.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, first_line, reason_of
-
-from .plain_kinds import stream_of_plain_kinds
 
 logger = logging.getLogger(__name__)
 HTTP_WAYS_OUT = WAYS_OUT | {
@@ -172,9 +170,9 @@ def load_stream(kind: str, root: str | None, split: str) -> IterableDataset:
                 raise ValueError(  # noqa: TRY301
                     f"it cannot be streamed without {', '.join(sorted(missing))}; {CONVERT}"
                 )
-            rows = stream_of_plain_kinds(rows)
-            label_names(rows)  # refuses rows of another kind
-            return rows.reshard()
+            check_images(rows.features or Features(), "image", split)
+            features = label_features(label_names(rows), rows.column_names or ())
+            return (rows if rows.features == features else rows.select_columns(list(features)).cast(features)).reshard()
     except ValueError as error:
         raise ValueError(f"{root}: {error}") from error
 

@@ -215,7 +215,7 @@ def _with_columns(rows: Dataset, names: list[str], columns: list[str]) -> Datase
     """The rows with these columns of left-out labels last, empty ones where they had none."""
     for column in columns:
         if column not in rows.column_names:
-            features = label_features(names, *(column == name for name in LEFT_OUT_COLUMNS))
+            features = label_features(names, [column])
             empty = pa.array([[]] * len(rows), features.arrow_schema.field(column).type)
             rows = rows.add_column(column, empty, feature=features[column])
     if not columns:

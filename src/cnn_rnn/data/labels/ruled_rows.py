@@ -84,7 +84,7 @@ def obey_rules(rows: Dataset, rules: LabelRules) -> tuple[Dataset, BrokenRules]:
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if "unknown" not in rows.column_names and not columns["unknown"].any():
         del columns["unknown"]
-    features = label_features(names, "difficult" in columns, "unknown" in columns)
+    features = label_features(names, columns)
     result = rows.remove_columns([name for name in columns if name in rows.column_names])
     for name, matrix in columns.items():
         result = result.add_column(name, label_lists_from_matrix(matrix), feature=features[name])
@@ -95,7 +95,7 @@ def obey_rules_as_read(rows: IterableDataset, rules: LabelRules) -> IterableData
     """The rows of a stream with all that the rules decide, each as it is read; see `obey_rules`."""
     tensors, names = RuledTensors(rules, torch.device("cpu")), label_names(rows)
     rows = rows.cast_column("image", Image(decode=False))
-    features = Features(rows.features | label_features(names, "difficult" in rows.column_names, unknown=True))
+    features = Features(rows.features | label_features(names, [*(rows.column_names or ()), "unknown"]))
     features["image"] = Image(decode=False)
 
     def close(batch: dict[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cnn_rnn.data.files.raw_table import RawTable, is_file, short
-from cnn_rnn.data.photos.disk_layout import SPLITS
-from cnn_rnn.data.reading import Reading
+from cnn_rnn.data.photos.disk_layout import SPLITS, abbreviate
+from cnn_rnn.data.reading import Reading, listed
 
 from .cells import Meanings
 
@@ -56,16 +56,21 @@ class Roles:
     notes: list[str] = field(default_factory=list)
 
 
-def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | None) -> Roles:
+def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | None, image: str | None = None) -> Roles:
     """What the columns are.
+
+    Args:
+        table: The rows.
+        reading: What a person decided.
+        class_names: The classes in order, where they are known.
+        image: The column of images, which is none of the table's, where it holds them itself.
 
     Raises:
         ValueError: A setting names no column, no column or several could be meant; what is there is told.
     """
     named = reading.roles
     for role, told in named.items():
-        lacking = [one for one in (told if isinstance(told, list) else [told]) if one not in (None, NOBODY)]
-        lacking = [one for one in lacking if one not in table.columns]
+        lacking = [one for one in listed(told) if one not in (NOBODY, image) and one not in table.columns]
         if lacking:
             raise ValueError(
                 f"{table.path}: data.columns: {role} is {lacking[0]!r}, but the columns are {table.shown()}"
@@ -75,13 +80,14 @@ def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | N
         "confidence": [name for name in table.columns if name.lower() in CONFIDENCE],
         "not_labels": ("not_labels", "not_label"),
         "unknown": ("unknown_labels",) if table.is_text else ("unknown", "unknown_labels"),
+        "difficult": () if table.is_text or not image else ("difficult",),
     }
-    roles = Roles(file=named.get("file") or _file_column(table))
+    roles = Roles(file=image or named.get("file") or _file_column(table))
     for role, names in usual.items():
         found = [named[role]] if role in named else [one for one in names if one in table.columns and one != roles.file]
         setattr(roles, role, None if not found or found[0] in (None, NOBODY) else str(found[0]))
     roles.split = _split_column(table, named, class_names, roles.file)
-    own = {roles.file, roles.image_id, roles.split, roles.confidence, roles.not_labels, roles.unknown} - {None}
+    own = {roles.file, *(getattr(roles, role) for role in ("split", *usual))} - {None}
     if named.get("classes"):
         roles.classes = named["classes"]
     elif named.get("labels"):
@@ -89,7 +95,7 @@ def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | N
     else:
         _find_labels(table, roles, [name for name in table.columns if name not in own], reading, class_names)
     labels = [roles.labels, *roles.more_labels] if roles.labels else []
-    unread = [name for name in table.columns if name not in own.union(labels, roles.classes or ())]
+    unread = [name for name in table.columns if name not in own.union(labels, roles.classes or ())] + table.others
     told = f"labels by column {', '.join(map(repr, labels))}" if labels else f"{len(roles.classes or ())} columns"
     roles.notes = [f"photos by column {roles.file!r}, {told}{'' if labels else ' of yes and no'}"]
     roles.notes += [f"split by column {roles.split!r}"] if roles.split else []
@@ -135,7 +141,7 @@ def _split_column(
         return None if named["split"] in (None, NOBODY) else str(named["split"])
     found = [name for name in table.columns if tells_split(name) and name not in (class_names or ())]
     if not found:
-        taken = {file, *(one for told in named.values() for one in (told if isinstance(told, list) else [told]))}
+        taken = {file, *(one for told in named.values() for one in listed(told))}
         found = [name for name, cells in table.columns.items() if name not in taken and _names_splits(name, cells)]
     if len(found) > 1:
         raise ValueError(
@@ -154,7 +160,7 @@ def _names_splits(name: str, cells: Sequence[Any]) -> bool:
     """Whether each cell of a column that is not called like one of labels names a split, and not all the same."""
     if LABEL_NAME.search(name):
         return False
-    told = {SPLIT_WORDS.get(str(cell).strip().casefold()) for cell in cells}
+    told = {SPLIT_WORDS.get(cell.strip().casefold()) if isinstance(cell, str) else None for cell in cells}
     return len(told) > 1 and None not in told
 
 
@@ -177,10 +183,12 @@ def _find_labels(
     roles.labels = the_holder(
         texts, flags, f"{table.where(0)}: ", lambda name: f"{name!r} ({short(table.columns[name][0])})"
     )
-    if roles.labels is None and not others:
+    lacking = [name for name in class_names or () if name not in others]
+    if roles.labels is None and (lacking or not others):
+        classes = f": there is no column for the classes {abbreviate(lacking)}" if lacking else ""
         raise ValueError(
-            f"{table.path} has neither a column 'labels' nor one 0/1 column per class; its columns are "
-            f"{', '.join(table.columns)}: data.columns '{{labels: COLUMN}}' names it"
+            f"{table.path} has neither a column 'labels' nor one 0/1 column per class{classes}; its columns are "
+            f"{table.shown()}: data.columns '{{labels: COLUMN}}' names it"
         )
     if roles.labels is None:
         roles.classes = others  # each cell is checked; a column that is no class is named with its line

@@ -90,6 +90,10 @@ def content_of(image: Any, name: str) -> tuple[Any, str]:
         raise UnreadableImageError(f"{name or 'image'}: there is no image, only labels (was it missing when loading?)")
     if isinstance(image, bytes) and len(image) > LARGEST_FILE:
         raise UnreadableImageError(f"{name or 'image'}: cannot be decoded ({too_long(len(image))})")
+    if not isinstance(image, bytes | str | Path | Image.Image):
+        raise UnreadableImageError(
+            f"{name or 'image'}: cannot be decoded (it is a {type(image).__name__}, expected a path or encoded bytes)"
+        )
     return image, name or (str(image) if isinstance(image, str | Path) else "image")
 
 
