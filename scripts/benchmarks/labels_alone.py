@@ -29,8 +29,7 @@ from cnn_rnn.metrics import average_precision
 from cnn_rnn.metrics.conditioning import reveal_share
 from cnn_rnn.prediction.known_measure import STATISTICS_WEIGHT, said_of_known
 from cnn_rnn.relevance_head import build_relevance_head
-from cnn_rnn.training.objective import Objective
-from cnn_rnn.training.optimization import build_optimizer, build_schedule
+from cnn_rnn.training.optimization import Objective, build_optimizer, build_schedule
 from cnn_rnn.training.run_config import TrainConfig
 
 LOADERS: dict[str, Callable[..., Any]] = {

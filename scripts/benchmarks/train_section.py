@@ -26,8 +26,7 @@ from turns import Turns
 
 from cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.training.hardware import apply_memory_settings, build_accelerator, to_memory_format
-from cnn_rnn.training.objective import Objective
-from cnn_rnn.training.optimization import build_optimizer
+from cnn_rnn.training.optimization import Objective, build_optimizer
 from cnn_rnn.training.run_config import RunConfig, TrainConfig
 
 LABELS, LABELS_AN_IMAGE, ROUNDS, STEPS, WARM_UP = 80, 3, 2, 4, 2

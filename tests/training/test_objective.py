@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.known_labels import sample_known_share
 from cnn_rnn.label_rules import LEFT_OUT
-from cnn_rnn.training.objective import Objective
+from cnn_rnn.training.optimization import Objective
 from cnn_rnn.training.run_config import TrainConfig
 
 LABELS = torch.tensor([[1.0, 0, 0], [0, 1, LEFT_OUT], [0, 0, 0], [1, 1, 1]])

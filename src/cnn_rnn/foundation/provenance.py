@@ -21,7 +21,6 @@ if TYPE_CHECKING:  # results are known by it where there is no torch, too
 TRAITLESS = frozenset({"_name_or_path", "architectures", "auto_map", "custom_pipelines", "transformers_version"})
 OF_THE_FEATURES = ("backbone", "backbone_args", "pooling")
 LIBRARIES = ("torch", "torchvision", "timm", "transformers", "pillow")
-READ_AT_ONCE = 1 << 20
 
 Identity = Literal["name", "time", "content"]
 
@@ -108,11 +107,8 @@ def digest_tensors(tensors: Mapping[str, "Tensor"]) -> str:
 
 def digest_file(path: Path) -> str:
     """A digest of a file's bytes."""
-    found = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(READ_AT_ONCE):
-            found.update(block)
-    return found.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_identity(path: str, by: Identity = "time") -> str:
@@ -138,12 +134,12 @@ def code_version() -> str:
     of_photos = [root / "data" / "photos" / name for name in ("images.py", "pixels.py")]
     files = sorted([*root.glob("*.py"), *of_photos, root / "data" / "transforms.py"])
     own = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-    return " ".join([f"cnn-rnn {own}", *(f"{name} {_version(name)}" for name in LIBRARIES)])
+    return " ".join([f"cnn-rnn {own}", *(f"{name} {version_of(name) or 'not installed'}" for name in LIBRARIES)])
 
 
-def _version(library: str) -> str:
-    """The version of a library, as far as it is installed."""
+def version_of(library: str) -> str | None:
+    """The version of a library; None where it is not installed."""
     try:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+        return None

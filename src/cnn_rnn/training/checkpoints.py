@@ -1,17 +1,15 @@
 """Checkpoints of a run: written whole or not at all, checked before they are used, the last few kept."""
 
 import json
-import os
 import pickle
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, gather_object
+from accelerate.utils import DistributedType, gather_object, patch_environment
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -23,7 +21,9 @@ from .agreement import decided_by_main, wait_until_seen
 from .faults import CheckpointError, disk_advice
 
 MANIFEST = "manifest.json"
-WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch's own switch, stronger than what a caller asks for
+# torch's own switch, stronger than what a caller asks for: accelerate asks for everything where it loads objects
+# that were registered.
+WEIGHTS_ONLY = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}
 
 # What torch's index of spread tensors is made of, beside the types of their numbers.
 INDEXED = {
@@ -145,7 +145,7 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path) -> None:
         for index in checkpoint.rglob("*.metadata"):
             with index.open("rb") as file:
                 IndexReader(file).load()
-        with _tensors_only(), torch.serialization.safe_globals(_records(accelerator)):
+        with patch_environment(**WEIGHTS_ONLY), torch.serialization.safe_globals(_records(accelerator)):
             accelerator.load_state(str(checkpoint))
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
@@ -181,20 +181,6 @@ def _records(accelerator: Accelerator) -> list[Any]:
     from deepspeed.utils.tensor_fragment import fragment_address
 
     return [DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address]
-
-
-@contextmanager
-def _tensors_only() -> Iterator[None]:
-    """While entered `torch.load` builds tensors and plain values alone, whatever its caller asks for."""
-    before = os.environ.get(WEIGHTS_ONLY)
-    os.environ[WEIGHTS_ONLY] = "1"  # accelerate asks for everything where it loads registered objects
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[WEIGHTS_ONLY]
-        else:
-            os.environ[WEIGHTS_ONLY] = before
 
 
 def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from safetensors import SafetensorError
+from torch import nn
 
+from cnn_rnn.decisions import not_finite
 from cnn_rnn.foundation.whole_files import UnwrittenFileError
 
 from .run_config import TrainConfig
@@ -27,6 +29,25 @@ class OutOfMemoryError(TrainingError):
 
 class CheckpointError(TrainingError):
     """A file of the run could not be written; the checkpoints before it are whole."""
+
+
+def non_finite_loss(told: str, model: nn.Module, images: str) -> NonFiniteLossError:
+    """What to raise of a loss that is not finite: it names weights that are not, else the images at fault.
+
+    Args:
+        told: What the loss is, and when.
+        model: Whose loss it is.
+        images: Where the images of the batch are named.
+    """
+    broken = not_finite(model)
+    if broken:
+        return NonFiniteLossError(
+            f"{told} since weights are not finite numbers ({', '.join(broken[:3])}); start from whole ones "
+            "(--model.weights), or lower --train.lr"
+        )
+    return NonFiniteLossError(
+        f"{told}; {images}. Look at them, lower --train.lr, or train with --train.mixed_precision no"
+    )
 
 
 @contextmanager

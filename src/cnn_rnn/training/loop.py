@@ -24,11 +24,7 @@ from cnn_rnn.publishing.push import push_checkpoint
 
 from .agreement import decided_by_main, refuse_other_views, wait_until_seen
 from .checkpoints import (
-    MANIFEST,
-    check_digests,
     checkpoint_name,
-    holds_a_run,
-    latest_whole_checkpoint,
     load_checkpoint,
     load_weights,
     remove_leftovers,
@@ -37,17 +33,16 @@ from .checkpoints import (
     weights_digest,
 )
 from .data_record import DataRecord, check_rows
-from .faults import CheckpointError, NonFiniteLossError, disk_advice, memory_advice
+from .faults import disk_advice, memory_advice, non_finite_loss
 from .hardware import apply_memory_settings, build_accelerator, reach_sharded, share_buffers, to_memory_format
 from .held_out import fit_on_held_out
 from .interruption import Interrupted, SignalWatch
 from .loaders import build_loaders, epoch_batches
 from .model_files import build_model, rules_of_run, save_model
-from .objective import Objective
-from .optimization import build_average, build_optimizer, build_schedule
-from .records import Progress, draw_curves, write_environment, write_history
+from .optimization import Objective, build_average, build_optimizer, build_schedule
+from .records import HEADLINES, Progress, draw_curves, headline_figures, write_environment, write_history
 from .remembering import Remembering
-from .resuming import check_origin, check_settings, flat_settings, own_settings, take_folder
+from .resuming import flat_settings, own_settings, starting_point, take_folder
 from .run_config import RunConfig
 from .set_weights import fit_sets
 from .training_data import TrainingData, load_training_data, position_seed
@@ -75,7 +70,6 @@ class Trainer:
         self.output_dir = Path(config.train.output_dir)
         self.best_weights = self.output_dir / "checkpoints" / "best.safetensors"
         self.accelerator = build_accelerator(config)
-        self.damaged: dict[Path, CheckpointError] = {}
         self.lock = take_folder(self.output_dir, self.accelerator)
         try:
             self._prepare(resume, data)
@@ -86,7 +80,7 @@ class Trainer:
     def _prepare(self, resume: str | None, data: TrainingData | None) -> None:
         """Build everything of the run but its folder, and go to where it starts."""
         config, train = self.config, self.config.train
-        checkpoint = self._starting_point(resume)
+        checkpoint, self.damaged = starting_point(resume, config, self.accelerator)
         set_seed(train.seed)
         self.data = load_training_data(config.data, train.seed) if data is None else data
         refuse_other_views(*self.data.view())
@@ -147,32 +141,6 @@ class Trainer:
                 self._end_epoch(predictions)
                 self._leave_if_asked()
             return self._finish()
-
-    def _starting_point(self, resume: str | None) -> Path | None:
-        """The checkpoint to go on from, before anything is loaded."""
-        if resume == "auto":
-            checkpoint, self.damaged = decided_by_main(
-                self.accelerator, lambda: latest_whole_checkpoint(self.output_dir)
-            )
-            if checkpoint:
-                wait_until_seen(checkpoint / MANIFEST)
-            for reason in self.damaged.values():
-                self.accelerator.print(f"{reason}; going back to {checkpoint}")
-        else:
-            checkpoint = Path(resume) if resume else None
-        if checkpoint:
-            if not checkpoint.is_dir():
-                raise FileNotFoundError(f"no checkpoint {checkpoint}; --resume auto takes the run's latest")
-            check_settings(self.output_dir, self.config)
-            if resume != "auto":
-                check_digests(checkpoint)
-            check_origin(checkpoint, self.config)
-            return checkpoint
-        if resume is None and decided_by_main(self.accelerator, lambda: holds_a_run(self.output_dir)):
-            raise FileExistsError(
-                f"{self.output_dir} holds a run; continue it with --resume auto or choose another --train.output_dir"
-            )
-        return None
 
     def _start(self, checkpoint: Path | None) -> None:
         """Go to the checkpoint, or begin a new run in an empty folder."""
@@ -274,15 +242,10 @@ class Trainer:
             where = {"epoch": self.progress.epoch + 1, "step": self.progress.step + 1}
             write_json(path, where | {"loss": str(loss), "image_ids": everyone})
         self.accelerator.wait_for_everyone()
-        broken = [name for name, weight in self.plain_model.state_dict().items() if not weight.isfinite().all()]
-        if broken:
-            raise NonFiniteLossError(
-                f"the loss is {loss} at step {self.progress.step + 1} since weights are not finite numbers "
-                f"({', '.join(broken[:3])}); start from whole ones (--model.weights), or lower --train.lr"
-            )
-        raise NonFiniteLossError(
-            f"the loss is {loss} at step {self.progress.step + 1}; its {len(everyone)} images are named in {path}. "
-            "Look at them, lower --train.lr, or train with --train.mixed_precision no"
+        raise non_finite_loss(
+            f"the loss is {loss} at step {self.progress.step + 1}",
+            self.plain_model,
+            f"its {len(everyone)} images are named in {path}",
         )
 
     def _save(self) -> Path:
@@ -369,12 +332,3 @@ class Trainer:
                 write_json(self.output_dir / "metrics.json", figures)
         self.accelerator.wait_for_everyone()
         return figures
-
-
-HEADLINES = ("mAP", "CF1", "OF1")
-
-
-def headline_figures(figures: dict[str, Any]) -> dict[str, Any]:
-    """The figures that stand for the rest: mAP, and CF1 and OF1 of the predicted set, by path where there is one."""
-    sets = figures.get("path") or figures["threshold"]
-    return {"mAP": figures["mAP"], "CF1": sets["CF1"], "OF1": sets["OF1"]}

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from datasets import Dataset
 from torch.utils.data import DataLoader
 
@@ -139,10 +140,7 @@ def fields_of(predictions: Predictions, steps: int) -> dict[str, Any]:
     """The fields that are there, with paths and their scores padded to so many steps."""
     fields = {name: value for name, value in vars(predictions).items() if value is not None}
     if predictions.paths is not None and predictions.step_scores is not None:
-        short = steps - predictions.paths.shape[1]
-        end = predictions.logits.shape[1]
-        fields["paths"] = predictions.paths.new_full((len(predictions.paths), steps), end)
-        fields["paths"][:, : steps - short] = predictions.paths
-        fields["step_scores"] = predictions.step_scores.new_zeros(len(predictions.paths), steps + 1)
-        fields["step_scores"][:, : steps + 1 - short] = predictions.step_scores
+        missing = (0, steps - predictions.paths.shape[1])
+        fields["paths"] = F.pad(predictions.paths, missing, value=predictions.logits.shape[1])  # END
+        fields["step_scores"] = F.pad(predictions.step_scores, missing)
     return fields

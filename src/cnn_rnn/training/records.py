@@ -1,6 +1,5 @@
 """Where a run stands, and what its folder tells of it beside the model: history, curves, environment."""
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -16,8 +15,10 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from cnn_rnn.foundation.provenance import version_of
 from cnn_rnn.foundation.whole_files import whole_file, write_json, write_text
 
+HEADLINES = ("mAP", "CF1", "OF1")
 RECORDED = ("cnn-rnn", "torch", "torchvision", "timm", "transformers", "datasets", "accelerate", "numpy")
 
 
@@ -73,6 +74,12 @@ class Progress:
         return self.epoch >= epochs or bool(patience and self.epoch - self.best_epoch >= patience)
 
 
+def headline_figures(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures that stand for the rest: mAP, and CF1 and OF1 of the predicted set, by path where there is one."""
+    sets = figures.get("path") or figures["threshold"]
+    return {"mAP": figures["mAP"], "CF1": sets["CF1"], "OF1": sets["OF1"]}
+
+
 def write_history(output_dir: Path, history: Sequence[dict[str, Any]]) -> None:
     """Write `history.jsonl`, one line per epoch."""
     write_text(output_dir / "history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
@@ -85,7 +92,7 @@ def write_environment(output_dir: Path, accelerator: Accelerator) -> None:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "python": platform.python_version(),
-        "libraries": {name: version(name) for name in RECORDED},
+        "libraries": {name: version_of(name) for name in RECORDED},
         "system": platform.platform(),
         "cores": os.cpu_count(),
         "devices": devices or ["cpu"],
@@ -95,14 +102,6 @@ def write_environment(output_dir: Path, accelerator: Accelerator) -> None:
         "git": git_state(Path(__file__).parent),
     }
     write_json(output_dir / "environment.json", environment)
-
-
-def version(name: str) -> str | None:
-    """The version of an installed package."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
@@ -126,7 +125,7 @@ def draw_curves(output_dir: Path, history: Sequence[dict[str, Any]]) -> None:
 
     epochs = [record["epoch"] for record in history]
     figure = Figure(figsize=(9, 3.5), layout="constrained")
-    for axes, names in zip(figure.subplots(1, 2), (("loss", "held_out_loss"), ("mAP", "CF1", "OF1")), strict=True):
+    for axes, names in zip(figure.subplots(1, 2), (("loss", "held_out_loss"), HEADLINES), strict=True):
         for name in names:
             values = [record.get(name) for record in history]
             axes.plot(epochs, [float("nan") if value is None else value for value in values], label=name, marker=".")

@@ -1,4 +1,4 @@
-"""Whether a run may go on with given settings, and what it has already reached."""
+"""Whether a run may go on with given settings, where from, and what it has already reached."""
 
 import json
 import logging
@@ -13,8 +13,10 @@ from cnn_rnn.data import label_names
 from cnn_rnn.foundation.folder_lock import LOCK, FolderInUseError, FolderLock
 from cnn_rnn.foundation.provenance import stored_settings
 
-from .checkpoints import read_manifest
+from .agreement import decided_by_main, wait_until_seen
+from .checkpoints import MANIFEST, check_digests, holds_a_run, latest_whole_checkpoint, read_manifest
 from .data_record import DataRecord, refuse_others
+from .faults import CheckpointError
 from .run_config import RunConfig, RunConfigError, load_run_config
 from .training_data import load_rows
 
@@ -40,6 +42,39 @@ def take_folder(output_dir: Path, accelerator: Accelerator) -> FolderLock:
             raise FolderInUseError(f"{output_dir} is in use")
         lock.acquire()
     return lock
+
+
+def starting_point(
+    resume: str | None, config: RunConfig, accelerator: Accelerator
+) -> tuple[Path | None, dict[Path, CheckpointError]]:
+    """The checkpoint to go on from, before anything is loaded, and what is wrong with each newer one.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        FileExistsError: The folder holds a run and `resume` is None.
+        CheckpointError: The checkpoint is damaged.
+        RunConfigError: It is of a run with other settings.
+    """
+    output_dir, damaged = Path(config.train.output_dir), dict[Path, CheckpointError]()
+    checkpoint = Path(resume) if resume else None
+    if resume == "auto":
+        checkpoint, damaged = decided_by_main(accelerator, lambda: latest_whole_checkpoint(output_dir))
+        if checkpoint:
+            wait_until_seen(checkpoint / MANIFEST)
+        for reason in damaged.values():
+            accelerator.print(f"{reason}; going back to {checkpoint}")
+    if checkpoint:
+        if not checkpoint.is_dir():
+            raise FileNotFoundError(f"no checkpoint {checkpoint}; --resume auto takes the run's latest")
+        check_settings(output_dir, config)
+        if resume != "auto":
+            check_digests(checkpoint)
+        check_origin(checkpoint, config)
+    elif resume is None and decided_by_main(accelerator, lambda: holds_a_run(output_dir)):
+        raise FileExistsError(
+            f"{output_dir} holds a run; continue it with --resume auto or choose another --train.output_dir"
+        )
+    return checkpoint, damaged
 
 
 def check_settings(output_dir: Path, config: RunConfig) -> None:

@@ -23,8 +23,7 @@ from cnn_rnn.nearest_names import did_you_mean
 
 from .declared_settings import declared_settings
 from .named_weights import is_model
-from .setting_values import coerce, expected, value_of
-from .settings_file import SettingsFileError, read_settings
+from .settings_file import SettingsFileError, coerce, expected, read_settings, value_of
 
 MODEL_KEYS = sorted(setting.name for setting in declared_settings("model"))
 
