@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cnn_rnn.foundation.one_line import visible
+from cnn_rnn.foundation.resting_collector import collector_resting
 from cnn_rnn.nearest_names import did_you_mean
 
 # For the help, which loads no library; a test holds them against the packages that know them.
@@ -134,14 +135,10 @@ def loading(extra: str | None = None) -> Iterator[None]:
         ValueError: It is not; what is missing is named.
     """
     atexit.register(gc.freeze)
-    searched = gc.isenabled()
-    gc.disable()
     try:
-        yield
+        with collector_resting():
+            yield
     except ImportError as error:
         if extra is None or error.name is None:
             raise
         raise ValueError(f"cnn-rnn {extra} needs {error.name}: pip install 'cnn-rnn[{extra}]'") from error
-    finally:
-        if searched:
-            gc.enable()

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from cnn_rnn.prediction.job_folder import JobFolder, State
     from cnn_rnn.prediction.worker import JobSettings, Opened
 
-PICTURED = 24  # images on the page
 BUNDLED_LABELS = ("person", "sky", "cat", "car", "427 more")
 NONE_READ = 1  # what a shell is told of a job that is done and has no labels
 NAMED_UNREADABLE = 20  # unreadable images that are named
@@ -160,7 +159,9 @@ def told(known: argparse.Namespace, folder: "JobFolder", done: "State | None") -
         )
         return 0
     if done == "finished":
-        picture(folder)
+        from cnn_rnn.prediction.pictures import draw_job
+
+        draw_job(folder)
     code = tell_counts(folder)
     write_back(known, folder.config)
     return code
@@ -274,8 +275,8 @@ def print_labels(known: argparse.Namespace, reading: "Reading") -> int:
     with loading():
         from cnn_rnn.data.photos.images import UnreadableImageError, decode_image
         from cnn_rnn.label_answers import UNFAMILIAR
-        from cnn_rnn.prediction.few_photos import pipeline_for_few
         from cnn_rnn.prediction.input_kinds import nothing_found, open_inputs
+        from cnn_rnn.prediction.onnx_pipeline import pipeline_for_few
 
         classify, engine = pipeline_for_few(known.model, known.engine, known.threshold)
     if engine:
@@ -303,32 +304,6 @@ def print_labels(known: argparse.Namespace, reading: "Reading") -> int:
     for line in inputs.passed_over.lines():
         print(visible(line), file=sys.stderr)
     return code
-
-
-def picture(folder: "JobFolder") -> None:
-    """Draw the first images with their labels and paths as paths.png, as far as they can still be read."""
-    from cnn_rnn.data.photos.found_files import JOB_PICTURE
-    from cnn_rnn.data.photos.images import UnreadableImageError, decode_image
-    from cnn_rnn.foundation.whole_files import whole_file
-    from cnn_rnn.prediction.pictures import Caption, draw_page
-
-    pictured: list[Any] = []
-    captions = []
-    images = chain.from_iterable(map(folder.inputs.part, range(folder.inputs.parts)))
-    try:
-        for image, row in zip(images, folder.rows(), strict=False):
-            if len(pictured) == PICTURED:
-                break
-            if row["error"] is not None:
-                continue
-            pictured.append(decode_image(image.image, image.name))
-            labels, path = ([(one["label"], one["score"]) for one in row[name] or ()] for name in ("labels", "path"))
-            captions.append(Caption(labels, path, image.truth))
-    except (UnreadableImageError, OSError) as error:
-        print(f"{JOB_PICTURE} is not complete: {error}", file=sys.stderr)
-    if pictured:
-        with whole_file(folder.folder / JOB_PICTURE) as temporary:
-            draw_page(pictured, captions).save(temporary, format="png")
 
 
 def tell_counts(folder: "JobFolder") -> int:

@@ -1,6 +1,7 @@
 """What a whole model's ONNX graph computes: backbone, beam search and fusion, for any batch size."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -45,29 +46,35 @@ class ExportedModel(nn.Module):
         output = {**scores(image_features=features, known_labels=known_labels), "features": mean_of_places(features)}
         return tuple(output[name] for name in self.outputs)
 
+    def export(self, *, known_labels: bool, optimize: bool = True) -> Any:
+        """The model as `export_program` gives it; what is known comes as a second input where asked for."""
+        size, kind = self.model.config.image_size, torch.uint8 if self.uint8 else torch.float32
+        examples = {"pixel_values": torch.zeros(3, 3, size, size, dtype=kind)}
+        if known_labels:
+            examples["known_labels"] = torch.zeros(3, self.model.config.num_labels, dtype=torch.long)
+        return export_program(self, examples, self.outputs, optimize=optimize)
 
-def export_program(exported: ExportedModel, *, known_labels: bool, optimize: bool = True) -> Any:
-    """The model as torch's `ONNXProgram`, for any batch size.
+
+def export_program(
+    module: nn.Module, examples: Mapping[str, Tensor], outputs: Sequence[str], *, optimize: bool = True
+) -> Any:
+    """A module as torch's `ONNXProgram`, for any batch size.
 
     Args:
-        exported: The model.
-        known_labels: Whether what is known comes as a second input.
+        module: In evaluation mode.
+        examples: Its inputs by name, of some images: a batch of one would become a constant of the graph.
+        outputs: Names of what comes out.
         optimize: Whether weights may be folded into others.
     """
-    size = exported.model.config.image_size
-    # a batch of one would become a constant of the graph
-    examples = {"pixel_values": torch.zeros(3, 3, size, size, dtype=torch.uint8 if exported.uint8 else torch.float32)}
-    if known_labels:
-        examples["known_labels"] = torch.zeros(3, exported.model.config.num_labels, dtype=torch.long)
     batch = torch.export.Dim("batch")
     with warnings.catch_warnings():
         # torch warns of its own exporter's use of what will change, of which nobody here can mend anything.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            exported,
+            module,
             tuple(examples.values()),
             input_names=list(examples),
-            output_names=list(exported.outputs),
+            output_names=list(outputs),
             dynamic_shapes={name: {0: batch} for name in examples},
             opset_version=OPSET,
             dynamo=True,

@@ -16,7 +16,7 @@ from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.image_backbone import mean_of_places
 from cnn_rnn.pixel_values import PixelValues
 
-from .exported_model import OUTPUTS, ExportedModel, export_program
+from .exported_model import OUTPUTS, ExportedModel
 from .graph_model import PREFIX, GraphModel, find_graph, folder_of
 from .kept_graphs import WEIGHTS, digest_of_folder, graph_name, key_of_graph, places_for
 from .onnx_engine import UnfitGraphError, choose_engine
@@ -102,10 +102,10 @@ def weightless_graph(model: Any, folder: Path) -> bytes:
         PixelValues(preprocessing)  # refuses steps that torch alone does
         fields = config.to_dict() | {"_name_or_path": ""}  # a graph may travel: where the model lay is no one's concern
         told = {"config": json.dumps(fields), "preprocessing": json.dumps(preprocessing)}
-        program = export_program(exported, known_labels=known, optimize=False)
+        program = exported.export(known_labels=known, optimize=False)
         stored = {f"{PREFIX}{key}": value for key, value in stored_weights(folder / WEIGHTS)}
         content = _without_weights(program.model, stored, told)
-        _compare(GraphModel(content, folder), model)
+        _refuse_other_answers(GraphModel(content, folder), model)
     except UnfitGraphError:
         raise
     except Exception as error:  # the exporter raises many kinds
@@ -158,7 +158,7 @@ def _without_weights(graph: Any, stored: Mapping[str, Any], told: Mapping[str, s
 
 
 @torch.no_grad()
-def _compare(graph: GraphModel, model: Any) -> None:
+def _refuse_other_answers(graph: GraphModel, model: Any) -> None:
     """Refuse a graph that answers something else than the model."""
     size = model.config.image_size
     pixels = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))

@@ -10,7 +10,6 @@ import importlib.metadata
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from huggingface_hub import constants
@@ -25,7 +24,6 @@ FOLDER = "onnx"
 SETTINGS = ("config.json", "preprocessor_config.json")
 WEIGHTS = "model.safetensors"
 FORMAT = "2"  # of what a whole model's graph takes, gives and says of itself
-BLOCK = 1 << 20
 GPUS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")  # as drivers show them
 
 
@@ -81,16 +79,9 @@ def digest_of_folder(folder: Path) -> str:
     found = hashlib.sha256(FORMAT.encode())
     for name in (*SETTINGS, WEIGHTS):
         found.update(f"\0{name}\0{(folder / name).stat().st_size}\0".encode())
-        for block in _blocks(folder / name):
-            found.update(block)
+        with (folder / name).open("rb") as file:
+            hashlib.file_digest(file, lambda: found)  # goes on with the digest of what came before
     return found.hexdigest()
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    """A file's bytes, some at a time."""
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            yield block
 
 
 def onnxruntime_version() -> str:

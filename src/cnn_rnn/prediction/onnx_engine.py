@@ -1,17 +1,14 @@
 """A saved model whose backbone runs in onnxruntime: on a CPU the same labels in a fraction of the time.
 
-The backbone is nearly all of the work. What comes behind it stays as it is, with the walk states that it shares, so
+The backbone is nearly all of the work. What comes after it stays as it is, with the walk states that it shares, so
 nothing is unrolled. The graph is exported once and kept beside the weights, under a digest of all that it follows from;
 other weights have another digest, so an old graph is never taken for theirs. One that no process of this user wrote, as
 it may come with a model from elsewhere, is never run: it could say anything.
 """
 
-import hashlib
 import importlib.util
-import json
 import logging
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -21,9 +18,12 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from cnn_rnn.foundation.own_files import record_own
+from cnn_rnn.foundation.provenance import digest as digest_settings
+from cnn_rnn.foundation.provenance import digest_tensors
 from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.image_backbone import ImageBackbone
 
+from .exported_model import OPSET, export_program
 from .kept_graphs import onnxruntime_version, own_graph, places_for
 from .torch_engine import PiecewiseBackbone
 
@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 Engine = Literal["auto", "torch", "onnx"]
 ENGINES: tuple[Engine, ...] = ("auto", "torch", "onnx")
-OPSET = 20
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-4  # of the spread of the features, on noise: what rounding alone explains
 
@@ -58,7 +57,7 @@ class OnnxBackbone(nn.Module):
         options.intra_op_num_threads = torch.get_num_threads()
         if shares_cores:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        else:  # awake within a run alone: behind it torch has work
+        else:  # awake within a run alone: after it torch has work
             options.add_session_config_entry("session.force_spinning_stop", "1")
         model = graph if isinstance(graph, bytes) else str(graph)
         self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -165,12 +164,8 @@ def use_onnxruntime(model: Any, name: str, *, shares_cores: bool = False) -> Pat
 def digest_of(model: Any) -> str:
     """A digest of all that the graph of a model's backbone follows from."""
     config = model.config
-    told = [config.backbone, config.backbone_args, config.pooling, config.image_size, OPSET]
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-    for name, tensor in sorted(model.backbone.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    told = {name: getattr(config, name) for name in ("backbone", "backbone_args", "pooling", "image_size")}
+    return digest_settings(told | {"opset": OPSET, "weights": digest_tensors(model.backbone.state_dict())})
 
 
 def _export_to_first(model: Any, folders: Sequence[Path], digest: str) -> Path:
@@ -196,36 +191,20 @@ def export_backbone(model: Any, path: Path, digest: str) -> Path:
     size = model.config.image_size
     features = _Features(model.backbone).eval()
     example = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
-    with warnings.catch_warnings():
-        # torch warns of its own exporter's use of what will change, of which nobody here can mend anything.
-        warnings.simplefilter("ignore")
-        try:
-            program = torch.onnx.export(
-                features,
-                (example,),
-                input_names=["pixel_values"],
-                output_names=["features"],
-                dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch")}},
-                opset_version=OPSET,
-                dynamo=True,
-                verbose=False,
-            )
-            assert program is not None
-            graph = program.model_proto
-            onnx.checker.check_model(graph)
-        except Exception as error:  # the exporter raises many kinds
-            raise UnfitGraphError(
-                f"{model.config.backbone} cannot be exported: {str(error).splitlines()[0]}"
-            ) from error
+    try:
+        graph = export_program(features, {"pixel_values": example}, ["features"]).model_proto
+        onnx.checker.check_model(graph)
+    except Exception as error:  # the exporter raises many kinds
+        raise UnfitGraphError(f"{model.config.backbone} cannot be exported: {str(error).splitlines()[0]}") from error
     onnx.helper.set_model_props(graph, {"digest": digest})
     with whole_file(path) as temporary:
         onnx.save(graph, temporary)
-        _compare(OnnxBackbone(Path(temporary), model.backbone), features, example)
+        _refuse_other_features(OnnxBackbone(Path(temporary), model.backbone), features, example)
     return path
 
 
 @torch.no_grad()
-def _compare(graph: OnnxBackbone, features: _Features, example: Tensor) -> None:
+def _refuse_other_features(graph: OnnxBackbone, features: _Features, example: Tensor) -> None:
     """Refuse a graph that sees something else than the backbone."""
     for pixels in (example, example[:1]):
         expected, seen = features(pixels), graph(pixels)

@@ -4,10 +4,11 @@ What a graph cannot do (whole sets, another beam width, known labels of a model 
 does, which is loaded for it then.
 """
 
+import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -211,3 +212,22 @@ class Asked:
         }
         self.given = {"timeout": timeout, "beam_width": beam_width, **self.choice, "known": known}
         self.choice["known"] = self.known
+
+
+def pipeline_for_few(model: str, engine: Literal["auto", "torch", "onnx"], threshold: float | None) -> tuple[Any, str]:
+    """The pipeline for a few photos: by the model's graph where there is one, else by torch; and what to say of it.
+
+    With "auto" none is made: exporting takes longer than a few photos.
+
+    Raises:
+        ImportError, ValueError, OSError: As `CnnRnnOnnx.from_pretrained` and `open_pipeline` raise them.
+    """
+    if engine == "onnx":
+        return CnnRnnOnnx.from_pretrained(model, few=True, threshold=threshold), "engine onnx on cpu"
+    if engine == "auto" and importlib.util.find_spec("onnxruntime") is not None:
+        found = GraphModel.find(model, few=True)
+        if found is not None:
+            return CnnRnnOnnx(found, model, threshold=threshold), ""
+    from .worker import open_pipeline
+
+    return open_pipeline(model, threshold=threshold), ""

@@ -1,10 +1,19 @@
 """A page of images with their labels and the paths that were walked, for people who would rather look than read."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from PIL import Image, ImageDraw, ImageFont
 
+from cnn_rnn.data.photos.found_files import JOB_PICTURE
+from cnn_rnn.data.photos.images import UnreadableImageError, decode_image
+from cnn_rnn.foundation.whole_files import whole_file
+
+from .job_folder import JobFolder
+
+PICTURED = 24  # images on the page
 TILE = 220  # pixels, image and its margins
 LINE = 17  # pixels, one line of text
 FOUND, EXTRA, MISSED, PLAIN, WALKED = "#157f3b", "#b3261e", "#8a6d00", "#202124", "#70757a"
@@ -55,3 +64,24 @@ def draw_page(images: Sequence[Image.Image], captions: Sequence[Caption], column
         for number, (text, colour) in enumerate(caption.lines()):
             draw.text((left + 10, top + TILE + number * LINE), text, fill=colour, font=font)
     return page
+
+
+def draw_job(folder: JobFolder) -> None:
+    """Draw the first images of a finished job with their labels and paths, as far as they can still be read."""
+    pictured: list[Image.Image] = []
+    captions = []
+    images = chain.from_iterable(map(folder.inputs.part, range(folder.inputs.parts)))
+    try:
+        for image, row in zip(images, folder.rows(), strict=False):
+            if len(pictured) == PICTURED:
+                break
+            if row["error"] is not None:
+                continue
+            pictured.append(decode_image(image.image, image.name))
+            labels, path = ([(one["label"], one["score"]) for one in row[name] or ()] for name in ("labels", "path"))
+            captions.append(Caption(labels, path, image.truth))
+    except (UnreadableImageError, OSError) as error:
+        print(f"{JOB_PICTURE} is not complete: {error}", file=sys.stderr)
+    if pictured:
+        with whole_file(folder.folder / JOB_PICTURE) as temporary:
+            draw_page(pictured, captions).save(temporary, format="png")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cnn_rnn.foundation.whole_files import whole_file
-from cnn_rnn.prediction.exported_model import ExportedModel, export_program
+from cnn_rnn.prediction.exported_model import ExportedModel
 
 AMONG_CONVOLUTIONS = ["Conv", "Clip", "Relu", "Add"]  # what computes in 8 bits: less would go back and forth
 LARGE_WEIGHTS = 1 << 12  # entries from which on a tensor is worth halving
@@ -43,7 +43,7 @@ def export_onnx(model: Any, path: str | Path, *, known_labels: bool = False, uin
         )
 
     path = Path(path)
-    program = export_program(ExportedModel(model, uint8=uint8).eval(), known_labels=known_labels)
+    program = ExportedModel(model, uint8=uint8).eval().export(known_labels=known_labels)
     ClearMetadataAndDocStringPass()(program.model)  # where in the source each node comes from, longer than most weights
     graph = program.model_proto
     onnx.helper.set_model_props(graph, metadata_of(model.config))
