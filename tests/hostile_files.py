@@ -35,8 +35,7 @@ COLUMNS = [
     "file_name", "labels", "image", "image_id", "split", "unknown", "not_labels", "cat", "confidence", "filename"
 ]  # fmt: skip
 KEYS = [
-    "images", "annotations", "categories", "id", "name", "data", "result", "value", "choices", "annotation_id",
-    "known",
+    "images", "annotations", "categories", "id", "name", "data", "result", "value", "choices", "annotation_id", "known"
 ]  # fmt: skip
 SETTINGS = ["backbone", "num_labels", "id2label", "thresholds", "label_counts", "backbone_args", "image_size", "epochs"]
 TAGGED = [
@@ -139,7 +138,8 @@ def xml_texts() -> Contents:
     def element(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         return st.builds(lambda one, parts: f"<{one}>{''.join(parts)}</{one}>", tag, st.lists(inner, max_size=3))
 
-    head = st.sampled_from(["", "<?xml version='1.0'?>", "<!DOCTYPE a []>"])
+    coded = [f"<?xml version='1.0' encoding='{codec}'?>" for codec in ("utf-16", "cp1252", "idna", "hex", "nobody")]
+    head = st.sampled_from(["", "<?xml version='1.0'?>", "<!DOCTYPE a []>", *coded])
     return st.builds(lambda first, inner: as_bytes(first + inner), head, st.recursive(leaf, element, max_leaves=8))
 
 

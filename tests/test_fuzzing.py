@@ -25,10 +25,14 @@ from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
 from tests import hostile_files as hostile
 from tests.finished_runs import write_run
+from tests.hostile_photos import photos
 
+from cnn_rnn.app.photo_tagger import read_photo
 from cnn_rnn.app.saved_labels import read_saved, write_saved
-from cnn_rnn.data import Reading, load_source
+from cnn_rnn.commands.report import known_figures
+from cnn_rnn.data import Reading, decode_image, load_source
 from cnn_rnn.data.files.unpacking import extract_archive
+from cnn_rnn.data.photos.pixels import decode_pixels
 from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.learning.journal import Journal, Step
 from cnn_rnn.learning.known_photos import KnownPhotos
@@ -38,6 +42,8 @@ from cnn_rnn.prediction.found_images import read_list
 from cnn_rnn.prediction.saved_model import checked_config
 from cnn_rnn.prediction.shards import ParquetShards, TarShards
 from cnn_rnn.prediction.xmp_sidecars import write_sidecar
+from cnn_rnn.publishing.model_card import CardFigures
+from cnn_rnn.training.data_record import RECORD, DataRecord
 from cnn_rnn.training.run_config import load_run_config, with_rules
 
 LONGEST = 60  # seconds for one input: a guard against one that never ends, no measurement
@@ -94,6 +100,25 @@ def follow_journal(path: Path) -> None:
     after = Journal(path.parent)
     assert after.steps == before.steps
     assert KnownPhotos.follow(after.steps).photos["new.jpg"].labels["a new word"] is True
+
+
+def read_record(path: Path) -> None:
+    path.rename(path.parent / RECORD)
+    record = DataRecord.read(path.parent)
+    assert record is not None
+
+
+def see_photo(path: Path) -> None:
+    pixels = decode_pixels(path)
+    assert decode_image(path.read_bytes(), "a.jpg").size == pixels.shape[:0:-1]
+    read_photo(path)
+    decode_image(path, least_size=4)
+
+
+def read_figures(path: Path) -> None:
+    path = path.rename(path.parent / "metrics.json")
+    CardFigures(path)
+    known_figures(path.with_name("predictions.parquet"))
 
 
 def ask_server(path: Path, place: str) -> None:
@@ -159,6 +184,9 @@ KINDS: dict[str, tuple[str, hostile.Contents, Callable[[Path], Any]]] = {
     "tasks": ("a.json", hostile.as_json(hostile.studio_requests()), lambda path: ask_server(path, "/predict")),
     "webhook": ("a.json", hostile.as_json(hostile.studio_requests()), lambda path: ask_server(path, "/webhook")),
     "setup": ("a.json", hostile.as_json(hostile.studio_requests()), lambda path: ask_server(path, "/setup")),
+    "photo": ("a.jpg", photos(), see_photo),
+    "record": ("a.parquet", hostile.parquets(), read_record),
+    "figures": ("a.json", hostile.as_json(hostile.row | hostile.value), read_figures),
     "run_config": ("a.yaml", hostile.yaml_texts(), load_run_config),
     "model_config": ("a.json", hostile.as_json(hostile.model_configs()), read_config),
 }

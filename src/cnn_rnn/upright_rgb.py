@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
 
 try:  # HEIC where its plug-in is there
     from pillow_heif import register_heif_opener
@@ -87,6 +87,8 @@ def orientation(image: Image.Image) -> Any:
 
 def upright(image: Image.Image) -> Image.Image:
     """A copy of the image, camera rotation undone, without a tag that would turn it once more."""
+    if isinstance(image, ImageFile.ImageFile) and image.format == "TIFF":
+        image.filename = ""  # of which Pillow maps a part into memory, with its sides swapped where it is to be turned
     image.load()
     turn = UPRIGHT.get(orientation(image))
     if turn is None:

@@ -118,6 +118,18 @@ def test_camera_rotation_is_undone(orientation: int) -> None:
     np.testing.assert_array_equal(decode_image(encode(stored, exif=exif)), ramp())
 
 
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "I;16"])
+def test_a_turned_tiff_is_read_from_a_file_as_from_its_bytes(mode: str, tmp_path: Path) -> None:
+    """Pillow maps these modes into memory where they come as a file."""
+    picture = Image.effect_noise((40, 30), 99).convert(mode if mode != "P" else "L")
+    for turn in range(1, 9):
+        content = encode(picture if mode != "P" else picture.quantize(9), "TIFF", exif=exif_tags(Orientation=turn))
+        (tmp_path / "a.tif").write_bytes(content)
+        whole = np.asarray(decode_image(content, "a.tif"))
+        np.testing.assert_array_equal(decode_image(tmp_path / "a.tif"), whole)
+        assert whole.shape == ((30, 40, 3) if turn < 5 else (40, 30, 3))
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "P", "YCbCr", "LAB"])
 def test_every_other_mode_becomes_rgb(mode: str) -> None:
     image = (

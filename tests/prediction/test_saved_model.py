@@ -134,8 +134,8 @@ def test_a_config_nested_without_end_is_no_config(run: Path) -> None:
     [
         ({"thresholds": [float("nan")] * 4}, r"thresholds are probabilities in 0\.\.1, got nan"),
         ({"thresholds": [2] * 4}, r"thresholds are probabilities in 0\.\.1, got 2"),
-        ({"id2label": ["a", "b"]}, r"config\.json: 'list' object has no attribute"),
-        ({"dtype": "float7"}, r"config\.json: module 'torch' has no attribute"),
+        ({"id2label": ["a", "b"]}, r"config\.json: .*'list' object has no attribute"),
+        ({"dtype": "float7"}, r"config\.json: .*module 'torch' has no attribute"),
     ],
     ids=str,
 )

@@ -140,11 +140,14 @@ def ask_about_photos(evaluation: "Evaluation", known: argparse.Namespace) -> lis
 
 def known_figures(predictions: Path | None) -> dict[str, Any] | None:
     """What `validate --known` measured beside its predictions; None where it did not."""
+    from cnn_rnn.foundation.broken_files import told_as_broken
+
     figures = None if predictions is None else predictions.with_name("metrics.json")
     if figures is None or not figures.is_file():
         return None
-    found = json.loads(figures.read_text(encoding="utf-8")).get("known")
-    return None if found is None else dict(found)
+    with told_as_broken(figures, "holds no figures of cnn-rnn validate"):
+        found = json.loads(figures.read_text(encoding="utf-8")).get("known")
+        return None if found is None else dict(found)
 
 
 def near_duplicates(known: argparse.Namespace, evaluation: "Evaluation", config: "RunConfig") -> list["Section"]:

@@ -52,6 +52,8 @@ def tells_of(error: Exception, file: str | Path) -> bool:
 
 def reason(error: BaseException) -> str:
     """What an error says, in one line; of Python's own errors that tell of code and not of values, their kind too."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
     said = visible(" ".join(str(error).split()))
     kind = type(error).__name__
     tells_of_code = type(error).__module__ == "builtins" and not isinstance(error, ValueError | OSError | EOFError)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Self
 
+from cnn_rnn.foundation.broken_files import reason
 from cnn_rnn.foundation.folder_lock import one_at_a_time
 from cnn_rnn.foundation.json_lines import read_json
 from cnn_rnn.foundation.one_line import told_in_one_line
@@ -79,8 +80,8 @@ class Step:
                 said, accepted, renamed, None if takes_back is None else str(takes_back), rows,
                 int(told.get("actions", 1)), str(told.get("by", "")), int(told.get("at", 0)), str(told["name"]),
             )  # fmt: skip
-        except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
-            raise ValueError(f"expected a step such as {{'name': ..., 'said': ...}}: {error}") from error
+        except Exception as error:  # of whatever stands where an object of these should
+            raise ValueError(f"expected a step such as {{'name': ..., 'said': ...}}: {reason(error)}") from error
 
 
 class Journal:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
 from cnn_rnn.data.photos.found_files import JOB_LABELS, JOB_PICTURE
+from cnn_rnn.foundation.broken_files import reason
 from cnn_rnn.foundation.folder_lock import FolderLock, one_at_a_time
 from cnn_rnn.foundation.provenance import Identity
 from cnn_rnn.foundation.whole_files import half_done, remove_whole, whole_file, write_json
@@ -33,7 +34,6 @@ PARTS, JOINED = "parts", "joined"
 OWN_NAME = re.compile(r"labels(-\d{5}-of-\d{5})?\.parquet")
 OWN_PART = re.compile(r"job\.(json|lock)|finish\.lock|part-\d+\.(parquet|lock)|joined|.*\.[0-9a-f]{12}\.tmp")
 State = Literal["finished", "finished by another process", "unfinished"]
-UNREADABLE_FILE = (pa.ArrowException, OSError, ValueError, KeyError)
 
 
 class OtherJobError(ValueError):
@@ -107,7 +107,7 @@ class JobFolder:
         if picture.exists() and not labels and not self.is_claimed():  # a job draws it last
             strangers.append(picture)
         for path in labels:
-            with suppress(*UNREADABLE_FILE):  # one of ours that is damaged is made again
+            with suppress(Exception):  # one of ours that is damaged is made again
                 if b"job" not in (pq.read_schema(path).metadata or {}):
                     strangers.append(path)
         if strangers:
@@ -142,8 +142,8 @@ class JobFolder:
         path = self.parts / "job.json"
         try:
             there = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise OtherJobError(f"{path}: {error}; remove {self.parts}, or give another --output") from error
+        except Exception as error:  # of whatever stands there
+            raise OtherJobError(f"{path}: {reason(error)}; remove {self.parts}, or give another --output") from error
         if there.get("key") != self.job.key:
             told = "; ".join(differences(there, json.loads(json.dumps(asdict(self.job), default=str))))
             raise OtherJobError(
@@ -169,8 +169,8 @@ class JobFolder:
                 return PartRecord(metadata[b"inputs"].decode(), rows, int(metadata[b"lost"]))
         except FileNotFoundError:
             return None
-        except UNREADABLE_FILE as error:
-            self.said.append(f"{path} is damaged ({str(error).splitlines()[0]}): made again")
+        except Exception as error:  # noqa: BLE001 - of whatever stands there
+            self.said.append(f"{path} is damaged ({reason(error)}): made again")
         return None
 
     def done(self, part: int) -> PartRecord | None:
@@ -243,8 +243,8 @@ class JobFolder:
                 return {int(part): PartRecord(*record) for part, record in json.loads(metadata[b"parts"]).items()}
         except FileNotFoundError:
             return None
-        except (*UNREADABLE_FILE, TypeError, RecursionError) as error:
-            self.said.append(f"{path} is damaged ({str(error).splitlines()[0]}): made again")
+        except Exception as error:  # noqa: BLE001 - of whatever stands there
+            self.said.append(f"{path} is damaged ({reason(error)}): made again")
         return None
 
     def is_finished(self) -> bool:
@@ -282,9 +282,9 @@ class JobFolder:
         path = self.part_path(part)
         try:
             return pq.read_table(path, page_checksum_verification=True).cast(SCHEMA)
-        except UNREADABLE_FILE as error:
+        except Exception as error:
             path.unlink(missing_ok=True)
-            raise DamagedPartError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+            raise DamagedPartError(f"{path} is damaged: {reason(error)}") from error
 
     def finish(self) -> State:
         """Join what is not joined yet and put the files in their place, unless parts are missing.

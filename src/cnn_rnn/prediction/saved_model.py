@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.image_utils import pil_torch_interpolation_mapping
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
+from cnn_rnn.foundation.broken_files import reason
 from cnn_rnn.foundation.file_kinds import kind_of_file
 from cnn_rnn.foundation.hub_errors import first_line
 from cnn_rnn.foundation.launched import check_launch
@@ -57,8 +57,10 @@ class SavedModel:
             )
         except SafetensorError as error:
             raise ValueError(f"{name}: the weights are no readable safetensors file: {error}") from error
-        except RuntimeError as error:  # shapes that differ
-            raise ValueError(f"{name}: the weights do not fit the config: {' '.join(str(error).split())}") from error
+        except (OSError, ImportError, MemoryError):
+            raise
+        except Exception as error:  # of shapes that differ, and of settings that no part of a model takes
+            raise ValueError(f"{name}: the weights do not fit the config: {reason(error)}") from error
         check_weights(str(name), model, found)
         model.backbone.put_channels_innermost()
         return cls(str(name), model.eval(), checked_processor(name))
@@ -163,16 +165,14 @@ def checked_config(name: str | Path) -> CnnRnnConfig:
     _refuse_other_kinds(Path(name))
     try:
         fields, _ = CnnRnnConfig.get_config_dict(name)
-    except RecursionError as error:
-        raise ValueError(f"{name}: config.json is nested too deep to be a config") from error
-    except TypeError as error:
-        raise ValueError(f"{name}: config.json holds no object of settings: {error}") from error
     except OSError as error:
         if Path(name).exists():
             raise OSError(f"{name} is no folder of a saved model: it has no readable config.json") from error
         raise OSError(
             f"there is no folder {name}, and the Hub gives no model of that name: {first_line(error)}"
         ) from error
+    except Exception as error:  # of whatever stands there
+        raise ValueError(f"{name}: config.json holds no object of settings: {reason(error)}") from error
     if not isinstance(fields, dict):
         raise ValueError(f"{name}: config.json holds no object of settings, but {type(fields).__name__}")  # noqa: TRY004
     kind = fields.get("model_type")
@@ -180,8 +180,8 @@ def checked_config(name: str | Path) -> CnnRnnConfig:
         raise ValueError(f"{name}: config.json is of a model {kind!r}, not {CnnRnnConfig.model_type!r}")
     try:
         return CnnRnnConfig.from_dict(fields)
-    except (StrictDataclassError, AttributeError, TypeError) as error:  # the library trusts some types
-        raise ValueError(f"{name}: config.json: {error.__cause__ or error}") from error
+    except Exception as error:  # the library trusts some types
+        raise ValueError(f"{name}: config.json: {reason(error.__cause__ or error)}") from error
 
 
 def checked_processor(name: str | Path) -> Any:
@@ -193,8 +193,10 @@ def checked_processor(name: str | Path) -> Any:
     """
     try:
         processor: Any = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
-    except (RecursionError, AttributeError, TypeError) as error:
-        raise ValueError(f"{name}: preprocessor_config.json is no object of settings: {first_line(error)}") from error
+    except OSError:
+        raise
+    except Exception as error:  # of whatever stands there
+        raise ValueError(f"{name}: preprocessor_config.json is no object of settings: {reason(error)}") from error
     wrong = list(_wrong_settings(processor))
     if wrong:
         raise ValueError(f"{name}: preprocessor_config.json: {'; '.join(wrong)}. Save the model again")

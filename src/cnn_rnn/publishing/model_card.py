@@ -66,7 +66,7 @@ class CardFigures:
         self.path = path
         try:
             self.content: Any = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CardError(f"no figures in {path}: {error}; cnn-rnn validate writes such a file") from error
 
     def __getitem__(self, name: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from cnn_rnn.foundation.broken_files import reason
 from cnn_rnn.foundation.json_lines import read_json
 
 from .at_work import PARAMETERS
@@ -43,8 +44,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     try:
         found = read_json(body.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        why = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
-        raise RefusedError(400, f"the body is no JSON: {why}") from error
+        raise RefusedError(400, f"the body is no JSON: {reason(error)}") from error
     if not isinstance(found, dict):
         raise RefusedError(400, f"the body must be a JSON object, not {type(found).__name__}")
     return found

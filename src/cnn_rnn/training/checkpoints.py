@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cnn_rnn.foundation.broken_files import reason
 from cnn_rnn.foundation.provenance import digest, digest_file, digest_tensors
 from cnn_rnn.foundation.whole_files import flush_folder, half_done, remove_whole, whole_file, write_json
 
@@ -111,8 +112,9 @@ def read_manifest(checkpoint: Path) -> dict[str, Any]:
         manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
         content = {"settings": dict(manifest["settings"]), "files": dict(manifest["files"])}
         whole = digest(content) == manifest["digest"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{checkpoint} has no readable {MANIFEST}, so it cannot be checked ({error})") from error
+    except Exception as error:  # of whatever stands there
+        told = f"{checkpoint} has no readable {MANIFEST}, so it cannot be checked ({reason(error)})"
+        raise CheckpointError(told) from error
     if not whole:
         raise CheckpointError(f"{checkpoint / MANIFEST} is damaged: it is not what was written")
     return content

@@ -16,6 +16,7 @@ from datasets import Dataset
 
 from cnn_rnn.data.photos.checks import row_digests
 from cnn_rnn.data.photos.disk_layout import abbreviate
+from cnn_rnn.foundation.broken_files import told_as_broken
 from cnn_rnn.foundation.provenance import digest_texts
 from cnn_rnn.foundation.whole_files import whole_file
 
@@ -72,10 +73,11 @@ class DataRecord:
         """The record beside a run; None where there is none, as beside those of earlier versions."""
         if not (folder / RECORD).is_file():
             return None
-        table = pq.read_table(folder / RECORD)
-        names = json.loads((table.schema.metadata or {})[b"label_names"])
-        columns = (table["part"].to_numpy(), table["image_id"].to_pylist(), table["digest"].to_numpy())
-        return cls(names, *columns)
+        with told_as_broken(folder / RECORD, "is no record of a run's data", "; give another train.output_dir"):
+            table = pq.read_table(folder / RECORD)
+            names = json.loads((table.schema.metadata or {})[b"label_names"])
+            columns = (table["part"].to_numpy(), table["image_id"].to_pylist(), table["digest"].to_numpy())
+            return cls(names, *columns)
 
     def differences(self, now: "DataRecord") -> list[str]:
         """What is other now, in words; empty where nothing is."""

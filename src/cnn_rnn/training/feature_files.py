@@ -87,7 +87,7 @@ def check_features(folder: Path) -> bool:
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         whole = path.stat().st_size == description["bytes"] and digest_values(path) == description["digest"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001 - of whatever stands there
         logger.warning("%s cannot be checked (%s): the features are computed again", path, error)
     else:
         if whole:

@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from cnn_rnn.data import label_names
+from cnn_rnn.foundation.broken_files import told_as_broken
 from cnn_rnn.foundation.folder_lock import LOCK, FolderInUseError, FolderLock
 from cnn_rnn.foundation.provenance import stored_settings
 
@@ -147,5 +148,5 @@ def finished_figures(config: RunConfig) -> dict[str, Any] | None:
             logger.warning("the run is complete; its data were not compared: %s", error)
         else:
             refuse_others(output_dir, record, DataRecord.of(label_names(train), train, validation))
-    found: dict[str, Any] = json.loads(figures.read_text(encoding="utf-8"))
-    return found
+    with told_as_broken(figures, "holds no figures of a run", "; remove it, and the run is ended anew"):
+        return dict(json.loads(figures.read_text(encoding="utf-8")))

@@ -7,6 +7,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
 
+from cnn_rnn.foundation.broken_files import reason
+
 MARK = re.compile(r"[\s,;|/+&:#]+")  # a value that YAML would take for its own mark, such as a separator
 NULLS = {"", "~", "null", "Null", "NULL"}  # as YAML writes it
 IN_WORDS = {
@@ -48,11 +50,8 @@ def parse_yaml(text: str) -> Any:
     """
     try:
         return yaml.load(text, _OnceEach)  # noqa: S506 - a SafeLoader
-    except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
-    except (yaml.YAMLError, ValueError, LookupError, ArithmeticError, AttributeError, TypeError) as error:
-        # the library trusts what a tag says of the value after it
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+    except Exception as error:  # the library trusts what a tag says of the value after it
+        raise ValueError(reason(error)) from error
 
 
 def read_settings(path: Path, holding: str = "the blocks model, data, train and hub") -> dict[str, Any]:

@@ -5,10 +5,15 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from cnn_rnn.data.reading import Reading
+from cnn_rnn.foundation.broken_files import reason
 
 from .raw_table import RawTable
 
 SHAPES = frozenset({"tag", "box", "polygon", "polyline", "points", "ellipse", "mask", "cuboid", "skeleton"})  # of CVAT
+
+
+class DocumentTypeError(ValueError):
+    """An XML file that declares what its elements mean, which could make them grow or reach for other files."""
 
 
 class _NoDocumentType(ET.TreeBuilder):
@@ -17,7 +22,9 @@ class _NoDocumentType(ET.TreeBuilder):
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         """Refuse it."""
         del pubid, system
-        raise ValueError(f"declares the document type {name!r}, which no annotation tool writes; remove <!DOCTYPE ...>")
+        raise DocumentTypeError(
+            f"declares the document type {name!r}, which no annotation tool writes; remove <!DOCTYPE ...>"
+        )
 
 
 def read_xml(path: Path) -> ET.Element:
@@ -42,8 +49,10 @@ def parse_xml(text: str | bytes) -> ET.Element:
     try:
         parser.feed(text)
         return parser.close()
-    except ET.ParseError as error:
-        raise ValueError(f"is not whole XML: {error}") from error
+    except DocumentTypeError:
+        raise
+    except Exception as error:  # a LookupError too, of an encoding that nobody knows
+        raise ValueError(f"is not whole XML: {reason(error)}") from error
 
 
 def read_voc(path: Path) -> tuple[str, dict[str, bool]]:
