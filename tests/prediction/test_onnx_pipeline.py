@@ -222,6 +222,18 @@ def test_neither_torch_nor_transformers_is_loaded(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "labels.parquet").is_file()
 
 
+def test_what_needs_torch_says_so_where_there_is_none(saved: Path, photos: list[Image.Image]) -> None:
+    by_graph = CnnRnnOnnx.from_pretrained(saved)
+    pixels = by_graph.prepare(photos[0])[None]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(sys.modules, "cnn_rnn.prediction.graph_making")
+        patch.setitem(sys.modules, "torch", None)
+        for asked, named in (({"beam_width": 2}, "another beam_width"), ({"sets": True}, "decision='set'")):
+            with pytest.raises(ImportError, match=f"{named} is not in a graph, but in torch: pip install torch"):
+                by_graph.forward(pixels, None, **asked)
+    assert by_graph.forward(pixels, None, beam_width=2)["logits"].shape == (1, 4)
+
+
 def test_a_graph_that_is_no_longer_the_models_is_not_run_and_that_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -155,8 +155,12 @@ class CnnRnnOnnx:
     def _by_torch(
         self, pixel_values: NDArray[np.float32], known: NDArray[np.int64] | None, beam_width: int | None, sets: bool
     ) -> Any:
-        """What the model says by torch."""
-        from .graph_making import outputs_by_torch
+        """What the model says by torch; ImportError, which says what asked for it, where that is not installed."""
+        try:
+            from .graph_making import outputs_by_torch
+        except ModuleNotFoundError as error:
+            asked = "decision='set'" if sets else "another beam_width" if beam_width else "known, of this model,"
+            raise ImportError(f"{asked} is not in a graph, but in torch: pip install torch, or leave it out") from error
 
         if self.torch is None:
             from .saved_model import SavedModel
