@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -435,6 +436,32 @@ def test_several_columns_of_labels_are_joined(tmp_path: Path) -> None:
         read(differ, columns={"labels": ["label1", "label2"]})
     with pytest.raises(ValueError, match=r"file is .*expected one column"):
         read(path, columns={"file": ["file", "label1"]})
+
+
+@pytest.mark.parametrize(
+    ("settings", "told", "expected"),
+    [
+        ({"case": "ignore"}, r"are one: 'Cat' as 'cat' \(data\.case\)", ["cat", "dog"]),
+        ({"case": "keep"}, r"are several: cat, Cat \(data\.case\)", ["Cat", "cat", "dog"]),
+        ({"class_names": ["dog", "cat"]}, "are one: 'Cat' as 'cat', by the names of the classes", ["cat", "dog"]),
+        ({"class_names": ["Cat", "dog", "cat"]}, "labels parted by", ["Cat", "cat", "dog"]),
+    ],
+    ids=str,
+)
+def test_spellings_are_readings_of_which_one_is_taken_and_told(
+    tmp_path: Path, settings: dict[str, Any], told: str, expected: list[str]
+) -> None:
+    path = write(tmp_path, "a.csv", table("cat|dog", "Cat", "cat"))
+    rows = load_source("table", path, split="train", reading=Reading(**settings))
+    assert re.search(told, rows.info.description)
+    assert sorted({label for labels in read(path, **settings).values() for label in labels}) == expected
+
+
+@pytest.mark.parametrize("settings", [{}, {"class_names": ["cat"]}], ids=str)
+def test_spellings_that_nothing_decides_are_asked_about(tmp_path: Path, settings: dict[str, Any]) -> None:
+    path = write(tmp_path, "a.csv", table("dog", "cat", "Cat"))
+    with pytest.raises(ValueError, match=r"line 4: 'Cat' and 'cat' \(line 3\) .*data\.case ignore.*data\.case keep"):
+        read(path, **settings)
 
 
 def test_a_photo_is_unknown_where_none_of_its_columns_says_anything(tmp_path: Path) -> None:

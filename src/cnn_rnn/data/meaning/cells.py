@@ -1,168 +1,100 @@
 """What the cells of a column mean, found out from all of them together: lists of labels, or yes and no of one class."""
 
-import ast
-import json
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from cnn_rnn.data.files.raw_table import RawTable, short
-from cnn_rnn.data.photos.file_matching import Where
 from cnn_rnn.data.reading import NO, YES, Reading, words
 
-from .ambiguities import has_flags, is_numbers, named_numbers, numbers_of_text, refuse_flags, tell_apart
+from .ambiguities import choose_spelling, has_flags, is_numbers, named_numbers, refuse_doubtful, refuse_flags
+from .column import Column
 from .marks import SplitText, find_mark
 
-BESIDE_EACH_OTHER = re.compile(r"(['\"])\s+\1")  # ['cat' 'dog'], as numpy prints an array
 NOTHINGS = frozenset({"nan", "none", "null", "n/a", "na", "-", "?", "nil"})
 
 Labels = list[str] | None  # of a row; None where nobody looked
 
 
-def read_label_cells(
-    cells: Sequence[Any], where: Where, reading: Reading, class_names: Sequence[str] | None
-) -> tuple[list[Labels], list[str]]:
+def read_label_cells(column: Column) -> tuple[list[Labels], list[str]]:
     """The labels of each row, without repetition, and what was found out about the column, for people.
-
-    Args:
-        cells: Those of one column: texts, lists, or a mixture.
-        where: Names a row, for messages.
-        reading: What a person decided.
-        class_names: The classes in order, where they are known.
 
     Raises:
         ValueError: A cell is no list of labels, or could mean two things.
     """
-    read = _Cells(cells, where, reading, class_names)
+    reading, cells = column.reading, column.cells
+    multi_hot, numbers = has_flags(column), any(is_numbers(cell) for _, cell in column.lists)
+    if not numbers:
+        reading.refuse(
+            {"numbers"}, f"{column.where(0)}: the column holds no numbers of classes that are known in order"
+        )
+    refuse_flags(column)
+    split, told = find_mark(column)
+    none: list[str] = []  # of the rows with a word for no label, which are counted
+    of_text = cache(lambda text: _labels(column.parsed[text], column, split, multi_hot, none))
     rows: list[Labels] = []
     for row, cell in enumerate(cells):
         try:
-            rows.append(read[cell] if isinstance(cell, str) else read.labels(cell))
+            rows.append(of_text(cell) if isinstance(cell, str) else _labels(cell, column, split, multi_hot, none))
         except ValueError as error:
-            raise ValueError(f"{where(row)}: {error}") from error
-    notes = [read.told] if read.told else []
+            raise ValueError(f"{column.where(row)}: {error}") from error
+    notes = [f"numbers are {reading.numbers} (data.numbers)" if numbers and reading.numbers else told]
     empty = sum(cell is None or (isinstance(cell, str) and not cell.strip()) for cell in cells)
     if empty:
-        notes.append(
-            f"{empty:,} empty cells read as {'nobody looked' if reading.empty == 'unknown' else 'no label'}"
-            + ("" if reading.empty else " (data.empty unknown: nobody looked)")
-        )
-    none = sum(labels is read.none for labels in rows)
-    if none:
-        notes.append(f"{none:,} photos with {' or '.join(sorted(words(reading.no_label)))} read as no label")
-    usual = tell_apart(rows, where, reading, class_names, parted=not read.plain)
+        meant = "nobody looked" if reading.empty == "unknown" else "no label"
+        otherwise = "" if reading.empty else " (data.empty unknown: nobody looked)"
+        notes.append(f"{empty:,} empty cells read as {meant}{otherwise}")
+    counted = sum(labels is none for labels in rows)
+    if counted:
+        notes.append(f"{counted:,} photos with {' or '.join(sorted(words(reading.no_label)))} read as no label")
+    refuse_doubtful(column, rows)
+    usual, told = choose_spelling(column, rows)
     if usual:
         rows = [labels and list(dict.fromkeys(usual.get(label, label) for label in labels)) for labels in rows]
-    return rows, notes
+    return rows, [note for note in (*notes, told) if note]
 
 
-class _Cells(dict[str, Labels]):
-    """The labels of each text, found out once a text, and of other cells."""
-
-    def __init__(self, cells: Sequence[Any], where: Where, reading: Reading, class_names: Sequence[str] | None) -> None:
-        super().__init__()
-        self.class_names, self.empty = class_names, reading.empty
-        self.nothing, self.unknown = words(reading.no_label), words(reading.unknown)
-        self.none: list[str] = []  # of the rows with a word for no label, which are counted
-        first: dict[str, int] = {}
-        for row, cell in enumerate(cells):
-            if isinstance(cell, str):
-                first.setdefault(cell, row)
-        self.parsed: dict[str, Any] = {}
-        for text, row in first.items():
-            try:
-                self.parsed[text] = _parsed(text)
-            except ValueError as error:
-                raise ValueError(f"{where(row)}: {short(text, 80)} {error}") from error
-        self.plain = {text: first[text] for text, value in self.parsed.items() if value is text and text.strip()}
-        lists = [(row, cell) for row, cell in enumerate(cells) if not isinstance(cell, str)]
-        lists += [(first[text], value) for text, value in self.parsed.items() if value is not text]
-        self.multi_hot = has_flags(lists, where, reading, class_names)
-        self.split: SplitText
-        numbers = numbers_of_text(self.plain, reading, class_names)
-        if not numbers and not any(is_numbers(cell) for _, cell in lists):
-            reading.refuse({"numbers"}, f"{where(0)}: the column holds no numbers of classes that are known in order")
-        if numbers:
-            self.split, self.told = numbers, f"numbers are {reading.numbers} (data.numbers)"
-        else:
-            refuse_flags(self.plain, where, class_names)
-            written = any(value is not text for text, value in self.parsed.items())
-            self.split, self.told = find_mark(self.plain, where, reading, class_names, lists=written)
-
-    def __missing__(self, text: str) -> Labels:
-        """The labels of a text."""
-        labels = self.labels(self.parsed[text])
-        self[text] = labels
-        return labels
-
-    def labels(self, cell: Any) -> Labels:
-        """The labels of a cell; ValueError where they are no names of classes, or may stand for none."""
-        if (isinstance(cell, str) and not cell.strip()) or (cell is None and self.empty):
-            return None if self.empty == "unknown" else []
-        labels = list(dict.fromkeys(self._names(cell)))
-        special = next((one for one in labels if one.casefold() in self.nothing | self.unknown), None)
-        if special is not None and len(labels) > 1:
-            raise ValueError(
-                f"{cell!r} names labels beside {special!r}, which stands for none or unknown "
-                "(data.no_label, data.unknown)"
-            )
-        if special is not None:
-            return None if special.casefold() in self.unknown else self.none
-        odd = next((one for one in labels if one.casefold() in NOTHINGS and one not in (self.class_names or ())), None)
-        if odd is not None:
-            raise ValueError(
-                f"{odd!r} may be a label or stand for none: data.no_label {odd!r} (no label), data.unknown {odd!r} "
-                "(nobody looked), or name it in labels.json or data.class_names (a label)"
-            )
-        return labels
-
-    def _names(self, cell: Any) -> list[str]:
-        """The labels of one cell, a text split or a list as it is; ValueError where they are no names of classes."""
-        if isinstance(cell, str):
-            cell = self.split(cell)
-            if all(cell):
-                return cell
-        if isinstance(cell, int) and not isinstance(cell, bool):
-            cell = [cell]
-        if isinstance(cell, dict) and set(cell) == {"choices"}:  # Label Studio's
-            cell = cell["choices"]
-            cell = [cell] if isinstance(cell, str) else cell
-        if self.class_names and is_numbers(cell):
-            return named_numbers(cell, self.class_names, self.multi_hot)
-        if not isinstance(cell, list) or not all(isinstance(name, str) and name.strip() for name in cell):
-            raise ValueError(
-                f"labels are {short(cell, 80)}, expected a list of class names ([] where there is none)"
-                + ("; numbers need the classes in order: labels.json or data.class_names" if is_numbers(cell) else "")
-                + ("; data.empty absent (no label) or unknown (nobody looked) reads it" if cell is None else "")
-            )
-        return [name.strip() for name in cell]
+def _labels(cell: Any, column: Column, split: SplitText, multi_hot: bool, none: list[str]) -> Labels:
+    """The labels of a cell; ValueError where they are no names of classes, or may stand for none."""
+    if (isinstance(cell, str) and not cell.strip()) or (cell is None and column.reading.empty):
+        return None if column.reading.empty == "unknown" else []
+    labels = split(cell) if isinstance(cell, str) else cell
+    if not isinstance(cell, str) or not all(labels):
+        labels = _listed_names(labels, column.names, multi_hot)
+    labels = list(dict.fromkeys(labels))
+    special = next((one for one in labels if one.casefold() in column.special), None)
+    if special is not None and len(labels) > 1:
+        raise ValueError(
+            f"{cell!r} names labels beside {special!r}, which stands for none or unknown (data.no_label, data.unknown)"
+        )
+    if special is not None:
+        return None if special.casefold() in column.unknown else none
+    odd = next((one for one in labels if one.casefold() in NOTHINGS and one not in (column.names or ())), None)
+    if odd is not None:
+        raise ValueError(
+            f"{odd!r} may be a label or stand for none: data.no_label {odd!r} (no label), data.unknown {odd!r} "
+            "(nobody looked), or name it in labels.json or data.class_names (a label)"
+        )
+    return labels
 
 
-def _parsed(text: str) -> Any:
-    """A list or object that a tool wrote as text, or the text itself; ValueError where it only begins as one."""
-    bare = text.strip()
-    if bare == "set()":
-        return []
-    if not bare.startswith(("[", "{", "(")):
-        return text
-    if not bare.endswith(("]", "}", ")")):
-        if bare.startswith("("):
-            return text
-        raise ValueError("begins as a list and does not end as one")
-    try:
-        found = json.loads(bare)
-    except RecursionError as error:
-        raise ValueError("is nested too deep to be labels") from error
-    except json.JSONDecodeError:
-        if BESIDE_EACH_OTHER.search(bare):
-            raise ValueError('is a list without commas, as numpy prints it; write ["cat", "dog"]') from None
-        try:
-            found = ast.literal_eval(bare)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            if bare.startswith("("):
-                return text
-            raise ValueError("is neither a list such as [\"cat\", \"dog\"] nor ['cat', 'dog']") from None
-    return list(found) if isinstance(found, tuple | set) else found
+def _listed_names(cell: Any, names: Sequence[str] | None, multi_hot: bool) -> list[str]:
+    """The labels of a cell that is no text; ValueError where they are no names of classes."""
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        cell = [cell]
+    if isinstance(cell, dict) and set(cell) == {"choices"}:  # Label Studio's
+        cell = cell["choices"]
+        cell = [cell] if isinstance(cell, str) else cell
+    if names and is_numbers(cell):
+        return named_numbers(cell, names, multi_hot)
+    if not isinstance(cell, list) or not all(isinstance(name, str) and name.strip() for name in cell):
+        raise ValueError(
+            f"labels are {short(cell, 80)}, expected a list of class names ([] where there is none)"
+            + ("; numbers need the classes in order: labels.json or data.class_names" if is_numbers(cell) else "")
+            + ("; data.empty absent (no label) or unknown (nobody looked) reads it" if cell is None else "")
+        )
+    return [name.strip() for name in cell]
 
 
 class Meanings(dict[str, str | None]):

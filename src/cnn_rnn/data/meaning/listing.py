@@ -17,6 +17,7 @@ from cnn_rnn.data.schema import build_dataset, image_paths, label_features, labe
 from cnn_rnn.nearest_names import did_you_mean
 
 from .cells import read_class_cells, read_label_cells
+from .column import Column
 from .columns import SPLIT_FLAGS, SPLIT_WORDS, Roles, plain
 
 UNTIDY = re.compile(r"//|(^|/)\.(/|$)|/$")  # what a path may have too much
@@ -203,13 +204,14 @@ def _label_columns(
     table: RawTable, columns: Sequence[str], reading: Reading, names: Sequence[str] | None
 ) -> tuple[list[list[str] | None], list[str]]:
     """The labels of each row in one column or, together, in several; and what was found out, for people."""
-    read = [read_label_cells(table.columns[name], table.where, reading, names) for name in columns]
+    read = [read_label_cells(Column(table.columns[name], table.where, reading, names)) for name in columns]
     if len(read) == 1:
         return read[0]
     together = [
         [label for labels in own for label in labels or ()] for own in zip(*(rows for rows, _ in read), strict=True)
     ]
-    joined, _ = read_label_cells(together, table.where, replace(reading, separator=None, numbers=None), names)
+    plain = replace(reading, separator=None, numbers=None)
+    joined, _ = read_label_cells(Column(together, table.where, plain, names))
     looked = [any(labels is not None for labels in own) for own in zip(*(rows for rows, _ in read), strict=True)]
     notes = [f"{column}: {note}" for column, (_, told) in zip(columns, read, strict=True) for note in told]
     return [labels if seen else None for labels, seen in zip(joined, looked, strict=True)], notes
@@ -221,7 +223,7 @@ def _add_lists(table: RawTable, roles: Roles, listing: Listing) -> None:
         if column is None:
             continue
         cells = [[] if cell is None else cell for cell in table.columns[column]]
-        listed, _ = read_label_cells(cells, table.where, Reading(), table.class_names)
+        listed, _ = read_label_cells(Column(cells, table.where, Reading(), table.class_names))
         for index, (row, labels) in enumerate(zip(listing.rows, listed, strict=True)):
             both = sorted(set(row.present).intersection(labels or ()))
             if both:

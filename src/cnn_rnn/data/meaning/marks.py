@@ -2,12 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from string import punctuation
 
-from cnn_rnn.data.photos.file_matching import Where
-from cnn_rnn.data.reading import WHOLE, Reading, mark_of, told_mark
+from cnn_rnn.data.reading import WHOLE, mark_of, told_mark
+
+from .column import Column
 
 HARD_MARKS = "|;,\t\n"  # a label's own name hardly holds the first two
 CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "e", "en", "och", "og"})
@@ -47,27 +48,22 @@ class Candidate:
         return f"{counted} {labels} (data.separator {told if told.isalpha() else repr(told)})"
 
 
-def find_mark(
-    texts: Texts, where: Where, reading: Reading, class_names: Sequence[str] | None, *, lists: bool
-) -> tuple[SplitText, str]:
-    """What makes labels of a text, and how to tell it.
+def find_mark(column: Column) -> tuple[SplitText, str]:
+    """What makes labels of a text that is no list, and how to tell it.
 
-    Args:
-        texts: Those that are no lists.
-        where: Names a row, for messages.
-        reading: What a person decided.
-        class_names: The classes in order, where they are known; they decide where one reading alone fits them.
-        lists: Whether other cells of the column are lists that were written as text.
+    The names of the classes, where they are known, decide where one reading alone fits them.
 
     Raises:
         ValueError: The texts could be read in several ways, which are shown with the settings that decide.
     """
+    texts, where, reading = column.texts, column.where, column.reading
+    lists = any(value is not text for text, value in column.parsed.items())  # that were written as text
     if reading.separator is not None:
         given = Candidate(mark_of(reading.separator) or WHOLE)
         return given.split, f"{given.told} (data.separator)"
     candidates = list(_candidates(texts, lists))
-    if len(candidates) > 1 and class_names:
-        known = set(class_names)
+    if len(candidates) > 1 and column.names:
+        known = set(column.names)
         fitting = [one for one in candidates if all(known.issuperset(one.split(text)) for text in texts)]
         if len(fitting) == 1:
             return fitting[0].split, f"{fitting[0].told}, by the names of the classes"
