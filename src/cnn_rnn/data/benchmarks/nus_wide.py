@@ -183,19 +183,14 @@ def _read_rows(path: Path, num_columns: int, num_images: int) -> npt.NDArray[np.
 def _parse_block(path: Path, block: npt.NDArray[np.uint8], num_columns: int, first_row: int) -> npt.NDArray[np.bool_]:
     """Whole lines of 0 and 1 as a matrix (lines, columns); ValueError that names the first wrong line."""
     digits = (block == ONE) | (block == ZERO)
+    odd = ~digits & ~np.isin(block, BLANKS)
+    odd[1:] |= digits[1:] & digits[:-1]  # "10" is no value
     ends = np.flatnonzero(block == NEWLINE)
-    seen = np.cumsum(digits, dtype=np.int64)[ends]  # 0s and 1s up to each line's end
-    expected = num_columns * np.arange(1, len(ends) + 1)
-    glued = digits[1:] & digits[:-1]  # "10" is no value
-    wrong = np.concatenate(
-        [
-            np.flatnonzero(seen != expected)[:1],
-            np.searchsorted(ends, np.flatnonzero(~digits & ~np.isin(block, BLANKS))[:1]),
-            np.searchsorted(ends, np.flatnonzero(glued)[:1]),
-        ]
-    )
+    # of each line as many as it has values, and more than it may have where a byte is odd
+    counts = np.diff(np.cumsum(digits + (num_columns + 1) * odd, dtype=np.int64)[ends], prepend=0)
+    wrong = np.flatnonzero(counts != num_columns)
     if len(wrong):
-        line = int(wrong.min())
+        line = int(wrong[0])
         text = bytes(block[: ends[line]]).rsplit(b"\n", 1)[-1][:40].decode("ascii", "replace")
         raise ValueError(
             f"{path}, line {first_row + line + 1}: {text!r}, expected {num_columns} values, each 0 or 1, in every line"

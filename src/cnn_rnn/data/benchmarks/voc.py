@@ -109,22 +109,20 @@ def _read_states(path: Path, ids: Sequence[str]) -> npt.NDArray[np.int8]:
     """The -1, 0 or 1 of every image of the split, (N,), in the order of the split's own list."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; the official ImageSets/Main has one list a class and split")
-    tokens = path.read_text(encoding="utf-8").split()
-    if tokens[::2] == ids and len(tokens) == 2 * len(ids) and {"-1", "0", "1"}.issuperset(tokens[1::2]):
-        return np.array(tokens[1::2], dtype=np.int8)
-    raise ValueError(_first_fault(path, ids))
-
-
-def _first_fault(path: Path, ids: Sequence[str]) -> str:
-    """What is wrong with a class's list, and in which line, for a message."""
     lines = path.read_text(encoding="utf-8").splitlines()
+    states = []
     for number, (line, image_id) in enumerate(zip(lines, ids, strict=False), start=1):
         fields = line.split()
         if len(fields) != 2 or fields[1] not in {"-1", "0", "1"}:
-            return f"{path}, line {number}: {line!r}, expected '{image_id} -1', '{image_id} 0' or '{image_id} 1'"
+            raise ValueError(
+                f"{path}, line {number}: {line!r}, expected '{image_id} -1', '{image_id} 0' or '{image_id} 1'"
+            )
         if fields[0] != image_id:
-            return f"{path}, line {number}: image {fields[0]}, but the split's own list has {image_id} there"
-    return f"{path} has {len(lines)} lines, but the split's own list has {len(ids)} images"
+            raise ValueError(f"{path}, line {number}: image {fields[0]}, but the split's own list has {image_id} there")
+        states.append(int(fields[1]))
+    if len(lines) != len(ids):
+        raise ValueError(f"{path} has {len(lines)} lines, but the split's own list has {len(ids)} images")
+    return np.array(states, dtype=np.int8)
 
 
 def _check_against_xml(annotations: Path, split: str, ids: Sequence[str], states: npt.NDArray[np.int8]) -> None:

@@ -1,20 +1,18 @@
 """Rules between labels that a data set bears out, as a file for a person to edit: no rule is taken up by itself."""
 
-import json
 import math
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import yaml
 from datasets import Dataset
 
 from cnn_rnn.data.schema import count_pairs, label_names
 
 BY_CHANCE = 1e-3  # of a data set without any rule: how often a rule would be proposed all the same
 MOST_GROUPS = 20
-PLAIN_NAME = re.compile(r"[^\W\d_][\w ]*(?<! )")  # what YAML reads as a name without quotes, but for the words below
-NOT_NAMES = {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"}
 
 
 @dataclass(frozen=True)
@@ -82,12 +80,12 @@ class Proposals:
         for one in self.implications:
             by_label.setdefault(one.label, []).append(one)
         for label, found in by_label.items():
-            implied = ", ".join(_yaml_name(one.implied) for one in found)
-            lines.append(f"  {_yaml_name(label)}: [{implied}]  # {found[0].photos:,} of {found[0].photos:,} photos")
+            name, implied = _yaml_list([label])[1:-1], _yaml_list([one.implied for one in found])
+            lines.append(f"  {name}: {implied}  # {found[0].photos:,} of {found[0].photos:,} photos")
         lines.append("excludes: []" if not self.exclusions else "excludes:  # take the # away where it is always so")
         for group in self.exclusions:
-            named = ", ".join(map(_yaml_name, group.labels))
-            lines.append(f"#  - [{named}]  # never together, by chance on {group.expected:,} photos or more")
+            named = _yaml_list(group.labels)
+            lines.append(f"#  - {named}  # never together, by chance on {group.expected:,} photos or more")
         return "\n".join([*lines, ""])
 
 
@@ -150,7 +148,6 @@ def _groups(
     return found
 
 
-def _yaml_name(name: str) -> str:
-    """A name as YAML reads it back."""
-    plain = PLAIN_NAME.fullmatch(name) and name.casefold() not in NOT_NAMES and name.isascii()
-    return name if plain else json.dumps(name)
+def _yaml_list(names: Sequence[str]) -> str:
+    """Names as a list in YAML, in one line."""
+    return yaml.safe_dump(list(names), default_flow_style=True, width=math.inf).strip()

@@ -25,6 +25,7 @@ from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.ruled_tensors import RuledTensors
 
 STREAMED_AT_ONCE = 8  # rows of a stream, whose images are in memory meanwhile
+WITHOUT, BESIDE = "without", "beside"  # what a rule is broken by
 MOST_NAMED = 20  # photos of a broken rule that are kept by name
 
 
@@ -33,38 +34,32 @@ class BrokenRules:
     """What rows say that rules do not allow.
 
     Attributes:
-        without: Photos that show a label without what it implies, by both; the implied one counts as shown.
-        beside: Photos that show two labels that exclude each other, by both; on them neither counts.
+        counts_by_rule: How many photos show a label without what it implies, which then counts as shown, or beside one
+            that it excludes, where neither counts; by the two labels and the word between them.
         photos: The first photos of each.
     """
 
-    without: Counter[tuple[str, str]] = field(default_factory=Counter)
-    beside: Counter[tuple[str, str]] = field(default_factory=Counter)
-    photos: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    counts_by_rule: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    photos: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
 
-    def add(self, kind: Counter[tuple[str, str]], pair: tuple[str, str], image_ids: Sequence[str]) -> None:
+    def add(self, one: str, word: str, other: str, image_ids: Sequence[str]) -> None:
         """Count photos that break a rule."""
         if image_ids:
-            kind[pair] += len(image_ids)
-            named = self.photos.setdefault(pair, [])
+            self.counts_by_rule[one, word, other] += len(image_ids)
+            named = self.photos.setdefault((one, word, other), [])
             named += image_ids[: MOST_NAMED - len(named)]
 
     def counts(self) -> dict[str, int]:
         """How many photos break each rule, by the rule in words."""
-        told = {f"{label} without {implied}": count for (label, implied), count in self.without.most_common()}
-        return told | {f"{one} beside {other}": count for (one, other), count in self.beside.most_common()}
+        return {" ".join(rule): count for rule, count in self.counts_by_rule.most_common()}
 
     def text(self) -> str:
         """What breaks the rules, for people; empty where nothing does."""
-        lines = []
-        for kind, word, made in (
-            (self.without, "without", "which counts as shown"),
-            (self.beside, "beside", "neither of which counts there"),
-        ):
-            for (one, other), count in kind.most_common():
-                named = abbreviate(self.photos[one, other])
-                lines.append(f"label_rules: {count:,} photos show {one} {word} {other}, {made}: {named}")
-        return "\n".join(lines)
+        made = {WITHOUT: "which counts as shown", BESIDE: "neither of which counts there"}
+        return "\n".join(
+            f"label_rules: {count:,} photos show {' '.join(rule)}, {made[rule[1]]}: {abbreviate(self.photos[rule])}"
+            for rule, count in self.counts_by_rule.most_common()
+        )
 
 
 def obey_rules(rows: Dataset, rules: LabelRules) -> tuple[Dataset, BrokenRules]:
@@ -126,10 +121,10 @@ def _count_broken(
 
     for label, implied in rules.implied.T.tolist():
         where = (said[:, label] > 0) & (said[:, implied] == 0)
-        broken.add(broken.without, (rules.names[label], rules.names[implied]), named(where))
+        broken.add(rules.names[label], WITHOUT, rules.names[implied], named(where))
     held = rules.close_upward(said > 0)
     for group in np.unique(rules.members[0]):
         members = rules.members[1][rules.members[0] == group].tolist()
         for row in np.flatnonzero(held[:, members].sum(axis=1) > 1):
             for one, other in combinations([label for label in members if held[row, label]], 2):
-                broken.add(broken.beside, (rules.names[one], rules.names[other]), [image_ids[int(row)]])
+                broken.add(rules.names[one], BESIDE, rules.names[other], [image_ids[int(row)]])

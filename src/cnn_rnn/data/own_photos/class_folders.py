@@ -1,8 +1,7 @@
 """A folder per class: `<root>/<class>/photo.jpg`, or the same below `train/`, `validation/` and `test/`."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Self
 
 from datasets import Dataset, DatasetDict
 
@@ -15,63 +14,6 @@ from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.data.reading import Reading
 
 ANNOTATIONS = TABLES | {".yaml", ".yml", ".mat", ".npy"}
-
-
-@dataclass(frozen=True)
-class ClassFolders:
-    """What lies in a folder of class folders.
-
-    Attributes:
-        folder: The folder.
-        photos: The photos of each class, sorted.
-        beside: Photos that lie in no class.
-        others: Files of other kinds.
-        passed_over: What systems left there.
-    """
-
-    folder: Path
-    photos: dict[str, list[Path]]
-    beside: list[Path]
-    others: list[Path]
-    passed_over: PassedOver
-
-    @classmethod
-    def of(cls, folder: Path, system_files: bool) -> Self:
-        """What lies in the folder and below it."""
-        found = cls(folder, {}, [], [], PassedOver(system_files))
-        for path in walk_files(folder, found.passed_over):
-            first, *below = path.relative_to(folder).parts
-            if not is_photo_name(path.name):
-                found.others.append(path)
-            elif below:
-                found.photos.setdefault(first, []).append(path)
-            else:
-                found.beside.append(path)
-        return found
-
-    def class_names(self) -> list[str]:
-        """The folders with photos, sorted, a class each; an error where there is none, or photos beside them."""
-        if self.beside:
-            raise ValueError(
-                f"{self.folder}: {abbreviate([path.name for path in self.beside])} lie beside the folders, in no "
-                "class: move them into one, or give a label file (data.name image_folder or table)"
-            )
-        if not self.photos:
-            told = "; ".join([f"expected {self.folder}/CLASS/photo.jpg", *self.passed_over.lines()])
-            raise FileNotFoundError(f"{self.folder} has no folders with images; {told}")
-        return sorted(self.photos)
-
-    def rows(self, names: list[str], split: str) -> Dataset:
-        """The photos as rows, each with its folder as its one label."""
-        files = [(path, name) for name in names for path in sorted(self.photos.get(name, ()))]
-        photos = [(path.relative_to(self.folder).as_posix(), path, name) for path, name in files]
-        others = [path.relative_to(self.folder).as_posix() for path in sorted(self.others)]
-        unread = f"; not read: {len(others):,} other files, {abbreviate(others)}" if others else ""
-        told = [f"a folder per class, one label per photo{unread}", *self.passed_over.lines()]
-        listing = Listing(
-            self.folder, [Row(photo, photo, path, split, [name]) for photo, path, name in photos], notes=told
-        )
-        return listing.to_dataset(self.folder, names, split)
 
 
 def load_class_folders(
@@ -91,14 +33,14 @@ def load_class_folders(
     """
     del require_images
     folder = existing_folder(root, "folder of class folders")
-    found = split_folders(folder)
-    system_files = reading is not None and reading.system_files
-    train = ClassFolders.of(found["train"], system_files) if "train" in found else None
-    splits = {"train": ClassFolders.of(folder, system_files)} if train is None or train.beside else {"train": train}
-    if splits["train"] is train:
-        splits |= {name: ClassFolders.of(place, system_files) for name, place in found.items() if name != "train"}
-    classes = {name: place.class_names() for name, place in splits.items()}
-    names = classes["train"]
+    passed_over = PassedOver(reading is not None and reading.system_files)
+    places = split_folders(folder)
+    listings = {name: _list_folders(place, name, replace(passed_over)) for name, place in places.items()}
+    if "train" not in listings or not all(row.present for row in listings["train"].rows):
+        listings = {"train": _list_folders(folder, "train", passed_over)}
+    for listing in listings.values():
+        _refuse_classless(listing)
+    names = listings["train"].class_names()
     if len(names) == 1:
         others = annotations_below(folder)
         beside = f", and {abbreviate(others)} {'lies' if len(others) == 1 else 'lie'} beside" if others else ""
@@ -106,13 +48,36 @@ def load_class_folders(
             f"{folder}: a folder per class would give every photo the one class {names[0]!r}{beside}; expected two "
             "folders or more, or a label file (data.name table or image_folder), such as an export as COCO JSON"
         )
-    for name, own in classes.items():
-        strange = [one for one in own if one not in names]
+    for listing in listings.values():
+        strange = [one for one in listing.class_names() if one not in names]
         if strange:
-            raise ValueError(
-                f"{splits[name].folder}: {abbreviate(strange)} is no folder of train ({abbreviate(names)})"
-            )
-    return load_splits(list(splits), split, str(folder), lambda name: splits[name].rows(names, name))
+            raise ValueError(f"{listing.path}: {abbreviate(strange)} is no folder of train ({abbreviate(names)})")
+    return load_splits(
+        list(listings), split, str(folder), lambda name: listings[name].to_dataset(listings[name].path, names, name)
+    )
+
+
+def _list_folders(folder: Path, split: str, passed_over: PassedOver) -> Listing:
+    """The photos in a folder and below it; the label of each is the folder that it lies in, if it lies in one."""
+    files = [path.relative_to(folder) for path in sorted(walk_files(folder, passed_over))]
+    photos = [path for path in files if is_photo_name(path.name)]
+    others = [path.as_posix() for path in files if not is_photo_name(path.name)]
+    unread = f"; not read: {len(others):,} other files, {abbreviate(others)}" if others else ""
+    rows = [Row(path.as_posix(), path.as_posix(), folder / path, split, path.parts[:-1][:1]) for path in photos]
+    return Listing(folder, rows, notes=[f"a folder per class, one label per photo{unread}", *passed_over.lines()])
+
+
+def _refuse_classless(listing: Listing) -> None:
+    """Refuse a folder with photos that lie in no folder of a class, or without any."""
+    beside = [row.photo for row in listing.rows if not row.present]
+    if beside:
+        raise ValueError(
+            f"{listing.path}: {abbreviate(beside)} lie beside the folders, in no class: move them into one, or give a "
+            "label file (data.name image_folder or table)"
+        )
+    if not listing.rows:
+        told = "; ".join([f"expected {listing.path}/CLASS/photo.jpg", *listing.notes[1:]])
+        raise FileNotFoundError(f"{listing.path} has no folders with images; {told}")
 
 
 def annotations_below(folder: Path) -> list[str]:

@@ -146,21 +146,14 @@ def _refuse_other_splits(root: Path) -> None:
 
 
 def _to_dataset(table: Listing, class_names: list[str], split: str, reading: Reading, require_images: bool) -> Dataset:
-    """The rows of a metadata file with their images; images that it leaves out are reported."""
+    """The rows of a metadata file with their images; warns of images that it leaves out, and of what systems left."""
     folder = table.path.parent / (reading.image_root or "")
     rows = table.to_dataset(folder, class_names, split, require_images=require_images)
-    column = rows.with_format("arrow")[:]["image"].combine_chunks()
-    _report_unlisted(folder, set(column.field("path").to_pylist()), PassedOver(reading.system_files))
-    return rows
-
-
-def _report_unlisted(folder: Path, listed: set[str], passed_over: PassedOver) -> None:
-    """Warn of images in the folder that the metadata do not list, and of what systems left there."""
-    photos = [path for path in walk_files(folder, passed_over) if is_photo_name(path.name)] if folder.is_dir() else []
-    unlisted = sorted(path.name for path in photos if str(path) not in listed)
-    if unlisted:
-        logger.warning(
-            "%s: %s images are not in the metadata and stay out: %s", folder, len(unlisted), abbreviate(unlisted)
-        )
-    for line in passed_over.lines():
+    named = set(rows.with_format("arrow")[:]["image"].combine_chunks().field("path").to_pylist())
+    passed_over = PassedOver(reading.system_files)
+    there = [path for path in walk_files(folder, passed_over) if is_photo_name(path.name)] if folder.is_dir() else []
+    unlisted = sorted(path.name for path in there if str(path) not in named)
+    told = [f"{len(unlisted)} images are not in the metadata and stay out: {abbreviate(unlisted)}"] if unlisted else []
+    for line in (*told, *passed_over.lines()):
         logger.warning("%s: %s", folder, line)
+    return rows

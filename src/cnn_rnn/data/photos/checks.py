@@ -2,14 +2,16 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from datasets import Dataset, Image
 from tqdm.auto import tqdm
 
@@ -70,50 +72,31 @@ def identical_photos(splits: Mapping[str, Dataset]) -> list[tuple[str, str]]:
 
     Only files of the same size are read.
     """
-    by_size: dict[int, list[tuple[str, str, Any]]] = defaultdict(list)
+    by_size: dict[int, list[tuple[str, str, Mapping[str, Any]]]] = defaultdict(list)
     for name, rows in splits.items():
         undecoded = rows.select_columns(["image", "image_id"]).cast_column("image", Image(decode=False))
-        column = undecoded.with_format("arrow")[:]
-        images = column["image"].combine_chunks()
-        paths, sizes = images.field("path").to_pylist(), images.field("bytes").is_valid().to_pylist()
-        for index, (path, image_id) in enumerate(zip(paths, column["image_id"].to_pylist(), strict=True)):
-            held = images[index]["bytes"].as_py() if sizes[index] else None
-            size = len(held) if held is not None else _size(path)
-            if size:
-                by_size[size].append((name, image_id, held if held is not None else path))
+        columns = undecoded.with_format("arrow")[:]
+        for image, image_id in zip(columns["image"], columns["image_id"].to_pylist(), strict=True):
+            if size := _size(image):
+                by_size[size].append((name, image_id, image))
     pairs = []
     for group in by_size.values():
-        if len({split for split, _, _ in group}) > 1:
-            pairs += _same_bytes(group)
+        first: dict[bytes, tuple[str, str]] = {}
+        for split, image_id, image in group if len({split for split, _, _ in group}) > 1 else ():
+            with suppress(OSError):  # what cannot be read stays out
+                content = image["bytes"].as_py() or Path(image["path"].as_py()).read_bytes()
+                other = first.setdefault(blake2b(content, digest_size=16).digest(), (split, image_id))
+                if other[0] != split:
+                    pairs.append((" ".join(other), f"{split} {image_id}"))
     return pairs
 
 
-def _same_bytes(group: Sequence[tuple[str, str, Any]]) -> list[tuple[str, str]]:
-    """Of photos of one size, the pairs with the same bytes in two splits; files that cannot be read stay out."""
-    first: dict[bytes, tuple[str, str]] = {}
-    pairs = []
-    for split, image_id, content in group:
-        held = content if isinstance(content, bytes) else _content(content)
-        if held is None:
-            continue
-        digest = blake2b(held, digest_size=16).digest()
-        other = first.setdefault(digest, (split, image_id))
-        if other[0] != split:
-            pairs.append((" ".join(other), f"{split} {image_id}"))
-    return pairs
-
-
-def _size(path: str | None) -> int:
-    """The size of a file in bytes; 0 of addresses and of what cannot be read."""
+def _size(image: pa.StructScalar) -> int:
+    """How many bytes an image has; 0 of addresses, of what cannot be read and where there is none."""
+    path = image["path"].as_py()
+    if image["bytes"].is_valid:
+        return len(image["bytes"].as_buffer())
     try:
         return Path(path).stat().st_size if path and "://" not in path else 0
     except OSError:
         return 0
-
-
-def _content(path: str) -> bytes | None:
-    """The bytes of a file; None where it cannot be read."""
-    try:
-        return Path(path).read_bytes()
-    except OSError:
-        return None

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from .found_files import is_kind
+
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 ROOT = "--data.root FOLDER in training, --root FOLDER in cnn-rnn data, root in Python"
@@ -56,15 +58,7 @@ def _file_names(folder: Path) -> set[str]:
     if not folder.is_dir():
         return set()
     with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if _is_file(entry)}
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a file; a link that leads to itself is none."""
-    try:
-        return entry.is_file()
-    except OSError:  # a link that leads to itself
-        return False
+        return {entry.name for entry in entries if is_kind(entry, os.DirEntry.is_file)}
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
