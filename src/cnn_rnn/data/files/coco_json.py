@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cnn_rnn.data.photos.disk_layout import abbreviate
+from cnn_rnn.foundation.broken_files import told_as_broken
 
 from .raw_table import RawTable
 
@@ -80,13 +81,12 @@ def read_coco(path: Path) -> Coco:
     """
     if not path.stat().st_size:
         raise ValueError(f"{path} is empty")
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            document = msgspec.json.decode(content, type=CocoDocument)
-    except msgspec.DecodeError as error:
-        raise ValueError(f"{path}: {error}; expected COCO's instances format, whole") from error
-    except RecursionError as error:
-        raise ValueError(f"{path} is nested too deep; expected COCO's instances format") from error
+    with (
+        told_as_broken(path, "is not COCO's instances format, whole"),
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        document = msgspec.json.decode(content, type=CocoDocument)
     image_ids, file_names = _column(document.images, "id"), [image.file_name for image in document.images]
     categories = sorted(document.categories, key=attrgetter("id"))
     names, category_ids = [category.name for category in categories], _column(categories, "id")

@@ -24,32 +24,28 @@ def without_nesting(rows: NumberedRows, levels: int = DEEPEST) -> list[tuple[int
     An object of truth values alone has a column a key, called as the key is, where no other column is. What is an
     object in some rows only stays as it is, and so does Label Studio's `{"choices": [...]}`.
     """
-    nested = {name for _, row in rows for name, cell in row.items() if _keys(cell)}
-    other = {name for _, row in rows for name, cell in row.items() if cell not in (None, []) and not _keys(cell)}
-    nested -= other | {name for _, row in rows for name, cell in row.items() if _keys(cell) == {"choices"}}
-    if not nested or not levels:
-        return list(rows)
-    taken = {name for _, row in rows for name in row}
+    cells: dict[str, list[Any]] = {}  # of each column, but empty ones
+    for _, row in rows:
+        for name, cell in row.items():
+            cells.setdefault(name, []).extend([] if cell in (None, []) else [cell])
     names: dict[str, dict[str, str]] = {}
-    for column in nested:
-        cells = [row[column] for _, row in rows if row.get(column)]
-        keys = list(
-            dict.fromkeys(key for cell in cells for one in (cell if isinstance(cell, list) else [cell]) for key in one)
-        )
-        flags = all(isinstance(cell, dict) and all(isinstance(one, bool) for one in cell.values()) for cell in cells)
-        bare = flags and not taken & set(keys)
-        names[column] = {key: key if bare else f"{column}.{key}" for key in keys}
-    flat = [(number, _flat(row, names)) for number, row in rows]
-    return without_nesting(flat, levels - 1)
+    for column, own in cells.items():
+        keys = [_keys(cell) for cell in own]
+        if all(keys) and any(keys) and {"choices"} not in map(set, keys):
+            flags = all(isinstance(cell, dict) and all(isinstance(one, bool) for one in cell.values()) for cell in own)
+            every = dict.fromkeys(key for one in keys for key in one)
+            names[column] = {
+                key: key if flags and cells.keys().isdisjoint(every) else f"{column}.{key}" for key in every
+            }
+    if not names or not levels:
+        return list(rows)
+    return without_nesting([(number, _flat(row, names)) for number, row in rows], levels - 1)
 
 
-def _keys(cell: Any) -> set[str]:
+def _keys(cell: Any) -> list[str]:
     """The keys of an object or of a list of objects; none of anything else."""
-    if isinstance(cell, dict):
-        return set(cell)
-    if isinstance(cell, list) and cell and all(isinstance(one, dict) for one in cell):
-        return {key for one in cell for key in one}
-    return set()
+    objects = cell if isinstance(cell, list) else [cell]
+    return [key for one in objects for key in one] if all(isinstance(one, dict) for one in objects) else []
 
 
 def _flat(row: dict[str, Any], names: dict[str, dict[str, str]]) -> dict[str, Any]:

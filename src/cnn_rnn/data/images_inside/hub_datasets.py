@@ -57,6 +57,8 @@ def reading_errors(name: str) -> Iterator[None]:
         yield
     except HubError:
         raise
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     except DatasetNotFoundError as error:
         raise HubError(f"{name} was not read; {first_line(error).rstrip('.')}: {LOG_IN}") from error
     except DataFilesNotFoundError as error:
@@ -132,13 +134,9 @@ def load_hub(
         ValueError: It has no such split, or rows of another kind.
     """
     builder = open_dataset(str(name), system_files=reading is not None and reading.system_files, **options)
-    try:
-        with reading_errors(name):
-            builder.download_and_prepare()
-            data = builder.as_dataset(split=split)
-        return to_schema(data, reading=reading)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+    with reading_errors(name):
+        builder.download_and_prepare()
+        return to_schema(builder.as_dataset(split=split), reading=reading)
 
 
 def load_stream(kind: str, root: str | None, split: str) -> IterableDataset:
@@ -162,19 +160,14 @@ def load_stream(kind: str, root: str | None, split: str) -> IterableDataset:
         raise ValueError(
             f"the splits {split!r} cannot be joined in a stream: convert them into one, or leave streaming off"
         )
-    try:
-        with reading_errors(str(root)):  # the beginnings of row groups, too, stand in the files
-            rows = open_dataset(str(root)).as_streaming_dataset(split=split)
-            missing = {"image", "image_id", "labels"} - set(rows.column_names or ())
-            if missing:
-                raise ValueError(  # noqa: TRY301
-                    f"it cannot be streamed without {', '.join(sorted(missing))}; {CONVERT}"
-                )
-            check_images(rows.features or Features(), "image", split)
-            features = label_features(label_names(rows), rows.column_names or ())
-            return (rows if rows.features == features else rows.select_columns(list(features)).cast(features)).reshard()
-    except ValueError as error:
-        raise ValueError(f"{root}: {error}") from error
+    with reading_errors(root):  # the beginnings of row groups, too, stand in the files
+        rows = open_dataset(root).as_streaming_dataset(split=split)
+        missing = {"image", "image_id", "labels"} - set(rows.column_names or ())
+        if missing:
+            raise ValueError(f"it cannot be streamed without {', '.join(sorted(missing))}; {CONVERT}")
+        check_images(rows.features or Features(), "image", split)
+        features = label_features(label_names(rows), rows.column_names or ())
+        return (rows if rows.features == features else rows.select_columns(list(features)).cast(features)).reshard()
 
 
 def stream_labels(root: str, rows: IterableDataset) -> Dataset:

@@ -22,6 +22,7 @@ from cnn_rnn.data.photos.disk_layout import SPLITS, abbreviate, existing_folder,
 from cnn_rnn.data.photos.found_files import PassedOver, left_by_system, walk_files
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.data.reading import Reading
+from cnn_rnn.foundation.broken_files import told_as_broken
 from cnn_rnn.foundation.resting_collector import collector_resting
 
 from .table import read_metadata
@@ -81,12 +82,8 @@ def read_class_names(path: Path) -> list[str] | None:
     """The classes that a `labels.json` fixes, or None where there is no such file."""
     if not path.is_file():
         return None
-    try:
+    with told_as_broken(path, "is not JSON"):
         names = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    except RecursionError as error:
-        raise ValueError(f"{path} is nested too deep to be a list of names") from error
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
         raise ValueError(f'{path}: expected a list of class names such as ["cat", "dog"]')
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -4,17 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict, load_dataset
-from datasets.exceptions import DatasetsError
 
 from cnn_rnn.data.adapt import to_schema
 from cnn_rnn.data.files.formats import read_label_file
-from cnn_rnn.data.files.packed_tables import parquet_columns
+from cnn_rnn.data.files.packed_tables import NO_PARQUET, parquet_columns
 from cnn_rnn.data.labels.choosing import load_splits
 from cnn_rnn.data.meaning.columns import find_roles
 from cnn_rnn.data.meaning.listing import Listing, list_rows
 from cnn_rnn.data.meaning.long_table import join_label_rows
 from cnn_rnn.data.photos.disk_layout import SPLITS
 from cnn_rnn.data.reading import Reading
+from cnn_rnn.foundation.broken_files import told_as_broken
 from cnn_rnn.foundation.resting_collector import collector_resting
 
 
@@ -64,11 +64,8 @@ def load_table(
     if not path.is_file():
         raise FileNotFoundError(f"no table at {path}" + (", which is a folder" if path.is_dir() else ""))
     if path.suffix == ".parquet" and "image" in parquet_columns(path):
-        try:
+        with told_as_broken(path, NO_PARQUET):
             rows = load_dataset("parquet", data_files={"train": str(path)}, split="train")
-        except DatasetsError as error:
-            told = " ".join(str(error.__cause__ or error).split())
-            raise ValueError(f"{path} is no readable Parquet file: {told}") from error
         return load_splits(["train"], split, str(path), lambda _: to_schema(rows, reading=reading))
     table = read_metadata(path, reading)
     present = [name for name in SPLITS if any(row.split == name for row in table.rows)]
