@@ -51,6 +51,10 @@ def load_source(
 ) -> Any:
     """What the loader of this name returns: `SOURCES[kind](root, split=split, **options)`, with the labels chosen.
 
+    All loaders take `root`, the folder or file; `split`, one of the splits, all of them by default; `require_images`,
+    where False accepts missing images, whose rows then hold None as image; and those of what people have `reading`,
+    what a person decided where it could mean two things.
+
     Names joined by `+` give one data set of several, with one root and the same classes: of `voc2007+voc2012` the
     splits `trainval+train` are one of each, `train` is that of both; `train+val` of `coco2014` are two of one. The
     labels of each part are renamed and left out before they are joined; they must then be the same, unless

@@ -25,14 +25,9 @@ COCO_SPLITS = ("train", "val")
 def load_coco(
     root: str | Path, year: int | str, require_images: bool = True, split: str | None = None
 ) -> Dataset | DatasetDict:
-    """The official splits of one year whose annotations exist, or the one named by `split`.
+    """The official splits of one year, 2014 or 2017, with annotations; see `load_source` for what all loaders take.
 
-    Args:
-        root: The folder that holds `annotations/` and, beside it or in `images/`, `train2017/` and its like; or the
-            folder that holds it as `coco/`.
-        year: 2014 or 2017.
-        require_images: False accepts missing images; their rows hold None as image.
-        split: train or val.
+    `root` holds `annotations/` and, beside it or in `images/`, `train2017/` and its like; or it holds that as `coco/`.
 
     Raises:
         FileNotFoundError: The folder, a file or (unless told otherwise) an image is missing.

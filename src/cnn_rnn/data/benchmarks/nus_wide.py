@@ -40,18 +40,12 @@ def load_nus_wide(
     drop_missing: bool = False,
     drop_unlabelled: bool = False,
 ) -> Dataset | DatasetDict:
-    """The official splits train and test, or the one named by `split`; their counts are printed to stderr.
+    """The official splits, with counts printed to stderr; see `load_source` for what all loaders take.
 
-    Images are found in `Flickr/` or `images/`, in subfolders as the lists name them or flat, under their listed
-    name or under the photo's Flickr id alone.
-
-    Args:
-        root: The folder that holds `Groundtruth/`, `ImageList/` and (for tags) `NUS_WID_Tags/`.
-        labels: concepts81 or tags1k.
-        require_images: False accepts missing images; their rows hold None as image.
-        split: train or test.
-        drop_missing: Leave out the rows whose image is missing, counted and named, instead of failing.
-        drop_unlabelled: Leave out the rows without any label, counted.
+    `root` holds `Groundtruth/`, `ImageList/` and (for tags) `NUS_WID_Tags/`. Images are found in `Flickr/` or
+    `images/`, in subfolders as the lists name them or flat, under their listed name or under the photo's Flickr id.
+    The labels are concepts81 or tags1k; `drop_missing` and `drop_unlabelled` leave out rows whose image is missing and
+    rows without any label, counted.
 
     Raises:
         FileNotFoundError: A folder, a file or (unless told otherwise) an image is missing.

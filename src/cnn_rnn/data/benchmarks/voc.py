@@ -37,17 +37,11 @@ ABSENT, DIFFICULT, PRESENT = -1, 0, 1
 def load_voc(
     root: str | Path, year: int | str, require_images: bool = True, split: str | None = None
 ) -> Dataset | DatasetDict:
-    """The official splits of one year whose lists exist, or the one named by `split`.
+    """The official splits of one year, 2007 or 2012, whose lists exist; see `load_source` for what all loaders take.
 
-    `labels` holds the classes that are present (1), `difficult` those present only as difficult objects (0),
-    which the official evaluation leaves out.
-
-    Args:
-        root: The folder that holds `VOCdevkit/`, or `VOCdevkit/` itself. Official tar files that lie in it and
-            are not yet unpacked are unpacked there.
-        year: 2007 or 2012.
-        require_images: False accepts missing images; their rows hold None as image.
-        split: train, val, trainval or test.
+    `root` holds `VOCdevkit/`, or is it; official tar files that lie in it and are not yet unpacked are unpacked there.
+    `labels` holds the classes that are present (1), `difficult` those present only as difficult objects (0), which the
+    official evaluation leaves out.
 
     Raises:
         FileNotFoundError: The folder, a list or (unless told otherwise) an image is missing.

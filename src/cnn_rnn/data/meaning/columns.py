@@ -1,7 +1,7 @@
 """Which column names the photo, which hold labels: found out from names and cells, told, and decided by settings."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,13 +57,7 @@ class Roles:
 
 
 def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | None, image: str | None = None) -> Roles:
-    """What the columns are.
-
-    Args:
-        table: The rows.
-        reading: What a person decided.
-        class_names: The classes in order, where they are known.
-        image: The column of images, which is none of the table's, where it holds them itself.
+    """What the columns are; `image` is that of the images where they lie inside, which is none of the table's.
 
     Raises:
         ValueError: A setting names no column, no column or several could be meant; what is there is told.
@@ -179,41 +173,23 @@ def _find_labels(
     by_name = [name for name in others if LABEL_NAME.search(name) and (name not in flags or len(flags) == 1)]
     flags = [name for name in flags if name not in by_name]
     lists = [name for name in others if all(isinstance(cell, list) for cell in table.columns[name])]
-    texts = by_name or (lists if len(lists) == 1 and not flags else [])
-    roles.labels = the_holder(
-        texts, flags, f"{table.where(0)}: ", lambda name: f"{name!r} ({short(table.columns[name][0])})"
-    )
+    holders = by_name or (lists if len(lists) == 1 and not flags else [])
+    if holders and (flags or len(holders) > 1):
+        ways = [f"'{{labels: {name}}}'" for name in holders]
+        ways += [f"'{{classes: [{', '.join(flags[:4])}{', ...' if len(flags) > 4 else ''}]}}'"] if flags else []
+        told = ", ".join(f"{name!r} ({short(table.columns[name][0])})" for name in [*holders, *flags[:3]])
+        raise ValueError(f"{table.where(0)}: labels may be in {told}: data.columns {' or '.join(ways)} decides")
+    if holders:
+        roles.labels = holders[0]
+        return
     lacking = [name for name in class_names or () if name not in others]
-    if roles.labels is None and (lacking or not others):
+    if lacking or not others:
         classes = f": there is no column for the classes {abbreviate(lacking)}" if lacking else ""
         raise ValueError(
             f"{table.path} has neither a column 'labels' nor one 0/1 column per class{classes}; its columns are "
             f"{table.shown()}: data.columns '{{labels: COLUMN}}' names it"
         )
-    if roles.labels is None:
-        roles.classes = others  # each cell is checked; a column that is no class is named with its line
-
-
-def the_holder(
-    holders: Sequence[str], flags: Sequence[str], where: str = "", shown: Callable[[str], str] = repr
-) -> str | None:
-    """The one column that can hold labels; None where none can, so that each class is a column of its own.
-
-    Args:
-        holders: Columns that can hold labels.
-        flags: Columns of yes and no, which can be a class each.
-        where: What a message begins with.
-        shown: How a message shows a column.
-
-    Raises:
-        ValueError: Several could be meant; they are shown, with the settings that decide.
-    """
-    if holders and (flags or len(holders) > 1):
-        ways = [f"'{{labels: {name}}}'" for name in holders]
-        ways += [f"'{{classes: [{', '.join(flags[:4])}{', ...' if len(flags) > 4 else ''}]}}'"] if flags else []
-        told = ", ".join(map(shown, [*holders, *flags[:3]]))
-        raise ValueError(f"{where}labels may be in {told}: data.columns {' or '.join(ways)} decides")
-    return holders[0] if holders else None
+    roles.classes = others  # each cell is checked; a column that is no class is named with its line
 
 
 def _are_flags(cells: Sequence[Any], meanings: Meanings) -> bool:

@@ -19,13 +19,10 @@ ANNOTATIONS = TABLES | {".yaml", ".yml", ".mat", ".npy"}
 def load_class_folders(
     root: str | Path, split: str | None = None, require_images: bool = True, *, reading: Reading | None = None
 ) -> Dataset | DatasetDict:
-    """The splits of a folder of class folders, or the one named by `split`; each photo has one label.
+    """The splits of a folder of class folders; each photo has one label. See `load_source` for what all loaders take.
 
-    Args:
-        root: The folder; without the folders of splits in it, all of it is the split train.
-        split: train, validation or test.
-        require_images: Without meaning here: what lies there is what there is.
-        reading: Whether what systems leave among photos is taken in.
+    Without the folders of splits in it, all of `root` is the split train. What lies there is what there is, so
+    `require_images` has no meaning.
 
     Raises:
         FileNotFoundError: There is no folder with images.

@@ -37,13 +37,7 @@ ROBOFLOW_NAMES = ("_classes.csv", "_annotations.coco.json")
 def load_image_folder(
     root: str | Path, split: str | None = None, require_images: bool = True, reading: Reading | None = None
 ) -> Dataset | DatasetDict:
-    """The splits of an image folder, or the one named by `split`.
-
-    Args:
-        root: The folder that holds `train/`, optionally `validation/`, `test/` and `labels.json`.
-        split: train, validation or test.
-        require_images: False accepts missing images; their rows hold None as image.
-        reading: What a person decided where a label file could mean two things.
+    """The splits of an image folder, see above; and `load_source` for what all loaders take.
 
     Raises:
         FileNotFoundError: A folder, its metadata or an image is missing.

@@ -46,16 +46,10 @@ def read_metadata(path: Path, reading: Reading | None = None, split: str = "trai
 def load_table(
     path: str | Path, split: str | None = None, require_images: bool = True, *, reading: Reading | None = None
 ) -> Dataset | DatasetDict:
-    """The splits of one label file, or the one named by `split`.
+    """The splits of one label file; see `load_source` for what all loaders take.
 
     A Parquet table with a column `image` holds the images itself; any other file names them. The split of a row is told
     by a column `split`, `is_valid` or `is_test`; a file without one is one split, `train`.
-
-    Args:
-        path: The table.
-        split: One of its splits.
-        require_images: False accepts missing images; their rows hold None as image.
-        reading: What a person decided where the file could mean two things.
 
     Raises:
         ValueError: There is no such split, or as `read_metadata`.

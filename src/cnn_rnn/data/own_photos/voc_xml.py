@@ -15,16 +15,11 @@ from cnn_rnn.data.reading import Reading
 def load_voc_xml(
     root: str | Path, split: str | None = None, require_images: bool = True, *, reading: Reading | None = None
 ) -> Dataset | DatasetDict:
-    """The splits of a folder of XML files, or the one named by `split`; a photo's labels are its objects' names.
+    """The splits of a folder of XML files; labels are the objects' names. See `load_source` for what all loaders take.
 
-    A label whose objects are all marked difficult is left out of loss and figures, as VOC does it.
-
-    Args:
-        root: The folder; without the folders of splits in it, all of it is the split train. The photos lie beside the
-            files, or in `JPEGImages` or `images` beside `Annotations`.
-        split: train, validation or test.
-        require_images: False accepts missing images; their rows hold None as image.
-        reading: Whether what systems leave among photos is taken in.
+    Without the folders of splits in it, all of `root` is the split train. The photos lie beside the files, or in
+    `JPEGImages` or `images` beside `Annotations`. A label whose objects are all marked difficult is left out of loss
+    and figures, as VOC does it.
 
     Raises:
         FileNotFoundError: There is no XML file, or an image is missing.
