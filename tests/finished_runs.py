@@ -23,9 +23,9 @@ PUBLISHED = {
         "image_processing_cnn_rnn.py",
     ),
     *("label_paths.py", "losses.py", "model_outputs.py", "modeling_cnn_rnn.py", "path_decoder.py"),
-    *("instance_methods.py", "photos_from_the_web.py", "pipeline_cnn_rnn.py", "relevance_head.py"),
+    *("photos_from_the_web.py", "pipeline_cnn_rnn.py", "relevance_head.py"),
     *("cooccurrence.py", "decisions.py", "known_labels.py", "neighbours.py", "walk_states.py"),
-    *("fusion.py", "loaded_weights.py", "recurrent_layer.py", "walking.py"),
+    *("fusion.py", "recurrent_layer.py", "walking.py"),
     *ENDPOINT,
     *(
         "backbone_weights.py",
@@ -36,7 +36,6 @@ PUBLISHED = {
         "whole_sets.py",
     ),
     *("expected_f1.py", "label_answers.py", "label_order.py", "pixel_values.py", "upright_rgb.py"),
-    *("configuration_checks.py", "timm_backed_model.py"),
 }
 
 

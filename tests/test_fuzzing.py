@@ -42,7 +42,7 @@ from cnn_rnn.prediction.found_images import read_list
 from cnn_rnn.prediction.saved_model import checked_config
 from cnn_rnn.prediction.shards import ParquetShards, TarShards
 from cnn_rnn.prediction.xmp_sidecars import write_sidecar
-from cnn_rnn.publishing.model_card import CardFigures
+from cnn_rnn.publishing.card_figures import CardFigures
 from cnn_rnn.training.data_record import RECORD, DataRecord
 from cnn_rnn.training.run_config import load_run_config, with_rules
 

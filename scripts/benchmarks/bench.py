@@ -16,13 +16,14 @@ import platform
 import sys
 import tempfile
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 from row import Part, Row
 from turns import Turns
+
+from cnn_rnn.foundation.provenance import version_of
 
 SECTIONS = (
     "data",
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
             workspace = Path(folder) / name
             workspace.mkdir()
             rows = list(part.measure(workspace))
-            print(f"\n{name}\n{_table(rows)}" if rows else f"\n{name}: not measured here")
+            print(f"\n{name}\n{_as_table(rows)}" if rows else f"\n{name}: not measured here")
             good &= not any(row.good is False for row in rows)
             if options.output:
                 merge_figures(options.output, name.partition(".")[0], rows)
@@ -115,7 +116,7 @@ def merge_figures(path: Path, section: str, rows: list[Row]) -> None:
     path.write_text(json.dumps(written, indent=1), encoding="utf-8")
 
 
-def _table(rows: list[Row]) -> str:
+def _as_table(rows: list[Row]) -> str:
     width = max(len(row.what) for row in rows)
     lines = [
         f"{'':<{width}} {'ours':>11} {'reference':>11} {'ratio':>7} {'median':>7} {'floor':>7}  {'wanted':<9}",
@@ -138,17 +139,10 @@ def _machine() -> dict[str, str | int | None]:
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": sys.version.split()[0],
-        **{name: _version(name) for name in NAMED_VERSIONS},
+        **{name: version_of(name) or "not installed" for name in NAMED_VERSIONS},
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "not measured: no GPU",
     }
-
-
-def _version(library: str) -> str:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 if __name__ == "__main__":

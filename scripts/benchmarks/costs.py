@@ -73,10 +73,10 @@ class _Peak:
     def _look(self) -> None:
         with suppress(psutil.NoSuchProcess):
             first = psutil.Process(self.process)
-            self.most = max(self.most, sum(map(_share, [first, *first.children(recursive=True)])))
+            self.most = max(self.most, sum(map(_memory_of, [first, *first.children(recursive=True)])))
 
 
-def _share(process: psutil.Process) -> int:
+def _memory_of(process: psutil.Process) -> int:
     try:
         share: int = process.memory_full_info().pss
     except psutil.NoSuchProcess:

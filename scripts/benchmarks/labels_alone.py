@@ -47,7 +47,7 @@ OURS: dict[str, Any] = {
 }
 HIDDEN, AT_ONCE = 1024, 512
 
-Scores = Callable[[Tensor], Tensor]
+LabelScores = Callable[[Tensor], Tensor]
 """From what is known of some images (B, C) to logits (B, C)."""
 
 
@@ -64,7 +64,7 @@ class StatesHead(nn.Module):
         return logits
 
 
-def train(
+def train_labels(
     model: nn.Module, loss_of: Callable[[Tensor], Tensor], labels: Tensor, config: TrainConfig, steps: int
 ) -> None:
     """Teach a model by the loss of multi-hot labels (B, C), so many steps long."""
@@ -81,7 +81,7 @@ def train(
     model.eval()
 
 
-def trained_states_head(labels: Tensor, config: TrainConfig, steps: int) -> Scores:
+def trained_states_head(labels: Tensor, config: TrainConfig, steps: int) -> LabelScores:
     """The hidden layer over what is known."""
     head = StatesHead(labels.shape[1])
 
@@ -89,7 +89,7 @@ def trained_states_head(labels: Tensor, config: TrainConfig, steps: int) -> Scor
         known = sample_known_share(batch, config.known_share)
         return relevance_loss(head(known), open_labels(batch, known))
 
-    train(head, loss_of, labels, config, steps)
+    train_labels(head, loss_of, labels, config, steps)
     return head
 
 
@@ -105,7 +105,7 @@ def model_of(rows: Any) -> CnnRnnForImageClassification:
     return model
 
 
-def trained_model(labels: Tensor, rows: Any, config: TrainConfig, steps: int) -> Scores:
+def trained_model(labels: Tensor, rows: Any, config: TrainConfig, steps: int) -> LabelScores:
     """This model, with nothing to see."""
     model = model_of(rows)
     nothing, objective = torch.zeros(1, model.backbone.num_features), Objective(config, model)
@@ -113,11 +113,11 @@ def trained_model(labels: Tensor, rows: Any, config: TrainConfig, steps: int) ->
     def loss_of(batch: Tensor) -> Tensor:
         return objective(model, {"image_features": nothing.expand(len(batch), -1), "labels": batch})
 
-    train(model, loss_of, labels, config, steps)
+    train_labels(model, loss_of, labels, config, steps)
     return lambda known: model(image_features=nothing.expand(len(known), -1), known_labels=known).logits
 
 
-def counted(rows: Any) -> Scores:
+def counted(rows: Any) -> LabelScores:
     """Each label's frequency, and what every known label adds to it by the counts."""
     model = model_of(rows)
     alone = torch.logit(torch.from_numpy((label_counts(rows) + 0.5) / (len(rows) + 1)).float())
@@ -130,7 +130,7 @@ def as_tensor(part: Any) -> Any:
 
 
 @torch.inference_mode()
-def mean_average_precision(scores: Scores, truth: NDArray[np.int8], known: NDArray[np.int8]) -> float:
+def precision_of_labels(scores: LabelScores, truth: NDArray[np.int8], known: NDArray[np.int8]) -> float:
     """MAP over what is not told, over the classes with a positive there."""
     parts = torch.from_numpy(known).long().split(AT_ONCE)
     logits = torch.cat([scores(part) for part in tqdm(parts, desc="asking", leave=False)])
@@ -163,7 +163,7 @@ def main() -> None:
         for share in SHARES:
             known = reveal_share(others["image_id"], truth, share, seed)
             for name, scores in models.items():
-                found = mean_average_precision(scores, truth, known)
+                found = precision_of_labels(scores, truth, known)
                 figures.setdefault(name, {}).setdefault(f"{share:g}", []).append(found)
         print(json.dumps({"source": asked.source, "images": [len(labels), len(truth)], "mAP": figures}), flush=True)
 

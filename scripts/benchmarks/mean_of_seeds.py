@@ -1,7 +1,7 @@
 """The tables of several seeds, from the folders that `cnn-rnn validate --output` wrote for each: means and intervals.
 
 Each way to choose the set stands beside the figure that it is best at, and the difference between the models beside it.
-Intervals are those of other images for these models; in brackets behind a mean stand the least and the greatest seed.
+Intervals are those of other images for these models; in brackets after a mean stand the least and the greatest seed.
 Nothing is computed by a model, so that the tables can be had again from the files alone:
 
     python scripts/benchmarks/mean_of_seeds.py measured0 measured1 measured2 --json corel5k.json

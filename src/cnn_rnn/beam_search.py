@@ -88,12 +88,14 @@ class Constraints:
             labels = labels & ~self.rules.barred(walked if self.held is None else walked | self.held[:, None])
         made = torch.as_tensor(step, device=walked.device) if self.taken is None else (self.taken + step)[:, None, None]
         labels = labels & (made < self.max_path_length)
+        # Where no label is left END alone remains, however short the path: a softmax over nothing would be NaN.
         may_end = ~labels.any(dim=-1, keepdim=True) | (made >= self.min_path_length)
         choices = torch.cat([labels, may_end], dim=-1)
         if self.prefix is None or step >= self.prefix.shape[1]:
             return choices
         given = self.prefix[:, step]
         forced = F.one_hot(given, self.num_labels + 1).bool()
+        # END only pads a prefix: from there on the walk is free.
         return torch.where((given < self.num_labels)[:, None, None], forced[:, None], choices)
 
 
@@ -157,17 +159,19 @@ def beam_search(
     else:
         # All walks of an image are one and the same before the first step, so it is made for one of them.
         walks, state = _begin(start, constraints, 1, beam_width), tuple(tensor[:, :1] for tensor in state)
+        # END is a step as well: one more than there may be labels.
         for step in range(longest + 1):
             walks, state = advance(walks._replace(step=step), state)
-            if not torch.compiler.is_compiling() and not walks.go_on():
+            if not torch.compiler.is_compiling() and not walks.go_on():  # a look at values would break a compiled graph
                 break
 
+    # A place without a path holds whatever stood beside the score of -inf.
     exists = (walks.best_scores > -torch.inf)[..., None]
     return BeamSearchResult(
         torch.where(exists, walks.best_paths, constraints.num_labels),
         walks.best_scores,
         torch.where(exists, walks.best_step_scores, 0.0),
-        walks.label_scores[:, :-1].clamp(max=1.0),
+        walks.label_scores[:, :-1].clamp(max=1.0),  # a sum of probabilities rounds to a little more
     )
 
 
@@ -175,6 +179,7 @@ def _begin(start: Tensor, constraints: Constraints, walks: int, width: int) -> _
     """So many walks of each image, of which one is open, and no path that ended."""
     # A `len` of a tensor would fix the batch of an exported model, its shape does not.
     batch, longest, ids = start.shape[0], constraints.max_path_length, constraints.num_labels + 1
+    # All hangs on the first walk; the logarithm of that leaves the others closed from the start.
     shares = F.one_hot(start.new_zeros(batch), walks).float()
     labels = start[:, None].expand(-1, walks).clone()
     return _Walks(
@@ -209,7 +214,7 @@ def _extend(walks: _Walks, logits: Tensor, start: Tensor, constraints: Constrain
     totals = (walks.scores[..., None] + log_probabilities).flatten(1)  # (B, W * (C + 1))
     # 2K extensions are enough to find K that go on, since each walk can end in one way only.
     totals, flat = _best(totals, 2 * width)
-    parents, labels = flat // ids, flat % ids
+    parents, labels = flat // ids, flat % ids  # (B, 2K) each
     ends = labels == ids - 1
 
     def at_step(tensor: Tensor, values: Tensor) -> Tensor:

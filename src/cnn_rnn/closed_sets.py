@@ -92,6 +92,7 @@ def _best_closed(rules: LabelRules, probabilities: Scores, ranking: NDArray[np.i
 
     first = np.ones(len(ranking), bool)
     value, found = best_of(first)
+    # The most promising branch first: the first one without a conflict is then the best of all.
     waiting = [(-value, 0, found, first)]
     for branch in range(1, MOST_BRANCHES):
         _, _, found, open_places = heapq.heappop(waiting)
@@ -116,6 +117,7 @@ def _gains(probabilities: Scores) -> tuple[Scores, float]:
     nodes, weights = np.polynomial.legendre.leggauss(number + 1)
     nodes, weights = nodes / 2 + 0.5, weights / 2
     factors = 1 - (1 - nodes[:, None]) * probabilities  # (Q, M)
+    # E[t^S] of the labels beside each (Q, M); no factor is 0, as the rule has no node at 0.
     others = factors.prod(axis=1)[:, None] / factors
     powers = nodes ** np.arange(1, number + 1)[:, None]  # (K, Q)
     gains = 2 * (powers * weights) @ (others * probabilities)

@@ -9,7 +9,7 @@ from transformers import initialization
 
 LARGEST_TABLE = 4096  # labels up to which the table is kept as it is, 64 MiB in float32
 RANK = 256  # columns of the two narrow tables beyond
-SMOOTHING = 5.0  # images by which every p(l|k) is drawn towards p(l); 1 and 5 did alike on held-out parts of Corel5k
+IMAGES_DRAWN = 5.0  # images by which every p(l|k) is drawn towards p(l); 1 and 5 did alike on held-out parts of Corel5k
 FIRST_WEIGHT = 0.3
 
 
@@ -93,5 +93,5 @@ def log_ratios(together: Tensor, images: int | Tensor, shown: Tensor | None = No
     shown = together.diagonal()[:, None].expand_as(together) if shown is None else shown.double()
     # Of rare labels p(l|k) would be 0 or 1 by chance: images that show l as often as any are added to each row.
     alone = (shown.T + 0.5) / (images + 1)
-    beside = (together + SMOOTHING * alone) / (shown + SMOOTHING)
+    beside = (together + IMAGES_DRAWN * alone) / (shown + IMAGES_DRAWN)
     return (beside / alone).log().fill_diagonal_(0.0).float()

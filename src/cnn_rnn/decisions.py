@@ -57,5 +57,6 @@ def pick_by_expected_f1(probabilities: Tensor) -> Tensor:
     ranked, order = probabilities.sort(dim=1, descending=True, stable=True)
     sizes = torch.from_numpy(best_sizes(ranked.detach().flip(1).cpu().double().numpy())).to(ranked.device)
     ranks = torch.arange(probabilities.shape[1], device=probabilities.device)
+    # A label that does not count has probability 0 and is in no set, not even to fill it up.
     first = (ranks < sizes[:, None]) & (ranked > 0)
     return torch.zeros_like(first).scatter(1, order, first)

@@ -12,10 +12,10 @@ IMAGES_AT_ONCE = 1024  # that are worked on together: few enough for a processor
 # By precision, expectations that differ by less may be equal but for rounding: 20 times what was seen of it.
 ROUNDING = {np.float32: 5e-5, np.float64: 1e-12}
 
-Array = NDArray[Any]
+Numbers = NDArray[Any]
 
 
-def chosen_by_expected_f1(probabilities: Array) -> NDArray[np.bool_]:
+def chosen_by_expected_f1(probabilities: Numbers) -> NDArray[np.bool_]:
     """The labels (..., C) of the set with the greatest expected F1 of one image, or of each, (..., C).
 
     As `pick_by_expected_f1` has it.
@@ -30,7 +30,7 @@ def chosen_by_expected_f1(probabilities: Array) -> NDArray[np.bool_]:
     return chosen.reshape(np.shape(probabilities))
 
 
-def best_sizes(ascending: Array) -> NDArray[np.int64]:
+def best_sizes(ascending: Numbers) -> NDArray[np.int64]:
     """How many labels (N,) the set with the greatest expected F1 holds, from probabilities (N, C) in rising order.
 
     Of the first k labels the expected F1 is the sum over each of them of p E[2 / (k + 1 + S)], with S the number of the
@@ -59,7 +59,7 @@ def best_sizes(ascending: Array) -> NDArray[np.int64]:
     return sizes
 
 
-def _largest_sizes(labels: Array, number: NDArray[np.float64]) -> NDArray[np.int64]:
+def _largest_sizes(labels: Numbers, number: NDArray[np.float64]) -> NDArray[np.int64]:
     """A size (N,) of the set beyond which its expected F1 only falls, from rising probabilities and their sum (N,).
 
     With P the sum of the first k probabilities and p the next one, the expected F1 of k + j labels is at most twice the
@@ -78,7 +78,7 @@ def _largest_sizes(labels: Array, number: NDArray[np.float64]) -> NDArray[np.int
     return largest
 
 
-def _expected_f1(labels: Array, largest: int, number: int) -> Array:
+def _expected_f1(labels: Numbers, largest: int, number: int) -> Numbers:
     """The expected F1 (K + 1, N) of the empty set and of up to K labels, from rising probabilities (M, N)."""
     nodes, weights = (values.astype(labels.dtype) for values in _gauss_legendre(number))
     # E[t^S] over all labels at each node (Q, N), two labels at a time: neither, one or both of them may be present.
@@ -92,11 +92,13 @@ def _expected_f1(labels: Array, largest: int, number: int) -> Array:
     generated *= 2 * weights[:, None]
     expected = np.empty((largest + 1, labels.shape[1]), labels.dtype)
     expected[0] = (1 - labels).prod(axis=0)  # the probability that there is no label
+    # A probability of 0 has an infinite ratio, by which nothing is added.
     with np.errstate(divide="ignore", over="ignore"):
         ratios = 1 / labels[::-1][:largest]
     hits = np.zeros_like(generated)
     present = np.empty_like(hits)
     for size, ratio in enumerate(ratios, start=1):
+        # 1 / p - (1 - t) is E[t^X] / p of the label X: to divide by it leaves p times E[t^S] of the others.
         np.subtract(ratio, 1 - nodes[:, None], out=present)
         np.divide(generated, present, out=present)
         hits += present

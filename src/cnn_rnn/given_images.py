@@ -12,6 +12,8 @@ from PIL import Image
 from .photos_from_the_web import LONGEST_WAIT, fetch
 from .upright_rgb import FORMATS, to_rgb
 
+AT_ONCE = 16  # images of a list that the model sees at once
+
 
 def is_tensor(value: Any) -> bool:
     """Whether a value is one of torch's tensors; torch need not be there."""
@@ -72,7 +74,7 @@ def read_image(source: Any, timeout: float | None = None) -> Image.Image:
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         source = fetch(source, timeout or LONGEST_WAIT)
     elif isinstance(source, str) and not os.path.isfile(source):  # noqa: PTH113  # Path raises at a text too long
-        source = from_base64(source)
+        source = bytes_of_base64(source)
     if isinstance(source, bytes):
         source = io.BytesIO(source)
     if not isinstance(source, Image.Image):
@@ -112,7 +114,7 @@ def to_array(pixels: Any) -> np.ndarray:
     return array
 
 
-def from_base64(text: str) -> bytes:
+def bytes_of_base64(text: str) -> bytes:
     """The bytes that text such as `data:image/png;base64,...` holds.
 
     Raises:

@@ -230,6 +230,7 @@ def sample_known(labels: Tensor) -> Tensor:
     out of the labels stays open.
     """
     batch = len(labels)
+    # (B, 1): whether anything is told of an image, and how much of it.
     told = torch.rand(batch, 1, device=labels.device) < SHARE_TOLD
     share = torch.rand(batch, 1, device=labels.device)
     confirmed = (labels > 0) & (torch.rand(labels.shape, device=labels.device) < share)

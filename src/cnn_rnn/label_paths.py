@@ -40,6 +40,7 @@ def sets_to_paths(sets: Tensor, ranks: Tensor) -> Tensor:
     rows, labels = sets.nonzero(as_tuple=True)
     order = (rows * num_labels + ranks.to(sets.device)[labels]).argsort()
     sizes = sets.sum(dim=-1)
+    # The place on its own path: a label's running number less that of the first of its set.
     places = torch.arange(len(rows), device=sets.device) - (sizes.cumsum(dim=0) - sizes)[rows]
     paths = sizes.new_full((number, int(sizes.max())), num_labels)
     paths[rows, places] = labels[order]
@@ -55,7 +56,7 @@ def paths_to_labels(paths: Tensor, num_labels: int) -> Tensor:
 def labels_before(paths: Tensor, num_labels: int) -> Tensor:
     """Labels (B, T, C) as bool that stand before each step of END-padded paths (B, T)."""
     steps = paths.shape[1]
-    earlier = torch.ones(steps, steps, dtype=torch.bool, device=paths.device).tril(-1)
+    earlier = torch.ones(steps, steps, dtype=torch.bool, device=paths.device).tril(-1)  # (T, T) the steps before each
     walked = torch.zeros(*paths.shape, num_labels + 1, dtype=torch.bool, device=paths.device)
     walked.scatter_(2, torch.where(earlier, paths[:, None], num_labels), value=True)
     return walked[..., :num_labels]

@@ -14,17 +14,15 @@ from .configuration_cnn_rnn import CnnRnnConfig
 from .cooccurrence import CooccurrencePrior
 from .fusion import fuse_parts
 from .image_backbone import ImageBackbone, config_on, features_of, mean_of_places, see
-from .instance_methods import of_instances
 from .known_labels import Conditions, Known, check_multi_hot, known_labels_of
 from .label_answers import NO_SET_WEIGHTS
 from .label_rules import LabelRules
-from .loaded_weights import load_checked
 from .losses import training_loss
 from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
 from .neighbours import NeighbourMemory
 from .path_decoder import PathDecoder
 from .relevance_head import head_of_config
-from .timm_backed_model import TimmBackedModel
+from .timm_backed_model import TimmBackedModel, of_instances
 from .walking import Walker
 from .whole_sets import WeighedSets, weigh_sets
 
@@ -90,16 +88,6 @@ class CnnRnnForImageClassification(TimmBackedModel):
         if weights is not None:
             model.backbone.load_weights(weights, getattr(model.relevance_head, "classifier", None))
         return model
-
-    @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """The model of a saved folder or Hub name, as in transformers, but of safetensors alone: nothing is unpickled.
-
-        Raises:
-            OSError: There are no such weights, or the file is no safetensors.
-            ValueError: Some of them are not finite.
-        """
-        return load_checked(super().from_pretrained, *args, **kwargs)
 
     def forward(
         self,

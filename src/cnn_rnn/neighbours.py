@@ -26,7 +26,7 @@ UNKNOWN = 2  # a label at which nobody looked on a training image, where it is 1
 UNFITTED_MIX = (1.0, 0.0, 0.0)
 
 
-class Votes(NamedTuple):
+class RememberedVotes(NamedTuple):
     """What remembered labels say, as numbers that can be multiplied.
 
     Attributes:
@@ -67,7 +67,7 @@ class NeighbourMemory(nn.Module):
 
     def __init__(self, images: int, feature_size: int, num_labels: int) -> None:
         super().__init__()
-        self.kept: tuple[Tensor, int, Votes] | None = None
+        self.kept: tuple[Tensor, int, RememberedVotes] | None = None
         size = min(KEY_SIZE, feature_size)
         self.register_buffer("mean", torch.zeros(feature_size))
         self.register_buffer("projection", torch.zeros(feature_size, size))
@@ -112,13 +112,14 @@ class NeighbourMemory(nn.Module):
         """Vectors (B, 256) by which images with features (B, D) are compared, of length 1 or, of few, at most 1."""
         centred, projection = features.to(self.exact) - self.mean.to(self.exact), self.projection.to(self.exact)
         keys = centred @ projection
+        # Directions are of other lengths than 1: whitening has scaled them.
         lengths = projection.square().sum(dim=0).clamp_min(1e-12)
         # What no direction holds: an image far from all that is remembered must not look near to any of it.
         beside = (centred.square().sum(dim=-1) - (keys.square() / lengths).sum(dim=-1)).clamp_min(0)
         squared = keys.square().sum(dim=-1) + self.outside.to(self.exact) * beside
         return keys * squared.clamp_min(1e-24).rsqrt()[:, None]
 
-    def votes(self) -> "Votes":
+    def votes(self) -> RememberedVotes:
         """What the labels remembered say as numbers, worked out once for as long as they stay.
 
         Of ten thousand images that costs more than all else here. Labels that are here for one call only (offloaded),
@@ -126,12 +127,12 @@ class NeighbourMemory(nn.Module):
         """
         labels = self.labels
         if torch.compiler.is_compiling() or labels.is_inference() or hasattr(self, "_hf_hook"):
-            return Votes.of(labels, self.exact)
+            return RememberedVotes.of(labels, self.exact)
         version = labels._version  # noqa: SLF001 - documented, but without another name
         kept = self.kept
         if kept is None or kept[0] is not labels or kept[1] != version or kept[2].shown.dtype != self.exact:
             with torch.inference_mode(mode=False):  # kept tensors must serve outside that mode, too
-                kept = self.kept = labels, version, Votes.of(labels, self.exact)
+                kept = self.kept = labels, version, RememberedVotes.of(labels, self.exact)
         return kept[2]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -193,6 +194,7 @@ class NeighbourMemory(nn.Module):
         """Compare by directions (D, R) along which so many images are spread by `scale` (R), in falling order."""
         features = len(axes)
         few = images <= features
+        # Of N centred images N - 1 directions are more than rounding.
         size = min(self.projection.shape[1], int((scale > SMALLEST_SCALE * scale[:1]).sum()), images - few)
         if few:
             # The fewer the images, the nearer their covariance is drawn to a sphere.

@@ -13,7 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError
 LONGEST_WAIT = 60.0  # seconds for an image from the web
 LARGEST_DOWNLOAD = 2**28  # bytes of an image from the web
 # What the client's HTTP library raises, of whichever name and version that library is.
-HTTP_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
+CLIENT_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
 
 
 def fetch(url: str, timeout: float) -> bytes:
@@ -62,7 +62,7 @@ class Transfer:
         """Fetch it; whatever goes wrong is `error`."""
         try:
             self._receive()
-        except (OSError, ValueError, HTTP_ERROR) as error:
+        except (OSError, ValueError, CLIENT_ERROR) as error:
             self.error = error
         except Exception as error:  # noqa: BLE001 - such as an address that no library can read
             self.error = ValueError(f"{type(error).__name__}: {error}")

@@ -9,11 +9,10 @@ from transformers import AutoModelForImageClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .decisions import probabilities_of
-from .given_images import images_of, read_image
+from .given_images import AT_ONCE, images_of, read_image
 from .label_answers import Decision, LabelAnswers, Threshold
 
 TASK = "multi-label-image-classification"
-AT_ONCE = 16  # images of a list that the model sees at once
 WALK = ("paths", "path_scores", "step_scores")
 
 

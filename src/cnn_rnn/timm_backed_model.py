@@ -1,16 +1,25 @@
-"""What transformers asks of a model whose backbone is timm's: what to freeze, to compute again, to begin with."""
+"""What transformers asks of a model whose backbone is timm's: what to load, freeze, compute again, begin with."""
 
-from typing import Any, Self
+from collections.abc import Mapping
+from types import MethodType
+from typing import Any, Self, TypeVar, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel, initialization
+from transformers.utils import logging
 
 from .cooccurrence import CooccurrencePrior
+from .decisions import not_finite
 from .image_backbone import ImageBackbone
 from .neighbours import NeighbourMemory
 from .path_decoder import LearnedWeight
 from .recurrent_layer import ReluLstm
+
+logger = logging.get_logger(__name__)
+
+MethodKind = TypeVar("MethodKind")
 
 
 class TimmBackedModel(PreTrainedModel):
@@ -23,6 +32,23 @@ class TimmBackedModel(PreTrainedModel):
 
     backbone: ImageBackbone
     weights_left_random: list[str]
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """The model of a saved folder or Hub name, as in transformers, but of safetensors alone: nothing is unpickled.
+
+        Raises:
+            OSError: There are no such weights, or the file is no safetensors.
+            ValueError: Some of them are not finite.
+        """
+        name = str(args[0] if args else "this model")
+        asked = {"use_safetensors": True, "weights_only": True, "output_loading_info": True}
+        try:
+            model, found = super().from_pretrained(*args, **(kwargs | asked))
+        except SafetensorError as error:
+            raise OSError(f"the weights of {name} are no safetensors: {error}") from error
+        _check_loaded(name, model, found)
+        return (model, found) if kwargs.get("output_loading_info") else model
 
     @property
     def base_model(self) -> nn.Module:
@@ -93,3 +119,56 @@ def _initialize(module: nn.Module) -> None:
             initialization.zeros_(module.bias)
     elif isinstance(module, CooccurrencePrior | NeighbourMemory | LearnedWeight):
         module.initialize()
+
+
+def _check_loaded(name: str, model: Any, found: Mapping[str, Any]) -> None:
+    """Refuse weights that are not finite, mend an earlier memory of neighbours, and note on the model what is random.
+
+    Args:
+        name: What messages call the model.
+        model: A `CnnRnnForImageClassification`.
+        found: What transformers says of loading it.
+
+    Raises:
+        ValueError: Weights are not finite.
+    """
+    broken = not_finite(model)
+    if broken:
+        raise ValueError(
+            f"{name}: weights are not finite numbers ({', '.join(broken[:3])}), so every label would be a guess; "
+            f"take an earlier checkpoint, or dtype=torch.float32 where {model.dtype} is too narrow"
+        )
+    if model.neighbours is not None and model.neighbours.mend():
+        logger.warning(
+            "%s remembers %d photos as an earlier version did, which compared them by rounding errors: they are "
+            "compared anew; train again to have fitted how much they say",
+            name,
+            len(model.neighbours.keys),
+        )
+    model.weights_left_random = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
+
+
+class InstanceMethod:
+    """A method that the instances of a class have, and the class itself does not show."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __get__(self, instance: Any, owner: type | None = None) -> MethodType:
+        """The bound method.
+
+        Raises:
+            AttributeError: The class was asked.
+        """
+        if instance is None:
+            raise AttributeError(self.function.__name__)
+        return MethodType(self.function, instance)
+
+
+def of_instances(method: MethodKind) -> MethodKind:
+    """The method for instances alone.
+
+    transformers takes a class that was loaded from a folder's own code for a generator of text where the class has a
+    method `generate`: it would give it another class, one that cannot be pickled, and text generation's settings.
+    """
+    return cast("MethodKind", InstanceMethod(method))

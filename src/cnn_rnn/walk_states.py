@@ -85,6 +85,7 @@ class WalkStates:
             beginnings: What the state before START follows from, for each of B images.
             first: The tensors (N, ...) of these prefixes for N of the images, by their positions.
         """
+        # No search is under way here, so nothing is forgotten that one needs.
         if self.rows and self.count + len(beginnings) > self.most_rows:
             self.clear()
         new = {key: place for place, key in enumerate(beginnings) if key not in self.roots}
@@ -96,13 +97,14 @@ class WalkStates:
     def follow(self, nodes: Tensor, labels: Tensor, extend: Extend) -> Tensor:
         """The nodes (B, W) to which labels (B, W) lead from nodes (B, W); START leads nowhere."""
         stride = self.start + 1
+        # Node and label in one number: a key that a dictionary finds at once.
         keys = (nodes * stride + labels).flatten().tolist()
         found = [self.children.get(key) for key in keys]
         if None in found:
             new = [key for key in dict.fromkeys(keys) if key not in self.children]
             walked = [key for key in new if key % stride != self.start]
             if self.children and self.count + len(walked) > self.most_rows:
-                return self.follow(self._forget_all_but(nodes), labels, extend)
+                return self.follow(self._forget_all_but(nodes), labels, extend)  # the nodes have new numbers now
             self.children.update((key, key // stride) for key in new)  # START's stay where they are, others follow
             if walked:
                 self.children.update(zip(walked, range(self.count, self.count + len(walked)), strict=True))

@@ -31,13 +31,8 @@ class Steps(Protocol):
         """The views (B, W, E) of `PathDecoder.views` after the labels (B, W) walked last, and what is remembered."""
 
 
-class ImageSteps(Protocol):
-    """Takes one step of a search, as `beam_search.StepFunction` has it."""
-
-    def __call__(
-        self, labels: Tensor, state: RecurrentState, images: Tensor | None = None
-    ) -> tuple[Tensor, RecurrentState]:
-        """Logits (B, W, C + 1) after labels (B, W), and the new state; a row may be of another image (B,)."""
+ImageSteps = Callable[..., tuple[Tensor, RecurrentState]]
+"""Takes what `beam_search.StepFunction` takes, and of which images (B,) the rows are where not in order; gives that."""
 
 
 class OwnSteps:
@@ -73,6 +68,7 @@ class SharedSteps:
         known = None if self.decoder.known_state is None else known
         beginnings = [NO_KNOWLEDGE] * image.shape[0]
         if known is not None:
+            # What is known decides the state before START, so its bytes are the key of a root of the tree.
             beginnings = [row.tobytes() if row.any() else NO_KNOWLEDGE for row in known.sign().to(torch.int8).numpy()]
 
         def first(rows: Tensor) -> tuple[Tensor, ...]:
@@ -126,6 +122,7 @@ class Walk:
         if self.bias is not None:
             logits = logits + self.bias
         if self.prior is not None:
+            # Before each step all labels up to it have their say; START has none.
             logits = logits + F.pad(self.prior(walked, "path", ids=True).cumsum(dim=1), (0, 1))
         return logits
 
@@ -153,6 +150,7 @@ class Walk:
         """What is made of the best way to take steps: shared ones where these can be."""
         decoder = self.decoder
         if decoder.training:
+            # Without dropout; and no tree of walks outlives a step of training, which changes the weights.
             decoder.eval()
             try:
                 return work(OwnSteps(decoder))
@@ -179,16 +177,18 @@ class Walk:
         images = torch.arange(batch, device=paths.device)  # (U,)
         place = images[:, None].repeat(1, number)  # (B, M) of the walk that a path begins with
         last, walked = torch.full_like(images, end + 1), paths.new_zeros(batch, end + 1, dtype=torch.bool)
-        total, goes_on = self.image.new_zeros(batch, number), torch.ones_like(place, dtype=torch.bool)
+        total, goes_on = self.image.new_zeros(batch, number), torch.ones_like(place, dtype=torch.bool)  # (B, M) each
         for made in range(longest + 1):
             logits, state = step(last[:, None], state, images)
             barred = constraints.of(images).barred(made, walked[:, None])[:, 0]
             likely = logits[:, 0].float().masked_fill(barred, -torch.inf).log_softmax(dim=-1)
+            # A path that is as long as can be has no END of its own to pad it.
             following = paths[..., made] if made < longest else torch.full_like(place, end)
             total = total + torch.where(goes_on, likely[place, following], 0.0)
             goes_on = goes_on & (following != end)
             if not goes_on.any():
                 break
+            # Paths that were alike so far and go on alike are one walk; place and label in one number tell them apart.
             extended, new = torch.unique((place * end + following)[goes_on], return_inverse=True)
             place = torch.zeros_like(place).masked_scatter(goes_on, new)
             parents, last = extended // end, extended % end
@@ -196,7 +196,7 @@ class Walk:
             walked = walked[parents].scatter(1, last[:, None], value=True)
         return total
 
-    def _stepping(self, steps: Steps) -> tuple[RecurrentState, "ImageSteps"]:
+    def _stepping(self, steps: Steps) -> tuple[RecurrentState, ImageSteps]:
         """What is remembered (B, 1, ...) before the first step, and what takes one."""
         outputs, first = self.decoder.embed_outputs(self.image.device), steps.begin(self.known, self.image)
         # What its labels say of the next is part of a walk's state.
@@ -244,8 +244,7 @@ class Walker:
         """The true paths (B, T) and the logits (B, T, C + 1) of their steps; None without labels or decoder."""
         if labels is None or self.decoder is None:
             return None, None
-        paths = self.order(labels, features, known)
-        decoder = self.decoder
+        paths, decoder = self.order(labels, features, known), self.decoder
 
         def follow(seen: Tensor) -> Tensor:
             return Walk(decoder, seen, relevance, known.labels, self.prior).follow(paths)
@@ -300,8 +299,9 @@ class Walker:
         first = self._paths(confirmed[:, None], features, known).expand(-1, sets.shape[1], -1)
         rest = self._paths(sets & ~confirmed[:, None], features, known)
         whole = torch.cat([first, rest], dim=-1)
+        # The END that pads the confirmed labels goes after the rest; a stable order leaves labels as they are walked.
         whole = whole.gather(-1, (whole == self.num_labels).long().argsort(dim=-1, stable=True))
-        walked = rest if known.enters else whole
+        walked = rest if known.enters else whole  # what enters as the state is not walked again
 
         def weigh(seen: Tensor) -> Tensor:
             return Walk(decoder, seen, relevance, known.entering, self.prior).weigh(walked, limits)

@@ -25,7 +25,7 @@ PRELOADED = (
     *("ablate", "export_onnx", "predict", "report", "review", "train", "validate", "data"),
     *("cnn_rnn.training", "cnn_rnn.training.out_of_fold", "cnn_rnn.prediction.worker", "cnn_rnn.report.page"),
     *("cnn_rnn.prediction.bulk_prediction", "cnn_rnn.report.saliency", "cnn_rnn.publishing.onnx_graph"),
-    *("cnn_rnn.prediction.onnx_engine", "cnn_rnn.report.review_page", "matplotlib.figure", "jinja2", "torch._dynamo"),
+    *("cnn_rnn.prediction.onnx_engine", "cnn_rnn.report.page", "matplotlib.figure", "jinja2", "torch._dynamo"),
 )
 
 

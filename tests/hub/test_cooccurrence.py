@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cnn_rnn import cooccurrence
-from cnn_rnn.cooccurrence import SMOOTHING, CooccurrencePrior, log_ratios
+from cnn_rnn.cooccurrence import IMAGES_DRAWN, CooccurrencePrior, log_ratios
 
 SETS = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]]).float()
 
@@ -24,7 +24,7 @@ def test_the_table_is_the_smoothed_log_ratio_of_counts() -> None:
             count = sum(row[first].item() for row in SETS)
             both = sum(row[first].item() * row[second].item() for row in SETS)
             alone = (sum(row[second].item() for row in SETS) + 0.5) / (len(SETS) + 1)
-            expected = math.log((both + SMOOTHING * alone) / (count + SMOOTHING) / alone)
+            expected = math.log((both + IMAGES_DRAWN * alone) / (count + IMAGES_DRAWN) / alone)
             assert table[first, second].item() == pytest.approx(0 if first == second else expected, abs=1e-6)
     assert table[0, 1] > 0 > table[1, 2]  # company, and its absence
     assert table[3].abs().max() < 1e-6  # of a label that was never seen nothing is known

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn_rnn.learning.feature_store import FILE, FeatureStore, content_of
+from cnn_rnn.learning.feature_store import STORE_FILE, FeatureStore, content_of
 
 NUMBERS = np.arange(3, dtype=np.float32)
 
@@ -33,7 +33,7 @@ def test_numbers_are_found_by_content_under_another_name_and_damaged_ones_are_no
 
 
 def test_where_nothing_can_be_kept_numbers_stay_in_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / FILE).write_bytes(b"no table" * 200)
+    (tmp_path / STORE_FILE).write_bytes(b"no table" * 200)
     store = FeatureStore(tmp_path)
     assert "features are not kept there" in caplog.text
     store.keep("photo", "eyes", NUMBERS)

@@ -9,7 +9,7 @@ import pytest
 from tests.killed_writers import kill_while_writing
 
 from cnn_rnn.foundation.opened_folder import FolderGoneError
-from cnn_rnn.learning.journal import FILE, Journal, Step
+from cnn_rnn.learning.journal import STEPS_FILE, Journal, Step
 from cnn_rnn.learning.known_photos import KnownPhotos
 
 ACCEPT = Step({"a.jpg": {"cat": True, "dog": True}}, {"a.jpg": True})
@@ -34,7 +34,7 @@ def test_whatever_kills_a_page_nothing_said_is_lost_and_the_next_page_goes_on(tm
 def test_two_pages_read_what_the_other_wrote_and_a_line_that_was_cut_off_counts_for_nothing(tmp_path: Path) -> None:
     one, other = Journal(tmp_path), Journal(tmp_path)
     one.add(ACCEPT)
-    with (tmp_path / FILE).open("ab") as file:
+    with (tmp_path / STEPS_FILE).open("ab") as file:
         file.write(b'{"said": {"b.jpg": {"ca')
     other.add(Step({"c.jpg": {"cow": True}}, by="other"))
     assert one.read()
@@ -49,7 +49,7 @@ def test_wherever_a_line_is_cut_off_it_counts_for_nothing_and_the_next_one_count
     line = Step({"a.jpg": {"cat": True}, "b.jpg": {}}, {"a.jpg": True}, by="me").line().encode()
     for cut in range(len(line)):
         for end in (b"", bytes(9)):  # as a power cut leaves it
-            (tmp_path / FILE).write_bytes(ACCEPT.line().encode() + line[:cut] + end)
+            (tmp_path / STEPS_FILE).write_bytes(ACCEPT.line().encode() + line[:cut] + end)
             Journal(tmp_path).add(Step({"c.jpg": {"cow": True}}))
             whole = cut == len(line) - 1
             assert [[*step.said] for step in Journal(tmp_path).steps] == [
@@ -62,12 +62,12 @@ def test_wherever_a_line_is_cut_off_it_counts_for_nothing_and_the_next_one_count
 def test_of_a_step_that_the_disk_does_not_take_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal(tmp_path)
     journal.add(ACCEPT)
-    before = (tmp_path / FILE).read_bytes()
+    before = (tmp_path / STEPS_FILE).read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr("cnn_rnn.learning.journal.os.fsync", full)
         with pytest.raises(OSError, match=r"could not write .*steps\.jsonl: No space"):
             journal.add(Step({"b.jpg": {"cow": True}}))
-    assert ((tmp_path / FILE).read_bytes(), journal.steps) == (before, [ACCEPT])
+    assert ((tmp_path / STEPS_FILE).read_bytes(), journal.steps) == (before, [ACCEPT])
     journal.add(Step({"c.jpg": {"cow": True}}))
     assert [[*step.said] for step in Journal(tmp_path).steps] == [["a.jpg"], ["c.jpg"]]
 
@@ -88,7 +88,7 @@ def test_no_step_is_written_into_another_folder_that_lies_there_by_now(tmp_path:
     assert not journal.read()
     with pytest.raises(FolderGoneError, match="is not the folder that was opened"):
         journal.add(Step({"b.jpg": {}}))
-    (folder / FILE).unlink()
+    (folder / STEPS_FILE).unlink()
     with pytest.raises(OSError, match="is shorter than it was"):
         other.add(Step({"c.jpg": {}}))
     assert (journal.steps, Journal(away).steps) == ([ACCEPT], [ACCEPT])
@@ -96,11 +96,11 @@ def test_no_step_is_written_into_another_folder_that_lies_there_by_now(tmp_path:
 
 def test_what_another_wrote_that_is_no_step_is_told_each_time_and_counts_once(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    (tmp_path / FILE).write_text(ACCEPT.line() + '{"name": "1", "weight": 3}\n')
+    (tmp_path / STEPS_FILE).write_text(ACCEPT.line() + '{"name": "1", "weight": 3}\n')
     for _ in range(2):
         with pytest.raises(ValueError, match=r"line 2: .*'weight' is new: a later version wrote it"):
             journal.read()
-    (tmp_path / FILE).write_text(ACCEPT.line() + Step({"b.jpg": {}}, name="1").line())
+    (tmp_path / STEPS_FILE).write_text(ACCEPT.line() + Step({"b.jpg": {}}, name="1").line())
     assert journal.read()
     assert [[*step.said] for step in journal.steps] == [["a.jpg"], ["b.jpg"]]
 
@@ -119,7 +119,7 @@ def test_what_another_wrote_that_is_no_step_is_told_each_time_and_counts_once(tm
     ],
 )
 def test_a_line_that_is_no_step_is_named(line: str, tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text(line + "\n")
+    (tmp_path / STEPS_FILE).write_text(line + "\n")
     with pytest.raises(ValueError, match=r"steps\.jsonl, line 1: expected a step"):
         Journal(tmp_path)
 

@@ -126,7 +126,7 @@ def test_it_learns_and_half_means_half() -> None:
 
 
 def test_counts_and_votes_are_drawn_as_the_models_own() -> None:
-    assert (given_known.DRAWN, given_known.SHARED_LABEL) == (cooccurrence.SMOOTHING, neighbours.SHARED_LABEL)
+    assert (given_known.DRAWN, given_known.NEARER_BY_LABEL) == (cooccurrence.IMAGES_DRAWN, neighbours.SHARED_LABEL)
 
 
 def losses(learner: Learner, told: Told) -> dict[str, tuple[float, float]]:

@@ -11,7 +11,8 @@ from huggingface_hub import ModelCard
 from PIL import Image
 from tests.finished_runs import NAME, write_metrics, write_run
 
-from cnn_rnn.publishing.model_card import DATA_NOTES, CardError, CardFigures, base_model, data_sets, few_images
+from cnn_rnn.publishing.card_figures import CardError, CardFigures
+from cnn_rnn.publishing.model_card import DATA_NOTES, base_model, data_sets, few_images
 from cnn_rnn.publishing.push import model_files
 
 

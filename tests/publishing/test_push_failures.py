@@ -11,7 +11,7 @@ from tests.finished_runs import NAME, PUBLISHED, write_metrics, write_run
 from tests.loopback_hub import CUT, LoopbackHub
 
 from cnn_rnn.foundation.hub_errors import HubError
-from cnn_rnn.publishing.model_card import CardError
+from cnn_rnn.publishing.card_figures import CardError
 from cnn_rnn.publishing.push import model_files, push, saved_files
 
 

@@ -15,8 +15,9 @@ from PIL import Image
 from cnn_rnn.metrics.protocols import get_protocol
 from cnn_rnn.metrics.stored_predictions import StoredPredictions, collect_predictions
 from cnn_rnn.metrics.tables import protocol_table
+from cnn_rnn.prediction.doubtful_labels import photo_losses
 from cnn_rnn.report.embedded_images import overlay
-from cnn_rnn.report.page import ShownPhoto, ShownStep, nearest_labels, photo_losses, write_report
+from cnn_rnn.report.page import ShownPhoto, ShownStep, nearest_labels, write_report
 from cnn_rnn.report.plots import plot_co_occurrence, plot_precision_recall, plot_reliability
 
 NAMES = ["cat & dog", "<script>alert(1)</script>", "$x^2", 'quote"name', "plain"]

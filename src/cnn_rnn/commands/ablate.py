@@ -69,7 +69,7 @@ def ablate(known: argparse.Namespace, others: list[str]) -> "Table":
     for name, changes in runs.items():
         folder = known.output / name.replace(" ", "_")
         figures = [train_once(config, changes, others, folder / f"seed-{seed}", seed) for seed in known.seeds]
-        results[name] = {"changes": changes, "seeds": known.seeds, **summary(figures)}
+        results[name] = {"changes": changes, "seeds": known.seeds, **over_seeds(figures)}
         write_json(known.output / "ablation.json", {"config": config, "overrides": others, "runs": results})
     rows = tuple(
         TableRow(name, {key: each["mean"] for key, each in run["figures"].items()}) for name, run in results.items()
@@ -130,7 +130,7 @@ def as_text(value: object) -> str:
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
 
 
-def summary(figures: list[dict[str, Any]]) -> dict[str, Any]:
+def over_seeds(figures: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean, standard deviation and values of each figure over the seeds; None where a run has no such set."""
     found: dict[str, Any] = {}
     for column in columns():

@@ -83,9 +83,9 @@ def walk_photos(evaluation: "Evaluation", known: argparse.Namespace) -> tuple[li
     from tqdm.auto import tqdm
 
     from cnn_rnn.data import EvalTransform, prepare_examples
-    from cnn_rnn.report.page import photo_losses
+    from cnn_rnn.prediction.doubtful_labels import photo_losses
+    from cnn_rnn.report.plots import spread_evenly
     from cnn_rnn.report.saliency import label_example, walk_example
-    from cnn_rnn.report.spread import spread_evenly
 
     saved, stored, rows = evaluation.saved, evaluation.predictions, evaluation.split.rows
     losses = photo_losses(stored.scores, stored.truth)

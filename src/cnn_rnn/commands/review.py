@@ -7,10 +7,14 @@ takes: figures by cross-validation. With --unlabelled FOLDER also unlabelled.csv
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .console import CommandParser, output_folder, refuse
+
+if TYPE_CHECKING:
+    from cnn_rnn.prediction.doubtful_labels import Doubt
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,7 +48,6 @@ def review(known: argparse.Namespace, overrides: list[str]) -> None:
     from cnn_rnn.foundation.whole_files import write_json
     from cnn_rnn.metrics.stored_predictions import write_predictions
     from cnn_rnn.prediction.doubtful_labels import found_mistakes, photo_doubts, rank_doubts, write_doubts
-    from cnn_rnn.report.review_page import write_review
     from cnn_rnn.training import load_run_config
     from cnn_rnn.training.out_of_fold import predict_out_of_fold
 
@@ -88,6 +91,41 @@ def with_mistakes(rows: Any, share: float, seed: int) -> tuple[Any, Any]:
     features = label_features(label_names(rows))
     labels = label_lists_from_matrix(changed).cast(features.arrow_schema.field("labels").type)
     return rows.remove_columns("labels").add_column("labels", labels, feature=features["labels"]), planted
+
+
+def write_review(file: Path, doubts: "Sequence[Doubt]", rows: Any, *, title: str, subtitle: str) -> None:
+    """Write one HTML page of photos whose labels a person should look at again; it opens offline.
+
+    Args:
+        file: Where to.
+        doubts: The photos, the most doubtful first.
+        rows: Their rows.
+        title: Its heading.
+        subtitle: What stands below it.
+
+    Raises:
+        ImportError: jinja2 is not installed.
+    """
+    from cnn_rnn.data import decode_image
+    from cnn_rnn.report.embedded_images import image_address, thumbnail
+    from cnn_rnn.report.page import Section, render_page
+
+    suspects = [
+        {
+            "name": row["image_id"],
+            "picture": image_address(thumbnail(decode_image(row["image"], row["image_id"]))),
+            "given": doubt.given,
+            "wrong": doubt.wrong,
+            "missing": doubt.missing,
+        }
+        for doubt, row in zip(doubts, rows, strict=True)
+    ]
+    text = (
+        "Each photo was judged by a model that was not trained on it. Red: given, but less probable than without a "
+        "look at the photo; orange: not given, but probable. The rest are the other labels that are given. The most "
+        "doubtful stands first; review.csv has all."
+    )
+    render_page(file, title, subtitle, [Section("review", "Probably wrong or missing", text, suspects=suspects)])
 
 
 def rank_photos(known: argparse.Namespace, *, system_files: bool) -> None:

@@ -2,7 +2,12 @@
 
 import os
 
-TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # by torchrun and accelerate, beside LOCAL_RANK
+TOLD_BY_LAUNCHERS = (
+    "RANK",
+    "WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+)  # by torchrun and accelerate, beside LOCAL_RANK
 
 
 def is_launched() -> bool:
@@ -17,7 +22,7 @@ def check_launch() -> None:
         ValueError: `LOCAL_RANK` is set as a launcher sets it, and what it sets beside that is not.
     """
     rank = os.environ.get("LOCAL_RANK", "-1")
-    missing = [name for name in TOLD if name not in os.environ]
+    missing = [name for name in TOLD_BY_LAUNCHERS if name not in os.environ]
     if rank != "-1" and missing:
         raise ValueError(
             f"LOCAL_RANK={rank} stands in the environment as a launcher sets it, but {', '.join(missing)} do not: for "

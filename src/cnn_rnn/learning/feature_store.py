@@ -21,10 +21,10 @@ from cnn_rnn.foundation.provenance import Provenance, digest, digest_file
 from .ridge import Floats
 
 logger = logging.getLogger(__name__)
-FILE = "photos.sqlite"
+STORE_FILE = "photos.sqlite"
 NOT_KEPT = "%s: features are not kept there (%s); they are computed again next time"
 PATIENCE = 60  # seconds that one process waits for another that writes
-TABLES = (
+SQL_TABLES = (
     "create table if not exists seen (photo text, by text, numbers blob, primary key (photo, by))",
     "create table if not exists files (file text primary key, photo text)",
 )
@@ -120,7 +120,7 @@ class FeatureStore:
             try:
                 folder.parent.mkdir(exist_ok=True)
                 folder.mkdir(exist_ok=True)
-                return _connect(str(folder / FILE))
+                return _connect(str(folder / STORE_FILE))
             except (OSError, sqlite3.Error) as error:
                 logger.warning(NOT_KEPT, folder, error)
         return _connect(":memory:")
@@ -134,6 +134,6 @@ def content_of(photo: bytes) -> str:
 def _connect(name: str) -> sqlite3.Connection:
     """An open file with its tables."""
     table = sqlite3.connect(name, timeout=PATIENCE, check_same_thread=False)
-    for made in TABLES:
+    for made in SQL_TABLES:
         table.execute(made)
     return table

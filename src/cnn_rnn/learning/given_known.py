@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .ridge import Floats
-from .votes import Answers, closeness, shares
+from .votes import AnswerMatrix, closeness, shares
 
 # Those of `cnn_rnn.cooccurrence` and `cnn_rnn.neighbours`, which need torch.
 DRAWN = 5.0
-SHARED_LABEL = 3.0
+NEARER_BY_LABEL = 3.0
 
-Known = NDArray[np.int8]
+ToldStates = NDArray[np.int8]
 
 
-def prior(answers: Answers, frequencies: Floats, known: Known, own: Answers | None = None) -> Floats:
+def prior(answers: AnswerMatrix, frequencies: Floats, known: ToldStates, own: AnswerMatrix | None = None) -> Floats:
     """Sum (Q, C) over the labels known of each photo of log p(l|k) / p(l), as `CooccurrencePrior` has it.
 
     What is ruled out says log p(l|not k) / p(l).
@@ -27,7 +27,7 @@ def prior(answers: Answers, frequencies: Floats, known: Known, own: Answers | No
         answers: (N, C) of all photos.
         frequencies: (C) of the labels.
         known: (Q, C) of 1 confirmed, -1 ruled out, 0 open.
-        own: Answers (Q, C) of the same photos where they are among the N, so that they are not counted.
+        own: AnswerMatrix (Q, C) of the same photos where they are among the N, so that they are not counted.
     """
     total = np.zeros(known.shape, np.float32)
     shown, asked = (answers > 0).astype(np.float32), (answers >= 0).astype(np.float32)
@@ -49,7 +49,11 @@ def prior(answers: Answers, frequencies: Floats, known: Known, own: Answers | No
 
 
 def votes_given(
-    cosines: Floats, answers: Answers, frequencies: Floats, known: Known, places: NDArray[np.intp] | None = None
+    cosines: Floats,
+    answers: AnswerMatrix,
+    frequencies: Floats,
+    known: ToldStates,
+    places: NDArray[np.intp] | None = None,
 ) -> Floats:
     """Log odds (Q, C) among photos that look alike, of which those count more that show what is confirmed.
 
@@ -61,8 +65,8 @@ def votes_given(
         places: Of the same photos (Q) where they are among the N, so that they have no vote.
     """
     shown, asked = (answers > 0).astype(np.float32), (answers >= 0).astype(np.float32)
-    if_unknown = np.log1p(frequencies * math.expm1(SHARED_LABEL))
-    shared = np.where(asked > 0, SHARED_LABEL * shown, if_unknown).astype(np.float32)
+    if_unknown = np.log1p(frequencies * math.expm1(NEARER_BY_LABEL))
+    shared = np.where(asked > 0, NEARER_BY_LABEL * shown, if_unknown).astype(np.float32)
     weights = closeness(cosines) * np.exp((known > 0).astype(np.float32) @ shared.T)
     if places is not None:
         weights[np.arange(len(places)), places] = 0

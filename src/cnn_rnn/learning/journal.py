@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Self
 
 from cnn_rnn.foundation.broken_files import reason
-from cnn_rnn.foundation.folder_lock import one_at_a_time
+from cnn_rnn.foundation.folder_lock import LOCK, one_at_a_time
 from cnn_rnn.foundation.json_lines import read_json
 from cnn_rnn.foundation.one_line import told_in_one_line
 from cnn_rnn.foundation.opened_folder import check_place, place_of
 from cnn_rnn.foundation.whole_files import named_on_failure
 
-FILE, LOCK = "steps.jsonl", ".lock"
+STEPS_FILE = "steps.jsonl"
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.path = None if folder is None else folder / FILE
+        self.path = None if folder is None else folder / STEPS_FILE
         self.steps: list[Step] = []
         self._read, self._lines = 0, 0
         self._lock = threading.RLock()

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .given_known import log_odds, prior, votes_given
-from .ridge import Floats, Ridge
-from .stacking import Exact, fit_stack
-from .votes import UNKNOWN, Answers, Votes, closeness, shares
+from .ridge import Exact, Floats, Ridge
+from .stacking import fit_stack
+from .votes import NEVER_ASKED, AnswerMatrix, Votes, closeness, shares
 
 # Photos that a label's frequency is drawn towards, and how many of them show it.
 IMAGINED, IMAGINED_SHOWN = 3.0, 0.3
-SOURCES = ("bias", "frequency", "ridge", "neighbours", "start")
-PARTS = (*SOURCES, "known", "choice")  # what can be left out, to see what it gives
+WEIGHED = ("bias", "frequency", "ridge", "neighbours", "start")
+PARTS = (*WEIGHED, "known", "choice")  # what can be left out, to see what it gives
 # What the sources count for while nothing is answered.
 FIRST_OF_OWN = (0.0, 1.0, 2.0, 0.3, 0.0)
 FIRST_OF_START = (0.0, 0.0, 0.0, 0.0, 1.0)
@@ -29,7 +29,7 @@ STRENGTH_OF_START = (30.0, 30.0, 30.0, 30.0, 30.0)
 FIXED = 1e9
 MOST_ASKED_AGAIN = 200  # photos on which what is known is tried, for how much it counts
 STRENGTH_OF_KNOWN = 10.0
-MANY = 16  # photos from which on all is computed anew
+MANY_AT_ONCE = 16  # photos from which on all is computed anew
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Learner:
         self._ids = {name: index for index, name in enumerate(self.label_names)}
         self._features: Floats = np.zeros((0, 0), np.float32)
         self._logits: Floats = np.zeros((0, len(start_labels)), np.float32)
-        self._answers: Answers = np.zeros((0, len(start_labels)), np.int8)
+        self._answers: AnswerMatrix = np.zeros((0, len(start_labels)), np.int8)
         self._ridge: Ridge | None = None
         self._votes: Votes | None = None
         self._fitted: _Fit | None = None
@@ -105,7 +105,7 @@ class Learner:
         """Learn all that is known of several photos, as `tell` does, in one go where they are many."""
         self._hear({label for _, answers in told.values() for label in answers})
         self._fitted = None
-        anew = len(told) > MANY or self._ridge is None
+        anew = len(told) > MANY_AT_ONCE or self._ridge is None
         if anew:
             self._ridge = self._votes = None
         for photo, (seen, answers) in told.items():
@@ -114,7 +114,7 @@ class Learner:
                 continue
             if photo not in self.photos:
                 self._take_in(photo, seen)
-            row = np.full(len(self.label_names), UNKNOWN, np.int8)
+            row = np.full(len(self.label_names), NEVER_ASKED, np.int8)
             for label, there in answers.items():
                 row[self._ids[label]] = there
             place = self.photos[photo]
@@ -148,11 +148,11 @@ class Learner:
     def learnt(self) -> dict[str, Any]:
         """What was learnt from: photos, answers, labels with their counts, and how much each source counts."""
         fitted = self._fit() if self.photos else None
-        names = SOURCES
+        names = WEIGHED
         counts = (self._answers > 0).sum(axis=0).tolist()
         return {
             "photos": len(self.photos),
-            "answers": int((self._answers != UNKNOWN).sum()),
+            "answers": int((self._answers != NEVER_ASKED).sum()),
             "labels": {name: count for name, count in zip(self.label_names, counts, strict=True) if count},
             "start_labels": len(self.start_labels),
             "left_to_the_start": []
@@ -181,7 +181,7 @@ class Learner:
         for label in new:
             self._ids[label] = len(self.label_names)
             self.label_names.append(label)
-        self._answers = np.pad(self._answers, ((0, 0), (0, len(new))), constant_values=UNKNOWN)
+        self._answers = np.pad(self._answers, ((0, 0), (0, len(new))), constant_values=NEVER_ASKED)
         if self._votes is not None:
             self._votes.add_labels(len(new))
 
@@ -196,7 +196,7 @@ class Learner:
         self.photos[photo] = len(self._features)
         self._features = np.vstack([self._features, vector])
         self._logits = np.vstack([self._logits, seen.logits])
-        self._answers = np.vstack([self._answers, np.full(len(self.label_names), UNKNOWN, np.int8)])
+        self._answers = np.vstack([self._answers, np.full(len(self.label_names), NEVER_ASKED, np.int8)])
 
     def _forget(self, photo: str) -> None:
         """Let a photo go, if it is there."""
@@ -204,7 +204,9 @@ class Learner:
         if place is None:
             return
         if self._ridge is not None and self._votes is not None:
-            self._votes.answer(place, self._features, self._answers[place], np.full_like(self._answers[place], UNKNOWN))
+            self._votes.answer(
+                place, self._features, self._answers[place], np.full_like(self._answers[place], NEVER_ASKED)
+            )
             self._votes.remove(place)
             self._ridge.remove(place, self._features)
         self._features, self._logits = (np.delete(table, place, axis=0) for table in (self._features, self._logits))
@@ -218,10 +220,11 @@ class Learner:
         assert self._ridge is not None
         assert self._votes is not None
         answers = self._answers
-        asked, shown = answers != UNKNOWN, answers > 0
+        asked, shown = answers != NEVER_ASKED, answers > 0
         frequencies = frequencies_of(len(answers), shown.sum(axis=0))
         targets = np.where(asked, shown - frequencies, 0).astype(np.float32)
         weights, unseen = self._ridge.solve(self._features, targets)
+        # (N, C) as they would be without the photo itself: no source may have seen what it is judged on.
         others = frequencies_of(len(answers) - 1, shown.sum(axis=0) - shown)
         voted = shares(self._votes.shown, self._votes.asked, others)
         inputs = self._inputs(unseen, voted, others, self._logits)
@@ -234,8 +237,8 @@ class Learner:
             (start, FIRST_OF_START, STRENGTH_OF_START),
         ):
             cells = asked & own & heard
-            used = np.array([name not in self.without for name in SOURCES])
-            drawn = np.where(used, strength, FIXED)
+            used = np.array([name not in self.without for name in WEIGHED])
+            drawn = np.where(used, strength, FIXED)  # a source that is left out keeps the weight 0
             stack = fit_stack(inputs[cells], shown[cells].astype(np.float64), np.array(first) * used, drawn)
             logits[:, own] = inputs[:, own] @ stack
             weighed.append(stack)
@@ -269,10 +272,11 @@ class Learner:
         names = sorted(self.photos, key=lambda name: (zlib.crc32(name.encode()), name))[:MOST_ASKED_AGAIN]
         places = np.array([self.photos[name] for name in names])
         answers = self._answers[places]
-        wrong = (answers != UNKNOWN) & ((logits[places] >= 0) != (answers > 0))
+        wrong = (answers != NEVER_ASKED) & ((logits[places] >= 0) != (answers > 0))
         known = np.zeros(answers.shape, np.int8)
         for row, name in enumerate(names):
             mended = sorted(np.flatnonzero(wrong[row]), key=self.label_names.__getitem__)
+            # Drawn by the photo's name: the same whatever the order in which photos came.
             draw = np.random.default_rng(zlib.crc32(name.encode()))
             told = draw.permutation(len(mended))[: draw.integers(len(mended) + 1)]
             for label in (mended[place] for place in told):
@@ -281,7 +285,7 @@ class Learner:
         of_prior = prior(self._answers, frequencies, known, answers)
         cosines = self._features[places] @ self._features.T
         moved = votes_given(cosines, self._answers, frequencies, known, places) - log_odds(voted[places])
-        cells = (known == 0) & (answers != UNKNOWN) & (known != 0).any(axis=1)[:, None]
+        cells = (known == 0) & (answers != NEVER_ASKED) & (known != 0).any(axis=1)[:, None]
         inputs = np.stack([logits[places][cells], of_prior[cells], moved[cells]], axis=-1).astype(np.float64)
         shown = (answers[cells] > 0).astype(np.float64)
         strength = np.array([FIXED, STRENGTH_OF_KNOWN, STRENGTH_OF_KNOWN])
@@ -316,6 +320,7 @@ class Learner:
             logits = np.concatenate([inputs[:start] @ fitted.of_start, inputs[start:] @ fitted.of_own])
             logits[:start][fitted.trusted] = seen.logits[fitted.trusted]
         else:
+            # What it would say had the photo never been told.
             logits = fitted.logits[place].copy()
         if given is not None:
             logits[:start] += np.where(fitted.trusted, 1, fitted.of_start[-1]) * (given - seen.logits)

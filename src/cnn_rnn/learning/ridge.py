@@ -23,6 +23,7 @@ class Ridge:
     """
 
     def __init__(self, features: Floats) -> None:
+        # In double precision: what is taken out again must leave nothing of itself.
         exact = features.astype(np.float64)
         self.inverse: Exact = np.asarray(
             np.linalg.inv(exact.T @ exact + PENALTY * np.eye(features.shape[1])), np.float64
@@ -30,17 +31,19 @@ class Ridge:
         self.leverages: Exact = ((exact @ self.inverse) * exact).sum(axis=1)
 
     def add(self, photo: Floats, others: Floats) -> None:
-        """Take a photo (D) in behind the others (N, D) that are in already."""
+        """Take a photo (D) in, after the others (N, D) that are in already."""
         exact = photo.astype(np.float64)
         along = self.inverse @ exact
         alone = float(exact @ along)
+        # (A + xx')^-1 = A^-1 - A^-1 x (A^-1 x)' / (1 + x' A^-1 x)
         self._move(along, 1 + alone, others)
-        self.leverages = np.append(self.leverages, alone / (1 + alone))
+        self.leverages = np.append(self.leverages, alone / (1 + alone))  # x' (A + xx')^-1 x
 
     def remove(self, place: int, features: Floats) -> None:
         """Let the photo at a place of the features (N, D) go."""
         exact = features[place].astype(np.float64)
         along = self.inverse @ exact
+        # The same with -xx': the divisor is below 0, so that the product is added.
         self._move(along, float(exact @ along) - 1, features)
         self.leverages = np.delete(self.leverages, place)
 
@@ -58,5 +61,6 @@ class Ridge:
         """
         weights = (self.inverse @ (features.T @ targets).astype(np.float64)).astype(np.float32)
         leverages = self.leverages.astype(np.float32)[:, None]
+        # What it says with the photo, less the photo's own part, which is its leverage h: (y' - h y) / (1 - h).
         unseen = (features @ weights - leverages * targets) / (1 - leverages)
         return weights, unseen.astype(np.float32)

@@ -5,11 +5,11 @@ says what that says as long as few answers are there.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-Exact = NDArray[np.float64]
-STEPS = 30
-TOLERANCE = 1e-7
+from .ridge import Exact
+
+NEWTON_STEPS = 30
+STEP_TOLERANCE = 1e-7
 
 
 def fit_stack(inputs: Exact, shown: Exact, first: Exact, strength: Exact) -> Exact:
@@ -23,19 +23,20 @@ def fit_stack(inputs: Exact, shown: Exact, first: Exact, strength: Exact) -> Exa
     """
     weights = first.copy()
     value = _loss(inputs, shown, weights, first, strength)
-    for _ in range(STEPS):
+    for _ in range(NEWTON_STEPS):
         said = 1 / (1 + np.exp(-(inputs @ weights)))
         slope = inputs.T @ (said - shown) + strength * (weights - first)
         curvature = (inputs * (said * (1 - said))[:, None]).T @ inputs + np.diag(strength)
         step = np.linalg.solve(curvature, slope)
+        # Newton's step may lead too far where answers are few: it is halved until the loss falls.
         while True:
             closer = weights - step
             lower = _loss(inputs, shown, closer, first, strength)
-            if lower <= value or np.abs(step).max() < TOLERANCE:
+            if lower <= value or np.abs(step).max() < STEP_TOLERANCE:
                 break
             step /= 2
         weights, value = closer, lower
-        if np.abs(step).max() < TOLERANCE:
+        if np.abs(step).max() < STEP_TOLERANCE:
             break
     return weights
 

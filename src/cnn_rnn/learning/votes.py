@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from .ridge import Floats
 
-TEMPERATURE = 0.07  # of the cosines
-SMOOTHING = 0.2  # votes of a photo that is the same, which every label's frequency has
-UNKNOWN = -1  # what nobody said of a label on a photo, where 1 is there and 0 is not
+VOTE_TEMPERATURE = 0.07  # of the cosines
+FREQUENCY_VOTES = 0.2  # votes of a photo that is the same, which every label's frequency has
+NEVER_ASKED = -1  # what nobody said of a label on a photo, where 1 is there and 0 is not
 
-Answers = NDArray[np.int8]
+AnswerMatrix = NDArray[np.int8]
 
 
 class Votes:
@@ -24,9 +24,9 @@ class Votes:
         answers: (N, C) of 1, 0 and -1.
     """
 
-    def __init__(self, features: Floats, answers: Answers) -> None:
+    def __init__(self, features: Floats, answers: AnswerMatrix) -> None:
         weights = closeness(features @ features.T)
-        np.fill_diagonal(weights, 0)
+        np.fill_diagonal(weights, 0)  # no photo votes for itself
         self.shown: Floats = weights @ (answers > 0).astype(np.float32)
         self.asked: Floats = weights @ (answers >= 0).astype(np.float32)
 
@@ -34,13 +34,13 @@ class Votes:
         """Give labels more, on which nobody has a vote yet."""
         self.shown, self.asked = (np.pad(table, ((0, 0), (0, labels))) for table in (self.shown, self.asked))
 
-    def add(self, photo: Floats, features: Floats, answers: Answers) -> None:
-        """Take a photo (D) of which nothing is known in behind the others (N, D) and their answers (N, C)."""
+    def add(self, photo: Floats, features: Floats, answers: AnswerMatrix) -> None:
+        """Take a photo (D) of which nothing is known in, after the others (N, D) and their answers (N, C)."""
         weights = closeness(features @ photo)
         self.shown = np.vstack([self.shown, weights @ (answers > 0)]).astype(np.float32)
         self.asked = np.vstack([self.asked, weights @ (answers >= 0)]).astype(np.float32)
 
-    def answer(self, place: int, features: Floats, before: Answers, now: Answers) -> None:
+    def answer(self, place: int, features: Floats, before: AnswerMatrix, now: AnswerMatrix) -> None:
         """Change the answers (C) of the photo at a place."""
         weights = closeness(features @ features[place])
         weights[place] = 0
@@ -55,11 +55,11 @@ class Votes:
 
 def closeness(cosines: Floats) -> Floats:
     """How much a photo's vote counts, 1 for the same photo."""
-    weights: Floats = np.exp((cosines - 1) / np.float32(TEMPERATURE))
+    weights: Floats = np.exp((cosines - 1) / np.float32(VOTE_TEMPERATURE))
     return weights
 
 
 def shares(shown: Floats, asked: Floats, frequencies: Floats) -> Floats:
     """Shares of the votes, mixed with the frequencies, which alone count where nobody votes."""
-    found: Floats = (np.maximum(shown, 0) + SMOOTHING * frequencies) / (np.maximum(asked, 0) + SMOOTHING)
+    found: Floats = (np.maximum(shown, 0) + FREQUENCY_VOTES * frequencies) / (np.maximum(asked, 0) + FREQUENCY_VOTES)
     return found

@@ -21,7 +21,7 @@ ToldLabels = NDArray[np.int8]
 ScoreFunction = Callable[[ToldLabels, NDArray[np.int64]], Array]
 """Takes what is known (M, C) of images and their rows (M,); returns the probability (M, C) of every label."""
 
-STATES = np.array([-1, 1, 0], np.int8)  # what is known of a label that is told, by its truth: 0, 1 and -1
+STATE_OF_TRUTH = np.array([-1, 1, 0], np.int8)  # what is known of a label that is told, by its truth: 0, 1 and -1
 
 
 def reveal(image_ids: Sequence[str], label_names: Sequence[str], truth: NDArray[np.int8], count: int) -> ToldLabels:
@@ -57,7 +57,7 @@ def reveal_share(image_ids: Sequence[str], truth: NDArray[np.int8], share: float
     count = math.floor(share * truth.shape[1] + 1e-9)  # 0.29 * 100 is a little less than 29
     for row, image_id in enumerate(image_ids):
         drawn = np.random.default_rng([seed, _place(image_id)]).permutation(truth.shape[1])[:count]
-        known[row, drawn] = STATES[truth[row, drawn]]
+        known[row, drawn] = STATE_OF_TRUTH[truth[row, drawn]]
     return known
 
 

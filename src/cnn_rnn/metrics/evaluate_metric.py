@@ -7,7 +7,7 @@ import evaluate
 
 from cnn_rnn.metrics.multi_label import MultiLabelMetrics  # absolute: evaluate loads this file by itself
 
-DESCRIPTION = """\
+METRIC_DESCRIPTION = """\
 Multi-label figures: mAP, class and overall precision, recall and F1 by predicted path, by threshold and by top-k,
 rankings and calibration. The same for any order of the rows; classes without positives are left out and named.
 """
@@ -37,7 +37,7 @@ class MultiLabelMetric(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         """What the metric says of itself and expects, as evaluate asks for it."""
         return evaluate.MetricInfo(
-            description=DESCRIPTION,
+            description=METRIC_DESCRIPTION,
             inputs_description=INPUTS,
             citation=CITATION,
             features=datasets.Features(

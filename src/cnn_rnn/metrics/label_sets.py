@@ -39,7 +39,7 @@ class SetCounts(NamedTuple):
     image_predicted: NDArray[np.int64]  # (N,)
 
 
-Counts = TypeVar("Counts", TruthCounts, SetCounts)
+CountKind = TypeVar("CountKind", TruthCounts, SetCounts)
 
 
 def count_truth(rows: RankedRows) -> TruthCounts:
@@ -65,7 +65,7 @@ def count_sets(picked: NDArray[np.bool_], rows: RankedRows) -> SetCounts:
     return SetCounts(hits, predicted, image_hits, image_predicted)
 
 
-def join_counts(parts: Sequence[Counts]) -> Counts:
+def join_counts(parts: Sequence[CountKind]) -> CountKind:
     """The counts of all images from those of some each, in order: of labels their sum, of images all in a row."""
     kind = type(parts[0])
     fields = zip(kind._fields, zip(*parts, strict=True), strict=True)

@@ -187,6 +187,7 @@ class MultiLabelMetrics:
             precision = class_average_precision(counted, positives, self.average_precision_method)
             return precision if len(positives) else None, class_reliability(counted, positives, self.calibration_bins)
 
+        # Images by row and classes by column at once: either alone leaves threads waiting for Python.
         measured, judged = in_threads(
             self._image_tasks(scores, truth, {"path": paths, "set": sets}), class_tasks(judge, scores, truth)
         )

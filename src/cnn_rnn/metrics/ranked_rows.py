@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .checked_arrays import Array, in_threads, row_blocks
 
-Result = TypeVar("Result")
+Ranked = TypeVar("Ranked")
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class RankedRows:
         return picked
 
 
-def each_ranked(work: Callable[[RankedRows], Result], scores: Array, truth: NDArray[np.int8]) -> list[Result]:
+def each_ranked(work: Callable[[RankedRows], Ranked], scores: Array, truth: NDArray[np.int8]) -> list[Ranked]:
     """What `work` makes of all images, some at a time, by all threads."""
 
-    def some(rows: slice) -> Result:
+    def some(rows: slice) -> Ranked:
         return work(RankedRows.of(scores[rows], truth[rows]))
 
     (found,) = in_threads([partial(some, rows) for rows in row_blocks(*scores.shape)])

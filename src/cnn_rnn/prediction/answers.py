@@ -17,7 +17,7 @@ from cnn_rnn.nearest_names import did_you_mean
 Answers = Mapping[str, Mapping[str, bool]]
 """By image id, what is known: labels that it shows (True) or does not show (False)."""
 
-LINE = '{"image_id": "...", "known": {"label": true or false, ...}}'
+ANSWER_LINE = '{"image_id": "...", "known": {"label": true or false, ...}}'
 
 
 @told_in_one_line()
@@ -35,10 +35,10 @@ def read_answers(path: Path, image_ids: Iterable[str], label_names: Collection[s
     """
     found: dict[str, dict[str, bool]] = {}
     places: dict[str, str] = {}
-    for number, entry in read_json_lines(path, LINE):
+    for number, entry in read_json_lines(path, ANSWER_LINE):
         where = f"{path}, line {number}"
         if set(entry) != {"image_id", "known"} or not isinstance(entry["known"], dict):
-            raise ValueError(f"{where} must be {LINE}")
+            raise ValueError(f"{where} must be {ANSWER_LINE}")
         image_id, known = entry["image_id"], entry["known"]
         if not isinstance(image_id, str):
             raise ValueError(f"{where}: image_id must be an image's name, got {image_id!r}")  # noqa: TRY004

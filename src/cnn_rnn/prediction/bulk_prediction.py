@@ -182,6 +182,7 @@ def _take_parts(folder: JobFolder, parts: list[int], held: Held, batch_size: int
         lock = folder.lock(part)
         if not lock.try_acquire():
             continue
+        # Between the look and the lock another process may have made the part, or finished the job.
         if not folder.is_claimed() or folder.done(part) is not None:
             lock.release()
             continue
@@ -211,7 +212,7 @@ def _predict(
         return PreparedBatch.of([images.prepare(task.image) for task in tasks])
 
     def label(tasks: list[Task], batch: PreparedBatch) -> list[dict[str, Any]]:
-        return label_rows(labeller, batch, threshold, [answers.get(task.image.name, {}) for task in tasks])
+        return label_batch(labeller, batch, threshold, [answers.get(task.image.name, {}) for task in tasks])
 
     def work(tasks: list[Task]) -> tuple[PreparedBatch, list[dict[str, Any]]]:
         batch = read(tasks)
@@ -237,6 +238,7 @@ def _ahead(
     try:
         for tasks in batches:
             started.append((tasks, pool.submit(work, tasks)))
+            # One batch more than threads, so that whoever is done finds the next one waiting.
             if len(started) > threads + 1:
                 first, future = started.popleft()
                 yield first, future.result()
@@ -246,7 +248,7 @@ def _ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def label_rows(
+def label_batch(
     classify: Any,
     batch: PreparedBatch,
     threshold: float | None,

@@ -41,6 +41,18 @@ class Doubt:
     missing: list[tuple[str, float]]
 
 
+def photo_losses(scores: Array, truth: NDArray[np.int8]) -> Array:
+    """The sum (N,) of the binary cross-entropies of each image's labels, in nats; labels left out count nothing.
+
+    Args:
+        scores: Probabilities (N, C).
+        truth: (N, C) 1 present, 0 absent, negative left out.
+    """
+    clipped = np.clip(np.asarray(scores, np.float64), SMALLEST, 1 - SMALLEST)
+    losses = np.where(truth == 1, -np.log(clipped), -np.log1p(-clipped))
+    return np.asarray(np.where(truth >= 0, losses, 0).sum(axis=1))
+
+
 def label_doubts(scores: Array, truth: NDArray[np.int8]) -> Array:
     """How much each given or missing label speaks for a mistake (N, C), 0 where it does not.
 

@@ -25,7 +25,7 @@ from .stored_weights import stored_weights
 
 logger = logging.getLogger(__name__)
 
-TOLERANCE = 1e-4  # of probabilities, on noise: what rounding alone explains
+PROBABILITY_TOLERANCE = 1e-4  # of probabilities, on noise: what rounding alone explains
 
 
 def made_graph(name: str) -> bytes:
@@ -120,6 +120,7 @@ def _without_weights(graph: Any, stored: Mapping[str, Any], told: Mapping[str, s
     from onnx_ir.passes import common
     from onnxscript import optimizer
 
+    # Functions are taken apart first: the passes below look at the nodes of the graph itself.
     optimizer.inline(graph)
     # Of weights nothing is worked out beforehand: that would be other weights, to be stored once more.
     optimizer.fold_constants(
@@ -162,10 +163,11 @@ def _refuse_other_answers(graph: GraphModel, model: Any) -> None:
     """Refuse a graph that answers something else than the model."""
     size = model.config.image_size
     pixels = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
+    # Several and one: a graph that holds on to the batch of its example would show it.
     for batch in (pixels, pixels[:1]):
         expected = model(batch).logits.sigmoid()
         difference = float((torch.from_numpy(graph(batch.numpy())["logits"]).sigmoid() - expected).abs().max())
-        if not difference < TOLERANCE:  # so that NaN is refused too
+        if not difference < PROBABILITY_TOLERANCE:  # so that NaN is refused too
             raise UnfitGraphError(f"{model.config.backbone} by onnxruntime differs from torch by {difference:.1e}")
 
 

@@ -29,7 +29,7 @@ from .stored_weights import stored_weights
 
 logger = logging.getLogger(__name__)
 
-WAY_ON = "install the package again, or make the graph by scripts/bundled/make_graph.py"
+NEW_GRAPH = "install the package again, or make the graph by scripts/bundled/make_graph.py"
 PREFIX = "model."  # of the weights' names in the graph
 FOR_FEW = {"session.disable_prepacking": "1"}
 
@@ -166,7 +166,9 @@ def find_graph(name: str, folder: Path) -> bytes | None:
     if found is not None:
         return found[1]
     for stale in folder.glob(graph_name("*")):
-        logger.warning("%s is of other weights or settings than %s has now: it is not run; %s", stale, folder, WAY_ON)
+        logger.warning(
+            "%s is of other weights or settings than %s has now: it is not run; %s", stale, folder, NEW_GRAPH
+        )
     return None
 
 
@@ -191,6 +193,7 @@ def _weights_in(graph: bytes, folder: Path) -> dict[str, Any]:
     """The weights of a model's file that a graph leaves open, by their names there, in the type that it computes in."""
     import onnxruntime
 
+    # By their names in the bytes: to parse the graph would take the package onnx, which labelling does without.
     named = set(re.findall(rb"model\.[\w.]+", graph))
     return {
         f"{PREFIX}{key}": onnxruntime.OrtValue.ortvalue_from_numpy(value)

@@ -30,7 +30,7 @@ from .answers import Answers
 from .inputs import Inputs
 from .job import SCHEMA, Job, PartRecord, differences
 
-PARTS, JOINED = "parts", "joined"
+PARTS_FOLDER, JOINED = "parts", "joined"
 OWN_NAME = re.compile(r"labels(-\d{5}-of-\d{5})?\.parquet")
 OWN_PART = re.compile(r"job\.(json|lock)|finish\.lock|part-\d+\.(parquet|lock)|joined|.*\.[0-9a-f]{12}\.tmp")
 State = Literal["finished", "finished by another process", "unfinished"]
@@ -75,7 +75,7 @@ class JobFolder:
         self.config = config
         self.folder, self.job, self.inputs, self.by, self.keep_lost = folder, job, inputs, by, keep_lost
         self.answers = answers or {}
-        self.parts = folder / PARTS
+        self.parts = folder / PARTS_FOLDER
         self.said: list[str] = []
         self._made: dict[int, tuple[str, int]] = {}  # inputs of each part written by this process, and how often
 
@@ -87,6 +87,7 @@ class JobFolder:
         """
         self._refuse_others()
         self.parts.mkdir(parents=True, exist_ok=True)
+        # Of two that begin at once the second must find whose folder it is.
         with one_at_a_time(self.parts / "job.lock"):
             if self.is_claimed():
                 self.check_owner()
@@ -118,7 +119,7 @@ class JobFolder:
 
     def clear_up(self) -> None:
         """Remove what processes that were killed left half written or half removed."""
-        for leftover in half_done(self.folder, f"{PARTS}.*"):
+        for leftover in half_done(self.folder, f"{PARTS_FOLDER}.*"):
             remove_whole(leftover)
         for leftover in half_done(self.folder, f"{JOB_PICTURE}.*"):
             leftover.unlink(missing_ok=True)
@@ -323,7 +324,7 @@ class JobFolder:
         for file in range(self.job.files):
             if self.joined_path(file).exists():
                 self.joined_path(file).replace(self.folder / self.job.file_name(file))
-        if self.keep_lost or not self.lost():
+        if self.keep_lost or not self.lost():  # else they stay: the same command tries the lost images again
             remove_whole(self.parts)
 
     def files(self) -> list[Path]:

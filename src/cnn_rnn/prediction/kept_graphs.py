@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 FOLDER = "onnx"
 SETTINGS = ("config.json", "preprocessor_config.json")
 WEIGHTS = "model.safetensors"
-FORMAT = "2"  # of what a whole model's graph takes, gives and says of itself
+GRAPH_FORMAT = "2"  # of what a whole model's graph takes, gives and says of itself
 GPUS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")  # as drivers show them
 
 
@@ -76,7 +76,7 @@ def key_of_graph(digest: str) -> tuple[str, str]:
 
 def digest_of_folder(folder: Path) -> str:
     """A digest of a saved model's settings and weights; OSError where one of its files is missing."""
-    found = hashlib.sha256(FORMAT.encode())
+    found = hashlib.sha256(GRAPH_FORMAT.encode())
     for name in (*SETTINGS, WEIGHTS):
         found.update(f"\0{name}\0{(folder / name).stat().st_size}\0".encode())
         with (folder / name).open("rb") as file:

@@ -26,7 +26,7 @@ from cnn_rnn.metrics.label_sets import Figures
 from .predictions import PlacedFeatures
 
 STATISTICS_WEIGHT = 0.5  # of log p(l|k)/p(l) beside a plain head's logits
-IMAGES_AT_ONCE = 256
+SCORED_AT_ONCE = 256
 
 
 class KnownLabelScores:
@@ -51,8 +51,8 @@ class KnownLabelScores:
     def __call__(self, known: ToldLabels, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Probabilities (M, C) of the images of these rows, given what is known of them (M, C)."""
         parts = []
-        for start in range(0, len(rows), IMAGES_AT_ONCE):
-            part = slice(start, start + IMAGES_AT_ONCE)
+        for start in range(0, len(rows), SCORED_AT_ONCE):
+            part = slice(start, start + SCORED_AT_ONCE)
             given = torch.from_numpy(known[part])
             logits = [
                 self._logits(model, torch.from_numpy(features.take(rows[part])), given)

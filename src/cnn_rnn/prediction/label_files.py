@@ -16,10 +16,9 @@ from cnn_rnn.label_rules import LabelRules, keywords_of
 
 from .xmp_sidecars import SidecarError, lightroom_path, sidecar_path, write_sidecar
 
-KINDS = ("xmp", "csv", "txt")
 SIDECARS = {"photo.jpg.xmp": sidecar_path, "photo.xmp": lightroom_path}  # by the name beside `photo.jpg`
 TABLE = "labels.csv"
-SHOWN = 10  # photos of a dry run
+DRY_RUN_SHOWN = 10  # photos of a dry run
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def write_labels(
         except (SidecarError, OSError) as error:
             result.left.append(str(error))
             continue
-        if new and dry_run and shown < SHOWN:
+        if new and dry_run and shown < DRY_RUN_SHOWN:
             shown += 1
             beside = SIDECARS[sidecar](photo) if kind == "xmp" else _text_path(photo)
             tqdm.write(printable(f"{beside}: {', '.join(labels)}"))

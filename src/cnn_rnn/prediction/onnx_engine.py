@@ -206,6 +206,7 @@ def export_backbone(model: Any, path: Path, digest: str) -> Path:
 @torch.no_grad()
 def _refuse_other_features(graph: OnnxBackbone, features: _Features, example: Tensor) -> None:
     """Refuse a graph that sees something else than the backbone."""
+    # Several and one: a graph that holds on to the batch of its example would show it.
     for pixels in (example, example[:1]):
         expected, seen = features(pixels), graph(pixels)
         found = seen.pooler_output if graph.pooled else seen.last_hidden_state

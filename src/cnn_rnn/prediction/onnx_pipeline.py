@@ -13,14 +13,12 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_rnn.given_images import images_of, read_image
+from cnn_rnn.given_images import AT_ONCE, images_of, read_image
 from cnn_rnn.label_answers import Decision, LabelAnswers, Threshold
 from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.pixel_values import PixelValues
 
 from .graph_model import GraphModel
-
-AT_ONCE = 16  # images of a list that the model sees at once
 
 
 class OneByOne:

@@ -13,8 +13,8 @@ from .bulk_prediction import make_until_finished, predict_parts
 from .job_folder import JobFolder, State
 from .worker import JobSettings, open_folder, opened_by_torch, opened_without_torch
 
-ROUNDS = 3  # after damaged parts
-BLOCKS = 1000  # that Ray is to keep track of
+ROUNDS_OF_MENDING = 3  # after damaged parts
+MOST_BLOCKS = 1000  # that Ray is to keep track of
 
 
 class ActorFailedError(OSError):
@@ -71,7 +71,7 @@ def label_with_ray(settings: JobSettings) -> tuple[JobFolder, State | None]:
     if not ray.cluster_resources().get("GPU"):
         folder.said.append(opened.engine)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    return folder, make_until_finished(folder, lambda: _make_missing(ray, settings, folder), ROUNDS)
+    return folder, make_until_finished(folder, lambda: _make_missing(ray, settings, folder), ROUNDS_OF_MENDING)
 
 
 def _make_missing(ray: Any, settings: JobSettings, folder: JobFolder) -> int:
@@ -86,7 +86,7 @@ def _make_missing(ray: Any, settings: JobSettings, folder: JobFolder) -> int:
     actors = min(settings.actors or gpus or cores, len(missing))
     made = 0
     labelled = ray.data.from_items(
-        [{"part": part} for part in missing], override_num_blocks=min(len(missing), BLOCKS)
+        [{"part": part} for part in missing], override_num_blocks=min(len(missing), MOST_BLOCKS)
     ).map_batches(
         PartMaker,
         fn_constructor_args=(settings,),

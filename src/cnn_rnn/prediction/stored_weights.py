@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-KINDS = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "U8": np.uint8, "I8": np.int8, "BOOL": np.bool_}
-KINDS |= {"I16": np.int16, "I32": np.int32, "I64": np.int64, "BF16": np.uint16, "F8_E4M3": np.uint8}
+NUMPY_KINDS = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "U8": np.uint8, "I8": np.int8, "BOOL": np.bool_}
+NUMPY_KINDS |= {"I16": np.int16, "I32": np.int32, "I64": np.int64, "BF16": np.uint16, "F8_E4M3": np.uint8}
 
 
 def stored_weights(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -23,13 +23,14 @@ def stored_weights(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
     for name, entry in json.loads(content[8 : 8 + length].tobytes()).items():
         if name == "__metadata__":
             continue
-        if entry["dtype"] not in KINDS:
+        if entry["dtype"] not in NUMPY_KINDS:
             raise ValueError(f"{path}: {name} is of {entry['dtype']}, which torch alone reads")
         start, end = (8 + length + offset for offset in entry["data_offsets"])
-        values = np.frombuffer(content[start:end], KINDS[entry["dtype"]]).reshape(entry["shape"])
+        values = np.frombuffer(content[start:end], NUMPY_KINDS[entry["dtype"]]).reshape(entry["shape"])
         if entry["dtype"] == "F8_E4M3":
-            values = EIGHT_BITS[values]
+            values = FLOAT8_VALUES[values]
         elif entry["dtype"] == "BF16":
+            # bfloat16 is the upper half of a float32.
             values = (values.astype(np.uint32) << 16).view(np.float32)
         yield name, values.astype(np.float32) if values.dtype == np.float16 else values
 
@@ -43,4 +44,4 @@ def _eight_bits() -> NDArray[np.float32]:
     return np.where(codes < 128, sizes, -sizes).astype(np.float32)
 
 
-EIGHT_BITS = _eight_bits()
+FLOAT8_VALUES = _eight_bits()

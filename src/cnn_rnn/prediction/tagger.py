@@ -11,14 +11,14 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
-from .bulk_prediction import Failure, PreparedBatch, PreparedImages, label_rows, labeller_of
+from .bulk_prediction import Failure, PreparedBatch, PreparedImages, label_batch, labeller_of
 from .inputs import Input
 from .job import SCHEMA
 from .worker import open_pipeline
 
 logger = logging.getLogger(__name__)
 
-PREFIX = "cnn_rnn_"
+OWN_PREFIX = "cnn_rnn_"
 RESULTS = pa.schema([field for field in SCHEMA if field.name not in {"image_id", "known"}])
 
 
@@ -65,7 +65,7 @@ class CnnRnnTagger:
         images = _values(batch[self.column])
         called = _values(batch["path"]) if "path" in names else [None] * len(images)
         prepared = PreparedBatch.of([self._prepare(*one) for one in zip(images, called, strict=True)])
-        found = pa.Table.from_pylist(label_rows(self.classify, prepared, self.threshold), schema=RESULTS)
+        found = pa.Table.from_pylist(label_batch(self.classify, prepared, self.threshold), schema=RESULTS)
         if len(images) and all(prepared.failures):
             logger.warning("none of %s images of a batch could be read: %s", len(images), found["error"][0])
         own = {str(name): as_arrow(batch[name]) for name in names if name != self.column}
@@ -73,7 +73,7 @@ class CnnRnnTagger:
         for name in RESULTS.names:
             free = name
             while free in own or free in ours:
-                free = f"{PREFIX}{free}"
+                free = f"{OWN_PREFIX}{free}"
             ours[free] = found[name]
         return pa.table(own | ours)
 

@@ -16,7 +16,7 @@ RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 META = ("adobe:ns:meta/ xmpmeta", "adobe:ns:meta/ xapmeta")
 LANGUAGE = "http://www.w3.org/XML/1998/namespace lang"
 LISTS = tuple(f"{RDF} {kind}" for kind in ("Bag", "Seq", "Alt"))
-MOST_BYTES = 64 * 2**20
+LARGEST_PACKET = 64 * 2**20
 # What XML 1.0 (section 2.2) has no way to write, as a sign or as a reference.
 UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 EMPTY = (
@@ -70,8 +70,8 @@ class Packet:
     """
 
     def __init__(self, raw: bytes) -> None:
-        if len(raw) > MOST_BYTES:
-            raise PacketError(f"it has more than {MOST_BYTES // 2**20} MiB")
+        if len(raw) > LARGEST_PACKET:
+            raise PacketError(f"it has more than {LARGEST_PACKET // 2**20} MiB")
         self.raw = raw
         root = _read(raw)
         inner = root.children if root.name in META else [root]

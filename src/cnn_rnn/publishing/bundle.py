@@ -7,9 +7,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cnn_rnn.foundation.whole_files import whole_file
+from cnn_rnn.prediction.kept_graphs import WEIGHTS
 
 from .model_card import EXAMPLE, Sources, example_address
-from .push import WEIGHTS, endpoint_files, model_files
+from .push import endpoint_files, model_files
 
 LARGEST = 25_000_000  # bytes of the whole folder
 # Kept in 8 bits, as nothing is lost by it: each of their numbers is one of hundreds in a sum.

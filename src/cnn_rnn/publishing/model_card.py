@@ -3,9 +3,7 @@
 Every sentence of `model_card.md` that needs a number gets one, or there is no card: a missing figure is an error.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -18,15 +16,15 @@ from cnn_rnn.foundation.shipped_files import shipped_file
 from cnn_rnn.metrics.protocols import Column
 from cnn_rnn.metrics.tables import WAYS_TO_A_SET, Table, TableRow
 
+from .card_figures import CardError, CardFigures, check_alike
+
 FIGURES = ("CP", "CR", "CF1", "OP", "OR", "OF1", "example_F1", "exact_match")
 LISTED_LABELS = 500  # rows of the card's table of labels
 WEAKEST = 5
 CROSS_VALIDATION = "cross-validation"  # the split of figures that `cnn-rnn review` predicts fold by fold
 EXAMPLE = "example.jpg"  # a photo to try the model with, as a repository holds it
-FEWEST = 20  # images with a label below which its figures say little
-TWO_IN_ONE = {"trainval": ("train", "val")}
+FEWEST_IMAGES = 20  # images with a label below which its figures say little
 Sources = Mapping[str, Mapping[str, int]]  # by label and source, how many photos of that source show the label
-HELD_OUT = "held-out"  # the split on which training chooses epoch, fusion and thresholds
 
 DATA_NOTES = {
     "digits": "Scenes are put together from handwritten digits by rules: which digits occur together is ours, not the "
@@ -46,82 +44,6 @@ DATA_NOTES = {
     "nus-wide-1000": "Photos and labels are those of Flickr's users: tags name what their authors cared for, and many "
     "labels are missing.",
 }
-
-
-class CardError(ValueError):
-    """Something that the card must say is not known; the message names it, and the way out."""
-
-
-class CardFigures:
-    """The figures of a `metrics.json`, each of which must be there.
-
-    Args:
-        path: The file, as `cnn-rnn validate` wrote it.
-
-    Raises:
-        CardError: It is no such file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self.content: Any = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise CardError(f"no figures in {path}: {error}; cnn-rnn validate writes such a file") from error
-
-    def __getitem__(self, name: str) -> Any:
-        """The figure of a dotted name, such as `path.CF1`.
-
-        Raises:
-            CardError: It is missing or undefined.
-        """
-        value = self.content
-        for key in name.split("."):
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if value is None:
-            raise CardError(
-                f"{self.path} has no figure {name!r}; measure again with cnn-rnn validate on a split where it is "
-                "defined"
-            )
-        return value
-
-    def fraction(self, name: str) -> float:
-        """A figure in 0..1.
-
-        Raises:
-            CardError: It is missing or no fraction.
-        """
-        value = self[name]
-        if not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise CardError(f"{self.path}: figure {name!r} is {value!r}, expected a fraction in 0..1")
-        return value
-
-    def percent(self, name: str) -> str:
-        """A figure in 0..1 as a percentage; CardError as `fraction` raises it."""
-        return f"{100 * self.fraction(name):.1f}"
-
-    def check(self, config: CnnRnnConfig, run: Mapping[str, Any]) -> None:
-        """Refuse figures of another model, or of images that this one was trained or chosen on.
-
-        Raises:
-            CardError: They are.
-        """
-        data, split = run["data"], self["split"]
-        chosen_on = filter(None, (data["train_split"], data["validation_split"]))
-        seen = {part for used in chosen_on for part in smallest_parts(data["name"], used)}
-        if split == HELD_OUT or not seen.isdisjoint(smallest_parts(self["data"], split)):
-            raise CardError(
-                f"{self.path} was measured on the split {split!r}, on which this model was trained or chosen; give "
-                "--metrics the metrics.json that cnn-rnn validate writes for a test split"
-            )
-        if list(self["per_class"]) != config.label_names:
-            raise CardError(f"{self.path} has figures of other labels than the model's; give --metrics its own")
-
-
-def smallest_parts(kind: str, split: str) -> list[tuple[str, str]]:
-    """As `joined_parts`, with VOC's trainval as the two splits that it is."""
-    parts = joined_parts(kind, split)
-    return [(name, one) for name, part in parts for one in TWO_IN_ONE.get(part, (part,))]
 
 
 def make_card(
@@ -221,20 +143,6 @@ def sets_measured_on(figures: CardFigures) -> str:
     return "+".join(dict.fromkeys(str(figures["data"]).split("+")))
 
 
-def check_alike(figures: CardFigures, rival: CardFigures) -> None:
-    """Refuse a rival that was measured on other images.
-
-    Raises:
-        CardError: It was.
-    """
-    for name in ("data", "split", "counts.images", "counts.positives"):
-        if figures[name] != rival[name]:
-            raise CardError(
-                f"{rival.path}: {name} is {rival[name]!r}, that of {figures.path} {figures[name]!r}; measure both on "
-                "the same images, with cnn-rnn validate --baseline"
-            )
-
-
 def beside(figures: CardFigures, rival: CardFigures | None) -> str:
     """A sentence that compares the model with a plain head; empty where there is none."""
     if rival is None:
@@ -250,13 +158,13 @@ def beside(figures: CardFigures, rival: CardFigures | None) -> str:
 
 def few_images(figures: CardFigures) -> str:
     """A sentence on the labels that too few images show to measure them, the rarest named; empty without such."""
-    counts = {name: one["positives"] for name, one in figures["per_class"].items() if one["positives"] < FEWEST}
+    counts = {name: one["positives"] for name, one in figures["per_class"].items() if one["positives"] < FEWEST_IMAGES}
     if not counts:
         return ""
     rarest = sorted(counts, key=lambda name: (counts[name], name))[:WEAKEST]
     named = ", ".join(f"{cell(name)} ({counts[name]})" for name in rarest)
     told = f"{named} and {len(counts) - len(rarest):,} more of the labels" if len(counts) > len(rarest) else named
-    return f"Fewer than {FEWEST} images show {told}: their figures say little. "
+    return f"Fewer than {FEWEST_IMAGES} images show {told}: their figures say little. "
 
 
 def base_model(run: Mapping[str, Any]) -> str | None:

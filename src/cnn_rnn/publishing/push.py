@@ -22,12 +22,13 @@ from transformers.dynamic_module_utils import get_relative_import_files
 
 from cnn_rnn.data import decode_image
 from cnn_rnn.foundation.hub_errors import HTTP_ERROR, WAYS_OUT, HubError, reason_of
+from cnn_rnn.prediction.kept_graphs import WEIGHTS
 from cnn_rnn.prediction.saved_model import SavedModel, checked_config
 
-from .model_card import EXAMPLE, CardError, CardFigures, Sources, make_card
+from .card_figures import CardError, CardFigures
+from .model_card import EXAMPLE, Sources, make_card
 
-WEIGHTS = "model.safetensors"
-SETTINGS = (WEIGHTS, "config.json", "preprocessor_config.json")
+SAVED_FILES = (WEIGHTS, "config.json", "preprocessor_config.json")
 HANDLER = "handler.py"  # the name that Inference Endpoints look for
 # What their machines may lack; torch is their own, made for their processors.
 REQUIREMENTS = b"timm>=1.0.31\ntransformers>=5.24\n"
@@ -139,7 +140,7 @@ def saved_model_files(folder: Path) -> Files:
         ValueError: The weights are no safetensors, or the config is another model's.
         FileNotFoundError: A file is missing.
     """
-    missing = [name for name in SETTINGS if not (folder / name).is_file()]
+    missing = [name for name in SAVED_FILES if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(
             f"{folder} lacks {', '.join(missing)}; give the folder of a finished run (cnn-rnn train)"
@@ -150,7 +151,7 @@ def saved_model_files(folder: Path) -> Files:
             weights.keys()
     except SafetensorError as error:
         raise ValueError(f"{folder / WEIGHTS} is no readable safetensors file: {error}") from error
-    return {name: folder / name for name in SETTINGS}
+    return {name: folder / name for name in SAVED_FILES}
 
 
 def code_files(folder: Path) -> list[str]:

@@ -25,7 +25,7 @@ from .page import Section
 
 ALIKE = 0.95  # of the cosine, or of the correlation
 CANDIDATES = 0.5  # the cosine from which on a pair of photos is looked at
-SIDE = 32  # pixels of the small grey pictures that are correlated
+GREY_SIDE = 32  # pixels of the small grey pictures that are correlated
 COMPARED_AT_ONCE = 2048  # of either side: 16 MiB of cosines
 SHOWN_PAIRS = 24  # pairs on the page
 
@@ -70,7 +70,9 @@ def _correlation(row: dict[str, Any], other: dict[str, Any]) -> float:
     """That of two photos as small grey pictures; NaN where one cannot be read."""
     try:
         small = [
-            np.asarray(decode_image(one["image"], one["image_id"]).convert("L").resize((SIDE, SIDE), Resampling.BOX))
+            np.asarray(
+                decode_image(one["image"], one["image_id"]).convert("L").resize((GREY_SIDE, GREY_SIDE), Resampling.BOX)
+            )
             for one in (row, other)
         ]
     except UnreadableImageError:
@@ -129,9 +131,9 @@ def near_duplicate_section(split: PlacedFeatures, beside: PlacedFeatures, thresh
     text = (
         f"{len(pairs):,} of {len(rows):,} photos of {split.name} ({share}) have a near-duplicate among the "
         f"{len(others):,} of {beside.name}: the cosine of the angle between the backbone's features of the two, less "
-        f"their mean, is {threshold:g} or more, or it is {CANDIDATES:g} or more and the two photos, {SIDE} x {SIDE} "
-        f"grey pixels each, correlate by {threshold:g} or more. {len(same):,} are the same file, byte for byte. On "
-        "such photos figures tell what the model remembers, not what it has learnt."
+        f"their mean, is {threshold:g} or more, or it is {CANDIDATES:g} or more and the two photos, {GREY_SIDE} x "
+        f"{GREY_SIDE} grey pixels each, correlate by {threshold:g} or more. {len(same):,} are the same file, byte for "
+        "byte. On such photos figures tell what the model remembers, not what it has learnt."
         + (f" The {SHOWN_PAIRS} pairs that are most alike are shown." if len(pairs) > SHOWN_PAIRS else "")
     )
     shown = [

@@ -20,9 +20,9 @@ from cnn_rnn.metrics.ranked_rows import RankedRows, each_ranked
 from cnn_rnn.metrics.tables import known_table
 
 from .embedded_images import image_address, thumbnail
-from .page import Section
+from .page import LABELS_SHOWN, Section
+from .plots import spread_evenly
 from .saliency import show_pixels
-from .spread import LABELS_SHOWN, spread_evenly
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from cnn_rnn.metrics.checked_arrays import Array
 from cnn_rnn.metrics.label_sets import Figures, obey, pick_by_threshold
 from cnn_rnn.metrics.stored_predictions import StoredPredictions
 from cnn_rnn.metrics.tables import Table, class_table, figures_table
-from cnn_rnn.prediction.doubtful_labels import SMALLEST
 
 from .bars import BarTable, bar_table, percent_points
 from .embedded_images import image_address, overlay, plot_address, thumbnail
@@ -38,6 +37,7 @@ EXPLAINED = (
     "best F1. Top k: those with the highest scores."
 )
 FEWEST_COMPARED = 5  # images that show a class below which its average precision is not compared
+LABELS_SHOWN = 12  # of one photo
 SMALLEST_SHOWN = 1e-4  # probability of a path or a step
 
 
@@ -66,7 +66,7 @@ class ShownPhoto:
         truth: The labels that are present.
         steps: The steps of the best path, its end included where it has one.
         left_out: Labels that count neither as right nor as wrong.
-        loss: How wrong the model is, see `photo_losses`.
+        loss: How wrong the model is, see `cnn_rnn.prediction.doubtful_labels.photo_losses`.
         walked: Whether the steps are a path; else they are labels with their probabilities.
     """
 
@@ -162,18 +162,6 @@ def render_page(file: str | Path, title: str, subtitle: str, sections: Sequence[
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     write_text(Path(file), template.render(title=title, subtitle=subtitle, sections=sections))
-
-
-def photo_losses(scores: Array, truth: NDArray[np.int8]) -> Array:
-    """The sum (N,) of the binary cross-entropies of each image's labels, in nats; labels left out count nothing.
-
-    Args:
-        scores: Probabilities (N, C).
-        truth: (N, C) 1 present, 0 absent, negative left out.
-    """
-    clipped = np.clip(np.asarray(scores, np.float64), SMALLEST, 1 - SMALLEST)
-    losses = np.where(truth == 1, -np.log(clipped), -np.log1p(-clipped))
-    return np.asarray(np.where(truth >= 0, losses, 0).sum(axis=1))
 
 
 def nearest_labels(embedding: Array, names: Sequence[str], most: int = 5) -> dict[str, list[tuple[str, float]]]:

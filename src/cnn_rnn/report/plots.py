@@ -11,8 +11,6 @@ from cnn_rnn.metrics.average_precision import precision_at_positives, sorted_cla
 from cnn_rnn.metrics.calibration_error import class_reliability
 from cnn_rnn.metrics.checked_arrays import Array
 
-from .spread import spread_evenly
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -197,6 +195,11 @@ def plot_reliability(scores: Array, truth: NDArray[np.int8], bins: int = 15) -> 
     counts.set(xlabel="predicted probability", ylabel="labels of images", xlim=(0, 1))
     counts.set_title("how many")
     return plot
+
+
+def spread_evenly(count: int, most: int) -> NDArray[np.int_]:
+    """Places of at most `most` of `count` things, spread evenly from the first to the last, each once and ascending."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
 
 
 def _conditional_shares(sets: NDArray[np.bool_]) -> NDArray[np.float64]:

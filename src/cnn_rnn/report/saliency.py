@@ -149,6 +149,7 @@ def _explain(model: Any, pixel_values: Tensor, score: Any, targets: Sequence[Any
     for target in targets:
         if layer is None:
             gradient = Saliency(score).attribute(pixels, target=target).amax(dim=1, keepdim=True)
+            # About an eighth of the image, and odd, so that it has a middle.
             kernel = max(height, width) // 16 * 2 + 1
             found = nn.functional.avg_pool2d(gradient, kernel, stride=1, padding=kernel // 2, count_include_pad=False)
         else:

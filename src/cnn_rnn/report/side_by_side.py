@@ -12,11 +12,11 @@ from cnn_rnn.data import decode_image
 from cnn_rnn.metrics.checked_arrays import Array
 from cnn_rnn.metrics.label_sets import Figures
 from cnn_rnn.metrics.stored_predictions import StoredPredictions
+from cnn_rnn.prediction.doubtful_labels import photo_losses
 
 from .bars import bar_table, percent_points
 from .embedded_images import image_address, thumbnail
-from .page import FEWEST_COMPARED, Section, photo_losses
-from .spread import LABELS_SHOWN
+from .page import FEWEST_COMPARED, LABELS_SHOWN, Section
 
 
 def comparison_section(

@@ -22,7 +22,7 @@ from cnn_rnn.foundation.whole_files import whole_file
 
 logger = logging.getLogger(__name__)
 RECORD = "data_rows.parquet"
-PARTS = ("train", "held out")
+PART_NAMES = ("train", "held out")
 
 
 class OtherDataError(ValueError):
@@ -93,7 +93,7 @@ class DataRecord:
         told += [f"{len(names):,} {what} ({abbreviate(names[:3])})" for names, what in changes if names]
         if moved:
             name = moved[0]
-            there, here = PARTS[before[name][0]], PARTS[after[name][0]]
+            there, here = PART_NAMES[before[name][0]], PART_NAMES[after[name][0]]
             told.append(f"{len(moved):,} photos are in another part ({name}: {there}, now {here})")
         return told
 

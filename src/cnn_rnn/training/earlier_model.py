@@ -140,6 +140,7 @@ def _take_over(
     for axis, (size, old_size) in enumerate(zip(new.shape, old.shape, strict=True)):
         places = [(index, index) for index in range(size)]
         if axis in axes:
+            # What comes after the labels, as far as the tensor has it: END and START.
             further = size - counts[1]
             places = [*pairs, *((counts[0] + index, counts[1] + index) for index in range(further))]
             if old_size != counts[0] + further:

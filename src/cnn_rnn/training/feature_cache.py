@@ -27,7 +27,7 @@ from cnn_rnn.data.batching.batches import AugmentationSeeds, eval_loader, leave_
 from cnn_rnn.data.schema import LABEL_COLUMNS, label_names, targets
 from cnn_rnn.data.transforms import TrainTransform, collate, prepare_examples
 from cnn_rnn.foundation.provenance import Provenance, digest, file_identity
-from cnn_rnn.learning.feature_store import FILE, FeatureStore, seen_by
+from cnn_rnn.learning.feature_store import STORE_FILE, FeatureStore, seen_by
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.prediction.kept_graphs import onnxruntime_version
 from cnn_rnn.prediction.onnx_engine import UnfitGraphError, choose_engine, use_onnxruntime
@@ -150,6 +150,7 @@ class FeatureCache:
     def _folder(self, datasets: Sequence[Dataset], view: int = 0) -> tuple[Path, list[int]]:
         """Where one view's features of all rows lie, and the order of the rows there."""
         identities = [identity for dataset in datasets for identity in image_identities(dataset)]
+        # Sorted: another split of the same images finds the same array.
         order = sorted(range(len(identities)), key=identities.__getitem__)
         in_order = [identities[index] for index in order]
         processor = self.transform.processor
@@ -162,10 +163,10 @@ class FeatureCache:
     def _find_kept(self, datasets: Sequence[Dataset], order: Sequence[int]) -> npt.NDArray[np.float32] | None:
         """Features (N, D) of the rows in order, where a page saw every photo; what computed them is the engine then."""
         alone = self.accelerator.num_processes == 1 and self.precision == "no"
-        if not (self.root / FILE).is_file() or not alone or self.model.config.pooling == "attention":
+        if not (self.root / STORE_FILE).is_file() or not alone or self.model.config.pooling == "attention":
             return None
         store = FeatureStore(self.root)
-        paths = [path for dataset in datasets for path in image_paths(dataset)]
+        paths = [path for dataset in datasets for path in image_files(dataset)]
         photos = [store.photo_of(Path(paths[index])) if paths[index] else "" for index in order]
         provenance = Provenance.of_features(self.model, self.transform.processor)
         size = self.model.backbone.num_features
@@ -186,6 +187,7 @@ class FeatureCache:
         accelerator = self.accelerator
         folder, order = self._folder(datasets, view)
         present = torch.tensor([int(check_features(folder))], device=accelerator.device)
+        # All or none compute: each takes its share of every batch.
         if int(accelerator.reduce(present, reduction="sum")) < accelerator.num_processes:
             rows = concatenate_datasets([rows.select_columns(["image", "image_id", "labels"]) for rows in datasets])
             shown = "image features, computed once" + (f", view {view + 1}" if view else "")
@@ -199,7 +201,7 @@ class FeatureCache:
             }
             try:
                 if self.kept is not None:
-                    accelerator.print(f"image features as the page saw them, from {self.root / FILE}")
+                    accelerator.print(f"image features as the page saw them, from {self.root / STORE_FILE}")
                     write_features(iter([self.kept]), len(order), folder, description, writes=True)
                 else:
                     loader = accelerator.prepare(self._loader(rows.select(order), view))
@@ -275,7 +277,7 @@ def image_identities(dataset: Dataset) -> list[str]:
     ]
 
 
-def image_paths(dataset: Dataset) -> list[str]:
+def image_files(dataset: Dataset) -> list[str]:
     """For each row the file of its image; empty where that is none."""
     return [image["path"] if image["bytes"] is None else "" for image in undecoded_images(dataset)]
 

@@ -72,6 +72,7 @@ class Remembering:
         """Remember the held-out images too, once nothing more is fitted on them: they would find themselves."""
         features = torch.cat([self.train.features, self.held_out.features])
         labels = torch.cat([self.train.labels, self.held_out.labels])
+        # No more than before: where not all fit, held-out images take the places of others.
         kept = self._choose(len(features))
         self._keep(features[kept], labels[kept])
 

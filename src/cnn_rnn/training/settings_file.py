@@ -19,7 +19,7 @@ IN_WORDS = {
     list: "a list, such as '[cat, dog]'",
     dict: "pairs, such as '{kitten: cat}'",
 }
-MOST_VALUES = 100_000  # with all repetitions written out; ten thousand class names are the most that is known
+MOST_SETTINGS = 100_000  # with all repetitions written out; ten thousand class names are the most that is known
 
 
 class SettingsFileError(ValueError):
@@ -80,9 +80,9 @@ def _check_extent(path: Path, content: Any) -> None:
     while waiting:
         value = waiting.pop()
         count += 1
-        if count + len(waiting) > MOST_VALUES:
+        if count + len(waiting) > MOST_SETTINGS:
             raise SettingsFileError(
-                f"{path} unfolds to more than {MOST_VALUES:,} values; write out what it repeats with '*'"
+                f"{path} unfolds to more than {MOST_SETTINGS:,} values; write out what it repeats with '*'"
             )
         if isinstance(value, dict):
             waiting += value.values()
