@@ -127,6 +127,45 @@ def harmonic_mean_estimate(first: Estimate, second: Estimate) -> Estimate:
     )
 
 
+def set_estimates(picked: NDArray[np.bool_], truth: NDArray[np.int8], kept: NDArray[np.bool_]) -> dict[str, Estimate]:
+    """C-P ... exact match of predicted sets (N, C), by name; class means are over the kept classes (C,)."""
+    # float32 holds counts below 2**24 as they are
+    parts = (picked & (truth == 1), picked & (truth >= 0), truth == 1)
+    hits, predicted, present = (part.astype(np.float32) for part in parts)
+    precision = mean_precision(hits, predicted, present, kept)
+    recall = mean_recall(hits, present, kept)
+    image_hits, image_predicted, image_present = (
+        part.sum(axis=1, dtype=np.float64) for part in (hits, predicted, present)
+    )
+    counted = np.asarray((truth >= 0).any(axis=1))
+    exact = (image_hits == image_predicted) & (image_hits == image_present)
+    overall = {
+        "OP": ratio(image_hits, image_predicted),
+        "OR": ratio(image_hits, image_present),
+        "OF1": ratio(2 * image_hits, image_predicted + image_present),
+    }
+    if not image_present.any():  # 0/0 in all of them, which `ratio` takes for 0
+        overall = dict.fromkeys(overall, _undefined(len(truth)))
+    return {
+        "CP": precision,
+        "CR": recall,
+        "CF1": harmonic_mean_estimate(precision, recall),
+        **overall,
+        "example_F1": image_mean(divide(2 * image_hits, image_predicted + image_present), counted),
+        "exact_match": image_mean(np.asarray(exact & counted), counted, trials=int(counted.sum())),
+    }
+
+
+def image_mean(values: Array, counted: NDArray[np.bool_], trials: int | None = None) -> Estimate:
+    """The mean over the images that count; the values (N,) of the others are 0."""
+    return ratio(values.astype(np.float64), counted, trials) if counted.any() else _undefined(len(counted))
+
+
+def _undefined(images: int) -> Estimate:
+    """A figure that is not defined."""
+    return Estimate(np.nan, np.zeros(images))
+
+
 def _mean_of_shares(
     hits: Array, units: Array, kept: NDArray[np.bool_], single_influence: NDArray[np.float64], bias: float
 ) -> Estimate:

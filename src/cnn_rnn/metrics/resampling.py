@@ -238,55 +238,16 @@ def _estimate(
     result = {"mAP": influence.mean_average_precision(scores, truth, kept, values, bias)}
     for name, picked in picks.items():
         if picked is not None:
-            figures = _set_figures(picked, truth, kept)
+            figures = influence.set_estimates(picked, truth, kept)
             result |= {f"{name}.{figure}": estimate for figure, estimate in figures.items()}
     average = join_rankings(each_ranked(partial(rank_images, k=map_k), scores, truth)).average_precision_at_k
-    result["ranking.MAP_at_k"] = _image_mean(np.nan_to_num(average), ~np.isnan(average))
+    result["ranking.MAP_at_k"] = influence.image_mean(np.nan_to_num(average), ~np.isnan(average))
     return result
 
 
 def _pick_top_k(rows: RankedRows, k: int, rules: LabelRules | None) -> NDArray[np.bool_]:
     """The best k labels (N, C) that obey the rules."""
     return obey(pick_top_k(rows, k), rows.scores, rules, k)
-
-
-def _set_figures(picked: NDArray[np.bool_], truth: NDArray[np.int8], kept: NDArray[np.bool_]) -> dict[str, Estimate]:
-    """C-P ... exact match of predicted sets."""
-    # float32 holds counts below 2**24 as they are
-    parts = (picked & (truth == 1), picked & (truth >= 0), truth == 1)
-    hits, predicted, present = (part.astype(np.float32) for part in parts)
-    precision = influence.mean_precision(hits, predicted, present, kept)
-    recall = influence.mean_recall(hits, present, kept)
-    image_hits, image_predicted, image_present = (
-        part.sum(axis=1, dtype=np.float64) for part in (hits, predicted, present)
-    )
-    counted = np.asarray((truth >= 0).any(axis=1))
-    exact = (image_hits == image_predicted) & (image_hits == image_present)
-    overall = {
-        "OP": influence.ratio(image_hits, image_predicted),
-        "OR": influence.ratio(image_hits, image_present),
-        "OF1": influence.ratio(2 * image_hits, image_predicted + image_present),
-    }
-    if not image_present.any():  # 0/0 in all of them, which `ratio` takes for 0
-        overall = dict.fromkeys(overall, _undefined(len(truth)))
-    return {
-        "CP": precision,
-        "CR": recall,
-        "CF1": influence.harmonic_mean_estimate(precision, recall),
-        **overall,
-        "example_F1": _image_mean(divide(2 * image_hits, image_predicted + image_present), counted),
-        "exact_match": _image_mean(np.asarray(exact & counted), counted, trials=int(counted.sum())),
-    }
-
-
-def _image_mean(values: Array, counted: NDArray[np.bool_], trials: int | None = None) -> Estimate:
-    """The mean over the images that count; the values (N,) of the others are 0."""
-    return influence.ratio(values.astype(np.float64), counted, trials) if counted.any() else _undefined(len(counted))
-
-
-def _undefined(images: int) -> Estimate:
-    """A figure that is not defined."""
-    return Estimate(np.nan, np.zeros(images))
 
 
 def _half_set_drift(
