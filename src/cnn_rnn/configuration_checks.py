@@ -98,13 +98,10 @@ def _check_label_rules(config: "CnnRnnConfig") -> None:
 
 def _check_bounds(config: "CnnRnnConfig") -> None:
     """Check that sizes are positive and bounded, and shares lie in their ranges."""
-    for name in ("embedding_size", "hidden_size", "relevance_hidden_size", "image_size"):
-        if not 1 <= getattr(config, name) <= LARGEST_SIZE:
-            raise ValueError(f"{name} must lie in 1..{LARGEST_SIZE}, got {getattr(config, name)}")
-    if not 1 <= config.max_path_length <= LONGEST_PATH:
-        raise ValueError(f"max_path_length must lie in 1..{LONGEST_PATH}, got {config.max_path_length}")
-    if not 1 <= config.beam_width <= WIDEST_BEAM:
-        raise ValueError(f"beam_width must lie in 1..{WIDEST_BEAM}, got {config.beam_width}")
+    largest = dict.fromkeys(("embedding_size", "hidden_size", "relevance_hidden_size", "image_size"), LARGEST_SIZE)
+    for name, most in (largest | {"max_path_length": LONGEST_PATH, "beam_width": WIDEST_BEAM}).items():
+        if not 1 <= getattr(config, name) <= most:
+            raise ValueError(f"{name} must lie in 1..{most}, got {getattr(config, name)}")
     if not 0 < config.crop_pct <= 2:  # above 1 the crop is larger than the image, with a black border (VOLO)
         raise ValueError(f"crop_pct must lie in (0, 2], got {config.crop_pct}")
     if not (config.path_loss_weight >= 0 and config.relevance_loss_weight >= 0):  # so that NaN fails too

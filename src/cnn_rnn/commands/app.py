@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .console import CommandParser, loading, refuse
+from .console import CommandParser, add_engine, loading, refuse
 
 NOTHING = "none"
 
@@ -72,12 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no_learn", dest="learn", action="store_false", help="only ask the model")
     parser.add_argument("--input", type=Path, help="folder of photos to go through, such as PHOTOS/train")
-    parser.add_argument(
-        "--engine",
-        choices=("auto", "torch", "onnx"),
-        default="auto",
-        help="what runs the backbone: auto takes onnxruntime where it is installed (extra 'export'), and exports once",
-    )
+    add_engine(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
     parser.add_argument("--port", type=int, help="port to listen at (default: the first free one from 7860)")
     parser.add_argument(

@@ -22,6 +22,10 @@ SOURCE_NAMES = (
 )
 BENCHMARK_NAMES = "voc2007, voc2012, coco2014, coco2017, nus-wide-81, nus-wide-1000"
 PROTOCOL_NAMES = "voc2007, coco2014, nus-wide-81, nus-wide-1000, corel5k"
+OF_THE_RUN = (
+    "Where MODEL is a run's folder, the data block of its run_config.yaml gives the defaults of --data.*,\n"
+    "which 'cnn-rnn train --help' lists."
+)
 OPTION = re.compile(r"--?[A-Za-z]")
 INTERRUPTED = 130  # as shells tell of Ctrl-C
 ENOUGH = 141  # as shells tell of a program whose reader, such as `head`, has read enough
@@ -105,6 +109,16 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say on stderr what is wrong, in one line, and leave with `REFUSED`."""
         self.exit(REFUSED, f"error: {visible(message)} ('{self.prog} --help' says what it takes)\n")
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """The option of a page or a server that says what runs the backbone."""
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "torch", "onnx"),
+        default="auto",
+        help="what runs the backbone: auto takes onnxruntime where it is installed (extra 'export'), and exports once",
+    )
 
 
 def output_folder(text: str) -> Path:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import PROTOCOL_NAMES, CommandParser, output_file, refuse
+from .console import OF_THE_RUN, PROTOCOL_NAMES, CommandParser, output_file, refuse
 from .validate import tell_of_seen_photos
 
 if TYPE_CHECKING:
@@ -176,11 +176,7 @@ def near_duplicates(known: argparse.Namespace, evaluation: "Evaluation", config:
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
-    parser = CommandParser(
-        description=__doc__,
-        epilog="Where MODEL is a run's folder, the data block of its run_config.yaml gives the defaults of --data.*,\n"
-        "which 'cnn-rnn train --help' lists.",
-    )
+    parser = CommandParser(description=__doc__, epilog=OF_THE_RUN)
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or name on the Hub")
     parser.add_argument("--data.split", dest="split", default="test", help="split to show (default: test)")
     parser.add_argument("--output", type=output_file, required=True, help="the HTML file")

@@ -10,7 +10,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from .console import CommandParser, loading, refuse
+from .console import CommandParser, add_engine, loading, refuse
 
 TOKEN = "CNN_RNN_TOKEN"  # noqa: S105 - where one is found
 LEAST_SIGNS = 16  # of a token that somebody chose
@@ -94,12 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="where what Label Studio's annotations teach is kept, below .cnn-rnn (default: in the first of --photos)",
     )
-    parser.add_argument(
-        "--engine",
-        choices=("auto", "torch", "onnx"),
-        default="auto",
-        help="what runs the backbone: auto takes onnxruntime where it is installed (extra 'export'), and exports once",
-    )
+    add_engine(parser)
     parser.add_argument("--decoders", type=int, default=os.cpu_count() or 1, help="processes that decode photos")
     parser.add_argument("--waiting", type=int, default=128, help="photos that may wait; more are told to come again")
     parser.add_argument("--largest", type=int, default=32, metavar="MIB", help="MiB of the largest request")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .console import PROTOCOL_NAMES, CommandParser, output_folder, refuse
+from .console import OF_THE_RUN, PROTOCOL_NAMES, CommandParser, output_folder, refuse
 
 if TYPE_CHECKING:
     from cnn_rnn.metrics.tables import Table
@@ -115,11 +115,7 @@ def show(table: "Table", folder: Path | None = None, name: str = "") -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of this command."""
-    parser = CommandParser(
-        description=__doc__,
-        epilog="Where MODEL is a run's folder, the data block of its run_config.yaml gives the defaults of --data.*,\n"
-        "which 'cnn-rnn train --help' lists.",
-    )
+    parser = CommandParser(description=__doc__, epilog=OF_THE_RUN)
     parser.add_argument("model", metavar="MODEL", help="folder of a run, name on the Hub, or a predictions.parquet")
     parser.add_argument("--data.split", dest="split", default="test", help="split to measure on (default: test)")
     parser.add_argument(

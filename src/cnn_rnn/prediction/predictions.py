@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import DataLoaderConfiguration, gather_object
 from datasets import Dataset
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from cnn_rnn.data.batching.batches import StreamLoader
 from cnn_rnn.decisions import probabilities_of
+from cnn_rnn.foundation.launched import check_launch
 from cnn_rnn.label_paths import paths_to_labels
 from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.metrics import MultiLabelMetrics
@@ -79,6 +80,12 @@ class PlacedFeatures:
     def take(self, rows: NDArray[np.int64] | int | slice) -> NDArray[np.float32]:
         """The features of some of the rows, read from the disk where they lie there."""
         return np.array(self.features[self.places[rows]], np.float32)
+
+
+def launched_accelerator() -> Accelerator:
+    """The processes that Accelerate was launched with, which share each batch."""
+    check_launch()
+    return Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
 
 
 def predict(

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.image_utils import pil_torch_interpolation_mapping
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
-from cnn_rnn.foundation.broken_files import reason
+from cnn_rnn.foundation.broken_files import reason, tells_of
 from cnn_rnn.foundation.file_kinds import kind_of_file
 from cnn_rnn.foundation.hub_errors import first_line
-from cnn_rnn.foundation.launched import check_launch
 from cnn_rnn.foundation.one_line import told_in_one_line
 
 if TYPE_CHECKING:  # a model is loaded for a single photo too, which needs no data set
@@ -55,13 +53,13 @@ class SavedModel:
             model, found = AutoModelForImageClassification.from_pretrained(
                 name, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
             )
-        except SafetensorError as error:
-            raise ValueError(f"{name}: the weights are no readable safetensors file: {error}") from error
         except (OSError, ImportError, MemoryError):
             raise
         except Exception as error:  # of shapes that differ, and of settings that no part of a model takes
+            if isinstance(error, ValueError) and tells_of(error, name):
+                raise  # of weights that are not finite
             raise ValueError(f"{name}: the weights do not fit the config: {reason(error)}") from error
-        check_weights(str(name), model, found)
+        check_weights(str(name), found)
         model.backbone.put_channels_innermost()
         return cls(str(name), model.eval(), checked_processor(name))
 
@@ -90,16 +88,15 @@ class SavedModel:
         )
 
 
-def check_weights(name: str, model: Any, found: Mapping[str, Any]) -> None:
-    """Refuse a model that is partly random or not of finite numbers; it would label all the same.
+def check_weights(name: str, found: Mapping[str, Any]) -> None:
+    """Refuse a model that is partly random; it would label all the same.
 
     Args:
         name: What a message calls it.
-        model: The model as it was loaded.
         found: What `from_pretrained` says of loading it.
 
     Raises:
-        ValueError: Weights are missing, of other names or shapes, or not finite; the message names some.
+        ValueError: Weights are missing, or of other names or shapes; the message names some.
     """
     for key, told in (
         ("missing_keys", "lacks weights of the model, which would be random"),
@@ -111,12 +108,6 @@ def check_weights(name: str, model: Any, found: Mapping[str, Any]) -> None:
         if names:
             shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             raise ValueError(f"{name}: model.safetensors {told}: {shown}. Save the model again, or take another one")
-    broken = [key for key, weight in model.state_dict().items() if not weight.isfinite().all()]
-    if broken:
-        raise ValueError(
-            f"{name}: weights are not finite numbers ({', '.join(broken[:3])}), so every label would be a guess; "
-            "take an earlier checkpoint"
-        )
 
 
 def predict_dataset(
@@ -128,16 +119,12 @@ def predict_dataset(
         UnreadableImageError: An image cannot be decoded.
         HubError: A stream broke off.
     """
-    from accelerate import Accelerator
-    from accelerate.utils import DataLoaderConfiguration
-
     from cnn_rnn.data.batching.batches import eval_batches, loading_errors
 
-    from .predictions import predict
+    from .predictions import launched_accelerator, predict
 
     saved.check_labels(dataset)
-    check_launch()
-    accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
+    accelerator = launched_accelerator()
     loader = eval_batches(dataset, saved.processor, batch_size, num_workers, accelerator)
     with loading_errors():
         return predict(saved.model.to(accelerator.device), loader, accelerator, f"predicting with {saved.name}")

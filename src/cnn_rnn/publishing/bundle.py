@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from cnn_rnn.foundation.whole_files import whole_file
+from cnn_rnn.foundation.whole_files import whole_file, write_json
 from cnn_rnn.prediction.kept_graphs import WEIGHTS
 
 from .model_card import EXAMPLE, Sources, example_address
@@ -60,8 +60,7 @@ def write_bundle(
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     for key in ("auto_map", "custom_pipelines"):
         config.pop(key, None)  # its code is the package's own
-    with whole_file(folder / "config.json") as temporary:
-        temporary.write_text(json.dumps(config | {"dtype": "float32"}, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "config.json", config | {"dtype": "float32"})
     size = sum(file.stat().st_size for file in folder.iterdir())
     if size > LARGEST:
         raise ValueError(f"{folder} has {size:,} bytes, more than {LARGEST:,}: train a smaller model")

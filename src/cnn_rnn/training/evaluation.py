@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration
 from datasets import Dataset, IterableDataset
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
@@ -20,11 +19,10 @@ from cnn_rnn.data.batching.batches import eval_batches, loading_errors
 from cnn_rnn.data.data_config import DataConfig, load_validation_data, train_transform
 from cnn_rnn.data.labels.choosing import joined_parts
 from cnn_rnn.data.labels.ruled_rows import obey_rules, obey_rules_as_read
-from cnn_rnn.foundation.launched import check_launch
 from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.metrics.stored_predictions import StoredPredictions, read_predictions
 from cnn_rnn.prediction import SavedModel, predict, predict_dataset, stored_predictions
-from cnn_rnn.prediction.predictions import PlacedFeatures, Predictions, extract_features
+from cnn_rnn.prediction.predictions import PlacedFeatures, Predictions, extract_features, launched_accelerator
 
 from .feature_cache import CachedFeatures, FeatureCache, collate_features
 from .run_config import RunConfig, run_config_of
@@ -115,7 +113,7 @@ class Evaluation:
         for other in self.beside:
             if _sees_alike(self.saved, other.saved):
                 return other.features
-        accelerator = _accelerator()
+        accelerator = launched_accelerator()
         split, model = self.split, self.saved.model.to(accelerator.device)
         loader = eval_batches(split.rows, self.saved.processor, split.batch_size, split.num_workers, accelerator)
         with loading_errors():
@@ -142,7 +140,7 @@ class Evaluation:
         split = self.split
         if "features" not in vars(self):
             return predict_dataset(self.saved, split.rows, split.batch_size, split.num_workers)
-        accelerator = _accelerator()
+        accelerator = launched_accelerator()
         loader = DataLoader(CachedFeatures.of(self.features), split.batch_size, collate_fn=collate_features)
         model = self.saved.model.to(accelerator.device)
         return predict(model, accelerator.prepare(loader), accelerator, f"predicting with {self.saved.name}")
@@ -228,12 +226,6 @@ def compare_features(
     [evaluation.features] = cache.views_of(split.rows)
     named = "the run's training rows" if beside is None else beside
     return replace(evaluation.features, name=split.name), replace(compared, name=named)
-
-
-def _accelerator() -> Accelerator:
-    """The processes that Accelerate was launched with, which share each batch."""
-    check_launch()
-    return Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
 
 
 def _sees_alike(one: SavedModel, other: SavedModel) -> bool:
