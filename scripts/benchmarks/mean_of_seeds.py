@@ -10,6 +10,7 @@ Nothing is computed by a model, so that the tables can be had again from the fil
 import argparse
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +33,41 @@ Estimates = dict[str, Estimate]
 
 
 def read_runs(folders: Sequence[Path]) -> dict[str, list[StoredPredictions]]:
-    """The predictions of each seed by model: `model`, and `baseline` where all folders hold them."""
+    """The predictions of each seed by model: `model`; `baseline` where all folders hold them, and two of these as one.
+
+    Two are the baselines of a seed and of the next, the first after the last.
+    """
     runs = {}
     for name, suffix in (("model", ""), ("baseline", "_baseline")):
         files = [folder / f"predictions{suffix}.parquet" for folder in folders]
         if not suffix or all(file.is_file() for file in files):
             runs[name] = [read_predictions(file) for file in files]
+    if len(folders) > 1 and (heads := runs.get("baseline")):
+        runs["two baselines"] = [average(*pair) for pair in zip(heads, heads[1:] + heads[:1], strict=True)]
     return runs
 
 
+def average(first: StoredPredictions, second: StoredPredictions) -> StoredPredictions:
+    """Two models as one: their logits averaged, and their thresholds.
+
+    Raises:
+        ValueError: They are not of the same images in the same order.
+    """
+    if first.image_ids != second.image_ids:
+        raise ValueError("the folders hold predictions of other images, or in another order")
+    odds = [
+        np.log(scores) - np.log1p(-scores) for scores in (one.scores.clip(1e-6, 1 - 1e-6) for one in (first, second))
+    ]
+    least = np.mean([one.info.get("thresholds") or 0.5 for one in (first, second)], axis=0)
+    scores = (1 / (1 + np.exp(-np.mean(odds, axis=0)))).astype(np.float32)
+    return replace(first, scores=scores, info=first.info | {"thresholds": least})
+
+
 def mean_of(trees: Sequence[Any]) -> Any:
-    """The same dicts with the mean of each number; what is no number, or none in one of them, is that of the first."""
+    """The same dicts with the mean of each number; what is the same in all, or no number, is that of the first."""
     first = trees[0]
+    if all(tree == first for tree in trees):
+        return first
     if isinstance(first, dict):
         return {key: mean_of([tree[key] for tree in trees]) for key in first if all(key in tree for tree in trees)}
     numbers = all(isinstance(tree, int | float) and not isinstance(tree, bool) for tree in trees)
@@ -85,8 +109,16 @@ def table_of_sets(estimates: dict[str, Estimates], each: dict[str, list[Estimate
 
 
 def table_of_differences(own: Estimates, rival: Estimates) -> str:
-    """Markdown: model less baseline, for mAP and every figure that some way to choose the set is best at."""
+    """Markdown: model less baseline, for mAP and every figure that some way to choose the set is best at.
+
+    Beside them how much more whole sets of the model are right than its sets by other ways.
+    """
     lines = ["| model less baseline | difference | interval | standard error |", "|---|---|---|---|"]
+
+    def line(said: str, difference: Estimate) -> str:
+        cells = f"{100 * difference.value:+.1f} | {interval_of(difference, share=False)}"
+        return f"| {said} | {cells} | {100 * difference.standard_error:.1f} |"
+
     pairs = [("mAP", "mAP", "mAP")]
     for way, figure in BEST_AT.items():
         key = f"{way}.{figure}"
@@ -96,10 +128,12 @@ def table_of_differences(own: Estimates, rival: Estimates) -> str:
             best = max(others, key=lambda name: rival[name].value)
             pairs.append((f"{FIGURES[figure]} {WAYS_TO_A_SET[way]}", key, best))
     for said, key, other in pairs:
-        difference = own[key] - rival[other]
         against = "" if key == other else f" (against {WAYS_TO_A_SET[other.split('.')[0]]})"
-        cells = f"{100 * difference.value:+.1f} | {interval_of(difference, share=False)}"
-        lines.append(f"| {said}{against} | {cells} | {100 * difference.standard_error:.1f} |")
+        lines.append(line(f"{said}{against}", own[key] - rival[other]))
+    whole = own.get("set.exact_match")
+    for way, said in WAYS_TO_A_SET.items():
+        if whole is not None and way != "set" and (other_way := own.get(f"{way}.exact_match")):
+            lines.append(line(f"exact match as a whole set less {said}, both of the model", whole - other_way))
     return "\n".join(lines)
 
 

@@ -56,5 +56,22 @@ def test_means_and_intervals_are_those_of_the_files(
         assert f"({least:.1f} to {greatest:.1f}); {ends}" in printed
     difference = np.mean([one[""] - one["_baseline"] for one in exact])
     assert f"| exact match as a whole set (against by threshold) | {100 * difference:+.1f} |" in printed
+    assert "| exact match as a whole set less by path, both of the model | +0.0 | 0.0 to 0.0 |" in printed
     assert written["known"]["ask"]["model"]["telling"]["mean"] == 1.5
-    assert "| model, telling first | 1.50 |" in printed
+    assert "| model, telling first | 1.50 | 2 |" in printed
+
+
+def test_two_baselines_as_one_are_the_mean_of_their_logits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    script = importlib.import_module("mean_of_seeds")
+    for seed in (1, 2, 3):
+        write_folder(tmp_path / str(seed), seed)
+    runs = script.read_runs([tmp_path / str(seed) for seed in (1, 2, 3)])
+    first, second, third = (np.clip(one.scores, 1e-6, 1 - 1e-6) for one in runs["baseline"])
+    found = [one.scores for one in runs["two baselines"]]
+    for scores, pair in zip(found, ((first, second), (second, third), (third, first)), strict=True):
+        odds = np.sqrt(np.prod([one / (1 - one) for one in pair], axis=0))
+        np.testing.assert_allclose(scores, odds / (1 + odds), atol=1e-5)
+    assert {float(np.mean(one.info["thresholds"])) for one in runs["two baselines"]} == {0.45}
+    with pytest.raises(ValueError, match="other images"):
+        script.average(runs["baseline"][0], runs["baseline"][1].select(np.arange(60)[::-1]))
