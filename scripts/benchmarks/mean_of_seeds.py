@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -58,20 +59,18 @@ def average(first: StoredPredictions, second: StoredPredictions) -> StoredPredic
     odds = [
         np.log(scores) - np.log1p(-scores) for scores in (one.scores.clip(1e-6, 1 - 1e-6) for one in (first, second))
     ]
-    least = np.mean([one.info.get("thresholds") or 0.5 for one in (first, second)], axis=0)
+    least = np.mean([one.info.get("thresholds") or 0.5 for one in (first, second)], axis=0).tolist()
     scores = (1 / (1 + np.exp(-np.mean(odds, axis=0)))).astype(np.float32)
     return replace(first, scores=scores, info=first.info | {"thresholds": least})
 
 
-def mean_of(trees: Sequence[Any]) -> Any:
-    """The same dicts with the mean of each number; what is the same in all, or no number, is that of the first."""
+def merge(trees: Sequence[Any], of_numbers: Callable[[Sequence[float]], Any]) -> Any:
+    """The same dicts with something made of the numbers of all seeds; what is no number is that of the first."""
     first = trees[0]
-    if all(tree == first for tree in trees):
-        return first
     if isinstance(first, dict):
-        return {key: mean_of([tree[key] for tree in trees]) for key in first if all(key in tree for tree in trees)}
-    numbers = all(isinstance(tree, int | float) and not isinstance(tree, bool) for tree in trees)
-    return float(np.mean(trees)) if numbers else first
+        shared = [key for key in first if all(key in tree for tree in trees)]
+        return {key: merge([tree[key] for tree in trees], of_numbers) for key in shared}
+    return of_numbers(trees) if all(isinstance(tree, int | float) for tree in trees) else first
 
 
 def interval_of(estimate: Estimate, *, share: bool = True) -> str:
@@ -141,13 +140,18 @@ def as_json(estimates: dict[str, Estimates], each: dict[str, list[Estimates]]) -
     """By model and figure the `mean`, the `values` of the seeds, and the interval or the reason for none."""
     return {
         name: {
-            figure: {"mean": estimate.value, "values": [one[figure].value for one in each[name]]}
-            | find_interval(estimate, LEVEL)
+            figure: {"mean": rounded(estimate.value), "values": [rounded(one[figure].value) for one in each[name]]}
+            | {key: rounded(end) for key, end in find_interval(estimate, LEVEL).items()}
             for figure, estimate in found.items()
             if not np.isnan(estimate.value)
         }
         for name, found in estimates.items()
     }
+
+
+def rounded(value: Any) -> Any:
+    """A number to four decimals, which is more than chance leaves certain; what is none as it is."""
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def main() -> None:
@@ -166,12 +170,14 @@ def main() -> None:
     if "baseline" in estimates:
         print(f"\n{table_of_differences(estimates['model'], estimates['baseline'])}")
     measured = [json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in asked.folders]
-    known = {name: mean_of([one[name] for one in measured]) for name in TABLES if all(name in one for one in measured)}
+    known = {name: [one[name] for one in measured] for name in TABLES if all(name in one for one in measured)}
     for name, found in known.items():
-        print(f"\n{TABLES[name](found).markdown()}")
+        print(f"\n{TABLES[name](merge(found, mean)).markdown()}")
     if asked.json:
-        seeds = {name: [one[name] for one in measured] for name in known}
-        write_json(asked.json, {"figures": as_json(estimates, each), "known": known, "known, each seed": seeds})
+        seeds = {
+            name: merge(found, lambda values: [rounded(value) for value in values]) for name, found in known.items()
+        }
+        write_json(asked.json, {"figures": as_json(estimates, each), "known, each seed": seeds})
 
 
 if __name__ == "__main__":
