@@ -80,7 +80,7 @@ def press(desk: LearningDesk, session: LearningSession, act: str, label: int = -
 @pytest.fixture
 def served(open_desk: OpenDesk) -> Iterator[Serve]:
     """Serves the page of the forty photos, as often as it is asked to; each time as after a kill."""
-    from cnn_rnn.app.tagging_page import serve
+    from cnn_rnn.app.page_server import serve
 
     apps: list[Any] = []
 

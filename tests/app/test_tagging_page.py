@@ -56,7 +56,8 @@ def tagger(tmp_path_factory: pytest.TempPathFactory) -> Tagger:
 @pytest.fixture
 def serve_page(tagger: Tagger) -> Iterator[Serve]:
     """Serves the page for a folder, or for photos that are dropped; returns its address."""
-    from cnn_rnn.app.tagging_page import Desk, serve
+    from cnn_rnn.app.page_server import serve
+    from cnn_rnn.app.tagging_page import Desk
 
     apps: list[Any] = []
 

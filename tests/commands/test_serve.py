@@ -17,8 +17,8 @@ from transformers import pipeline
 
 pytest.importorskip("fastapi", reason="serving needs FastAPI: pip install 'cnn-rnn[serve]'")
 
-from cnn_rnn.commands.serve import TOKEN, token_for
-from cnn_rnn.serving.server import is_local
+from cnn_rnn.commands.console import TOKEN, token_for
+from cnn_rnn.foundation.own_token import is_local
 
 
 def test_it_answers_as_the_pipeline_does_and_ends_when_it_is_told_to(run: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 Everything that comes from a browser is checked again here: what was clicked, which label, which files.
 """
 
-import os
 import tempfile
 import unicodedata
 from collections import OrderedDict
@@ -13,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from starlette.middleware import Middleware
 
 from cnn_rnn.data import UnreadableImageError
 from cnn_rnn.foundation.opened_folder import FolderGoneError
-from cnn_rnn.foundation.own_names import OwnNames, own_names
 from cnn_rnn.label_answers import UNFAMILIAR
 
 from .photo_session import PhotoSession
@@ -25,7 +22,6 @@ from .photo_tagger import Sight, Tagger
 from .saved_labels import METADATA
 from .views import FOLDER, label_rows, readable, show_labels, show_photo
 
-MOST_DROPPED = "64mb"  # the largest file that a browser may send
 LONGEST_LABEL = 100  # signs
 LONGEST_TICKET = 100
 NOT_WRITTEN = {"Cc", "Cs", "Cn", "Co"}  # Unicode's categories: control signs, halves of signs, signs without a meaning
@@ -309,43 +305,3 @@ def build_page(desk: Desk) -> gr.Blocks:
             show_progress="hidden", api_visibility="private",
         )  # fmt: skip
     return page
-
-
-def serve(
-    desk: Desk, *, host: str = "127.0.0.1", port: int | None = None, root_path: str | None = None, wait: bool = True
-) -> Any:
-    """Serve the page, to those who ask for it by a name of its own; returns what Gradio does: its app and addresses.
-
-    Args:
-        desk: The page at work.
-        host: Address to listen at; 0.0.0.0 for other machines too.
-        port: Port to listen at; the first free one from 7860 where None.
-        root_path: Its address as others write it, where there is a proxy in front of it.
-        wait: Whether to stay until Ctrl-C.
-    """
-    # Gradio clears the folder of dropped photos when a page ends: another page's must not lie there.
-    os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="cnn-rnn-app-")
-    plain = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # none fetched
-    page = build_page(desk)
-    served = page.launch(
-        server_name=host,
-        server_port=port,
-        root_path=root_path,
-        app_kwargs={
-            "middleware": [Middleware(OwnNames, names=own_names(host, root_path or os.environ.get("GRADIO_ROOT_PATH")))]
-        },
-        theme=plain,
-        css_paths=FOLDER / "tagging_page.css",
-        max_file_size=MOST_DROPPED,
-        prevent_thread_lock=True,
-        quiet=True,
-        footer_links=[],
-        share=False,
-        mcp_server=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-    )
-    print(f"the page is at {served[1]} (open it in a browser; Ctrl-C ends it)")
-    if wait:
-        page.block_thread()
-    return served

@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .console import CommandParser, add_engine, loading, refuse
+from .console import CommandParser, add_engine, loading, refuse, token_for
 
 NOTHING = "none"
 
@@ -20,14 +20,19 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with loading("app"):
             from cnn_rnn.app.learning_desk import LearningDesk
+            from cnn_rnn.app.page_server import serve
             from cnn_rnn.app.photo_session import PhotoSession
             from cnn_rnn.app.photo_tagger import Tagger
-            from cnn_rnn.app.tagging_page import Desk, serve
+            from cnn_rnn.app.tagging_page import Desk
+            from cnn_rnn.foundation.own_token import is_local
             from cnn_rnn.foundation.shipped_files import bundled_model
             from cnn_rnn.learning.album import Album
             from cnn_rnn.learning.eyes import Eyes
             from cnn_rnn.prediction.input_kinds import find_images
 
+        token = token_for(is_local=is_local(known.host))
+        if known.root_path and token is None:
+            print(f"whoever {known.root_path} lets in may write labels: let it ask for a password", file=sys.stderr)
         if known.model is None:
             print(
                 "labels come from the model in the box (COCO's labels, Corel5k's words); --model takes one of your own"
@@ -51,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
             desk: Desk = LearningDesk(tagger, known.input, files, album=album)
         else:
             desk = Desk(tagger, known.input, files)
-        serve(desk, host=known.host, port=known.port, root_path=known.root_path)
+        serve(desk, host=known.host, port=known.port, root_path=known.root_path, token=token)
     except (ValueError, OSError, ImportError) as error:
         return refuse(error)
     return 0
@@ -73,7 +78,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--no_learn", dest="learn", action="store_false", help="only ask the model")
     parser.add_argument("--input", type=Path, help="folder of photos to go through, such as PHOTOS/train")
     add_engine(parser)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen at (default: this machine alone); other machines then need the token in "
+        "CNN_RNN_TOKEN, else one that is made and shown",
+    )
     parser.add_argument("--port", type=int, help="port to listen at (default: the first free one from 7860)")
     parser.add_argument(
         "--root_path",

@@ -29,6 +29,8 @@ OF_THE_RUN = (
 OPTION = re.compile(r"--?[A-Za-z]")
 INTERRUPTED = 130  # as shells tell of Ctrl-C
 ENOUGH = 141  # as shells tell of a program whose reader, such as `head`, has read enough
+TOKEN = "CNN_RNN_TOKEN"  # noqa: S105 - where one is found
+LEAST_SIGNS = 16  # of a token that somebody chose
 REFUSED = 2  # what a shell is told where an input, a setting or the machine stands in the way, as argparse does it
 
 
@@ -156,3 +158,22 @@ def loading(extra: str | None = None) -> Iterator[None]:
         if extra is None or error.name is None:
             raise
         raise ValueError(f"cnn-rnn {extra} needs {error.name}: pip install 'cnn-rnn[{extra}]'") from error
+
+
+def token_for(*, is_local: bool) -> str | None:
+    """The token that is asked for; none on this machine alone where none was given.
+
+    Raises:
+        ValueError: The one that was given is too short, or cannot be sent.
+    """
+    given = os.environ.get(TOKEN)
+    if given is not None and len(given) < LEAST_SIGNS:
+        raise ValueError(f"{TOKEN} has {len(given)} signs; expected at least {LEAST_SIGNS}")
+    if given is not None and not (given.isascii() and given.isprintable() and given == given.strip()):
+        raise ValueError(f"{TOKEN} holds what no header carries as it is; expected ASCII without a space at its ends")
+    if given is None and not is_local:
+        import secrets
+
+        given = secrets.token_urlsafe(24)
+        print(f"other machines may ask, with the token {given} ({TOKEN} sets one)", file=sys.stderr)
+    return given

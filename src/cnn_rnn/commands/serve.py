@@ -6,14 +6,11 @@ otherwise; then whoever asks needs a token: the one in CNN_RNN_TOKEN, else one t
 
 import argparse
 import os
-import secrets
 import sys
 from pathlib import Path
 
-from .console import CommandParser, add_engine, loading, refuse
+from .console import CommandParser, add_engine, loading, refuse, token_for
 
-TOKEN = "CNN_RNN_TOKEN"  # noqa: S105 - where one is found
-LEAST_SIGNS = 16  # of a token that somebody chose
 MIB = 2**20
 
 
@@ -22,9 +19,10 @@ def main(arguments: list[str] | None = None) -> int:
     known = build_parser().parse_args(arguments)
     try:
         with loading("serve"):
+            from cnn_rnn.foundation.own_token import is_local
             from cnn_rnn.foundation.shipped_files import bundled_model
             from cnn_rnn.serving.gate import Limits
-            from cnn_rnn.serving.server import Serving, is_local, serve
+            from cnn_rnn.serving.server import Serving, serve
         for name in ("photos", "kept"):
             missing = [folder for folder in getattr(known, name) if not folder.is_dir()]
             if missing:
@@ -48,23 +46,6 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         return refuse(error)
     return 0
-
-
-def token_for(*, is_local: bool) -> str | None:
-    """The token that is asked for; none on this machine alone where none was given.
-
-    Raises:
-        ValueError: The one that was given is too short, or cannot be sent.
-    """
-    given = os.environ.get(TOKEN)
-    if given is not None and len(given) < LEAST_SIGNS:
-        raise ValueError(f"{TOKEN} has {len(given)} signs; expected at least {LEAST_SIGNS}")
-    if given is not None and not (given.isascii() and given.isprintable() and given == given.strip()):
-        raise ValueError(f"{TOKEN} holds what no header carries as it is; expected ASCII without a space at its ends")
-    if given is None and not is_local:
-        given = secrets.token_urlsafe(24)
-        print(f"other machines may ask, with the token {given} ({TOKEN} sets one)", file=sys.stderr)
-    return given
 
 
 def build_parser() -> argparse.ArgumentParser:

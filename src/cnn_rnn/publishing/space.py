@@ -15,8 +15,9 @@ MODEL, PACKAGE = "model", "cnn_rnn"
 SUFFIXES = frozenset({".py", ".pyi", ".typed", ".jinja", ".js", ".css"})
 APP = '''"""The page on which photos are labelled: drop photos, confirm labels, take the labels away."""
 
+from cnn_rnn.app.page_server import serve
 from cnn_rnn.app.photo_tagger import Tagger
-from cnn_rnn.app.tagging_page import Desk, serve
+from cnn_rnn.app.tagging_page import Desk
 
 serve(Desk(Tagger.load("model")), host="0.0.0.0", port=7860)
 '''

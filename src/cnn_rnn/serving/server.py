@@ -1,13 +1,12 @@
 """A server from its settings to its end: who may ask, what works for it, and the order in which it starts and stops."""
 
-import ipaddress
 import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cnn_rnn.foundation.own_names import LOCAL, OwnNames, own_names
+from cnn_rnn.foundation.own_names import OwnNames, own_names
 from cnn_rnn.prediction.worker import Engine
 
 from .application import make_application
@@ -47,15 +46,6 @@ class Serving:
     photos: Sequence[Path] = ()
     kept: Path | None = None
     limits: Limits = field(default_factory=Limits)
-
-
-def is_local(host: str) -> bool:
-    """Whether nobody but this machine can reach what listens at an address."""
-    name = host.strip("[]")
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name in LOCAL
 
 
 def listen(host: str, port: int) -> socket.socket:
