@@ -1,5 +1,6 @@
 """The page where other machines may reach it: they need the token, and nothing stays behind when it ends."""
 
+import atexit
 import signal
 import tempfile
 from collections.abc import Callable
@@ -63,7 +64,7 @@ def test_no_folder_stays_behind(ended_by: signal.Signals, monkeypatch: pytest.Mo
 
     at_exit: list[Callable[[], Any]] = []
     monkeypatch.setattr(
-        page_server.atexit, "register", lambda does, *given, **named: at_exit.append(partial(does, *given, **named))
+        atexit, "register", lambda does, *given, **named: at_exit.append(partial(does, *given, **named))
     )
     monkeypatch.setattr(page_server, "build_page", lambda _: Page())
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

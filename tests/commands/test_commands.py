@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pyarrow.parquet as pq
 import pytest
@@ -17,7 +19,9 @@ from PIL import Image
 from tests.commands_by_name import ROOT, main_of
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
+from cnn_rnn.commands import predict
 from cnn_rnn.metrics.stored_predictions import read_predictions
+from cnn_rnn.prediction.job_folder import JobFolder
 
 Train = Callable[..., int]
 
@@ -93,6 +97,26 @@ def test_stored_predictions_are_measured_again_with_intervals(
     row = next(line for line in shown.splitlines() if line.startswith("path.exact_match "))
     keys = ("value", "low", "high", "standard_error")
     assert row.split()[1:] == [f"{100 * exact[key]:.1f}" for key in keys]
+
+
+def test_figures_that_others_put_there_are_kept(run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "table.csv").write_text("by hand")
+    arguments = [str(run), "--output", str(tmp_path), "--samples", "0", "--num_workers", "0"]
+    for _ in range(2):  # of its own it keeps none
+        assert main_of("validate")(arguments) == 0
+    assert [path.read_text() for path in tmp_path.glob("*.before*")] == ["by hand"]
+    assert [one.message for one in caplog.records if "table.csv was there already" in one.message]
+    stored = str((tmp_path / "predictions.parquet").rename(tmp_path / "stored.parquet"))
+    assert main_of("validate")([stored, "--samples", "0", "--output", str(tmp_path)]) == 0  # of the same model
+    assert len(list(tmp_path.glob("*.before*"))) == 1
+
+
+def test_a_process_that_does_not_finish_the_job_says_what_it_leaves_unwritten(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    known = predict.build_parser().parse_args(["--input", "x", "--output", "out", "--write", "csv", "xmp"])
+    assert predict.told(known, cast("JobFolder", SimpleNamespace(folder="out")), "unfinished") == 0
+    assert "--write csv xmp is not done yet: the same command does it" in capsys.readouterr().out
 
 
 def test_predicting_a_folder_counts_and_names_what_cannot_be_read(

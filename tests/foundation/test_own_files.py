@@ -1,10 +1,11 @@
 """What this user wrote is known by a record that nobody else can make."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from cnn_rnn.foundation.own_files import is_own, record_own
+from cnn_rnn.foundation.own_files import is_own, kept_aside, record_own
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +43,25 @@ def test_without_a_home_the_record_lies_among_temporary_files(places: Path, tmp_
     record_own(b"content", "graph")
     assert is_own(b"content", "graph")
     assert not places.exists()
+
+
+def test_what_others_wrote_is_kept_aside_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path, left_out = tmp_path / "table.csv", tmp_path / "table.md"
+    for content in ("by hand", "by another hand"):
+        path.write_text(content)
+        with kept_aside([path, left_out], "that of a"):
+            assert not path.exists()
+            path.write_text("of a")
+    assert (tmp_path / "table.before.csv").read_text() == "by hand"
+    assert (tmp_path / "table.before1.csv").read_text() == "by another hand"
+    assert [str(path) in one.message and "kept as" in one.message for one in caplog.records] == [True, True]
+    with kept_aside([path], "that of a"):  # once more, of the same: nothing is kept
+        path.write_text("of a, anew")
+    with kept_aside([path], "that of b"):
+        path.write_text("of b")
+    assert (tmp_path / "table.before2.csv").read_text() == "of a, anew"
+    assert len(list(tmp_path.glob("table*"))) == 4
+    with suppress(OSError), kept_aside([path], "that of b"):
+        path.write_text("of b, once more")
+        raise OSError("full")
+    assert is_own(b"of b, once more", "that of b")

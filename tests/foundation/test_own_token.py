@@ -59,7 +59,7 @@ def test_others_tell_it_once(host: str, come_from: Client) -> None:
     ],
 )  # fmt: skip
 def test_programs_tell_it_in_a_header(headers: dict[str, str], status: int, come_from: Client) -> None:
-    given = {name: value.encode("latin-1") for name, value in headers.items()}
+    given = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     assert come_from("10.0.0.9").get("/", headers=given).status_code == status
 
 

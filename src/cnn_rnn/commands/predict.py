@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     known, settings = build_parser().parse_known_args(arguments)
     try:
         refuse_what_does_nothing(known)
+        refuse_what_is_missing(known)
         reading = reading_of(settings)
         known.model = known.model or model_in_the_box()
         if known.output is None:
@@ -62,6 +63,16 @@ def refuse_what_does_nothing(known: argparse.Namespace) -> None:
             raise ValueError(f"--{name} needs --{other}, {what[other]}")
     if known.engine == "ray" and known.output is None:
         raise ValueError(f"--engine ray needs --output, {what['output']}")
+
+
+def refuse_what_is_missing(known: argparse.Namespace) -> None:
+    """Refuse files that are not there before a model is loaded or exported; FileNotFoundError names one."""
+    from cnn_rnn.prediction.input_kinds import check_there
+
+    if known.root is None:  # else a split may be called as it likes
+        check_there(known.input)
+    if known.known is not None and not known.known.is_file():
+        raise FileNotFoundError(f"--known {known.known}: there is no such file")
 
 
 def reading_of(settings: list[str]) -> "Reading":
@@ -157,6 +168,8 @@ def told(known: argparse.Namespace, folder: "JobFolder", done: "State | None") -
         print(
             f"the last parts of {folder.folder} are being made by other processes; the last of these finishes the job"
         )
+        if known.write:
+            print(f"--write {' '.join(known.write)} is not done yet: the same command does it once the job is finished")
         return 0
     if done == "finished":
         from cnn_rnn.prediction.pictures import draw_job

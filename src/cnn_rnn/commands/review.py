@@ -44,10 +44,8 @@ def review(known: argparse.Namespace, overrides: list[str]) -> None:
         TrainingError: A fold's model cannot be trained.
         UnreadableImageError: An image cannot be decoded.
     """
-    from cnn_rnn.data import drop_unreadable, label_names
-    from cnn_rnn.foundation.whole_files import write_json
-    from cnn_rnn.metrics.stored_predictions import write_predictions
-    from cnn_rnn.prediction.doubtful_labels import found_mistakes, photo_doubts, rank_doubts, write_doubts
+    from cnn_rnn.data import drop_unreadable
+    from cnn_rnn.foundation.own_files import kept_aside
     from cnn_rnn.training import load_run_config
     from cnn_rnn.training.out_of_fold import predict_out_of_fold
 
@@ -63,6 +61,27 @@ def review(known: argparse.Namespace, overrides: list[str]) -> None:
     if known.plant:
         rows, planted = with_mistakes(rows, known.plant, config.train.seed)
     found = predict_out_of_fold(config, rows, known.folds, known.output / "folds")
+    asked = {"planted.json": known.plant, "unlabelled.csv": known.unlabelled}
+    names = ["predictions.parquet", "review.csv", "review.html", *(name for name, given in asked.items() if given)]
+    with kept_aside([known.output / name for name in names], f"that of a review of {known.run}"):
+        write_found(known, config, rows, found, planted)
+
+
+def write_found(known: argparse.Namespace, config: Any, rows: Any, found: Any, planted: Any) -> None:
+    """Write the predictions, the ranked list and its page, and what was asked for beside them.
+
+    Args:
+        known: The arguments.
+        config: The settings of the folds' models.
+        rows: The photos, with their mistakes where some were planted.
+        found: What is said of them out of fold.
+        planted: Which rows those are; None where there are none.
+    """
+    from cnn_rnn.data import label_names
+    from cnn_rnn.foundation.whole_files import write_json
+    from cnn_rnn.metrics.stored_predictions import write_predictions
+    from cnn_rnn.prediction.doubtful_labels import found_mistakes, photo_doubts, rank_doubts, write_doubts
+
     write_predictions(known.output / "predictions.parquet", found)
     if planted is not None:
         figures = found_mistakes(photo_doubts(found.scores, found.truth), planted)

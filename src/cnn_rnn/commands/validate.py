@@ -37,6 +37,7 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
         OSError: A file does.
     """
     from cnn_rnn.data.look import look_at, summary
+    from cnn_rnn.foundation.own_files import kept_aside
     from cnn_rnn.foundation.whole_files import write_json
     from cnn_rnn.metrics.asking import asked_table
     from cnn_rnn.metrics.protocols import get_protocol
@@ -71,24 +72,26 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
         stored = one.predictions
         figures[name] = one.measure(**settings)
         suffix = "" if name == "model" else f"_{name}"
-        write_predictions(known.output / f"predictions{suffix}.parquet", stored)
-        content = figures[name] | stored.info
-        if name == "model":
-            content |= worth
-        if known.samples:
-            content["intervals"] = bootstrap_intervals(
-                stored.scores,
-                stored.truth,
-                stored.path_sets,
-                stored.sets,
-                samples=known.samples,
-                thresholds=one.thresholds,
-                rules=one.rules,
-                **settings,
-            )
-        write_json(known.output / f"metrics{suffix}.json", content)
+        files = [known.output / f"predictions{suffix}.parquet", known.output / f"metrics{suffix}.json"]
+        with kept_aside(files, f"that of {one.title}"):
+            write_predictions(files[0], stored)
+            content = figures[name] | stored.info
+            if name == "model":
+                content |= worth
+            if known.samples:
+                content["intervals"] = bootstrap_intervals(
+                    stored.scores,
+                    stored.truth,
+                    stored.path_sets,
+                    stored.sets,
+                    samples=known.samples,
+                    thresholds=one.thresholds,
+                    rules=one.rules,
+                    **settings,
+                )
+            write_json(files[1], content)
     title = models[0].title
-    show(protocol_table(protocol, figures) if protocol else figures_table(figures, title), known.output, "table")
+    show(protocol_table(protocol, figures) if protocol else figures_table(figures, title), known.output, "table", title)
     if known.samples and known.baseline:
         own, rival = models[:2]
         compared = compare_paired(
@@ -99,17 +102,20 @@ def validate(known: argparse.Namespace, overrides: list[str]) -> None:
             rules=(rival.rules, own.rules),
             **settings,
         )
-        show(comparison_table(compared, "baseline", "model"), known.output, "comparison")
+        show(comparison_table(compared, "baseline", "model"), known.output, "comparison", title)
     elif known.samples:
         show(interval_table(content["intervals"]))
     for name, found in worth.items():
-        show((TABLES_OF_KNOWN | {"ask": asked_table})[name](found), known.output, name)
+        show((TABLES_OF_KNOWN | {"ask": asked_table})[name](found), known.output, name, title)
 
 
-def show(table: "Table", folder: Path | None = None, name: str = "") -> None:
+def show(table: "Table", folder: Path | None = None, name: str = "", title: str = "") -> None:
     """Print a table, and write it into the folder under a name where there is one."""
+    from cnn_rnn.foundation.own_files import kept_aside
+
     if folder is not None:
-        table.write(folder, name)
+        with kept_aside([folder / f"{name}.{kind}" for kind in ("json", "md", "csv")], f"that of {title}"):
+            table.write(folder, name)
     print(f"\n{table.text()}")
 
 

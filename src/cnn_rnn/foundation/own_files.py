@@ -5,13 +5,18 @@ there.
 """
 
 import hashlib
+import logging
 import os
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 RECORDS = "written"
+
+logger = logging.getLogger(__name__)
 
 
 def record_own(content: bytes, what: str) -> None:
@@ -46,6 +51,28 @@ def check_own(path: Path, what: str) -> None:
         raise FileExistsError(
             f"{path} is there already, and not as this command wrote it: move it away to write it anew"
         )
+
+
+@contextmanager
+def kept_aside(paths: Sequence[Path], what: str) -> Iterator[None]:
+    """What the body writes at paths is recorded as this user's; what stood there and is no such is kept, and told.
+
+    Args:
+        paths: What the body writes; it may leave some out.
+        what: What they are: files of the same name that are something else are kept as well.
+    """
+    for path in paths:
+        if path.is_file() and not is_own(path.read_bytes(), what):
+            free = (path.with_name(f"{path.stem}.before{number or ''}{path.suffix}") for number in count())
+            kept = next(name for name in free if not name.exists())
+            path.rename(kept)
+            logger.warning("%s was there already, and is not %s as it was written here: kept as %s", path, what, kept)
+    try:
+        yield
+    finally:
+        for path in paths:
+            if path.is_file():
+                record_own(path.read_bytes(), what)
 
 
 def _name(content: bytes, what: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cnn_rnn.foundation.heeded_interrupts import heeding_interrupts
 from cnn_rnn.image_backbone import mean_of_places
 
 OPSET = 20
@@ -55,6 +56,7 @@ class ExportedModel(nn.Module):
         return export_program(self, examples, self.outputs, optimize=optimize)
 
 
+@heeding_interrupts()
 def export_program(
     module: nn.Module, examples: Mapping[str, Tensor], outputs: Sequence[str], *, optimize: bool = True
 ) -> Any:

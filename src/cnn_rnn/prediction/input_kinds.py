@@ -170,6 +170,22 @@ def _suffix(name: str) -> str:
     return "." + name.rpartition(".")[2].lower()
 
 
+def check_there(source: str) -> None:
+    """Refuse a file or folder that is not there, before anything else is done; names of data sets are not looked up.
+
+    Raises:
+        FileNotFoundError: It is not.
+    """
+    file = source.removeprefix("table:")
+    if not Path(file).exists() and not any(mark in file for mark in ":*?["):
+        raise _absent(file)
+
+
+def _absent(source: str) -> FileNotFoundError:
+    """What to raise where there is no such file."""
+    return FileNotFoundError(f"no file or folder {source!r}; data sets are written NAME:SPLIT, such as digits:test")
+
+
 def _names(source: str, passed_over: PassedOver) -> Iterator[str]:
     """The names of files, one by one."""
     if "://" in source:
@@ -179,7 +195,7 @@ def _names(source: str, passed_over: PassedOver) -> Iterator[str]:
     if path.is_dir():
         yield from walk_images(source, passed_over)
     elif not path.is_file():
-        raise FileNotFoundError(f"no file or folder {source!r}; data sets are written NAME:SPLIT, such as digits:test")
+        raise _absent(source)
     elif path.suffix.lower() in RAW_SUFFIXES:
         raise ValueError(f"{printable(source)} is not read here, {RAW_WAY}")
     elif is_photo_name(path.name):

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnn_rnn.foundation.heeded_interrupts import heeding_interrupts
 from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.prediction.exported_model import ExportedModel
 
@@ -21,6 +22,7 @@ LARGE_WEIGHTS = 1 << 12  # entries from which on a tensor is worth halving
 LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
+@heeding_interrupts()
 def export_onnx(model: Any, path: str | Path, *, known_labels: bool = False, uint8: bool = False) -> Path:
     """Write the model as an ONNX file, whole or not at all; its labels and thresholds are in the file's metadata.
 
@@ -69,6 +71,7 @@ def metadata_of(config: Any) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in told.items()}
 
 
+@heeding_interrupts()
 def quantize_onnx(source: str | Path, path: str | Path, calibration: Tensor | None = None) -> Path:
     """Write a copy of an exported model with weights in 8 bits, whole or not at all.
 
