@@ -22,7 +22,10 @@ SECRET = "a secret of the house"  # noqa: S105 - of nobody
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - for the length of a test
 
 
-def test_other_machines_need_the_token(tagger: Tagger, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_machines_need_the_token(
+    tagger: Tagger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # so that it is again what it was
     app, _, _ = serve(Desk(tagger), host=EVERYWHERE, token=SECRET, wait=False)
     try:
         told = capsys.readouterr().out
@@ -68,6 +71,7 @@ def test_no_folder_stays_behind(ended_by: signal.Signals, monkeypatch: pytest.Mo
     )
     monkeypatch.setattr(page_server, "build_page", lambda _: Page())
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # so that it is again what it was
     before = signal.getsignal(signal.SIGTERM)
     try:
         serve(cast("Desk", None))
