@@ -101,7 +101,7 @@ def model_of(rows: Any) -> CnnRnnForImageClassification:
     )
     model.freeze_backbone()
     assert model.cooccurrence is not None
-    model.cooccurrence.fit(*map(as_tensor, count_pairs(rows)))
+    model.cooccurrence.fit(*count_pairs(rows))
     return model
 
 
@@ -122,11 +122,6 @@ def counted(rows: Any) -> LabelScores:
     model = model_of(rows)
     alone = torch.logit(torch.from_numpy((label_counts(rows) + 0.5) / (len(rows) + 1)).float())
     return lambda known: alone + STATISTICS_WEIGHT * said_of_known(model, known)
-
-
-def as_tensor(part: Any) -> Any:
-    """A count as `CooccurrencePrior.fit` takes it."""
-    return torch.from_numpy(part) if isinstance(part, np.ndarray) else part
 
 
 @torch.inference_mode()

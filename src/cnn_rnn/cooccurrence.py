@@ -3,6 +3,8 @@
 Up to some thousand labels the table is dense; beyond, it is a product of two narrow ones, so memory grows with C alone.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers import initialization
@@ -66,7 +68,7 @@ class CooccurrencePrior(nn.Module):
             initialization.zeros_(table)
 
     @torch.no_grad()
-    def fit(self, together: Tensor, images: int | Tensor, shown: Tensor | None = None) -> None:
+    def fit(self, together: Any, images: Any, shown: Any = None) -> None:
         """Fill the table from counts, as `log_ratios` takes them."""
         table = log_ratios(together, images, shown)
         if self.right is None:
@@ -78,10 +80,11 @@ class CooccurrencePrior(nn.Module):
         self.right.copy_((right * scale.sqrt()).T)
 
 
-def log_ratios(together: Tensor, images: int | Tensor, shown: Tensor | None = None) -> Tensor:
+def log_ratios(together: Any, images: Any, shown: Any = None) -> Tensor:
     """The table (C, C) of log p(l|k) / p(l), smoothed; 0 on the diagonal, and about 0 in the row of a rare label.
 
     Both probabilities are of the images on which both labels were looked at: others say nothing of their co-occurrence.
+    Counts may be numbers, tensors or arrays.
 
     Args:
         together: Training images (C, C) that show both labels; on the diagonal those that show the label.
@@ -89,8 +92,8 @@ def log_ratios(together: Tensor, images: int | Tensor, shown: Tensor | None = No
         shown: Images (C, C) that show the first label and on which the second was looked at; None where every label was
             looked at on every image.
     """
-    together = together.double()
-    shown = together.diagonal()[:, None].expand_as(together) if shown is None else shown.double()
+    together, images = torch.as_tensor(together).double(), torch.as_tensor(images)
+    shown = together.diagonal()[:, None].expand_as(together) if shown is None else torch.as_tensor(shown).double()
     # Of rare labels p(l|k) would be 0 or 1 by chance: images that show l as often as any are added to each row.
     alone = (shown.T + 0.5) / (images + 1)
     beside = (together + IMAGES_DRAWN * alone) / (shown + IMAGES_DRAWN)

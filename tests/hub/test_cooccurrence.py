@@ -26,7 +26,8 @@ def test_the_table_is_the_smoothed_log_ratio_of_counts() -> None:
             alone = (sum(row[second].item() for row in SETS) + 0.5) / (len(SETS) + 1)
             expected = math.log((both + IMAGES_DRAWN * alone) / (count + IMAGES_DRAWN) / alone)
             assert table[first, second].item() == pytest.approx(0 if first == second else expected, abs=1e-6)
-    assert table[0, 1] > 0 > table[1, 2]  # company, and its absence
+    assert torch.equal(log_ratios((SETS.T @ SETS).numpy(), len(SETS)), table)  # as the data count them
+    assert table[0, 1] > 0 > table[1, 2]  # together, and apart
     assert table[3].abs().max() < 1e-6  # of a label that was never seen nothing is known
 
 

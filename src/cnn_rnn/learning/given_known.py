@@ -27,7 +27,7 @@ def prior(answers: AnswerMatrix, frequencies: Floats, known: ToldStates, own: An
         answers: (N, C) of all photos.
         frequencies: (C) of the labels.
         known: (Q, C) of 1 confirmed, -1 ruled out, 0 open.
-        own: AnswerMatrix (Q, C) of the same photos where they are among the N, so that they are not counted.
+        own: Answers (Q, C) of the same photos where they are among the N, so that they are not counted.
     """
     total = np.zeros(known.shape, np.float32)
     shown, asked = (answers > 0).astype(np.float32), (answers >= 0).astype(np.float32)

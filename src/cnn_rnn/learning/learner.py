@@ -148,7 +148,6 @@ class Learner:
     def learnt(self) -> dict[str, Any]:
         """What was learnt from: photos, answers, labels with their counts, and how much each source counts."""
         fitted = self._fit() if self.photos else None
-        names = WEIGHED
         counts = (self._answers > 0).sum(axis=0).tolist()
         return {
             "photos": len(self.photos),
@@ -161,8 +160,8 @@ class Learner:
             "weights": None
             if fitted is None
             else {
-                "own": dict(zip(names, fitted.of_own.tolist(), strict=True)),
-                "start": dict(zip(names, fitted.of_start.tolist(), strict=True)),
+                "own": dict(zip(WEIGHED, fitted.of_own.tolist(), strict=True)),
+                "start": dict(zip(WEIGHED, fitted.of_start.tolist(), strict=True)),
                 "known": dict(zip(("prior", "neighbours"), fitted.known.tolist(), strict=True)),
             },
             "brier": None if fitted is None else fitted.brier,

@@ -5,9 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from cnn_rnn.data import count_pairs
 from cnn_rnn.foundation.whole_files import flush_folder
 from cnn_rnn.image_processing_cnn_rnn import CnnRnnImageProcessor
@@ -71,9 +68,7 @@ def build_model(config: RunConfig, data: TrainingData) -> CnnRnnForImageClassifi
     if earlier:
         adopt_weights(model, earlier)
     if model.cooccurrence is not None:
-        counts = count_pairs(data.train_labels)
-        parts: list[Any] = [torch.from_numpy(part) if isinstance(part, np.ndarray) else part for part in counts]
-        model.cooccurrence.fit(*parts)
+        model.cooccurrence.fit(*count_pairs(data.train_labels))
     return model
 
 
