@@ -62,15 +62,13 @@ def _check_labels(config: "CnnRnnConfig") -> None:
     if set(config.id2label) != set(range(config.num_labels)):
         raise ValueError(f"id2label must have the keys 0..{config.num_labels - 1}, got {sorted(config.id2label)[:10]}")
     _check_names(config)
-    for name in ("label_counts", "thresholds"):
+    for name in ("label_counts", "thresholds", "counted_images"):
         values = getattr(config, name)
-        if values is not None and len(values) != config.num_labels:
+        if isinstance(values, list) and len(values) != config.num_labels:
             raise ValueError(f"{name} has {len(values)} entries for {config.num_labels} labels")
     if min(config.label_counts or [0]) < 0:
         raise ValueError(f"label_counts are numbers of images, 0 or more, got {min(config.label_counts or [])}")
     counted = config.counted_images
-    if isinstance(counted, list) and len(counted) != config.num_labels:
-        raise ValueError(f"counted_images has {len(counted)} entries for {config.num_labels} labels")
     if counted is not None and config.label_counts is not None:
         images = counted if isinstance(counted, list) else [counted] * config.num_labels
         for all_of_them, showing in zip(images, config.label_counts, strict=True):

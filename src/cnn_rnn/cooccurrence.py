@@ -54,11 +54,6 @@ class CooccurrencePrior(nn.Module):
         weights = {"path": self.path_weight, "relevance": self.relevance_weight}
         return said if part is None else weights[part] * said
 
-    def rows(self, ids: Tensor) -> Tensor:
-        """The row (..., C) of each label id (...); all zeros for END and START."""
-        rows: Tensor = self(ids, ids=True)
-        return rows
-
     @torch.no_grad()
     def initialize(self) -> None:
         """Give fresh values to what a checkpoint does not hold."""

@@ -90,35 +90,30 @@ class TimmBackedModel(PreTrainedModel):
             self.backbone.eval()
         return self
 
+    @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Give fresh values to one module; values loaded from a checkpoint stay."""
-        _initialize(module)
+        """Give fresh values to one module; values loaded from a checkpoint stay (`transformers.initialization`)."""
+        if isinstance(module, nn.LSTM | nn.GRU | ReluLstm):
+            for name, parameter in module.named_parameters():
+                if "bias" in name:
+                    initialization.zeros_(parameter)
+                elif "hidden_gates" in name or "weight_hh" in name:
+                    initialization.orthogonal_(parameter)
+                else:
+                    initialization.xavier_uniform_(parameter)
+        elif isinstance(module, nn.Embedding):
+            initialization.normal_(module.weight, std=module.embedding_dim**-0.5)
+        elif isinstance(module, nn.Linear):
+            initialization.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                initialization.zeros_(module.bias)
+        elif isinstance(module, CooccurrencePrior | NeighbourMemory | LearnedWeight):
+            module.initialize()
 
     def initialize_weights(self) -> None:
         """Give fresh values to all that has none yet; the backbone's are timm's own."""
         super().initialize_weights()
         self.backbone.initialize_missing()
-
-
-@torch.no_grad()
-def _initialize(module: nn.Module) -> None:
-    """Give fresh values to one module; values loaded from a checkpoint stay (`transformers.initialization`)."""
-    if isinstance(module, nn.LSTM | nn.GRU | ReluLstm):
-        for name, parameter in module.named_parameters():
-            if "bias" in name:
-                initialization.zeros_(parameter)
-            elif "hidden_gates" in name or "weight_hh" in name:
-                initialization.orthogonal_(parameter)
-            else:
-                initialization.xavier_uniform_(parameter)
-    elif isinstance(module, nn.Embedding):
-        initialization.normal_(module.weight, std=module.embedding_dim**-0.5)
-    elif isinstance(module, nn.Linear):
-        initialization.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            initialization.zeros_(module.bias)
-    elif isinstance(module, CooccurrencePrior | NeighbourMemory | LearnedWeight):
-        module.initialize()
 
 
 def _check_loaded(name: str, model: Any, found: Mapping[str, Any]) -> None:

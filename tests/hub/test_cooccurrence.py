@@ -49,10 +49,10 @@ def test_images_on_which_one_of_two_labels_is_unknown_change_nothing_between_the
 def test_known_labels_add_up_and_what_is_ruled_out_says_nothing() -> None:
     prior = prior_of(SETS)
     together = prior(torch.tensor([[1.0, 0, 1, 0]]))
-    torch.testing.assert_close(together, prior.rows(torch.tensor([0, 2])).sum(dim=0, keepdim=True))
+    torch.testing.assert_close(together, prior(torch.tensor([0, 2]), ids=True).sum(dim=0, keepdim=True))
     assert torch.equal(prior(torch.tensor([[1, -1, 1, -1]])), together)
     assert torch.equal(prior(torch.zeros(1, 4)), torch.zeros(1, 4))
-    assert torch.equal(prior.rows(torch.tensor([4, 5])), torch.zeros(2, 4))  # END and START
+    assert torch.equal(prior(torch.tensor([4, 5]), ids=True), torch.zeros(2, 4))  # END and START
 
 
 def test_beyond_some_labels_two_narrow_tables_stand_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,5 +65,5 @@ def test_beyond_some_labels_two_narrow_tables_stand_for_the_whole(monkeypatch: p
     known = torch.tensor([[1, 0, -1, 0], [0, 1, 1, 0]])
     torch.testing.assert_close(narrow(known), whole(known), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(
-        narrow.rows(torch.tensor([1, 5])), whole.rows(torch.tensor([1, 5])), atol=1e-5, rtol=1e-4
+        narrow(torch.tensor([1, 5]), ids=True), whole(torch.tensor([1, 5]), ids=True), atol=1e-5, rtol=1e-4
     )
