@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import transformers
 
 KNOWN = """
 from transformers import AutoImageProcessor, AutoModel, AutoModelForImageClassification
@@ -43,6 +45,7 @@ BEGINNINGS = [
     "import cnn_rnn",
     "from cnn_rnn import MultiLabelImageClassificationPipeline",
     "from transformers import pipeline; import cnn_rnn",
+    "from transformers.pipelines import image_classification, image_feature_extraction; import cnn_rnn",
 ]
 FURTHER_ONES = [
     "from cnn_rnn import CnnRnnForImageClassification",
@@ -61,6 +64,15 @@ def test_all_classes_are_known_whatever_is_imported_first(beginnings: list[str])
 def test_the_import_alone_loads_no_large_library(library: str) -> None:
     code = f"import sys, cnn_rnn; sys.exit({library!r} in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_a_model_the_one_in_the_box_is_taken_and_no_saved_config_names_its_folder(tmp_path: Path) -> None:
+    import cnn_rnn
+
+    classify = transformers.pipeline("multi-label-image-classification")
+    assert classify.model.name_or_path == str(cnn_rnn.bundled_model())
+    classify.save_pretrained(tmp_path)
+    assert str(cnn_rnn.bundled_model()) not in (tmp_path / "config.json").read_text()
 
 
 def test_an_unknown_name_is_told() -> None:

@@ -136,14 +136,16 @@ def beam_search(
         beam_width: K; with 1 the search is greedy.
 
     Raises:
-        ValueError: There are no images, `min_path_length` exceeds `max_path_length`, or a width or length is not
-            positive.
+        ValueError: There are no images, `min_path_length` exceeds `max_path_length` or is negative, or a width or
+            length is not positive.
     """
     longest = constraints.max_path_length
     if not torch.compiler.is_compiling() and not len(start):
         raise ValueError("a batch of no images has no paths: give at least one")
     if beam_width < 1 or longest < 1:
         raise ValueError(f"beam_width and max_path_length must be at least 1, got {beam_width} and {longest}")
+    if constraints.min_path_length < 0:
+        raise ValueError(f"min_path_length must be at least 0, got {constraints.min_path_length}")
     if constraints.min_path_length > longest:
         raise ValueError(f"min_path_length {constraints.min_path_length} exceeds max_path_length {longest}")
 

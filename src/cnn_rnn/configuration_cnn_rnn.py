@@ -1,7 +1,8 @@
 """What a CNN-RNN model is: typed fields, checked on construction, when a model is built, and on saving."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import fields
 from numbers import Integral
 from typing import Any, ClassVar, Literal
@@ -13,6 +14,9 @@ from .configuration_checks import check_config
 from .nearest_names import did_you_mean
 
 logger = logging.getLogger(__name__)
+
+# What transformers' text generators call a field of ours; transformers would take it, and drop it without a word.
+ELSEWHERE = {"num_beams": "beam_width"}
 
 # Fusion weights before any are fitted.
 UNFITTED_WEIGHTS = {"path": (1.0, 0.0, 0.0), "relevance": (0.0, 1.0, 0.0), "both": (0.5, 0.5, 0.0)}
@@ -161,9 +165,14 @@ class CnnRnnConfig(PreTrainedConfig):
         # transformers keeps its own and others' keys in the same place, so only what is nearly a field is refused.
         names = [field.name for field in fields(self)]
         for key in kwargs:
-            near = did_you_mean(key, names, cutoff=0.8, shown=repr)
+            near = did_you_mean(ELSEWHERE.get(key, key), names, cutoff=0.8, shown=repr)
             if near:
                 raise ValueError(f"{type(self).__name__} has no field {key!r}; {near}")
+        named: Any = self.__dict__.get("id2label")
+        if named is None and self.label2id:
+            self.id2label = named = {index: label for label, index in self.label2id.items()}
+        if named is not None and kwargs.get("num_labels") not in (None, len(named)):
+            raise ValueError(f"num_labels is {kwargs['num_labels']}, but {len(named)} labels are named")
         self.problem_type = "multi_label_classification"
         if self.fusion_weights is None:
             self.fusion_weights = UNFITTED_WEIGHTS.get(self.fusion)
@@ -206,11 +215,11 @@ class CnnRnnConfig(PreTrainedConfig):
             value = (value,) * 3
         if key == "label2id" and isinstance(value, Mapping):
             value = {name: _whole(index) for name, index in value.items()}
-        if key != "id2label" or not isinstance(value, Mapping):
+        if key != "id2label" or value is None:
             super().__setattr__(key, value)
             return
         before = self.__dict__.get("id2label")
-        labels = {_whole(index): name for index, name in value.items()}
+        labels = labels_by_id(value)
         super().__setattr__(key, labels)
         if before is not None and before != labels:
             self.label2id = {name: index for index, name in labels.items()}
@@ -257,6 +266,24 @@ class CnnRnnConfig(PreTrainedConfig):
     def validate_fields(self) -> None:
         """Refuse what no model can be built from."""
         check_config(self)
+
+
+def labels_by_id(labels: Any) -> dict[int, str]:
+    """Names of labels by their ids, of a mapping or of the names in order.
+
+    Raises:
+        ValueError: It is neither; a set, say, has no order, and a text would be a label for each letter.
+    """
+    if isinstance(labels, str | bytes | AbstractSet) or not isinstance(labels, Iterable):
+        raise ValueError(  # noqa: TRY004
+            f"id2label is {{0: 'cat', 1: 'dog'}}, or the names in order, got {str(labels)[:60]!r}"
+        )
+    named = labels if isinstance(labels, Mapping) else dict(enumerate(labels))
+    by_id = {_whole(index): name for index, name in named.items()}
+    for index in by_id:
+        if not isinstance(index, int):
+            raise ValueError(f"id2label maps ids to names, such as {{0: 'cat'}}, got the id {index!r}")  # noqa: TRY004
+    return by_id
 
 
 def _whole(index: Any) -> Any:

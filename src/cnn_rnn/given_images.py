@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from .photos_from_the_web import LONGEST_WAIT, fetch
 from .upright_rgb import FORMATS, to_rgb
@@ -61,6 +61,32 @@ def read_image(source: Any, timeout: float | None = None) -> Image.Image:
         timeout: Seconds that an image from the web may take in all; 60 where None.
 
     Raises:
+        ValueError: It cannot be read; the message names it in one line.
+    """
+    try:
+        return to_rgb(_opened(source, LONGEST_WAIT if timeout is None else timeout))
+    except UnidentifiedImageError as error:  # whose own message is an address in memory
+        reason = "cannot identify the format of its bytes, or it is none that is read"
+        raise ValueError(f"{_named(source)} is no readable image: {reason}") from error
+    except Exception as error:  # Pillow's parsers and the web raise many kinds
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{_named(source)} is no readable image: {reason}") from error
+
+
+def _named(source: Any) -> str:
+    """What to call an image in a message: its path or address, or the beginning of other text, or else its kind."""
+    if isinstance(source, Mapping) and isinstance(source.get("path"), str):
+        source = source["path"]
+    if isinstance(source, str | os.PathLike):
+        return repr(str(source)[:300])
+    path = getattr(source, "filename", "") or getattr(source, "name", "")  # of Pillow's images, of open files
+    return repr(path) if path and isinstance(path, str) else f"what was given ({type(source).__name__})"
+
+
+def _opened(source: Any, timeout: float) -> Image.Image:
+    """The picture as it is.
+
+    Raises:
         Exception: It cannot be read; of many kinds.
     """
     if isinstance(source, Mapping):
@@ -71,8 +97,8 @@ def read_image(source: Any, timeout: float | None = None) -> Image.Image:
         source = to_array(source)
     if isinstance(source, np.ndarray):
         source = from_array(source)
-    if isinstance(source, str) and source.startswith(("http://", "https://")):
-        source = fetch(source, timeout or LONGEST_WAIT)
+    if isinstance(source, str) and source[:8].lower().startswith(("http://", "https://")):
+        source = fetch(source, timeout)
     elif isinstance(source, str) and not os.path.isfile(source):  # noqa: PTH113  # Path raises at a text too long
         source = bytes_of_base64(source)
     if isinstance(source, bytes):
@@ -81,7 +107,7 @@ def read_image(source: Any, timeout: float | None = None) -> Image.Image:
         if not isinstance(source, str | os.PathLike) and not hasattr(source, "read"):
             raise ValueError(f"{type(source).__name__} is no kind of image: give a path, a URL, bytes or pixels")
         source = Image.open(source, formats=FORMATS)
-    return to_rgb(source)
+    return source
 
 
 def from_array(pixels: np.ndarray) -> Image.Image:
@@ -94,7 +120,8 @@ def from_array(pixels: np.ndarray) -> Image.Image:
         return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
     except TypeError as error:
         raise ValueError(
-            f"an array of shape {pixels.shape} and {pixels.dtype}; expected (h, w, 3) or (h, w) of uint8, 0..255"
+            f"an array of shape {pixels.shape} and {pixels.dtype}; expected (h, w, 3) or (h, w) of uint8, 0..255 "
+            "(where it is of 0..1, give `(255 * pixels).round().astype('uint8')`)"
         ) from error
 
 
@@ -123,4 +150,6 @@ def bytes_of_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text.partition(",")[2] if text.startswith("data:image/") else text, validate=True)
     except ValueError as error:
-        raise FileNotFoundError("there is no such file, and it is no URL and no base64") from error
+        if os.path.isdir(text):  # noqa: PTH112
+            raise IsADirectoryError("it is a folder: give the paths of its files") from error
+        raise FileNotFoundError("there is no such file, and it is neither an http(s) address nor base64") from error

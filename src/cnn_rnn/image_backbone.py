@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from .backbone_weights import classifier_weights, find_weights, fit_weights, read_weights
-from .configuration_cnn_rnn import CnnRnnConfig
+from .configuration_cnn_rnn import CnnRnnConfig, labels_by_id
 from .nearest_names import did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -100,6 +100,11 @@ class ImageBackbone(nn.Module):
             ValueError: They are no preprocessed images, or this backbone has not what was asked for: hidden states, or
                 places to attend over.
         """
+        if not isinstance(pixel_values, Tensor):
+            raise TypeError(
+                f"pixel_values must be preprocessed images (B, 3, h, w), got {type(pixel_values).__name__}: "
+                "take what the image processor returns with return_tensors='pt'"
+            )
         if not pixel_values.is_floating_point() or pixel_values.dim() != 4:
             raise ValueError(
                 f"pixel_values must be preprocessed images, fractions of shape (B, 3, h, w), got "
@@ -267,11 +272,10 @@ def config_on(
         label_counts: Training images of each label (C), for the frequency orders.
         fields: Further fields of the config.
     """
-    names = dict(id2label) if isinstance(id2label, Mapping) else dict(enumerate(id2label))
+    names = labels_by_id(id2label)
     own: dict[str, Any] = {
         "backbone": backbone,
         "id2label": names,
-        "label2id": {label: index for index, label in names.items()},
         "class_tokens": False,
         "label_counts": None if label_counts is None else [int(count) for count in label_counts],
     }

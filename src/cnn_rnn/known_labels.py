@@ -59,16 +59,41 @@ def known_labels_of(conditions: Conditions) -> Tensor | None:
 
 
 def check_multi_hot(labels: Tensor | None, batch: int, num_labels: int) -> None:
-    """Refuse labels, or what is known of them, that are not of shape (B, C).
+    """Refuse labels that are not multi-hot of shape (B, C).
 
     Raises:
-        ValueError: They are of another shape.
+        TypeError: They are no tensor.
+        ValueError: They are of another shape, or a value is above 1, such as the id of a label, or not a number.
     """
-    if labels is not None and labels.shape != (batch, num_labels):
+    if labels is None:
+        return
+    check_shape("labels", labels, batch, num_labels)
+    if are_values(labels) and not bool((labels <= 1).all()):  # NaN is not either
         raise ValueError(
-            f"labels must be multi-hot of shape ({batch}, {num_labels}), a row an image and a column a label, "
+            f"labels must be multi-hot: 1 present, 0 absent, -100 unknown, in the column of each label; got "
+            f"{labels[~(labels <= 1)][0].item()}"
+        )
+
+
+def check_shape(name: str, labels: Tensor, batch: int, num_labels: int) -> None:
+    """Refuse what is not of shape (B, C).
+
+    Raises:
+        TypeError: It is no tensor.
+        ValueError: It is of another shape.
+    """
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"{name} must be a tensor of shape ({batch}, {num_labels}), got {type(labels).__name__}")
+    if labels.shape != (batch, num_labels):
+        raise ValueError(
+            f"{name} must be multi-hot of shape ({batch}, {num_labels}), a row an image and a column a label, "
             f"got {tuple(labels.shape)}"
         )
+
+
+def are_values(labels: Tensor) -> bool:
+    """Whether the values are there to be looked at: not while a graph is made, nor on the meta device."""
+    return not (torch.compiler.is_compiling() or labels.is_meta)
 
 
 @dataclass(frozen=True)
@@ -96,12 +121,15 @@ class Known:
             rules: Rules between labels. All that follows by them is known as well.
 
         Raises:
+            TypeError: It is no tensor of numbers.
             ValueError: Another shape, a value other than 1, -1 and 0, or answers that the rules do not allow together.
         """
-        check_multi_hot(labels, features.shape[0], config.num_labels)
         ruled = on_device(rules, features.device)
-        # The values are not there to be looked at while a graph is made, nor on the meta device.
-        if labels is not None and not (torch.compiler.is_compiling() or labels.is_meta):
+        if labels is not None:
+            check_shape("known_labels", labels, features.shape[0], config.num_labels)
+            if labels.dtype == torch.bool:
+                raise TypeError("known_labels are 1 (confirmed), -1 (ruled out) or 0 (open): False could be either")
+        if labels is not None and are_values(labels):
             wrong = labels[(labels != 0) & (labels.abs() != 1)]  # NaN is unequal to all
             if wrong.numel():
                 raise ValueError(f"known_labels are 1 (confirmed), -1 (ruled out) or 0 (open), got {wrong[0].item()}")

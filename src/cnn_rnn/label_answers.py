@@ -63,8 +63,18 @@ class LabelAnswers:
         top_k: int | None = None,
         beam_width: int | None = None,
         decision: Decision | None = None,
+        timeout: float | None = None,
+        **flags: bool | None,
     ) -> None:
         """Refuse what no answer can be chosen by.
+
+        Args:
+            threshold: As the pipeline takes it, and the others.
+            top_k: As the pipeline takes it.
+            beam_width: As the pipeline takes it.
+            decision: As the pipeline takes it.
+            timeout: As the pipeline takes it.
+            **flags: What is True or False, by name.
 
         Raises:
             ValueError: An argument is out of its range, or contradicts another.
@@ -73,6 +83,12 @@ class LabelAnswers:
             check_whole(name, value)
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {top_k}")
+        seconds: Any = 1 if timeout is None else timeout
+        if not isinstance(seconds, int | float) or not seconds > 0:
+            raise ValueError(f"timeout must be a number of seconds above 0, got {timeout!r}")
+        for name, flag in flags.items():
+            if not isinstance(flag, bool | None):
+                raise ValueError(f"{name} must be True or False, got {flag!r}")  # noqa: TRY004
         if threshold is not None:
             self.least(threshold)  # a wrong one is refused before any work is done
         self._check_decision(decision, threshold, top_k)
@@ -163,13 +179,16 @@ class LabelAnswers:
             ValueError: The model has no such label, or the answer is neither True nor False.
         """
         if not isinstance(known, Mapping):
-            raise ValueError(f"known is {{label: True or False, ...}}, got {str(known)[:60]!r}")  # noqa: TRY004
+            raise ValueError(  # noqa: TRY004
+                f"known is {{label: True or False, ...}} of all images of a call, got {str(known)[:60]!r}: call once "
+                "for each image where they differ"
+            )
         config = self.config
         state = np.zeros(config.num_labels, np.int64)
         for name, present in known.items():
             if name not in config.label2id:
                 raise ValueError(unknown_label(name, config.label2id))
-            if not isinstance(present, bool):
+            if not isinstance(present, bool | np.bool_):
                 raise ValueError(f"known[{name!r}] must be True (shown) or False (not shown), got {present!r}")  # noqa: TRY004
             state[config.label2id[name]] = 1 if present else -1
         return state

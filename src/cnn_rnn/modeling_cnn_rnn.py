@@ -15,7 +15,7 @@ from .cooccurrence import CooccurrencePrior
 from .fusion import fuse_parts
 from .image_backbone import ImageBackbone, config_on, features_of, mean_of_places, see
 from .known_labels import Conditions, Known, check_multi_hot, known_labels_of
-from .label_answers import NO_SET_WEIGHTS
+from .label_answers import NO_SET_WEIGHTS, check_whole
 from .label_rules import LabelRules
 from .losses import training_loss
 from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
@@ -183,16 +183,19 @@ class CnnRnnForImageClassification(TimmBackedModel):
             pixel_values: Images (B, 3, h, w), preprocessed.
             beam_width: K, paths to keep and return; the config's where None.
             max_path_length: T, the most labels on a path; the config's where None.
-            min_path_length: The fewest labels on a path, such as k for a top-k protocol.
+            min_path_length: The fewest labels on a path while any label is left, such as k for a top-k protocol.
             known_labels: What a person knows (B, C): 1 confirmed, on every path, in front; -1 ruled out, on none; 0
                 open. Paths and label scores are given what is known.
             image_features: What `encode_images` or `get_image_features` returned, in place of `pixel_values`.
             sets: Whether to weigh whole sets, too, by the config's `set_weights`, and return the best of each image.
 
         Raises:
-            ValueError: The model has no path decoder, sets are to be weighed and no weights were fitted, or the
-                arguments contradict each other.
+            ValueError: The model has no path decoder, sets are to be weighed and no weights were fitted, or an
+                argument is out of its range or contradicts another.
         """
+        lengths = {"max_path_length": max_path_length, "min_path_length": min_path_length}
+        for argument, value in ({"beam_width": beam_width} | lengths).items():
+            check_whole(argument, value)
         if self.path_decoder is None:
             raise ValueError(
                 "this model has no path decoder (path_loss='none'): use forward, whose logits score each label"

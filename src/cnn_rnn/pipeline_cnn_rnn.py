@@ -96,7 +96,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         Raises:
             ValueError: An argument is out of its range, or names a label that the model does not have.
         """
-        self.answers.check(threshold, top_k, beam_width, decision)
+        self.answers.check(threshold, top_k, beam_width, decision, timeout, return_path=return_path, ask=ask)
         state = None if known is None else self.known_labels(known)
         given: dict[str, Any] = {"threshold": threshold, "top_k": top_k, "return_path": return_path}
         given |= {"decision": decision, "ask": ask, "known": None if state is None else state[0].numpy()}
@@ -118,11 +118,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         Raises:
             ValueError: There is no image, or it cannot be read; the message names it.
         """
-        try:
-            picture = read_image(image, timeout)
-        except Exception as error:  # Pillow's parsers and the web raise many kinds
-            raise ValueError(f"{str(image)[:300]!r} is no readable image: {error}") from error
-        return dict(self.image_processor(images=picture, return_tensors="pt").to(self.dtype))
+        return dict(self.image_processor(images=read_image(image, timeout), return_tensors="pt").to(self.dtype))
 
     def _forward(
         self,

@@ -81,7 +81,31 @@ def test_names_and_ids_follow_from_the_labels() -> None:
     assert (config.end_id, config.start_id) == (3, 4)
     assert config.problem_type == "multi_label_classification"
     assert CnnRnnConfig(num_labels=4).label_names == ["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3"]
-    assert CnnRnnConfig(id2label={"0": "cat", "1": "dog"}).id2label == {0: "cat", 1: "dog"}
+    two = {0: "cat", 1: "dog"}
+    for named in ({"0": "cat", "1": "dog"}, ["cat", "dog"], ("cat", "dog"), np.array(["cat", "dog"])):
+        assert CnnRnnConfig(id2label=named).id2label == two
+    assert CnnRnnConfig(label2id={"cat": 0, "dog": 1}).id2label == two
+    setattr(config, "id2label", ["cat", "dog"])  # noqa: B010 - its type says a dictionary
+    assert (config.id2label, config.label2id) == (two, {"cat": 0, "dog": 1})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"id2label": "cat"}, "or the names in order, got 'cat'"),
+        ({"id2label": {"cat", "dog"}}, "or the names in order, got"),
+        ({"id2label": 3}, "or the names in order, got '3'"),
+        ({"id2label": {"cat": 0}}, "ids to names, .* got the id 'cat'"),
+        ({"id2label": ["cat", "dog"], "num_labels": 3}, "num_labels is 3, but 2 labels are named"),
+        ({"label2id": {"cat": 0}, "num_labels": 3}, "num_labels is 3, but 1 labels are named"),
+    ],
+    ids=str,
+)
+def test_labels_that_could_mean_two_things_are_refused(fields: dict[str, Any], message: str) -> None:
+    for make in (CnnRnnConfig, functools.partial(CnnRnnForImageClassification.from_backbone, "test_resnet")):
+        if make is CnnRnnConfig or "id2label" in fields:
+            with pytest.raises(ValueError, match=message):
+                make(**fields)
 
 
 def test_the_papers_setting() -> None:
@@ -165,7 +189,12 @@ def test_whole_numbers_stand_for_fractions() -> None:
 
 @pytest.mark.parametrize(
     ("misspelt", "meant"),
-    [("embeding_size", "embedding_size"), ("max_length", "max_path_length"), ("image_sizes", "image_size")],
+    [
+        ("embeding_size", "embedding_size"),
+        ("num_beams", "beam_width"),
+        ("max_length", "max_path_length"),
+        ("image_sizes", "image_size"),
+    ],
 )
 def test_a_misspelt_field_is_refused_with_the_right_name(misspelt: str, meant: str) -> None:
     with pytest.raises(ValueError, match=f"no field '{misspelt}'; did you mean '{meant}'"):

@@ -176,8 +176,10 @@ def test_an_image_comes_from_the_web_or_the_error_says_why_not(own: Any, tmp_pat
     with serve({"/photo.png": (tmp_path / "photo.png").read_bytes(), "/page.png": b"<html>"}) as web:
         assert own(f"{web.url}/photo.png", timeout=10) == own(photo(0))
         for name, reason in (("missing.png", "404"), ("page.png", "cannot identify")):
-            with pytest.raises(ValueError, match=rf"{name}.* is no readable image: .*{reason}"):
+            with pytest.raises(ValueError, match=rf"{name}.* is no readable image: .*{reason}") as refused:
                 own(f"{web.url}/{name}")
+            assert "\n" not in str(refused.value)
+        assert own(f"{web.url}/photo.png".replace("http", "HTTP")) == own(photo(0))
     with pytest.raises(ValueError, match=r"photo\.png.* is no readable image"):
         own(f"{web.url}/photo.png", timeout=10)
 
@@ -245,6 +247,11 @@ def test_the_beam_width_is_the_callers_to_choose(own: Any) -> None:
         ({"top_k": 0}, "top_k must be at least 1, got 0"),
         ({"top_k": -1}, "top_k must be at least 1, got -1"),
         ({"beam_width": 0}, "beam_width .* at least 1, got 0"),
+        ({"ask": "no"}, "ask must be True or False, got 'no'"),
+        ({"return_path": 1}, "return_path must be True or False, got 1"),
+        ({"timeout": 0}, "timeout must be a number of seconds above 0, got 0"),
+        ({"timeout": "5"}, "above 0, got '5'"),
+        ({"known": [{"dog": True}]}, "of all images of a call, .*call once for each image where they differ"),
     ],
     ids=str,
 )
@@ -407,6 +414,20 @@ def test_an_image_from_the_web_keeps_its_transparency(own: Any, tmp_path: Path) 
             own.preprocess(f"{address}/missing.png")
         server.shutdown()
     assert torch.equal(there, own.preprocess(tmp_path / "clear.png")["pixel_values"])
+
+
+def test_what_is_no_image_is_named_in_one_line(own: Any, tmp_path: Path) -> None:
+    (tmp_path / "page.png").write_text("<html>")
+    told = {
+        str(tmp_path): rf"'{tmp_path}' is no readable image: it is a folder: give the paths of its files",
+        "ftp://a/b.png": "'ftp://a/b.png' is no readable image: there is no such file, and it is neither an http",
+        str(tmp_path / "page.png"): r"page.png' is no readable image: cannot identify the format of its bytes",
+    }
+    pixels = np.zeros((40, 50, 3), dtype=np.float32)
+    for given, message in [*told.items(), (pixels, r"what was given \(ndarray\) is no readable image: an array of")]:
+        with pytest.raises(ValueError, match=message) as refused:
+            own(given)
+        assert "\n" not in str(refused.value)
 
 
 def test_a_text_that_is_no_image_is_refused(own: Any) -> None:

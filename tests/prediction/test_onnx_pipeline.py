@@ -1,6 +1,8 @@
 """The pipeline by a model's graph beside the pipeline by torch: the same rows for the same questions, and no torch."""
 
+import copy
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -133,7 +135,10 @@ def test_inputs_are_those_of_the_pipeline(saved: Path, photos: list[Image.Image]
 
 def test_wrong_arguments_are_refused_as_the_pipeline_refuses_them(saved: Path, photos: list[Image.Image]) -> None:
     classify, plainly = CnnRnnOnnx.from_pretrained(saved), by_torch(saved)
-    for wrong in ({"top_k": 0}, {"threshold": 1.5}, {"known": {"pink": True}}, {"decision": "none"}):
+    for wrong in (
+        *({"top_k": 0}, {"threshold": 1.5}, {"known": {"pink": True}}, {"decision": "none"}),
+        *({"ask": "no"}, {"return_path": 0}, {"timeout": -1}),
+    ):
         told = []
         for pipeline in (classify, plainly):
             with pytest.raises(ValueError, match=r"\w") as refused:
@@ -142,6 +147,19 @@ def test_wrong_arguments_are_refused_as_the_pipeline_refuses_them(saved: Path, p
         assert told[0] == told[1]
     with pytest.raises(ValueError, match="threshold is a probability"):
         CnnRnnOnnx.from_pretrained(saved, threshold=2.0)
+    for size in (0, -1):
+        with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {size}"):
+            classify(photos, batch_size=size)
+        with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {size}"):
+            CnnRnnOnnx.from_pretrained(saved, batch_size=size)
+
+
+def test_a_copy_answers_alike(saved: Path, photos: list[Image.Image]) -> None:
+    classify = CnnRnnOnnx.from_pretrained(saved, threshold=0.1, return_path=True, batch_size=2, threads=1)
+    unpickled = pickle.loads(pickle.dumps(classify))  # noqa: S301
+    for copied in (unpickled, copy.deepcopy(classify)):
+        assert copied(photos) == classify(photos)
+        assert (copied.batch_size, copied.model.threads) == (2, 1)
 
 
 def test_what_a_graph_takes_no_known_labels_for_is_done_by_torch(

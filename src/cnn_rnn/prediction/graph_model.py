@@ -97,6 +97,7 @@ class GraphModel:
     def __init__(self, graph: bytes, folder: Path, *, few: bool = False, threads: int | None = None) -> None:
         import onnxruntime
 
+        self.few, self.threads = few, threads
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # it warns of how it optimises its own graph, of which nobody can mend anything
         options.intra_op_num_threads = threads or cores()

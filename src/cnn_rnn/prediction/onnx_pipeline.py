@@ -6,6 +6,7 @@ does, which is loaded for it then.
 
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_rnn.given_images import AT_ONCE, images_of, read_image
-from cnn_rnn.label_answers import Decision, LabelAnswers, Threshold
+from cnn_rnn.label_answers import Decision, LabelAnswers, Threshold, check_whole
 from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.pixel_values import PixelValues
 
@@ -44,6 +45,7 @@ class CnnRnnOnnx:
     free = True  # a batch needs no other thread: any number of them is worked on side by side
 
     def __init__(self, model: GraphModel, name: str, *, batch_size: int | None = None, **arguments: Any) -> None:
+        check_batch_size(batch_size)
         self.model, self.name, self.batch_size = model, name, batch_size
         self.prepare = PixelValues(model.preprocessing)
         self.config = model.config
@@ -78,6 +80,11 @@ class CnnRnnOnnx:
             model = GraphModel.of(made_graph(str(name)), name, **options)
         return cls(model, str(name), **arguments)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How a copy is made, here or in another process: from the same folder, as a session cannot be copied."""
+        start = {"batch_size": self.batch_size, **self.arguments, "few": self.model.few, "threads": self.model.threads}
+        return partial(CnnRnnOnnx.from_pretrained, self.name, **start), ()
+
     def __call__(self, inputs: Any, *, batch_size: int | None = None, **arguments: Any) -> Any:
         """The labels of an image; a list of them for many, an iterator for a generator.
 
@@ -93,6 +100,7 @@ class CnnRnnOnnx:
         inputs = images_of(inputs, OneByOne)
         many = isinstance(inputs, list | OneByOne | Iterator) and not hasattr(inputs, "read")
         images = inputs.images if isinstance(inputs, OneByOne) else inputs if many else [inputs]
+        check_batch_size(batch_size)
         at_once = batch_size or self.batch_size or (1 if isinstance(inputs, Iterator) else AT_ONCE)
         rows = self._rows(images, at_once, asked)
         if not many:
@@ -103,18 +111,10 @@ class CnnRnnOnnx:
         """What is answered for each image, as it is asked for."""
         images = iter(images)
         while some := list(islice(images, at_once)):
-            pixels = np.stack([self._prepared(image, asked.timeout) for image in some])
+            pixels = np.stack([self.prepare(read_image(image, asked.timeout)) for image in some])
             known = None if asked.known is None else np.repeat(asked.known[None], len(pixels), axis=0)
             outputs = self.forward(pixels, known, beam_width=asked.beam_width, sets=asked.choice["decision"] == "set")
             yield from (self.postprocess(outputs, row, **asked.choice) for row in range(len(pixels)))
-
-    def _prepared(self, image: Any, timeout: float | None) -> NDArray[np.float32]:
-        """Pixel values (3, h, w) of one image; ValueError where it cannot be read."""
-        try:
-            picture = read_image(image, timeout)
-        except Exception as error:  # Pillow's parsers and the web raise many kinds
-            raise ValueError(f"{str(image)[:300]!r} is no readable image: {error}") from error
-        return self.prepare(picture)
 
     def forward(
         self,
@@ -167,6 +167,17 @@ class CnnRnnOnnx:
         return outputs_by_torch(self.torch, pixel_values, known, beam_width, sets=sets)
 
 
+def check_batch_size(batch_size: int | None) -> None:
+    """Refuse a number of images that is none.
+
+    Raises:
+        ValueError: It is no whole number, or below 1.
+    """
+    check_whole("batch_size", batch_size)
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+
+
 class Asked:
     """The arguments of a call, checked and sorted.
 
@@ -198,7 +209,7 @@ class Asked:
         decision: Decision | None = None,
         ask: bool | None = None,
     ) -> None:
-        answers.check(threshold, top_k, beam_width, decision)
+        answers.check(threshold, top_k, beam_width, decision, timeout, return_path=return_path, ask=ask)
         if return_path and not answers.config.has_path_decoder:
             raise ValueError(
                 "this model has no path decoder (path_loss='none'): use forward, whose logits score each label"

@@ -112,6 +112,29 @@ def test_labels_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
         model_of()(PIXELS, labels=torch.zeros(shape))
 
 
+@pytest.mark.parametrize("value", [2.0, math.nan])
+def test_labels_that_are_no_answer_are_refused(value: float) -> None:
+    ids = torch.zeros(4, NUM_LABELS)
+    ids[1, 2] = value
+    with pytest.raises(ValueError, match=rf"multi-hot: 1 present, 0 absent, -100 unknown, .* got {value:g}"):
+        model_of()(PIXELS, labels=ids)
+
+
+def test_what_is_no_tensor_of_numbers_is_named() -> None:
+    model, answers = model_of(), [[0] * NUM_LABELS] * 4
+    for calls in (model, partial(generate, model)):
+        with pytest.raises(TypeError, match=r"known_labels must be a tensor of shape \(4, 5\), got list"):
+            calls(PIXELS, known_labels=answers)
+        with pytest.raises(TypeError, match=r"known_labels are 1 \(confirmed\).*False could be either"):
+            calls(PIXELS, known_labels=torch.zeros(4, NUM_LABELS, dtype=torch.bool))
+        with pytest.raises(
+            TypeError, match=r"must be preprocessed images .*got ndarray: take what the image processor"
+        ):
+            calls(PIXELS.numpy())
+    with pytest.raises(TypeError, match=r"labels must be a tensor of shape .*got list"):
+        model(PIXELS, labels=answers)
+
+
 def test_either_pixels_or_features_are_needed() -> None:
     model = model_of()
     with pytest.raises(ValueError, match="either pixel_values or image_features"):

@@ -152,6 +152,12 @@ def test_impossible_requests_are_refused() -> None:
     model = model_of()
     with pytest.raises(ValueError, match=r"beam_width .* at least 1, got 0"):
         generate(model, beam_width=0)
+    with pytest.raises(ValueError, match="min_path_length must be at least 0, got -1"):
+        generate(model, min_path_length=-1)
+    for argument in ("beam_width", "max_path_length", "min_path_length"):
+        for value in (1.5, "3", True):
+            with pytest.raises(ValueError, match=f"{argument} must be a whole number, got {value!r}"):
+                generate(model, **{argument: value})
     with pytest.raises(ValueError, match="min_path_length 3 exceeds max_path_length 2"):
         generate(model, min_path_length=3, max_path_length=2)
     with pytest.raises(ValueError, match="3 labels are confirmed, but a path holds at most 2"):
