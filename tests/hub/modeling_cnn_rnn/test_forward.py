@@ -122,6 +122,7 @@ def test_labels_that_are_no_answer_are_refused(value: float) -> None:
 
 def test_what_is_no_tensor_of_numbers_is_named() -> None:
     model, answers = model_of(), [[0] * NUM_LABELS] * 4
+    pixels: Any = PIXELS.numpy()
     for calls in (model, partial(generate, model)):
         with pytest.raises(TypeError, match=r"known_labels must be a tensor of shape \(4, 5\), got list"):
             calls(PIXELS, known_labels=answers)
@@ -130,7 +131,7 @@ def test_what_is_no_tensor_of_numbers_is_named() -> None:
         with pytest.raises(
             TypeError, match=r"must be preprocessed images .*got ndarray: take what the image processor"
         ):
-            calls(PIXELS.numpy())
+            calls(pixels)
     with pytest.raises(TypeError, match=r"labels must be a tensor of shape .*got list"):
         model(PIXELS, labels=answers)
 

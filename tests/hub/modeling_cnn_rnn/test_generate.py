@@ -155,7 +155,8 @@ def test_impossible_requests_are_refused() -> None:
     with pytest.raises(ValueError, match="min_path_length must be at least 0, got -1"):
         generate(model, min_path_length=-1)
     for argument in ("beam_width", "max_path_length", "min_path_length"):
-        for value in (1.5, "3", True):
+        wrong: tuple[Any, ...] = (1.5, "3", True)
+        for value in wrong:
             with pytest.raises(ValueError, match=f"{argument} must be a whole number, got {value!r}"):
                 generate(model, **{argument: value})
     with pytest.raises(ValueError, match="min_path_length 3 exceeds max_path_length 2"):
