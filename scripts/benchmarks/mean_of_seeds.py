@@ -107,6 +107,18 @@ def table_of_sets(estimates: dict[str, Estimates], each: dict[str, list[Estimate
     return "\n".join(lines)
 
 
+def top_k_line(name: str, members: Sequence[StoredPredictions], **settings: Any) -> str:
+    """C-F1 and recalled labels of the k most probable ones, and of those adjusted for frequency, means over seeds."""
+    measured = [one.measure(label_counts=one.info.get("label_counts"), **settings) for one in members]
+    said = []
+    for block, adjusted in (("top_k", ""), ("adjusted_top_k", " adjusted")):
+        if all(figures[block] for figures in measured):
+            found = mean(figures[block]["CF1"] for figures in measured)
+            recalled = mean(figures[block]["N_plus"] for figures in measured)
+            said.append(f"top {settings['top_k']}{adjusted}: C-F1 {100 * found:.1f}, {recalled:.0f} labels recalled")
+    return f"{name}, {'; '.join(said)}"
+
+
 def table_of_differences(own: Estimates, rival: Estimates) -> str:
     """Markdown: model less baseline, for mAP and every figure that some way to choose the set is best at.
 
@@ -167,6 +179,8 @@ def main() -> None:
     estimates = {name: estimate_runs(members, **settings) for name, members in runs.items()}
     each = {name: [estimate_runs([member], **settings) for member in members] for name, members in runs.items()}
     print(table_of_sets(estimates, each))
+    for name, members in runs.items():
+        print(f"\n{top_k_line(name, members, **settings)}")
     if "baseline" in estimates:
         print(f"\n{table_of_differences(estimates['model'], estimates['baseline'])}")
     measured = [json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in asked.folders]

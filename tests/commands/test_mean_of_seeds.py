@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnn_rnn.metrics.stored_predictions import collect_predictions, write_predictions
+from cnn_rnn.metrics.stored_predictions import collect_predictions, read_predictions, write_predictions
 
 BENCHMARKS = Path(__file__).parents[2] / "scripts" / "benchmarks"
 
@@ -53,6 +53,9 @@ def test_means_and_intervals_are_those_of_the_files(
         least, greatest = sorted(100 * value for value in found["values"])
         ends = f"{100 * found['low']:.1f} to {100 * found['high']:.1f}"
         assert f"({least:.1f} to {greatest:.1f}); {ends}" in printed
+    of_top = [read_predictions(tmp_path / seed / "predictions.parquet").measure(top_k=3)["top_k"] for seed in "12"]
+    recalled = np.mean([one["N_plus"] for one in of_top])
+    assert f"model, top 3: C-F1 {100 * np.mean([one['CF1'] for one in of_top]):.1f}, {recalled:.0f} labels" in printed
     difference = np.mean([one[""] - one["_baseline"] for one in exact])
     assert f"| exact match as a whole set (against by threshold) | {100 * difference:+.1f} |" in printed
     assert "| exact match as a whole set less by path, both of the model | +0.0 | 0.0 to 0.0 |" in printed
