@@ -59,7 +59,8 @@ REFUSALS = {
         b"file,labels\n0.png,caf\xe9\n1.png,dog\n",
         (
             "{file}, line 2: byte 0xe9 is not utf-8; data.encoding cp1252 reads '0.png,caf\u00e9', data.encoding "
-            "latin2 reads '0.png,caf\u00e9'"
+            "latin2 reads '0.png,caf\u00e9', data.encoding cp1251 reads '0.png,caf\u0439', data.encoding "
+            "mac_roman reads '0.png,caf\u00c8'"
         ),
     ),
     "a photo that is not there": (

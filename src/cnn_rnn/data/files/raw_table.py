@@ -12,7 +12,7 @@ from cnn_rnn.data.reading import Reading, told_mark
 from cnn_rnn.foundation.file_kinds import kind_of
 
 BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-OLD_ENCODINGS = ("cp1252", "latin2")
+OLD_ENCODINGS = ("cp1252", "latin2", "cp1251", "mac_roman", "cp932", "gb18030")  # of spreadsheets
 COMMENT = "; where it is a title or a comment, remove what stands above the names of the columns"
 
 
@@ -87,10 +87,24 @@ def decode(path: Path, reading: Reading) -> tuple[str, str]:
         start = content.rfind(mark, 0, error.start) + 1
         end = content.find(mark, error.start) % (len(content) + 1)
         raw = content[start : end or len(content)].strip()[:80]
-        ways = [f"data.encoding {name} reads {raw.decode(name, 'replace')!r}" for name in OLD_ENCODINGS]
+        ways = [
+            f"data.encoding {name} reads {shown!r}"
+            for name in OLD_ENCODINGS
+            if (shown := raw.decode(name, "ignore")).isprintable() and _is_text(content, name)
+        ]
         raise ValueError(
-            f"{path}, line {line}: byte 0x{content[error.start]:02x} is not {encoding}; {', '.join(ways)}"
+            f"{path}, line {line}: byte 0x{content[error.start]:02x} is not {encoding}; "
+            f"{', '.join(ways) or 'data.encoding names another one'}"
         ) from error
+
+
+def _is_text(content: bytes, encoding: str) -> bool:
+    """Whether all bytes mean something in an encoding."""
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def check_header(path: Path, line: int, names: Sequence[str], delimiter: str = ",") -> None:

@@ -10,7 +10,7 @@ from cnn_rnn.data.reading import WHOLE, mark_of, told_mark
 
 from .column import Column
 
-HARD_MARKS = "|;,\t\n"  # a label's own name hardly holds the first two
+HARD_MARKS = "|;,\t\n\uff0c\u3001\uff1b\uff5c\u060c\u061b"  # a label's own name hardly holds them, but for the comma
 CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "e", "en", "och", "og"})
 
 SplitText = Callable[[str], list[str]]
