@@ -11,7 +11,7 @@ from tests.finished_runs import LABELS, write_run
 
 from cnn_rnn import MultiLabelImageClassificationPipeline
 from cnn_rnn.app.photo_session import PhotoSession
-from cnn_rnn.app.photo_tagger import KEPT, Tagger, read_photo
+from cnn_rnn.app.photo_tagger import PHOTOS_KEPT, Tagger, read_photo
 from cnn_rnn.app.tagging_page import Desk
 from cnn_rnn.data import UnreadableImageError
 from cnn_rnn.prediction import SavedModel
@@ -76,10 +76,10 @@ def test_where_the_network_looked_is_as_large_as_the_photo(tagger: Tagger, photo
 
 
 def test_only_the_last_photos_stay_in_memory(tagger: Tagger, tmp_path: Path) -> None:
-    for index in range(KEPT + 2):
+    for index in range(PHOTOS_KEPT + 2):
         Image.new("RGB", (8, 8)).save(tmp_path / f"{index}.png")
         tagger.look(tmp_path / f"{index}.png")
-    assert len(tagger._seen) == KEPT  # noqa: SLF001 - what memory holds is nowhere else to be seen
+    assert len(tagger._seen) == PHOTOS_KEPT  # noqa: SLF001 - what memory holds is nowhere else to be seen
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.killed_writers import kill_while_writing
 
-from cnn_rnn.app.saved_labels import TWICE, Decision, photo_name, read_saved, write_saved
+from cnn_rnn.app.saved_labels import TWICE, DecidedLabels, photo_name, read_saved, write_saved
 from cnn_rnn.foundation.opened_folder import FolderGoneError, place_of
 
 SAVED = 40
@@ -73,7 +73,7 @@ def test_no_folder_is_made_and_none_is_taken_for_the_one_that_was_opened(tmp_pat
 def test_what_is_decided_replaces_what_any_column_said(tmp_path: Path) -> None:
     there = {"file_name": "./a.jpg", "labels": ["old"], "not_labels": ["cat", "wolf"], "unknown": ["dog", "cow", "x"]}
     (tmp_path / "metadata.jsonl").write_text(json.dumps(there) + "\n")
-    write_saved(tmp_path, {"a.jpg": Decision(["cat", "dog"], ["old", "cow"])})
+    write_saved(tmp_path, {"a.jpg": DecidedLabels(["cat", "dog"], ["old", "cow"])})
     assert rows_of(tmp_path) == [
         there | {"labels": ["cat", "dog"], "not_labels": ["wolf", "old", "cow"], "unknown": ["x"]},
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn_rnn.learning.feature_store import STORE_FILE, FeatureStore, content_of
+from cnn_rnn.learning.feature_store import STORE_FILE, FeatureStore, digest_of_photo
 
 NUMBERS = np.arange(3, dtype=np.float32)
 
@@ -16,7 +16,7 @@ def test_numbers_are_found_by_content_under_another_name_and_damaged_ones_are_no
     photo.write_bytes(b"content")
     store = FeatureStore(tmp_path / "kept")
     content = store.photo_of(photo)
-    assert content == content_of(b"content")
+    assert content == digest_of_photo(b"content")
     assert store.find(content, "eyes", 3) is None
     store.keep(content, "eyes", NUMBERS)
     photo.rename(moved)

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -256,7 +256,7 @@ def test_nothing_is_written_among_installed_files(tmp_path: Path, monkeypatch: p
 
 def test_the_engine_is_chosen_by_device_and_by_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cuda", 0)
-    assert [choose_engine(engine, CPU) for engine in onnx_engine.ENGINES] == ["onnx", "torch", "onnx"]
+    assert [choose_engine(engine, CPU) for engine in get_args(kept_graphs.Engine)] == ["onnx", "torch", "onnx"]
     assert choose_engine("auto", gpu) == "torch"
     with pytest.raises(ValueError, match="'onnx' is for the CPU, the device is cuda:0"):
         choose_engine("onnx", gpu)

@@ -32,7 +32,7 @@ def prepare(photo: bytes) -> NDArray[np.float32] | str:
     return pixels_of(photo)
 
 
-def preparer(model: str, preprocessing: str) -> Callable[[bytes], decoding.PixelValues | str]:
+def preparer(model: str, preprocessing: str) -> Callable[[bytes], decoding.Pixels | str]:
     """What prepares photos, for whichever model."""
     del model, preprocessing
     return prepare

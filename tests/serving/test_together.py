@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from cnn_rnn.serving.together import Together
+from cnn_rnn.serving.service import Together
 
 
 class Work:

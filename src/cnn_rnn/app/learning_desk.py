@@ -16,7 +16,7 @@ from cnn_rnn.learning.album import Album
 from cnn_rnn.learning.journal import Step
 from cnn_rnn.report.embedded_images import image_address, thumbnail
 
-from .learning_session import ORDERS, LearningSession, progress
+from .learning_session import PHOTO_ORDERS, LearningSession, progress
 from .photo_session import PhotoSession
 from .photo_tagger import read_photo
 from .saved_labels import METADATA, read_saved
@@ -96,7 +96,7 @@ class LearningDesk(Desk):
             session.listed = None
             session.take_back(self.album)
         elif act == "order":
-            orders = list(ORDERS)
+            orders = list(PHOTO_ORDERS)
             session.order = orders[(orders.index(session.order) + 1) % len(orders)]
         elif act == "list" and photo is not None and photo.name not in self.album.unreadable:
             session.listed = self.album.as_sure_as(photo.name)
@@ -207,7 +207,7 @@ class LearningDesk(Desk):
             session.follow(self.album)
         except (ValueError, OSError) as error:  # of what another page wrote
             problem = "; ".join(filter(None, (problem, str(error))))
-        foot = show_foot(progress(self.album), ORDERS[session.order], session.notice)
+        foot = show_foot(progress(self.album), PHOTO_ORDERS[session.order], session.notice)
         photo = session.shown
         if photo is None:
             return session, show_photo(session, None, problem=problem), show_labels(session, [], []) + foot

@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cnn_rnn.learning.album import Album, Order
+from cnn_rnn.learning.album import Album, PhotoOrder
 from cnn_rnn.learning.journal import Step
 from cnn_rnn.learning.suggestions import TYPED, Suggestion
 
 from .photo_session import Photo, PhotoSession
 from .views import LabelRow
 
-ORDERS: dict[Order, str] = {"folder": "as in the folder", "uncertain": "most uncertain", "alike": "most like this"}
+PHOTO_ORDERS: dict[PhotoOrder, str] = {
+    "folder": "as in the folder",
+    "uncertain": "most uncertain",
+    "alike": "most like this",
+}
 
 
 @dataclass
@@ -28,7 +32,7 @@ class LearningSession(PhotoSession):
     """
 
     by: str = ""
-    order: Order = "folder"
+    order: PhotoOrder = "folder"
     names: list[str] = field(default_factory=list)
     suggestion: Suggestion = field(default_factory=lambda: Suggestion([], []))
     of: str = ""

@@ -16,7 +16,7 @@ from cnn_rnn.foundation.own_names import EVERYWHERE, OwnNames, own_names
 from cnn_rnn.foundation.own_token import PARAMETER, AskedToken
 
 from .tagging_page import Desk, build_page
-from .views import FOLDER
+from .views import PAGE_FOLDER
 
 MOST_DROPPED = "64mb"  # the largest file that a browser may send
 
@@ -56,7 +56,7 @@ def serve(
         root_path=root_path,
         app_kwargs={"middleware": guards},
         theme=plain,
-        css_paths=FOLDER / "tagging_page.css",
+        css_paths=PAGE_FOLDER / "tagging_page.css",
         max_file_size=MOST_DROPPED,
         prevent_thread_lock=True,
         quiet=True,

@@ -9,7 +9,7 @@ from cnn_rnn.foundation.opened_folder import Place, place_of
 from cnn_rnn.label_rules import LabelRules, keywords_of
 from cnn_rnn.prediction.xmp_sidecars import SidecarError, lightroom_path, write_sidecar
 
-from .saved_labels import METADATA, TWICE, Decision, read_saved, why_not_text, write_saved
+from .saved_labels import METADATA, TWICE, DecidedLabels, read_saved, why_not_text, write_saved
 
 
 @dataclass
@@ -47,9 +47,9 @@ class Photo:
         self.accepted = None
 
     @property
-    def decision(self) -> Decision:
+    def decision(self) -> DecidedLabels:
         """What is to be saved of an accepted photo."""
-        return Decision(self.accepted or (), [label for label, there in self.known.items() if not there])
+        return DecidedLabels(self.accepted or (), [label for label, there in self.known.items() if not there])
 
     def accept(self, expected: Iterable[str]) -> None:
         """Take what is confirmed, and of the `expected` labels those not ruled out, for all labels of the photo."""

@@ -18,8 +18,10 @@ from cnn_rnn.data import UnreadableImageError, decode_image
 from cnn_rnn.data.photos.photo_suffixes import way_to_read
 from cnn_rnn.decisions import probabilities_of
 from cnn_rnn.label_answers import is_unfamiliar
+from cnn_rnn.learning.eyes import CPU
 from cnn_rnn.prediction import SavedModel
-from cnn_rnn.prediction.onnx_engine import Engine, choose_engine, set_engine
+from cnn_rnn.prediction.kept_graphs import Engine
+from cnn_rnn.prediction.onnx_engine import choose_engine, set_engine
 from cnn_rnn.report.embedded_images import overlay
 from cnn_rnn.report.saliency import explain_label, show_pixels
 from cnn_rnn.ruled_tensors import on_device
@@ -29,8 +31,7 @@ from .beam_tree import Branch, grow_tree
 
 SHOWN_SIDE = 1024  # pixels of the longer side of a photo as the page shows it
 MOST_PIXELS = 50_000_000  # of a photo that cannot be read at a fraction of its size, as a JPEG can
-CPU = torch.device("cpu")
-KEPT = 32  # photos whose features stay in memory, for all persons together
+PHOTOS_KEPT = 32  # photos whose features stay in memory, for all persons together
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Tagger:
         with self._lock, torch.inference_mode():
             sight = Sight(photo, pixel_values, self.seeing.encode_images(pixel_values))
             self._seen[path] = sight
-            if len(self._seen) > KEPT:
+            if len(self._seen) > PHOTOS_KEPT:
                 self._seen.popitem(last=False)
         return sight
 

@@ -19,7 +19,7 @@ from cnn_rnn.foundation.whole_files import whole_file
 
 METADATA = METADATA_NAMES[0]
 WRITING = threading.Lock()  # persons who label the same folder on one page save one after the other
-ABSENT = ("not_labels", "not_label")  # columns of labels that are verified absent, as training reads them
+ABSENT_COLUMNS = ("not_labels", "not_label")  # columns of labels that are verified absent, as training reads them
 UNDECIDED = ("unknown", "unknown_labels")  # of labels that nobody looked at
 ROW = '{"file_name": "a.jpg", "labels": ["cat"]}'
 TWICE = f"several rows of {METADATA} are of this photo: make them one"
@@ -55,7 +55,7 @@ class SavedLabels:
 
 
 @dataclass(frozen=True)
-class Decision:
+class DecidedLabels:
     """What a person decided of a photo.
 
     Attributes:
@@ -70,10 +70,10 @@ class Decision:
         """The row with what was decided, in place of whatever any of its columns said of the same labels."""
         decided = {*self.labels, *self.ruled_out}
         row = row | {"labels": list(self.labels)}
-        for column in (*ABSENT, *UNDECIDED):
+        for column in (*ABSENT_COLUMNS, *UNDECIDED):
             if column in row:
                 row[column] = [label for label in _as_list(row[column]) if label not in decided]
-        absent = next((column for column in ABSENT if column in row), None)
+        absent = next((column for column in ABSENT_COLUMNS if column in row), None)
         if absent is not None:
             row[absent] += [label for label in self.ruled_out if label not in row[absent]]
         return row
@@ -109,7 +109,7 @@ def _row(path: Path, number: int, row: dict[str, Any]) -> dict[str, Any]:
     named = isinstance(row.get("file_name"), str)
     if not named or not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise ValueError(f"{path}, line {number}: expected an object such as {ROW}")
-    for column in (*ABSENT, *UNDECIDED):
+    for column in (*ABSENT_COLUMNS, *UNDECIDED):
         if column in row and not all(isinstance(label, str) for label in _as_list(row[column])):
             raise ValueError(f"{path}, line {number}: expected a list of labels in {column}, not {row[column]!r}")
     return row
@@ -123,7 +123,7 @@ def _as_list(cell: Any) -> list[Any]:
 
 
 def write_saved(
-    folder: Path, decided: Mapping[str, Sequence[str] | Decision], opened: Place | None = None
+    folder: Path, decided: Mapping[str, Sequence[str] | DecidedLabels], opened: Place | None = None
 ) -> dict[str, str]:
     """Write a folder's `metadata.jsonl`, whole or not at all; rows of other photos stay as they are.
 
@@ -147,7 +147,7 @@ def write_saved(
         places = {name: index for index, name in enumerate(names)}
         twice = saved.twice
         for name, own in decided.items():
-            decision = own if isinstance(own, Decision) else Decision(own)
+            decision = own if isinstance(own, DecidedLabels) else DecidedLabels(own)
             if why := TWICE if name in twice else why_not_text(name):
                 left[name] = why
             elif name in places:

@@ -20,10 +20,9 @@ from cnn_rnn.label_answers import UNFAMILIAR
 from .photo_session import PhotoSession
 from .photo_tagger import Sight, Tagger
 from .saved_labels import METADATA
-from .views import FOLDER, label_rows, readable, show_labels, show_photo
+from .views import PAGE_FOLDER, label_rows, readable, show_labels, show_photo
 
-LONGEST_LABEL = 100  # signs
-LONGEST_TICKET = 100
+LONGEST_LABEL, LONGEST_TICKET = 100, 100  # signs
 NOT_WRITTEN = {"Cc", "Cs", "Cn", "Co"}  # Unicode's categories: control signs, halves of signs, signs without a meaning
 KEYS = (
     '<p class="keys"><kbd>1</kbd> to <kbd>9</kbd> confirm, with <kbd>shift</kbd> rule out, once more to take back · '
@@ -39,7 +38,7 @@ LEARNING_KEYS = (
     "<kbd>o</kbd> which photo comes next · <kbd>a</kbd> lists those as sure as this · <kbd>t</kbd> train on these</p>"
 )
 DAY = 24 * 60 * 60  # seconds
-STEPS = {"previous": -1, "next": 1}
+MOVES = {"previous": -1, "next": 1}
 MOST_SESSIONS = 1000  # of tabs that may open the page again
 # A tab's own secret, by which a page that is opened again, after the net was away, goes on where it was.
 TICKET = """() => [sessionStorage.tagging ??= Array.from(crypto.getRandomValues(new Uint32Array(4))).join("-")]"""
@@ -116,8 +115,8 @@ class Desk:
         session.turn += 1
         if (heeded := self.heed(session, act)) is not None:
             return heeded
-        if act in STEPS:
-            session.move(STEPS[act])
+        if act in MOVES:
+            session.move(MOVES[act])
         elif _is_number(told.get("photo")) and told["photo"] == session.place:
             return self.accept(session) if act == "accept" else self.decide(session, act, told.get("label"))
         return self.show(session)
@@ -266,7 +265,7 @@ def build_page(desk: Desk) -> gr.Blocks:
                     gr.Button("Accept", elem_id="accept", variant="primary", min_width=80)
                     gr.Button("Next →", elem_id="next", min_width=80)
             with gr.Column(scale=5, min_width=240):
-                script = (FOLDER / "tagging_page.js").read_text(encoding="utf-8")
+                script = (PAGE_FOLDER / "tagging_page.js").read_text(encoding="utf-8")
                 labels = gr.HTML(elem_id="labels", js_on_load=script)
                 other = gr.Dropdown(
                     desk.choices, value=None, label="Another label", allow_custom_value=True,

@@ -17,7 +17,7 @@ from .beam_tree import Branch
 from .photo_session import PhotoSession
 from .photo_tagger import Expectation, Tagger
 
-FOLDER = Path(__file__).parent
+PAGE_FOLDER = Path(__file__).parent
 ROW_KEYS = "123456789qwerty"  # that confirm the label of a row, and with shift rule it out
 SMALLEST_CHANGE = 0.005  # of a probability that is told
 
@@ -133,7 +133,7 @@ def _template(name: str) -> Any:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        loader=FileSystemLoader(FOLDER),
+        loader=FileSystemLoader(PAGE_FOLDER),
     )
     environment.filters["percent"] = lambda value: f"{100 * value:.0f} %" if value >= 0.095 else f"{100 * value:.1f} %"
     return environment.get_template(name)

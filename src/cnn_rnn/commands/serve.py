@@ -1,4 +1,4 @@
-"""Serve a model over HTTP: cnn-rnn serve --model RUN, then curl -F photo=@photo.jpg localhost:8000/predict.
+"""Serve a model over HTTP: cnn-rnn run_server --model RUN, then curl -F photo=@photo.jpg localhost:8000/predict.
 
 The same address is a machine learning backend for Label Studio. It answers this machine alone, unless --host says
 otherwise; then whoever asks needs a token: the one in CNN_RNN_TOKEN, else one that is made and shown.
@@ -11,8 +11,6 @@ from pathlib import Path
 
 from .console import CommandParser, add_engine, loading, refuse, token_for
 
-MIB = 2**20
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C."""
@@ -21,15 +19,15 @@ def main(arguments: list[str] | None = None) -> int:
         with loading("serve"):
             from cnn_rnn.foundation.own_token import is_local
             from cnn_rnn.foundation.shipped_files import bundled_model
-            from cnn_rnn.serving.gate import Limits
-            from cnn_rnn.serving.server import Serving, serve
+            from cnn_rnn.serving.gate import MIB, Limits
+            from cnn_rnn.serving.server import Serving, run_server
         for name in ("photos", "kept"):
             missing = [folder for folder in getattr(known, name) if not folder.is_dir()]
             if missing:
                 raise ValueError(f"--{name} {missing[0]} is no folder")  # noqa: TRY301
         if min(known.waiting, known.largest, known.decoders) < 1:
             raise ValueError("--waiting, --largest and --decoders must be at least 1")  # noqa: TRY301
-        serve(
+        run_server(
             Serving(
                 str(known.model or bundled_model()),
                 known.host,

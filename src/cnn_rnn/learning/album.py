@@ -26,7 +26,7 @@ from .suggestions import Suggestion, sureness
 
 logger = logging.getLogger(__name__)
 LABEL_FILE = METADATA_NAMES[0]
-Order = Literal["folder", "uncertain", "alike"]
+PhotoOrder = Literal["folder", "uncertain", "alike"]
 MOST_COMPARED = 100  # photos among which the most uncertain is looked for
 MOST_LISTED = 24  # photos that are accepted in one go
 
@@ -189,7 +189,7 @@ class Album:
             self._followed = len(self.journal.steps)
             self._learn(changed)
 
-    def next_photo(self, name: str, order: Order) -> str | None:
+    def next_photo(self, name: str, order: PhotoOrder) -> str | None:
         """The photo to show after one, of those that nobody accepted; None where there is none."""
         names = list(self.photos)
         place = names.index(name) if name in self.photos else -1

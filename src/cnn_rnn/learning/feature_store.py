@@ -126,7 +126,7 @@ class FeatureStore:
         return _connect(":memory:")
 
 
-def content_of(photo: bytes) -> str:
+def digest_of_photo(photo: bytes) -> str:
     """The digest of a photo's content that `photo_of` has of its file."""
     return hashlib.sha256(photo).hexdigest()
 

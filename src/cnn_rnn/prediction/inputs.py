@@ -24,7 +24,7 @@ from cnn_rnn.data.photos.found_files import PassedOver, printable
 from cnn_rnn.foundation.provenance import Identity, digest_texts, file_identity
 from cnn_rnn.foundation.whole_files import named_on_failure
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class NamedFiles(Inputs):
                         bar.update(part_size)
             self._index.flush()
         except OSError as error:
-            if error.errno not in FULL:  # of the images' own disk
+            if error.errno not in DISK_FULL:  # of the images' own disk
                 raise
             with named_on_failure(folder):
                 raise

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 from huggingface_hub import constants
 
@@ -19,6 +20,8 @@ from cnn_rnn.foundation.provenance import code_version
 from cnn_rnn.foundation.shipped_files import PLACES
 
 logger = logging.getLogger(__name__)
+
+Engine = Literal["auto", "torch", "onnx"]  # that runs a backbone
 
 FOLDER = "onnx"
 SETTINGS = ("config.json", "preprocessor_config.json")

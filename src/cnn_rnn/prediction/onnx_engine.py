@@ -24,13 +24,11 @@ from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.image_backbone import ImageBackbone
 
 from .exported_model import OPSET, export_program
-from .kept_graphs import onnxruntime_version, own_graph, places_for
+from .kept_graphs import Engine, onnxruntime_version, own_graph, places_for
 from .torch_engine import PiecewiseBackbone
 
 logger = logging.getLogger(__name__)
 
-Engine = Literal["auto", "torch", "onnx"]
-ENGINES: tuple[Engine, ...] = ("auto", "torch", "onnx")
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-4  # of the spread of the features, on noise: what rounding alone explains
 

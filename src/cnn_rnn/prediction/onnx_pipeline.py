@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.pixel_values import PixelValues
 
 from .graph_model import GraphModel
+from .kept_graphs import Engine
 
 
 class OneByOne:
@@ -51,7 +52,7 @@ class CnnRnnOnnx:
         self.config = model.config
         ruled = model.config.fields.get("label_rules")  # newer than some configs
         self.answers = LabelAnswers(model.config, LabelRules.of_config(model.config) if ruled else None)
-        self.arguments = Asked(self.answers, **arguments).given
+        self.arguments = CallArguments(self.answers, **arguments).given
         self.torch: Any = None
 
     @classmethod
@@ -96,7 +97,7 @@ class CnnRnnOnnx:
         Raises:
             ValueError: An argument is wrong, or an image cannot be read.
         """
-        asked = Asked(self.answers, **(self.arguments | arguments))
+        asked = CallArguments(self.answers, **(self.arguments | arguments))
         inputs = images_of(inputs, OneByOne)
         many = isinstance(inputs, list | OneByOne | Iterator) and not hasattr(inputs, "read")
         images = inputs.images if isinstance(inputs, OneByOne) else inputs if many else [inputs]
@@ -107,7 +108,7 @@ class CnnRnnOnnx:
             return next(rows)
         return rows if isinstance(inputs, Iterator) else list(rows)
 
-    def _rows(self, images: Any, at_once: int, asked: "Asked") -> Iterator[Any]:
+    def _rows(self, images: Any, at_once: int, asked: "CallArguments") -> Iterator[Any]:
         """What is answered for each image, as it is asked for."""
         images = iter(images)
         while some := list(islice(images, at_once)):
@@ -178,7 +179,7 @@ def check_batch_size(batch_size: int | None) -> None:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 
 
-class Asked:
+class CallArguments:
     """The arguments of a call, checked and sorted.
 
     Args:
@@ -227,7 +228,7 @@ class Asked:
         self.choice["known"] = self.known
 
 
-def pipeline_for_few(model: str, engine: Literal["auto", "torch", "onnx"], threshold: float | None) -> tuple[Any, str]:
+def pipeline_for_few(model: str, engine: Engine, threshold: float | None) -> tuple[Any, str]:
     """The pipeline for a few photos: by the model's graph where there is one, else by torch; and what to say of it.
 
     With "auto" none is made: exporting takes longer than a few photos.

@@ -3,7 +3,7 @@
 import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from cnn_rnn.data.reading import Reading
 from cnn_rnn.foundation.launched import is_launched
@@ -15,15 +15,12 @@ from .graph_model import GraphModel
 from .input_kinds import open_inputs
 from .job import Job
 from .job_folder import JobFolder
-from .kept_graphs import WEIGHTS, cores, may_have_a_gpu
+from .kept_graphs import WEIGHTS, Engine, cores, may_have_a_gpu
 from .onnx_pipeline import CnnRnnOnnx
 from .stored_weights import stored_weights
 
 if TYPE_CHECKING:  # a model that has its graph needs no torch
     from cnn_rnn.pipeline_cnn_rnn import MultiLabelImageClassificationPipeline
-
-
-Engine = Literal["auto", "torch", "onnx"]
 
 
 @dataclass(frozen=True)

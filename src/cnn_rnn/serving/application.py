@@ -9,9 +9,9 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from .asked import JSON, Asked, asked_in, kind_of, read_asked, read_object
+from .asked import JSON, Asked, asked_in, body_kind, read_asked, read_object
 from .counts import Counts
-from .gate import GoneError, as_json
+from .gate import SenderGoneError, as_json
 from .label_studio import LabelStudio
 from .refusals import RefusedError
 from .service import Service
@@ -35,7 +35,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     },
 }
 LABEL = {"type": "object", "properties": {"label": {"type": "string"}, "score": {"type": "number"}}}
-ANSWER = {
+ANSWER_SCHEMA = {
     "type": "object",
     "properties": {
         "labels": {"type": "array", "items": LABEL, "description": "Best first, with their probabilities."},
@@ -82,7 +82,7 @@ PREDICT = {
         for name, what in PARAMETERS.items()
     ],
     "responses": {
-        "200": {"description": "What the pipeline gives.", "content": {JSON: {"schema": ANSWER}}},
+        "200": {"description": "What the pipeline gives.", "content": {JSON: {"schema": ANSWER_SCHEMA}}},
         "422": {"description": "No photo, or a label or parameter that there is not: `error` says which."},
         "503": {"description": "Too much to do; `Retry-After` says when to ask again."},
     },
@@ -104,7 +104,7 @@ def make_application(service: Service, counts: Counts, studio: LabelStudio) -> F
 
     async def predict(request: Request) -> Response:
         """Labels of a photo with their probabilities, its best path, and the next question, given what is known."""
-        content = read_object(await request.body()) if kind_of(request) == JSON else None
+        content = read_object(await request.body()) if body_kind(request) == JSON else None
         if content is not None and "tasks" in content:
             return as_json(await while_asked(request, studio.predict(content)))
         asked: Asked = await read_asked(request) if content is None else asked_in(content)
@@ -156,14 +156,14 @@ async def while_asked(request: Request, work: Coroutine[Any, Any, Any]) -> Any:
     """What the work gives; it is given up where whoever asked has gone.
 
     Raises:
-        GoneError: They have.
+        SenderGoneError: They have.
     """
     working = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_until_gone(request))
     try:
         await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise GoneError
+            raise SenderGoneError
         return working.result()
     finally:
         gone.cancel()

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from cnn_rnn.foundation.broken_files import reason
 from cnn_rnn.foundation.json_lines import read_json
 
-from .at_work import PARAMETERS
+from .at_work import PARAMETER_NAMES
 from .refusals import RefusedError
 
-JSON, FORM, PHOTO = "application/json", "multipart/form-data", "photo"
+JSON, FORM, PHOTO_FIELD = "application/json", "multipart/form-data", "photo"
 HOW = "send the photo's bytes as the body, a form with the file 'photo', or JSON {\"inputs\": base64}"
 
 STARTS, MOST_VALUES = (b",", b"[", b"{"), 1_000_000  # of JSON's values, none of which base64 holds
@@ -28,7 +28,7 @@ class Asked:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-def kind_of(request: Request) -> str:
+def body_kind(request: Request) -> str:
     """What a request's body is, in small letters and without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
@@ -56,17 +56,17 @@ async def read_asked(request: Request) -> Asked:
     Raises:
         RefusedError: There is no photo in it.
     """
-    if kind_of(request) != FORM:
+    if body_kind(request) != FORM:
         return Asked(has_photo(await request.body()), _texts(request.query_params.multi_items()))
     try:
-        form = await request.form(max_files=1, max_fields=len(PARAMETERS))
+        form = await request.form(max_files=1, max_fields=len(PARAMETER_NAMES))
     except Exception as error:  # of the parser, of many kinds
         raise RefusedError(400, f"the form cannot be read: {getattr(error, 'detail', error)}; {HOW}") from error
     try:
-        photo = form.get(PHOTO)
+        photo = form.get(PHOTO_FIELD)
         if photo is None or isinstance(photo, str):
-            raise RefusedError(400, f"the form has no file {PHOTO!r}; {HOW}")
-        texts = [(name, value) for name, value in form.multi_items() if name != PHOTO]
+            raise RefusedError(400, f"the form has no file {PHOTO_FIELD!r}; {HOW}")
+        texts = [(name, value) for name, value in form.multi_items() if name != PHOTO_FIELD]
         return Asked(has_photo(await photo.read()), _texts(texts))
     finally:
         await form.close()

@@ -15,14 +15,14 @@ from cnn_rnn.learning.learner import Seen
 from cnn_rnn.nearest_names import did_you_mean
 from cnn_rnn.prediction.bulk_prediction import labeller_of
 from cnn_rnn.prediction.graph_model import folder_of
-from cnn_rnn.prediction.kept_graphs import WEIGHTS, cores, onnxruntime_version
-from cnn_rnn.prediction.onnx_pipeline import Asked, CnnRnnOnnx
-from cnn_rnn.prediction.worker import Engine, JobSettings, opened_by_torch, opened_without_torch
+from cnn_rnn.prediction.kept_graphs import WEIGHTS, Engine, cores, onnxruntime_version
+from cnn_rnn.prediction.onnx_pipeline import CallArguments, CnnRnnOnnx
+from cnn_rnn.prediction.worker import JobSettings, opened_by_torch, opened_without_torch
 
-from .decoding import PixelValues
+from .decoding import Pixels
 from .refusals import RefusedError
 
-PARAMETERS = ("known", "threshold", "top_k", "decision")
+PARAMETER_NAMES = ("known", "threshold", "top_k", "decision")
 
 
 @dataclass(frozen=True)
@@ -101,17 +101,17 @@ class ModelAtWork:
             RefusedError: There is no such parameter, label or value; the message names the nearest.
         """
         for name in parameters:
-            if name not in PARAMETERS:
-                meant = did_you_mean(name, PARAMETERS) or f"there are {', '.join(PARAMETERS)}"
+            if name not in PARAMETER_NAMES:
+                meant = did_you_mean(name, PARAMETER_NAMES) or f"there are {', '.join(PARAMETER_NAMES)}"
                 raise RefusedError(422, f"there is no parameter {name[:60]!r}; {meant}")
         try:
-            asked = Asked(self.labeller.answers, return_path=self.has_path, ask=True, **parameters)
+            asked = CallArguments(self.labeller.answers, return_path=self.has_path, ask=True, **parameters)
         except (ValueError, TypeError) as error:
             raise RefusedError(422, str(error)) from error
         known = np.zeros(len(self.label_names), np.int64) if asked.known is None else asked.known
         return Wish(known, asked.choice)
 
-    def see(self, asked: Sequence[tuple[PixelValues, Wish]]) -> list[dict[str, Any]]:
+    def see(self, asked: Sequence[tuple[Pixels, Wish]]) -> list[dict[str, Any]]:
         """What the pipeline gives for each of some photos, and the next question."""
         known = np.stack([wish.known for _, wish in asked])
         pixels, told = np.stack([values for values, _ in asked]), known if known.any() else None
@@ -119,7 +119,7 @@ class ModelAtWork:
         outputs = self.labeller.forward(pixels, told, sets=sets)
         return [self._answer(outputs, place, wish) for place, (_, wish) in enumerate(asked)]
 
-    def look(self, asked: Sequence[tuple[PixelValues, Mapping[str, bool]]]) -> list[Seen]:
+    def look(self, asked: Sequence[tuple[Pixels, Mapping[str, bool]]]) -> list[Seen]:
         """Features and logits of each of some photos, given which labels of the model are there or not."""
         known = np.stack([self.labeller.answers.known(told) for _, told in asked])
         features, logits = self.labeller.look(np.stack([values for values, _ in asked]), known)

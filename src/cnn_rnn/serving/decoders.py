@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from .decoding import ANSWER, READY, REQUEST, PixelValues
+from .decoding import ANSWER, READY, REQUEST, Pixels
 from .refusals import RefusedError
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ TICK = 0.5  # seconds between two looks at who hangs
 LONGEST_START = 120.0  # seconds that a process may take to be ready
 
 
-class GoneError(Exception):
+class DecoderGoneError(Exception):
     """A process that decodes has ended without an answer."""
 
 
@@ -40,11 +40,11 @@ class Decoder:
         self.deadline: float | None = time.monotonic() + LONGEST_START
         self.is_ready = False
 
-    def decode(self, photo: bytes, seconds: float) -> "PixelValues | str":
+    def decode(self, photo: bytes, seconds: float) -> "Pixels | str":
         """Pixel values (3, h, w) of a photo, or why there are none.
 
         Raises:
-            GoneError: The process ended, or was ended since it took too long.
+            DecoderGoneError: The process ended, or was ended since it took too long.
         """
         assert self.process.stdin is not None
         try:
@@ -56,7 +56,7 @@ class Decoder:
             readable, *shape, size = ANSWER.unpack(self._read(ANSWER.size))
             content = self._read(size)
         except (OSError, ValueError) as error:  # the second of pipes that are closed at the end
-            raise GoneError from error
+            raise DecoderGoneError from error
         finally:
             self.deadline = None
         if not readable:
@@ -67,7 +67,7 @@ class Decoder:
         """Wait until it is ready.
 
         Raises:
-            GoneError: It never will be.
+            DecoderGoneError: It never will be.
         """
         if not self.is_ready:
             self.is_ready = self._read(len(READY)) == READY
@@ -77,7 +77,7 @@ class Decoder:
         assert self.process.stdout is not None
         content = self.process.stdout.read(size)
         if len(content) < size:
-            raise GoneError
+            raise DecoderGoneError
         return content
 
     def is_overdue(self) -> bool:
@@ -120,7 +120,7 @@ class Decoders:
     ) -> None:
         self.command = command or (sys.executable, "-m", "cnn_rnn.serving.decoding", *model)
         self.seconds, self.replaced = seconds, replaced
-        self._waiting: SimpleQueue[tuple[bytes, Future[PixelValues]] | None] = SimpleQueue()
+        self._waiting: SimpleQueue[tuple[bytes, Future[Pixels]] | None] = SimpleQueue()
         self._at_work = [Decoder(self.command) for _ in range(number)]
         self._is_closed = False
         self._threads = [threading.Thread(target=self._work, args=(place,), daemon=True) for place in range(number)]
@@ -129,15 +129,15 @@ class Decoders:
             for decoder in self._at_work:
                 decoder.wait()
                 decoder.deadline = None
-        except GoneError as error:
+        except DecoderGoneError as error:
             self.close()
             raise RuntimeError("the processes that decode photos do not start") from error
         for thread in self._threads:
             thread.start()
 
-    def decode(self, photo: bytes) -> "Future[PixelValues]":
+    def decode(self, photo: bytes) -> "Future[Pixels]":
         """Pixel values (3, h, w) of a photo, once they are there; its error is a `RefusedError`."""
-        future: Future[PixelValues] = Future()
+        future: Future[Pixels] = Future()
         self._waiting.put((photo, future))
         return future
 
@@ -164,12 +164,12 @@ class Decoders:
             except RefusedError as error:
                 future.set_exception(error)
 
-    def _try(self, place: int, photo: bytes) -> PixelValues:
+    def _try(self, place: int, photo: bytes) -> Pixels:
         """Pixel values of a photo, by a new process where the one at hand dies over it."""
         for _ in range(TRIES):
             try:
                 made = self._at_work[place].decode(photo, self.seconds)
-            except GoneError:
+            except DecoderGoneError:
                 if self._is_closed:
                     raise RefusedError(503, "the server ends; ask again when it is back", retry_after=5) from None
                 logger.warning("a process that decodes photos ended; another takes its place")

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-PixelValues = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.float32]
 
 REQUEST = struct.Struct("<Q")  # bytes of the photo
 ANSWER = struct.Struct("<4IQ")  # whether it could be read, channels, height, width, and how many bytes follow
@@ -34,19 +34,19 @@ def main(model: str, preprocessing: str) -> None:
         answer(prepare, photos.read(*REQUEST.unpack(size)), answers)
 
 
-def preparer(model: str, preprocessing: str) -> Callable[[bytes], "PixelValues | str"]:
+def preparer(model: str, preprocessing: str) -> Callable[[bytes], "Pixels | str"]:
     """What makes pixel values (3, h, w) of a photo, or says why there are none.
 
     Args:
         model: The model's folder or name.
         preprocessing: Its settings as JSON; by torch where numpy knows them not.
     """
-    from cnn_rnn.pixel_values import PixelValues as ByNumpy
+    from cnn_rnn.pixel_values import PixelValues
     from cnn_rnn.prediction.bulk_prediction import Failure, PreparedImages
     from cnn_rnn.prediction.inputs import Input
 
     try:
-        making: Any = ByNumpy(json.loads(preprocessing))
+        making: Any = PixelValues(json.loads(preprocessing))
     except ValueError:
         from cnn_rnn.prediction.saved_model import checked_processor
         from cnn_rnn.prediction.torch_labeller import preparing
@@ -54,14 +54,14 @@ def preparer(model: str, preprocessing: str) -> Callable[[bytes], "PixelValues |
         making = preparing(checked_processor(model))
     images = PreparedImages(making)
 
-    def prepare(photo: bytes) -> PixelValues | str:
+    def prepare(photo: bytes) -> Pixels | str:
         made = images.prepare(Input("the photo", photo))
         return made.reason if isinstance(made, Failure) else np.ascontiguousarray(made)
 
     return prepare
 
 
-def answer(prepare: Callable[[bytes], "PixelValues | str"], photo: bytes, answers: BinaryIO) -> None:
+def answer(prepare: Callable[[bytes], "Pixels | str"], photo: bytes, answers: BinaryIO) -> None:
     """Write what was made of a photo."""
     made = prepare(photo)
     if isinstance(made, str):

@@ -47,7 +47,7 @@ class Limits:
     end_seconds: float = 30.0
 
 
-class GoneError(Exception):
+class SenderGoneError(Exception):
     """Whoever asked has gone."""
 
 
@@ -85,7 +85,7 @@ class Gate:
                 await self.app(scope, replay(body, receive), sending)
             finally:
                 self.held -= held
-        except GoneError:
+        except SenderGoneError:
             pass
         except RefusedError as error:
             await self._drain(receive)
@@ -107,7 +107,7 @@ class Gate:
 
         Raises:
             RefusedError: It is too large or too slow, or there is no room for it.
-            GoneError: Its sender has gone.
+            SenderGoneError: Its sender has gone.
         """
         length = next((value for key, value in scope["headers"] if key == b"content-length"), b"0")
         if int(length) > self.limits.body:
@@ -130,7 +130,7 @@ class Gate:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise GoneError
+                raise SenderGoneError
             chunk, more = message.get("body", b""), message.get("more_body", False)
             self.held += len(chunk)
             body += chunk

@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
+import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cnn_rnn.learning.feature_store import content_of
+from cnn_rnn.data.photos.found_files import OWN_FOLDER
+from cnn_rnn.learning.feature_store import FeatureStore, digest_of_photo, store_beside
 from cnn_rnn.learning.learner import Seen
 
 from .counts import Counts
-from .kept_projects import KeptProjects
 from .label_config import Control, labels_in
 from .refusals import RefusedError
 from .service import Service
@@ -22,9 +24,51 @@ logger = logging.getLogger(__name__)
 
 MOST_TASKS = 1000  # of one request
 MOST_PROJECTS = 16
-AT_ONCE = 16  # tasks that are in the queue, so that others find room in it
+TASKS_AT_ONCE = 16  # tasks that are in the queue, so that others find room in it
 ANNOTATED = ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED")
 DELETED = "ANNOTATIONS_DELETED"
+PROJECT = re.compile(r"\d{1,18}(\.\d{1,18})?")  # as Label Studio calls one: its number, and when it was made
+
+
+class KeptProjects:
+    """Folders of projects, and what was seen of their photos.
+
+    Args:
+        folder: Below whose `.cnn-rnn` all lies; None to keep nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.place = None if folder is None else folder / OWN_FOLDER / "label_studio"
+        self.store = FeatureStore(None if folder is None else store_beside(folder))
+
+    def folder(self, name: str) -> Path | None:
+        """The folder of a project, made where it is not there; None where nothing can be kept of it."""
+        if self.place is None or not PROJECT.fullmatch(name):
+            return None
+        try:
+            self.place.parent.mkdir(exist_ok=True)
+            self.place.mkdir(exist_ok=True)
+        except OSError as error:
+            logger.warning("%s: what Label Studio teaches is not kept there (%s)", self.place, error)
+            return None
+        return self.place / name
+
+    def name_of(self, project: Mapping[str, Any], others: Iterable[str]) -> str:
+        """What a project is called of which a webhook tells; where that does not say when it was made, the latest one.
+
+        Args:
+            project: As it is told.
+            others: Names of projects that are at work.
+        """
+        number = str(project.get("id"))[:100]
+        try:
+            made = int(datetime.fromisoformat(str(project.get("created_at"))).timestamp())
+        except (ValueError, OverflowError):
+            kept = [] if self.place is None or not self.place.is_dir() else self.place.iterdir()
+            in_order = sorted((path for path in kept if path.is_dir()), key=lambda path: path.stat().st_mtime)
+            names = [name for name in (*(path.name for path in in_order), *others) if name.split(".")[0] == number]
+            return names[-1] if names else number
+        return f"{number}.{made}"
 
 
 class LabelStudio:
@@ -70,7 +114,7 @@ class LabelStudio:
         project = self._project(content.get("project"), content.get("label_config"))
         params = content.get("params")
         context = params.get("context") if isinstance(params, dict) else None
-        free = asyncio.Semaphore(AT_ONCE)
+        free = asyncio.Semaphore(TASKS_AT_ONCE)
 
         async def taught(task: Mapping[str, Any]) -> None:
             for annotation in _objects(task.get("annotations")):
@@ -156,7 +200,7 @@ class LabelStudio:
     ) -> tuple[str, Seen, Seen]:
         """A task's photo, named by both, as the model sees it while nothing is known of it, and given what is known."""
         content = await self._photo(task, field)
-        photo = f"task {task.get('id')} {content_of(content)}"
+        photo = f"task {task.get('id')} {digest_of_photo(content)}"
         seen = await asyncio.to_thread(project.kept, photo)
         asked: list[Mapping[str, bool]] = ([{}] if seen is None else []) + ([known] if known else [])
         found = await self.service.look(content, asked) if asked else []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnn_rnn.foundation.own_names import OwnNames, own_names
-from cnn_rnn.prediction.worker import Engine
+from cnn_rnn.prediction.kept_graphs import Engine
 
 from .application import make_application
 from .at_work import ModelAtWork
@@ -67,7 +67,7 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-def serve(serving: Serving) -> None:
+def run_server(serving: Serving) -> None:
     """Serve until a signal ends it; what is at work then is answered first.
 
     Raises:
