@@ -38,7 +38,7 @@ LEARNING_KEYS = (
     "<kbd>o</kbd> which photo comes next · <kbd>a</kbd> lists those as sure as this · <kbd>t</kbd> train on these</p>"
 )
 DAY = 24 * 60 * 60  # seconds
-MOVES = {"previous": -1, "next": 1}
+PHOTO_STEPS = {"previous": -1, "next": 1}
 MOST_SESSIONS = 1000  # of tabs that may open the page again
 # A tab's own secret, by which a page that is opened again, after the net was away, goes on where it was.
 TICKET = """() => [sessionStorage.tagging ??= Array.from(crypto.getRandomValues(new Uint32Array(4))).join("-")]"""
@@ -115,8 +115,8 @@ class Desk:
         session.turn += 1
         if (heeded := self.heed(session, act)) is not None:
             return heeded
-        if act in MOVES:
-            session.move(MOVES[act])
+        if act in PHOTO_STEPS:
+            session.move(PHOTO_STEPS[act])
         elif _is_number(told.get("photo")) and told["photo"] == session.place:
             return self.accept(session) if act == "accept" else self.decide(session, act, told.get("label"))
         return self.show(session)

@@ -176,7 +176,11 @@ def told(known: argparse.Namespace, folder: "JobFolder", done: "State | None") -
 
         draw_job(folder)
     code = tell_counts(folder)
-    write_back(known, folder.config)
+    if known.write:
+        from cnn_rnn.prediction.label_files import WrittenLabels, write_kinds
+
+        choice = WrittenLabels(known.leave_out, known.always_add)
+        write_kinds(known.write, known.output, folder.config, choice, sidecar=known.sidecar, dry_run=known.dry_run)
     return code
 
 
@@ -250,32 +254,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--always_add", nargs="+", default=[], metavar="WORD", help="words that every photo gets")
     parser.add_argument("--dry_run", action="store_true", help="say what --write would write, and write nothing")
     return parser
-
-
-def write_back(known: argparse.Namespace, config: Any) -> None:
-    """Write the labels, those of a model's config, in every form that was asked for, and say what came of it."""
-    if not known.write:
-        return
-    from cnn_rnn.label_rules import LabelRules
-    from cnn_rnn.prediction.label_files import WrittenLabels, write_labels
-
-    rules = LabelRules.of(config.label_rules, config.label_names)
-    choice = WrittenLabels(known.leave_out, known.always_add)
-    for kind in known.write:
-        form: dict[str, Any] = {"sidecar": known.sidecar, "dry_run": known.dry_run, "rules": rules}
-        done = write_labels(kind, known.output, config.label_names, choice, **form)
-        would = "would be written" if known.dry_run else "written"
-        rows = "rows of labels.csv" if kind == "csv" else f"{kind} files"
-        print(f"{done.written} {rows} {would}, {done.unchanged} say it already, {len(done.left)} photos left alone")
-        for reason in done.left[:NAMED_UNREADABLE]:
-            print(f"left alone: {visible(reason)}", file=sys.stderr)
-        if done.beside:
-            other = "photo.xmp" if known.sidecar == "photo.jpg.xmp" else "photo.jpg.xmp"
-            print(
-                f"{len(done.beside)} photos have a sidecar of the other name too, which stays as it is: "
-                f"{visible(str(done.beside[0]))}{' ...' if len(done.beside) > 1 else ''}; --sidecar {other} writes it",
-                file=sys.stderr,
-            )
 
 
 def print_labels(known: argparse.Namespace, reading: "Reading") -> int:

@@ -1,14 +1,17 @@
 """Predicted labels back to the photos: XMP sidecars, a text file beside each photo, or one table."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
 from cnn_rnn.data.photos.found_files import JOB_LABELS, printable
+from cnn_rnn.foundation.one_line import visible
 from cnn_rnn.foundation.own_files import check_own, record_own
 from cnn_rnn.foundation.spreadsheet_rows import inactive_name, write_rows
 from cnn_rnn.foundation.whole_files import whole_file
@@ -18,6 +21,7 @@ from .xmp_sidecars import SidecarError, lightroom_path, sidecar_path, write_side
 
 SIDECARS = {"photo.jpg.xmp": sidecar_path, "photo.xmp": lightroom_path}  # by the name beside `photo.jpg`
 TABLE = "labels.csv"
+LEFT_NAMED = 20  # photos left alone that are named
 DRY_RUN_SHOWN = 10  # photos of a dry run
 
 
@@ -72,6 +76,27 @@ def predicted_labels(folder: Path) -> Iterator[tuple[str, list[str]]]:
             for row in batch.to_pylist():
                 if row["error"] is None:
                     yield row["image_id"], [entry["label"] for entry in row["labels"]]
+
+
+def write_kinds(
+    kinds: Sequence[str], folder: Path, config: Any, choice: WrittenLabels, *, sidecar: str, dry_run: bool
+) -> None:
+    """Write the labels of a finished job, those of a model's config, in several forms, and say what came of it."""
+    rules = LabelRules.of(config.label_rules, config.label_names)
+    for kind in kinds:
+        done = write_labels(kind, folder, config.label_names, choice, sidecar=sidecar, dry_run=dry_run, rules=rules)
+        would = "would be written" if dry_run else "written"
+        rows = "rows of labels.csv" if kind == "csv" else f"{kind} files"
+        print(f"{done.written} {rows} {would}, {done.unchanged} say it already, {len(done.left)} photos left alone")
+        for reason in done.left[:LEFT_NAMED]:
+            print(f"left alone: {visible(reason)}", file=sys.stderr)
+        if done.beside:
+            other = next(name for name in SIDECARS if name != sidecar)
+            print(
+                f"{len(done.beside)} photos have a sidecar of the other name too, which stays as it is: "
+                f"{visible(str(done.beside[0]))}{' ...' if len(done.beside) > 1 else ''}; --sidecar {other} writes it",
+                file=sys.stderr,
+            )
 
 
 def write_labels(
