@@ -9,7 +9,7 @@ from PIL import Image
 from tests.commands_by_name import ROOT, main_of
 
 from cnn_rnn.commands import cli, console
-from cnn_rnn.commands.console import BENCHMARK_NAMES, PROTOCOL_NAMES, SOURCE_NAMES, refuse
+from cnn_rnn.commands.console import BENCHMARK_NAMES, PROTOCOL_NAMES, SOURCE_NAMES, missing_package, refuse
 from cnn_rnn.data import SOURCES
 from cnn_rnn.data.benchmarks.archives import ARCHIVES
 from cnn_rnn.foundation.one_line import calm_terminal, visible
@@ -207,3 +207,43 @@ def test_no_name_rules_the_terminal() -> None:
 def test_a_refusal_shows_what_a_name_holds(capsys: pytest.CaptureFixture[str]) -> None:
     assert refuse(ValueError("no file \x1b[31mred\u202e.png\nin the folder")) == 2
     assert capsys.readouterr().err == "error: no file \\x1b[31mred\\u202e.png in the folder\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ModuleNotFoundError("No module", name="nobase.inner"), "nobase is not installed: pip install cnn-rnn"),
+        (
+            ModuleNotFoundError("No module", name="nomore"),
+            "nomore is not installed: pip install 'cnn-rnn[more]'",
+        ),
+        (ModuleNotFoundError("No module", name="noother"), "noother is not installed: pip install noother"),
+        (ModuleNotFoundError("No module", name="json.absent"), ""),  # a fault of what is there
+        (ModuleNotFoundError("No module", name="cnn_rnn.absent"), ""),
+        (ModuleNotFoundError("No module"), ""),
+        (ImportError("cannot import name", name="nobase"), ""),
+    ],
+)
+def test_what_is_not_installed_is_told_with_what_brings_it(
+    error: ImportError, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needed = [
+        "nobase>=1",
+        "nobase>=1; extra == 'more'",
+        'nomore; extra == "dev"',
+        "nomore; extra == 'more'",
+    ]
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: [*needed, "nootherwise>=1"])
+    assert missing_package(error) == told
+
+    def fail(_: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr(cli, "run", fail)
+    if told:
+        assert cli.main([]) == 2
+        assert capsys.readouterr().err == f"error: {told}\n"
+    else:
+        with pytest.raises(ImportError) as raised:
+            cli.main([])
+        assert raised.value is error

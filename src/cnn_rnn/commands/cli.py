@@ -6,7 +6,7 @@ from importlib import import_module
 from cnn_rnn.foundation.one_line import calm_terminal
 from cnn_rnn.nearest_names import did_you_mean
 
-from .console import INTERRUPTED, open_closed_streams, refuse
+from .console import INTERRUPTED, missing_package, open_closed_streams, refuse
 
 COMMANDS = {
     "train": "train a model on a data set or on your own photos",
@@ -35,6 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return INTERRUPTED
+    except ModuleNotFoundError as error:
+        if not missing_package(error):
+            raise
+        return refuse(error)
     except OSError as error:  # where all is done but what was printed
         return refuse(error)
 

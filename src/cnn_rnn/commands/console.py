@@ -36,7 +36,8 @@ REFUSED = 2  # what a shell is told where an input, a setting or the machine sta
 
 def refuse(error: BaseException, hint: str = "") -> int:
     """Say on stderr in one line what is wrong and the way out; returns what the shell is told, `REFUSED` mostly."""
-    message = visible(" ".join(line.strip() for line in str(error).splitlines() if line.strip()))
+    told = missing_package(error) or str(error)
+    message = visible(" ".join(line.strip() for line in told.splitlines() if line.strip()))
     message = message or type(error).__name__
     try:
         sys.stdout.flush()
@@ -46,6 +47,24 @@ def refuse(error: BaseException, hint: str = "") -> int:
         return ENOUGH
     print(f"error: {message}{hint and f'; {hint}'}", file=sys.stderr, flush=True)
     return REFUSED
+
+
+def missing_package(error: BaseException) -> str:
+    """What is not installed, and what brings it, where an import failed for that; else nothing."""
+    from importlib.metadata import PackageNotFoundError, requires
+    from importlib.util import find_spec
+
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if not name or name in sys.modules or find_spec(name) is not None:
+        return ""
+    try:
+        needed = [line for line in requires("cnn-rnn") or () if re.split(r"[^\w-]", line)[0].lower() == name]
+    except PackageNotFoundError:  # as where the source alone is on the path
+        needed = []
+    found = [re.search(r"extra == ['\"]([\w-]+)", line) for line in needed]
+    extras = [one[1] for one in found if one and one[1] != "dev"]
+    brings = f"'cnn-rnn[{extras[0]}]'" if extras and None not in found else "cnn-rnn" if needed else name
+    return f"{name} is not installed: pip install {brings}"
 
 
 def open_closed_streams() -> None:
