@@ -86,7 +86,7 @@ def check_shape(name: str, labels: Tensor, batch: int, num_labels: int) -> None:
         raise TypeError(f"{name} must be a tensor of shape ({batch}, {num_labels}), got {type(labels).__name__}")
     if labels.shape != (batch, num_labels):
         raise ValueError(
-            f"{name} must be multi-hot of shape ({batch}, {num_labels}), a row an image and a column a label, "
+            f"{name} must be multi-hot of shape ({batch}, {num_labels}), one row per image, one column per label, "
             f"got {tuple(labels.shape)}"
         )
 

@@ -184,7 +184,7 @@ class CnnRnnForImageClassification(TimmBackedModel):
             beam_width: K, paths to keep and return; the config's where None.
             max_path_length: T, the most labels on a path; the config's where None.
             min_path_length: The fewest labels on a path while any label is left, such as k for a top-k protocol.
-            known_labels: What a person knows (B, C): 1 confirmed, on every path, in front; -1 ruled out, on none; 0
+            known_labels: What a person knows (B, C): 1 confirmed, the first on every path; -1 ruled out, on none; 0
                 open. Paths and label scores are given what is known.
             image_features: What `encode_images` or `get_image_features` returned, in place of `pixel_values`.
             sets: Whether to weigh whole sets, too, by the config's `set_weights`, and return the best of each image.

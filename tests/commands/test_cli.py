@@ -129,6 +129,19 @@ def test_help_loads_none_of_the_libraries(command: str) -> None:
     assert "usage: cnn-rnn" in told.stdout
 
 
+def test_the_help_tells_defaults_and_what_is_typed_for_none(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, told in {
+        "predict": ["at once (default: 16)", "go on (default: 2000)", "(default: photo.jpg.xmp)"],
+        "validate": ["no intervals (default: 200)", "read images (default: 2)"],
+        "train": ["null for the embedded one. (default: null)"],
+    }.items():
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        shown = " ".join(capsys.readouterr().out.split())
+        assert not [one for one in told if one not in shown]
+        assert "None" not in shown
+
+
 def test_the_help_names_what_the_packages_know() -> None:
     assert SOURCE_NAMES.split(", ") == list(SOURCES)
     assert BENCHMARK_NAMES.split(", ") == list(ARCHIVES)

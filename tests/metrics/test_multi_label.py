@@ -288,7 +288,7 @@ def test_misuse_is_named() -> None:
     with pytest.raises(ValueError, match="scores have 2 columns, but there are 3 thresholds"):
         MultiLabelMetrics(thresholds=[0.1, 0.2, 0.3]).update(one, one)
     for thresholds in ({"a": 1}, [[0.5]], [float("nan")], "high"):
-        with pytest.raises(ValueError, match="expected one number or one a label"):
+        with pytest.raises(ValueError, match="expected one number or one per label"):
             MultiLabelMetrics(thresholds=thresholds)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="two labels have the same name"):
         MultiLabelMetrics(labels=["a", "a"])

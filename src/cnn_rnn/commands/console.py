@@ -77,6 +77,17 @@ def open_closed_streams() -> None:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - as long as the process
 
 
+class HelpWithDefaults(argparse.RawDescriptionHelpFormatter):
+    """Help with the default of each option that has one and does not tell of it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        """The sentence on one option."""
+        told = isinstance(action.default, int | float | str) and not isinstance(action.default, bool)
+        if not told or action.default == argparse.SUPPRESS or "(default" in (action.help or ""):
+            return action.help
+        return f"{action.help} (default: %(default)s)"
+
+
 class CommandParser(argparse.ArgumentParser):
     """The arguments of a command: whatever it does not know, or lacks, is refused in one line.
 
@@ -87,8 +98,7 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     def __init__(self, *, hands_on: str | None = None, blocks: Sequence[str] = (), **options: Any) -> None:
-        raw = argparse.RawDescriptionHelpFormatter
-        super().__init__(**{"formatter_class": raw, "allow_abbrev": False, **options})
+        super().__init__(**{"formatter_class": HelpWithDefaults, "allow_abbrev": False, **options})
         self.hands_on, self.blocks = hands_on, blocks
 
     def format_help(self) -> str:
@@ -101,7 +111,8 @@ class CommandParser(argparse.ArgumentParser):
         for block in self.blocks:  # not before: they are checked and read as the YAML file's are
             group = self.add_argument_group(f"settings of the block {block}")
             for one in declared_settings(block):
-                told = f"{one.meaning} (default: {one.default_text})".replace("%", "%%")
+                meaning = re.sub(r"\bNone\b", "null", one.meaning)  # as it is written here
+                told = f"{meaning} (default: {one.default_text})".replace("%", "%%")
                 group.add_argument(f"--{block}.{one.name}", metavar=one.kind, help=told)
         return super().format_help()
 

@@ -75,12 +75,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--uint8", action="store_true", help="images come as bytes, and the graph normalises them")
     parser.add_argument("--data.split", dest="split", default="test", help="split to measure on (default: test)")
-    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--batch_size", type=int, default=32, help="images that the model sees at once")
     return parser
 
 
 def told_size(graph: Path, whole: Path, model: str) -> str:
-    """How large a file is beside the whole graph, where it is another, and beside the model's own weights, if here."""
+    """Size of a file, compared with the whole graph where that is another, and with the model's weights where here."""
     size = graph.stat().st_size
     others = {} if graph == whole else {str(whole): whole.stat().st_size}
     if weights := list(Path(model).glob("*.safetensors")):

@@ -215,7 +215,7 @@ def build_parser() -> argparse.ArgumentParser:
         "the column known of labels.parquet repeats it",
     )
     parser.add_argument("--limit", type=int, help="only the first images")
-    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--batch_size", type=int, default=16, help="images that the model sees at once")
     parser.add_argument("--num_workers", type=int, default=2, help="threads that read images, for each process")
     parser.add_argument("--part_size", type=int, default=2000, help="images after which a killed run can go on")
     parser.add_argument("--parts_per_file", type=int, default=500, help="parts that become one labels*.parquet")
@@ -238,7 +238,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="what runs the backbone: auto takes onnxruntime on a CPU where it is installed (extra 'export'); ray "
         "shares the work out on a Ray cluster, each actor as auto does it (extra 'ray')",
     )
-    parser.add_argument("--actors", type=int, help="processes that Ray starts (default: one a GPU, else one a core)")
+    parser.add_argument(
+        "--actors", type=int, help="processes that Ray starts (default: one per GPU, else one per core)"
+    )
     parser.add_argument(
         "--write", nargs="+", choices=("xmp", "csv", "txt"), default=[],
         help="labels back to the photos: xmp sidecars or txt files beside them, or one csv; photos stay as they are. "

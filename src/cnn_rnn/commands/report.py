@@ -185,7 +185,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--baseline",
         metavar="MODEL",
-        help="second model, or its predictions, to stand beside: each class, and the photos on which both differ most",
+        help="second model, or its predictions, to compare: each class, and the photos on which both differ most",
     )
     parser.add_argument("--examples", type=int, default=24, help="images to show, the worst first (default: 24)")
     parser.add_argument("--answers", type=int, default=12, help="images to show what one answer changes (default: 12)")
@@ -202,8 +202,8 @@ def build_parser() -> argparse.ArgumentParser:
         default=0.95,
         help="cosine of features, or correlation of small pictures, from which on photos are that (default: 0.95)",
     )
-    parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--num_workers", type=int, default=2)
+    parser.add_argument("--batch_size", type=int, default=32, help="images that the model sees at once")
+    parser.add_argument("--num_workers", type=int, default=2, help="processes that read images")
     return parser
 
 

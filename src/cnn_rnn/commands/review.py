@@ -191,7 +191,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--plant", type=float, help="share of photos to plant a wrong label in, to see how many are found"
     )
-    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--batch_size", type=int, default=16, help="images that the model sees at once")
     return parser
 
 

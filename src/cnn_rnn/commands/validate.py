@@ -154,8 +154,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--top_k", type=int, help="labels per image in the top-k figures (default: protocol's, or 3)")
     parser.add_argument("--min_positives", type=int, default=1, help="positives a class needs to count in class means")
     parser.add_argument("--samples", type=int, default=200, help="half sets drawn for intervals; 0 for no intervals")
-    parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--num_workers", type=int, default=2)
+    parser.add_argument("--batch_size", type=int, default=32, help="images that the model sees at once")
+    parser.add_argument("--num_workers", type=int, default=2, help="processes that read images")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The frozen model behind a learner: what it sees of a photo, and what it says of the labels that it knows."""
+"""The frozen model that a learner builds on: what it sees of a photo, and what it says of the labels that it knows."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -62,7 +62,7 @@ class MultiLabelMetrics:
     Args:
         labels: names in the order of the columns; the column numbers where None.
         top_k: labels predicted for each image in the `top_k` figures.
-        thresholds: one for all labels or one a label (C,); a score at or above it predicts the label.
+        thresholds: one for all labels or one per label (C,); a score at or above it predicts the label.
         average_precision_method: `"area"` or `"11point"`, see :func:`average_precision`.
         map_k: the depth of the image-wise MAP@k.
         calibration_bins: the bins of the expected calibration error.
@@ -281,13 +281,13 @@ def _join(parts: Sequence[Measured]) -> Measured:
 
 
 def _check_thresholds(thresholds: ArrayLike) -> NDArray[np.float64]:
-    """One threshold () or one a label (C,)."""
+    """One threshold () or one per label (C,)."""
     try:
         checked = np.asarray(thresholds, np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"thresholds {thresholds!r}: expected one number or one a label (C,)") from error
+        raise ValueError(f"thresholds {thresholds!r}: expected one number or one per label (C,)") from error
     if checked.ndim > 1 or np.isnan(checked).any():
-        raise ValueError("thresholds: expected one number or one a label (C,), none of them NaN")
+        raise ValueError("thresholds: expected one number or one per label (C,), none of them NaN")
     return checked
 
 

@@ -108,7 +108,7 @@ def compare_paired(
     Args:
         first: Predictions, such as the baseline's.
         second: Predictions for the same images and labels, in any order of the images.
-        thresholds: Those of the first and those of the second, each one for all labels or one a label.
+        thresholds: Those of the first and those of the second, each one for all labels or one per label.
         rules: Those between labels that the sets of the first, and of the second, obey.
         samples: How many half sets are drawn, in pairs that share no image.
         seed: Where the draws start.

@@ -59,7 +59,7 @@ def special_kind(entry: os.DirEntry[str]) -> str:
 
 
 def read_list(path: Path) -> Iterator[str]:
-    r"""The files that a text file names, a path a line, relative to its folder; empty lines count for nothing.
+    r"""The files that a text file names, one path per line, relative to its folder; empty lines count for nothing.
 
     UTF-8 and UTF-16 are told by their mark, else it is UTF-8; a line that is none counts as the very bytes of a file's
     name. `photos\a.jpg` means `photos/a.jpg` where only that is there.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # a photo or a folder needs neither the library nor the loade
 logger = logging.getLogger(__name__)
 SHARDS = frozenset({".parquet", ".tar"})
 EXPECTED = (
-    "expected an image, a folder, a list with a path a line, *.parquet, *.tar, an address, NAME:SPLIT or table:FILE"
+    "expected an image, a folder, a list with one path per line, *.parquet, *.tar, an address, NAME:SPLIT or table:FILE"
 )
 
 
@@ -29,8 +29,8 @@ def open_inputs(
     """The images that --input names, none of them opened yet.
 
     Args:
-        source: A file, a folder, a text file with a path a line, Parquet files or tars (a file, a folder of them or a
-            pattern such as `shards/*.tar`), each also as an address that fsspec knows; or a split, `NAME:SPLIT`;
+        source: A file, a folder, a text file with one path per line, Parquet files or tars (a file, a folder of them or
+            a pattern such as `shards/*.tar`), each also as an address that fsspec knows; or a split, `NAME:SPLIT`;
             `table:FILE` is all photos of a label file.
         root: Folder of the data set that `NAME:SPLIT` names.
         limit: Only the first images.

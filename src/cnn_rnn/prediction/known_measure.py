@@ -1,4 +1,4 @@
-"""What a saved model makes of known labels, beside plain heads with and without the statistics of the labels."""
+"""What a saved model makes of known labels, compared with plain heads with and without the statistics of the labels."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

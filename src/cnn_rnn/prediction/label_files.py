@@ -112,8 +112,8 @@ def write_labels(
     """Write the labels of a finished job in one form.
 
     Args:
-        kind: xmp (a sidecar beside each photo), txt (`photo.jpg.txt`, a label a line) or csv (one table in `folder`, a
-            row per photo and a column per label).
+        kind: xmp (a sidecar beside each photo), txt (`photo.jpg.txt`, a label on each line) or csv (one table in
+            `folder`, a row per photo and a column per label).
         folder: The job's folder.
         label_names: The model's labels in order.
         choice: Which of them are written.

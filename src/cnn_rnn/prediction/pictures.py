@@ -34,7 +34,7 @@ class Caption:
     truth: Sequence[str] | None = None
 
     def lines(self) -> list[tuple[str, str]]:
-        """Text and colour of each line: a label a line, what was missed, then the path, a step a line."""
+        """Text and colour of each line: one label per line, what was missed, then the path, one step per line."""
         known = self.truth is not None
         expected = [
             (f"{label}  {probability:.2f}", (FOUND if label in (self.truth or ()) else EXTRA) if known else PLAIN)

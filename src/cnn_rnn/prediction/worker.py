@@ -43,7 +43,7 @@ class JobSettings:
         changes_by: How far to look for images that changed.
         keep_lost: Whether a row that says that its image could not be had counts as done.
         engine: What runs the backbone.
-        actors: Processes that Ray starts; one a GPU, else one a core, where None.
+        actors: Processes that Ray starts; one per GPU, else one per core, where None.
     """
 
     model: str

@@ -153,7 +153,7 @@ def beside(figures: CardFigures, rival: CardFigures | None) -> str:
         ("expected_f1.example_F1", "example F1 by expected F1"),
     ]
     pairs = [f"{title} {figures.percent(name)} against {rival.percent(name)}" for name, title in told]
-    return f"Beside a plain head on the same backbone, trained and measured alike: {', '.join(pairs)}. "
+    return f"Compared with a plain head on the same backbone, trained and measured alike: {', '.join(pairs)}. "
 
 
 def few_images(figures: CardFigures) -> str:
