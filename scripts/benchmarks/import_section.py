@@ -1,11 +1,10 @@
-"""What it costs to begin: `import cnn_rnn` beside the libraries that it stands on, and one photo from the command line.
+"""What it costs to begin: `import cnn_rnn` beside the libraries that it stands on, and a first prediction as typed.
 
 transformers loads its parts on demand, and so does this package. The first pair of imports therefore loads neither
 one's parts; the second loads all that building a pipeline takes, beside what every image model of transformers needs.
 """
 
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -18,7 +17,6 @@ from cnn_rnn import (
     CnnRnnForImageClassification,
     CnnRnnImageProcessor,
     MultiLabelImageClassificationPipeline,
-    bundled_model,
 )
 
 LIBRARY_IMPORTS = "import torch, timm, transformers"
@@ -50,7 +48,6 @@ def measure(workspace: Path) -> list[Row]:
         Row("import cnn_rnn", package, "s; torch, timm and transformers", best["libraries"], "<= 1.1"),
         Row("its classes", classes, "s; torch, timm and the parts of transformers", best["parts"], "<= 1.1"),
         Row("first prediction from the command line", first_prediction(workspace), "s"),
-        Row("one photo to its labels, by the model in the box", one_photo(), "s; median of five", wanted="<= 5"),
     ]
 
 
@@ -82,15 +79,3 @@ def first_prediction(workspace: Path) -> float:
         )
         seconds.append(time.perf_counter() - start)
     return min(seconds)
-
-
-def one_photo() -> float:
-    """Seconds from the command to the labels of one photo in the terminal, and to the end of its process."""
-    photo = bundled_model() / "example.jpg"
-    seconds = []
-    for _ in range(IMPORT_TURNS):
-        start = time.perf_counter()
-        command = [sys.executable, "-m", "cnn_rnn.commands.cli", "predict", "--input", str(photo)]
-        subprocess.run(command, check=True, capture_output=True)
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)

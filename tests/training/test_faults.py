@@ -1,6 +1,7 @@
 """What loading processes raise, told by the one that waits for them."""
 
 import multiprocessing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from torch.utils.data import IterableDataset as TorchIterableDataset
 from cnn_rnn.data import UnreadableImageError
 from cnn_rnn.data.batching.batches import leave_signals_alone, loading_errors
 from cnn_rnn.foundation.hub_errors import HubError
-from cnn_rnn.training.faults import NonFiniteLossError
+from cnn_rnn.training.faults import CheckpointError, NonFiniteLossError, disk_advice
 
 
 class Examples(TorchIterableDataset):
@@ -45,3 +46,13 @@ def test_no_process_is_left_to_wait_for_after_an_error_of_the_loop() -> None:
     with pytest.raises(NonFiniteLossError), loading_errors():
         loop(Examples(), 1, NonFiniteLossError("the loss is nan"))
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(("error", "told"), [(OSError(), "OSError"), (RuntimeError("torn\nat 7"), "torn")])
+def test_what_a_disk_says_is_told_in_one_line_also_where_it_says_nothing(error: Exception, told: str) -> None:
+    with (
+        pytest.raises(CheckpointError, match=rf"could not write into run: {told}\. ") as raised,
+        disk_advice(Path("run")),
+    ):
+        raise error
+    assert "\n" not in str(raised.value)

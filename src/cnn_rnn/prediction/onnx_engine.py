@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from cnn_rnn.foundation.hub_errors import first_line
 from cnn_rnn.foundation.own_files import record_own
 from cnn_rnn.foundation.provenance import digest as digest_settings
 from cnn_rnn.foundation.provenance import digest_tensors
@@ -193,7 +194,7 @@ def export_backbone(model: Any, path: Path, digest: str) -> Path:
         graph = export_program(features, {"pixel_values": example}, ["features"]).model_proto
         onnx.checker.check_model(graph)
     except Exception as error:  # the exporter raises many kinds
-        raise UnfitGraphError(f"{model.config.backbone} cannot be exported: {str(error).splitlines()[0]}") from error
+        raise UnfitGraphError(f"{model.config.backbone} cannot be exported: {first_line(error)}") from error
     onnx.helper.set_model_props(graph, {"digest": digest})
     with whole_file(path) as temporary:
         onnx.save(graph, temporary)

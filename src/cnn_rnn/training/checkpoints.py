@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cnn_rnn.foundation.broken_files import reason
+from cnn_rnn.foundation.hub_errors import first_line
 from cnn_rnn.foundation.provenance import digest, digest_file, digest_tensors
 from cnn_rnn.foundation.whole_files import flush_folder, half_done, remove_whole, whole_file, write_json
 
@@ -150,13 +151,12 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path) -> None:
         with patch_environment(**WEIGHTS_ONLY), torch.serialization.safe_globals(_records(accelerator)):
             accelerator.load_state(str(checkpoint))
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
         raise CheckpointError(
             f"{checkpoint} holds more than tensors and plain values and is not loaded, since that could run anything "
-            f"({reason}). Take a checkpoint of your own"
+            f"({first_line(error)}). Take a checkpoint of your own"
         ) from error
     except (RuntimeError, KeyError, OSError, SafetensorError) as error:
-        raise CheckpointError(f"{checkpoint} does not fit this run: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(f"{checkpoint} does not fit this run: {first_line(error)}") from error
 
 
 class IndexReader(pickle.Unpickler):

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from cnn_rnn.decisions import not_finite
+from cnn_rnn.foundation.hub_errors import first_line
 from cnn_rnn.foundation.whole_files import UnwrittenFileError
 
 from .run_config import TrainConfig
@@ -85,5 +86,4 @@ def disk_advice(folder: Path, way_on: str = GO_ON) -> Iterator[None]:
     except UnwrittenFileError as error:
         raise CheckpointError(f"{error}. {way_on}") from error
     except (OSError, SafetensorError, RuntimeError) as error:  # torch's writer raises RuntimeError
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"could not write into {folder}: {reason}. {way_on}") from error
+        raise CheckpointError(f"could not write into {folder}: {first_line(error)}. {way_on}") from error
