@@ -87,6 +87,15 @@ def test_class_folders_have_no_class_and_no_twin_of_them(folder: Path) -> None:
     assert "passed over: 3 folder @eaDir" in rows.info.description
 
 
+def test_what_class_folders_pass_over_is_counted_split_by_split(tmp_path: Path) -> None:
+    for place in ("train/cat", "train/dog", "test/cat"):
+        photo(tmp_path / place / "a.jpg")
+        (tmp_path / place / "Thumbs.db").write_bytes(b"")
+    notes = {name: rows.info.description for name, rows in load_source("class_folders", tmp_path).items()}
+    assert "passed over: 2 file Thumbs.db" in notes["train"]
+    assert "passed over: 1 file Thumbs.db" in notes["test"]
+
+
 def test_a_setting_takes_them_in(tmp_path: Path) -> None:
     for name in ("cat/0.jpg", "dog/0.jpg", ".thumbnails/0.jpg", "dog/@eaDir/0.jpg"):
         photo(tmp_path / name)

@@ -135,6 +135,9 @@ def test_settings_that_the_file_answers_too_decide_or_are_refused(tmp_path: Path
     (tmp_path / "a.csv").write_text("sep=;\nfile,labels\n0.jpg,a;b\n")
     rows = load_table(tmp_path / "a.csv", require_images=False, split="train", reading=Reading(delimiter="comma"))
     assert rows["labels"][:] == [[0, 1]]
+    (tmp_path / "a.csv").write_text("sep=;\nfile;labels\n0.jpg;a\n0.jpg;b\n")
+    with pytest.raises(ValueError, match=r"line 4: .0\.jpg. was already named in line 3"):
+        load_table(tmp_path / "a.csv", require_images=False)
     with pytest.raises(ValueError, match="both labels and classes"):
         Reading(columns={"labels": "tags", "classes": ["a"]})
     (tmp_path / "train").mkdir()

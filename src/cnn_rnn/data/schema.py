@@ -4,6 +4,7 @@ An empty label list is a valid row: a photo on which none of the classes is seen
 that a file format embeds) until somebody looks at it, so an index of 200,000 photos is a few megabytes.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
@@ -17,6 +18,7 @@ from datasets.table import InMemoryTable
 
 from cnn_rnn.label_rules import LEFT_OUT
 
+SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair, as JSON may hold it
 ROWS_COUNTED = 8192  # whose pairs of labels are counted together
 LEFT_OUT_COLUMNS = ("difficult", "unknown")  # of labels that neither loss nor figures count
 Rows: TypeAlias = Dataset | pa.Table | Mapping[str, Sequence[Any]]  # whole rows, or some of them by column
@@ -29,21 +31,12 @@ IMAGE_KINDS = {f"{size}{kind}" for kind in ("string", "binary") for size in ("",
 
 def label_features(label_names: Sequence[str], columns: Collection[str] = ()) -> Features:
     """The columns of a labelled image set, with those of `LEFT_OUT_COLUMNS` that are among the columns named."""
-    broken = next((name for name in label_names if not is_text(name)), None)
+    broken = next(filter(SURROGATE.search, label_names), None)
     if broken is not None:
         raise ValueError(f"label {broken!r} holds half of a character, which no file can hold; write it anew")
     labels = List(ClassLabel(names=list(label_names)))
     left_out = [name for name in LEFT_OUT_COLUMNS if name in columns]
     return Features({"image": Image(), "image_id": Value("string"), "labels": labels} | dict.fromkeys(left_out, labels))
-
-
-def is_text(name: str) -> bool:
-    """Whether a name can be written down: half of a surrogate pair, as JSON may hold it, cannot."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def label_names(dataset: Dataset | DatasetDict) -> list[str]:

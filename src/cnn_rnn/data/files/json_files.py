@@ -34,8 +34,8 @@ def read_document(path: Path, reading: Reading) -> RawTable:
     try:
         content = read_json(text.removeprefix("\ufeff"))
     except json.JSONDecodeError as error:
-        first = text.strip().partition("\n")[0]
-        lines = f"; JSON of a line a row is called {path.stem}.jsonl" if _is_json(first) else ""
+        more = error.msg == "Extra data"  # after a whole value
+        lines = f"; JSON of a line a row is called {path.stem}.jsonl" if more and "\n" in text.strip() else ""
         raise ValueError(f"{path} is not JSON: {error}{lines}") from error
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
@@ -55,15 +55,6 @@ def read_document(path: Path, reading: Reading) -> RawTable:
         {name: region_labels(cell) for name, cell in one.items()} if "annotation_id" in one else one for one in content
     ]
     return table_of_rows(path, "entry", enumerate(flat, start=1))
-
-
-def _is_json(text: str) -> bool:
-    """Whether a text is JSON."""
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def _by_file(path: Path, content: dict[str, Any]) -> RawTable:

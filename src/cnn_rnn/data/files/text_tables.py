@@ -15,24 +15,26 @@ def read_text(path: Path, reading: Reading) -> RawTable:
     """A text table; its delimiter as the file or a setting tells it, else as found."""
     text, encoding = decode(path, reading)
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")  # also of a Mac as it was
-    skipped, delimiter = 0, mark_of(reading.delimiter)
-    if text[:4].lower() == "sep=":  # Excel's own way to name the delimiter
-        first, _, text = text.partition("\n")
-        delimiter, skipped = delimiter or first.strip()[4:] or None, 1
+    delimiter = mark_of(reading.delimiter)
+    if text[:4].lower() == "sep=":  # Excel's own way to name the delimiter; an empty line stays in its place
+        first, mark, rest = text.partition("\n")
+        delimiter, text = delimiter or first.strip()[4:] or None, f"{mark}{rest}"
+    header = text.lstrip("\n").partition("\n")[0]
     if not text.strip():
         raise ValueError(f"{path} has no rows")
-    header = text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
-    _refuse_bare_rows(path, skipped + 1, header, delimiter)
+    line = text.index(header) + 1  # above it are empty ones
+    for mark in [delimiter] if delimiter else [mark for mark in DELIMITERS if mark in header]:
+        _refuse_bare_rows(path, line, header, mark)
     if delimiter is None:
-        delimiter = _found_delimiter(path, text, header)
+        delimiter = _found_delimiter(path, line, text, header)
     elif delimiter not in header:
-        raise ValueError(f"{path}, line {skipped + 1}: {header[:80]!r} holds no {told_mark(delimiter)!r} (delimiter)")
-    names, numbers, rows = _parse(path, text, delimiter, skipped)
+        raise ValueError(f"{path}, line {line}: {header[:80]!r} holds no {told_mark(delimiter)!r} (delimiter)")
+    names, numbers, rows = _parse(path, text, header, delimiter)
     cells = list(map(list, zip(*rows, strict=True))) or [[] for _ in names]
     # a mark at the end of each line makes a column with neither a name nor a cell
     kept = [index for index, name in enumerate(names) if name.strip() or any(cell.strip() for cell in cells[index])]
     written = [names[index].strip() for index in kept]
-    check_header(path, skipped + 1, written, delimiter)
+    check_header(path, line, written, delimiter)
     notes = [f"{encoding}, cells parted by {told_mark(delimiter)}"]
     if written != [names[index] for index in kept]:
         notes.append("blanks around column names left out")
@@ -40,9 +42,8 @@ def read_text(path: Path, reading: Reading) -> RawTable:
     return RawTable(path, "line", numbers, columns, notes, is_text=True)
 
 
-def _parse(path: Path, text: str, delimiter: str, skipped: int) -> tuple[list[str], list[int], list[list[str]]]:
+def _parse(path: Path, text: str, header: str, delimiter: str) -> tuple[list[str], list[int], list[list[str]]]:
     """The header's names, and each row's line and cells; ValueError where they are not as many as the names."""
-    header = text.lstrip("\r\n").partition("\n")[0]
     loose = delimiter == " " or (
         f"{delimiter} " in header and delimiter != "\t"
     )  # blanks after the marks, also before a quoted cell
@@ -59,7 +60,7 @@ def _parse(path: Path, text: str, delimiter: str, skipped: int) -> tuple[list[st
             if not names:
                 names = [f" {name}" if loose and index else name for index, name in enumerate(row)]
                 continue
-            number = reader.line_num + skipped
+            number = reader.line_num
             if len(row) != len(names):
                 raise ValueError(
                     f"{path}, line {number}: expected {len(names)} cells, as the first line has, got {len(row)}: "
@@ -71,7 +72,7 @@ def _parse(path: Path, text: str, delimiter: str, skipped: int) -> tuple[list[st
             numbers.append(number)
             rows.append(row)
     except csv.Error as error:
-        raise ValueError(_told_csv_error(path, begun + skipped, error)) from error
+        raise ValueError(_told_csv_error(path, begun, error)) from error
     return names, numbers, rows
 
 
@@ -82,17 +83,17 @@ def _told_csv_error(path: Path, line: int, error: csv.Error) -> str:
     return f"{path}, line {line}: {error}{way_out}"
 
 
-def _found_delimiter(path: Path, text: str, header: str) -> str:
+def _found_delimiter(path: Path, line: int, text: str, header: str) -> str:
     """The one mark that parts the header and every row alike."""
     marks = [mark for mark in DELIMITERS if mark in header]
     if not marks and is_file((header.split() or [""])[0]):
         raise ValueError(
-            f"{path}, line 1: {header[:80]!r} begins with a photo, not with the name of a column; put file_name,labels "
-            "above it, and a comma in place of the blank after each photo"
+            f"{path}, line {line}: {header[:80]!r} begins with a photo, not with the name of a column; put "
+            "file_name,labels above it, and a comma in place of the blank after each photo"
         )
     if not marks:
         raise ValueError(
-            f"{path}, line 1: {header[:80]!r} is one column; expected columns such as file_name,labels parted by "
+            f"{path}, line {line}: {header[:80]!r} is one column; expected columns such as file_name,labels parted by "
             f"{', '.join(map(told_mark, DELIMITERS))}, or name the mark: data.delimiter{COMMENT}"
         )
     if len(marks) == 1:
@@ -100,22 +101,21 @@ def _found_delimiter(path: Path, text: str, header: str) -> str:
     fitting = []
     for mark in marks:
         try:
-            _parse(path, text, mark, 0)
+            _parse(path, text, header, mark)
         except ValueError:
             continue
         fitting.append(mark)
     if len(fitting) != 1:
         ways = " or ".join(f"{len(header.split(mark))} columns (data.delimiter {MARK_NAMES[mark]})" for mark in marks)
-        raise ValueError(f"{path}, line 1: {header[:80]!r} could be {ways}")
+        raise ValueError(f"{path}, line {line}: {header[:80]!r} could be {ways}")
     return fitting[0]
 
 
-def _refuse_bare_rows(path: Path, line: int, header: str, delimiter: str | None) -> None:
+def _refuse_bare_rows(path: Path, line: int, header: str, delimiter: str) -> None:
     """Refuse a text table whose first line is a row of a photo, before its cells are counted."""
-    for mark in [delimiter] if delimiter else [mark for mark in DELIMITERS if mark in header]:
-        try:
-            names = next(csv.reader([header], delimiter=mark), [])
-        except csv.Error as error:
-            raise ValueError(_told_csv_error(path, line, error)) from error
-        if any(map(is_file, names)):
-            check_header(path, line, [name.strip() for name in names], mark)
+    try:
+        names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+    except csv.Error as error:
+        raise ValueError(_told_csv_error(path, line, error)) from error
+    if any(map(is_file, names)):
+        check_header(path, line, names, delimiter)

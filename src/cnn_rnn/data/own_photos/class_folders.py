@@ -1,6 +1,5 @@
 """A folder per class: `<root>/<class>/photo.jpg`, or the same below `train/`, `validation/` and `test/`."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict
@@ -30,11 +29,10 @@ def load_class_folders(
     """
     del require_images
     folder = existing_folder(root, "folder of class folders")
-    passed_over = PassedOver(reading is not None and reading.system_files)
-    places = split_folders(folder)
-    listings = {name: _list_folders(place, name, replace(passed_over)) for name, place in places.items()}
+    system_files = reading is not None and reading.system_files
+    listings = {name: _list_folders(place, name, system_files) for name, place in split_folders(folder).items()}
     if "train" not in listings or not all(row.present for row in listings["train"].rows):
-        listings = {"train": _list_folders(folder, "train", passed_over)}
+        listings = {"train": _list_folders(folder, "train", system_files)}
     for listing in listings.values():
         _refuse_classless(listing)
     names = listings["train"].class_names()
@@ -54,8 +52,9 @@ def load_class_folders(
     )
 
 
-def _list_folders(folder: Path, split: str, passed_over: PassedOver) -> Listing:
+def _list_folders(folder: Path, split: str, system_files: bool) -> Listing:
     """The photos in a folder and below it; the label of each is the folder that it lies in, if it lies in one."""
+    passed_over = PassedOver(system_files)
     files = [path.relative_to(folder) for path in sorted(walk_files(folder, passed_over))]
     photos = [path for path in files if is_photo_name(path.name)]
     others = [path.as_posix() for path in files if not is_photo_name(path.name)]

@@ -93,7 +93,14 @@ def _of_shards_or_photos(path: Path, files: Sequence[Path]) -> Found | None:
         )
     if shards:
         return Found("a folder of Parquet shards", "hub", str(path))
-    return _class_folders(path) if photos else None
+    others = annotations_below(path) if photos else []
+    if others:
+        raise ValueError(
+            f"{path} could be a folder per class (data.name class_folders --data.root {path}), but it holds "
+            f"{abbreviate(others)} too, which that does not read; give one label file, or export the annotations as "
+            "COCO JSON"
+        )
+    return Found("a folder per class", "class_folders", str(path)) if photos else None
 
 
 def _refuse_a_file_a_photo(folder: Path, files: Sequence[Path], tables: Sequence[Path]) -> None:
@@ -106,15 +113,3 @@ def _refuse_a_file_a_photo(folder: Path, files: Sequence[Path], tables: Sequence
             f"{folder} has a file for each photo, {abbreviate(own)}: expected one label file for all of them, or "
             "VOC's XML; bring them into a table with the columns file_name and labels, or export them as COCO JSON"
         )
-
-
-def _class_folders(path: Path) -> Found:
-    """A folder per class; ValueError where files lie there that may say more of the photos."""
-    others = annotations_below(path)
-    if others:
-        raise ValueError(
-            f"{path} could be a folder per class (data.name class_folders --data.root {path}), but it holds "
-            f"{abbreviate(others)} too, which that does not read; give one label file, or export the annotations as "
-            "COCO JSON"
-        )
-    return Found("a folder per class", "class_folders", str(path))
