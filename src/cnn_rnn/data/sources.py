@@ -1,6 +1,7 @@
 """All sources by name, as configurations and commands give them."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,6 @@ def load_source(
 
 def _load_one(kind: str, root: str | Path | None, split: str | None, options: dict[str, Any]) -> Any:
     """The data of one source by its name; ValueError where name, root or settings do not go together."""
-    options = dict(options)
     if kind not in SOURCES:
         hint = did_you_mean(
             kind, SOURCES, shown=repr, front="; ", otherwise=", and no file or folder of that name is there."
@@ -87,13 +87,10 @@ def _load_one(kind: str, root: str | Path | None, split: str | None, options: di
         raise ValueError(f"data source {kind!r} is not known{hint} Known: {', '.join(SOURCES)}")
     if root is None and kind != "digits":
         raise ValueError(f"data source {kind!r} needs its folder: {ROOT}")
-    reading = options.pop("reading", None)
-    if reading is not None and reading.given():
-        foreign = [name for name in reading.given() if kind not in FOLDERS or name != "system_files"]
-        if kind not in EXPLAINED_BY_SETTINGS and foreign:
-            settings = ", ".join(f"data.{name}" for name in foreign)
-            raise ValueError(f"{settings}: data source {kind!r} has a format of its own; leave it out")
-        options = {**options, "reading": reading}
-    if split is not None:
-        options = {**options, "split": split}
-    return SOURCES[kind](**options) if kind == "digits" else SOURCES[kind](root, **options)
+    reading = options.get("reading")
+    if reading is not None and kind not in EXPLAINED_BY_SETTINGS:
+        foreign = {entry.name for entry in fields(reading)} - ({"system_files"} if kind in FOLDERS else set())
+        reading.refuse(foreign, f"data source {kind!r} has a format of its own")
+    told = {name: value for name, value in options.items() if name != "reading" or (value and value.given())}
+    told |= {} if split is None else {"split": split}
+    return SOURCES[kind](**told) if kind == "digits" else SOURCES[kind](root, **told)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from cnn_rnn.data.photos.disk_layout import abbreviate, pick_split
@@ -184,10 +183,7 @@ def join_datasets(parts: Sequence[tuple[str, Dataset]]) -> Dataset:
                 f"image {image_id!r} is in {holder[image_id]} and in {name}: what is joined must not overlap"
             )
         holder |= dict.fromkeys(part["image_id"], name)
-    joined = [rows for _, rows in parts]
-    there = [column for column in LEFT_OUT_COLUMNS if any(column in rows.column_names for rows in joined)]
-    joined = [_with_columns(rows, names, there) for rows in joined]
-    return concatenate_datasets(joined)
+    return concatenate_datasets(_same_columns([rows for _, rows in parts]))
 
 
 def load_splits(
@@ -207,17 +203,17 @@ def load_splits(
     loaded = {name: load(name) for name in pick_split(available, split, what)}
     if split:
         return loaded[split]
-    there = [column for column in LEFT_OUT_COLUMNS if any(column in rows.column_names for rows in loaded.values())]
-    return DatasetDict({name: _with_columns(rows, label_names(rows), there) for name, rows in loaded.items()})
+    return DatasetDict(zip(loaded, _same_columns(list(loaded.values())), strict=True))
 
 
-def _with_columns(rows: Dataset, names: list[str], columns: list[str]) -> Dataset:
-    """The rows with these columns of left-out labels last, empty ones where they had none."""
-    for column in columns:
-        if column not in rows.column_names:
-            features = label_features(names, [column])
-            empty = pa.array([[]] * len(rows), features.arrow_schema.field(column).type)
-            rows = rows.add_column(column, empty, feature=features[column])
-    if not columns:
-        return rows
-    return rows.select_columns([name for name in rows.column_names if name not in columns] + columns)
+def _same_columns(parts: Sequence[Dataset]) -> list[Dataset]:
+    """The parts, each with the columns of left-out labels that any of them has last; empty ones where it had none."""
+    there = [column for column in LEFT_OUT_COLUMNS if any(column in rows.column_names for rows in parts)]
+    same = []
+    for rows in parts:
+        for column in set(there).difference(rows.column_names):
+            feature = label_features(label_names(rows), [column])[column]
+            rows = rows.add_column(column, [[]] * len(rows), feature=feature)  # noqa: PLW2901
+        others = [name for name in rows.column_names if name not in there]
+        same.append(rows.select_columns(others + there) if there else rows)
+    return same

@@ -1,7 +1,7 @@
 """What the cells of a column mean, found out from all of them together: lists of labels, or yes and no of one class."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -32,11 +32,12 @@ def read_label_cells(column: Column) -> tuple[list[Labels], list[str]]:
     refuse_flags(column)
     split, told = find_mark(column)
     none: list[str] = []  # of the rows with a word for no label, which are counted
-    of_text = cache(lambda text: _labels(column.parsed[text], column, split, multi_hot, none))
+    special = dict.fromkeys(words(reading.no_label), none) | dict.fromkeys(words(reading.unknown))
+    of_text = cache(lambda text: _labels(column.parsed[text], column, split, multi_hot, special))
     rows: list[Labels] = []
     for row, cell in enumerate(cells):
         try:
-            rows.append(of_text(cell) if isinstance(cell, str) else _labels(cell, column, split, multi_hot, none))
+            rows.append(of_text(cell) if isinstance(cell, str) else _labels(cell, column, split, multi_hot, special))
         except ValueError as error:
             raise ValueError(f"{column.where(row)}: {error}") from error
     notes = [f"numbers are {reading.numbers} (data.numbers)" if numbers and reading.numbers else told]
@@ -55,7 +56,7 @@ def read_label_cells(column: Column) -> tuple[list[Labels], list[str]]:
     return rows, [note for note in (*notes, told) if note]
 
 
-def _labels(cell: Any, column: Column, split: SplitText, multi_hot: bool, none: list[str]) -> Labels:
+def _labels(cell: Any, column: Column, split: SplitText, multi_hot: bool, special: Mapping[str, Labels]) -> Labels:
     """The labels of a cell; ValueError where they are no names of classes, or may stand for none."""
     if (isinstance(cell, str) and not cell.strip()) or (cell is None and column.reading.empty):
         return None if column.reading.empty == "unknown" else []
@@ -63,13 +64,13 @@ def _labels(cell: Any, column: Column, split: SplitText, multi_hot: bool, none: 
     if not isinstance(cell, str) or not all(labels):
         labels = _listed_names(labels, column.names, multi_hot)
     labels = list(dict.fromkeys(labels))
-    special = next((one for one in labels if one.casefold() in column.special), None)
-    if special is not None and len(labels) > 1:
+    word = next((one for one in labels if one.casefold() in special), None)
+    if word is not None and len(labels) > 1:
         raise ValueError(
-            f"{cell!r} names labels beside {special!r}, which stands for none or unknown (data.no_label, data.unknown)"
+            f"{cell!r} names labels beside {word!r}, which stands for none or unknown (data.no_label, data.unknown)"
         )
-    if special is not None:
-        return None if special.casefold() in column.unknown else none
+    if word is not None:
+        return special[word.casefold()]
     odd = next((one for one in labels if one.casefold() in NOTHINGS and one not in (column.names or ())), None)
     if odd is not None:
         raise ValueError(

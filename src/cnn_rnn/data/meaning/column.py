@@ -10,7 +10,7 @@ from typing import Any
 
 from cnn_rnn.data.files.raw_table import short
 from cnn_rnn.data.photos.file_matching import Where
-from cnn_rnn.data.reading import Reading, words
+from cnn_rnn.data.reading import Reading
 
 BESIDE_EACH_OTHER = re.compile(r"(['\"])\s+\1")  # ['cat' 'dog'], as numpy prints an array
 DIGITS = re.compile(r"\s*\d+(\.0)?([\s,;|]+\d+(\.0)?)*\s*")
@@ -31,16 +31,6 @@ class Column:
     where: Where
     reading: Reading
     names: Sequence[str] | None = None
-
-    @cached_property
-    def unknown(self) -> frozenset[str]:
-        """The words that say that nobody looked."""
-        return words(self.reading.unknown)
-
-    @cached_property
-    def special(self) -> frozenset[str]:
-        """The words that stand for no label, and for unknown."""
-        return words(self.reading.no_label) | self.unknown
 
     @cached_property
     def first(self) -> dict[str, int]:
