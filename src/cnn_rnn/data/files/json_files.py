@@ -65,15 +65,10 @@ def _by_file(path: Path, content: dict[str, Any]) -> RawTable:
     note, classes = "an object of labels by file name", None
     named = [one for value in content.values() for one in listed(value)]
     if named and all(map(is_file, named)) and not any(map(is_file, content)):
-        note, classes, content = "an object of file names by label", list(content), _turned(content)
+        turned: dict[str, list[str]] = {}
+        for label, names in content.items():
+            for name in listed(names):
+                turned.setdefault(name, []).append(label)
+        note, classes, content = "an object of file names by label", list(content), turned
     columns: dict[str, list[Any]] = {"file_name": list(content), "labels": list(content.values())}
     return RawTable(path, "entry", range(1, len(content) + 1), columns, [note], classes)
-
-
-def _turned(files: dict[str, list[str] | str]) -> dict[str, list[str]]:
-    """Labels by file name, from file names by label."""
-    labels: dict[str, list[str]] = {}
-    for label, names in files.items():
-        for name in listed(names):
-            labels.setdefault(name, []).append(label)
-    return labels

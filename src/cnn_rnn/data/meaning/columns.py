@@ -133,7 +133,11 @@ def _split_column(
     """The column of that role, or whose name or every cell tells of splits; None without one."""
     if "split" in named:
         return None if named["split"] in (None, NOBODY) else str(named["split"])
-    found = [name for name in table.columns if tells_split(name) and name not in (class_names or ())]
+    found = [
+        name
+        for name in table.columns
+        if plain(name) in SPLIT_NAMES | SPLIT_FLAGS.keys() and name not in (class_names or ())
+    ]
     if not found:
         taken = {file, *(one for told in named.values() for one in listed(told))}
         found = [name for name, cells in table.columns.items() if name not in taken and _names_splits(name, cells)]
@@ -143,11 +147,6 @@ def _split_column(
             f"'{{split: {found[0]}}}' decides"
         )
     return found[0] if found else None
-
-
-def tells_split(name: str) -> bool:
-    """Whether a column is called as one that tells the split."""
-    return plain(name) in SPLIT_NAMES | SPLIT_FLAGS.keys()
 
 
 def _names_splits(name: str, cells: Sequence[Any]) -> bool:

@@ -116,22 +116,14 @@ class _FolderIndex:
         """Where or under what name the missing ones lie."""
         if not self.by_name:
             return f"{self.folder} holds no images at all: data.image_root names the folder that does"
-        keys = [normal(name) for name in missing]
-        folders = {
-            PurePosixPath(found[0]).parent.as_posix()
-            for key in keys
-            for found in [self.by_base.get(key.rpartition("/")[2], [])]
-            if len(found) == 1
-        }
+        keys = {name: normal(name) for name in missing}
+        found = [self.by_base.get(key.rpartition("/")[2], []) for key in keys.values()]
+        folders = {PurePosixPath(own[0]).parent.as_posix() for own in found if len(own) == 1}
         if len(folders) == 1:
             below = folders.pop()
             return f"files of these names lie in {self.folder / below}: data.image_root {below}"
-        others = [
-            (name, self.by_stem[key.rpartition(".")[0]][0])
-            for name, key in zip(missing, keys, strict=True)
-            if key.rpartition(".")[0] in self.by_stem
-        ]
-        if others:
-            return f"under another suffix there is {others[0][1]} for {others[0][0]}"
+        for name, key in keys.items():
+            if own := self.by_stem.get(key.rpartition(".")[0]):
+                return f"under another suffix there is {own[0]} for {name}"
         some = sorted(name for found in self.by_name.values() for name in found)
         return f"what lies there is called {abbreviate(some[:3])}"
