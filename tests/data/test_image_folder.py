@@ -222,7 +222,7 @@ def test_a_file_nested_without_end_is_refused(name: str, tmp_path: Path) -> None
     read = readers[name]
     for content in ("[" * 100_000 + "]" * 100_000, '{"a":' * 100_000 + "1" + "}" * 100_000):
         (tmp_path / name).write_text(content)
-        with pytest.raises(ValueError, match=rf"{name} is (nested too deep|not JSON: .*recursion depth)"):
+        with pytest.raises(ValueError, match=rf"{name} is .*nested too deep"):
             read(tmp_path / name)
 
 
