@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from datasets import Dataset
 from numpy.typing import NDArray
 
 from cnn_rnn import bundled_model
@@ -37,13 +38,12 @@ def main() -> None:
     renamed = run_config_of(known.model).data.rename_labels or {}
     names = [renamed.get(name, name) for name in label_names(rows)]
     truth = truth_of(label_matrix(rows), names, models[0].model.config.label_names)
-    seen = []
-    for start in range(0, len(rows), BATCH):
-        photos = rows[start : start + BATCH]["image"]
-        with torch.inference_mode():
-            pixel_values = models[0].processor(images=photos, return_tensors="pt")["pixel_values"]
-            seen.append(models[0].model.encode_images(pixel_values).numpy())
-    features = [PlacedFeatures("test", rows, np.concatenate(seen), np.arange(len(rows)))] * len(models)
+    features, seen = [], {}
+    for saved in models:  # plain heads pool otherwise, or alike: what is seen alike is seen once
+        pooling = saved.model.config.pooling
+        if pooling not in seen:
+            seen[pooling] = PlacedFeatures("test", rows, features_of_all(saved, rows), np.arange(len(rows)))
+        features.append(seen[pooling])
     figures = measure_known([saved.model for saved in models], features, truth, TOLD)
     told = {
         f"{count} {row} {state}": own[state]["mAP"]
@@ -54,6 +54,16 @@ def main() -> None:
     }
     words = int((truth > 0).any(axis=0).sum())
     print(json.dumps({"photos": len(rows), "words": words, "mAP": told, "looks": figures["looks"]}, indent=2))
+
+
+@torch.inference_mode()
+def features_of_all(saved: SavedModel, rows: Dataset) -> NDArray[np.float32]:
+    """The image features (N, D) of the rows, as a model sees them."""
+    batches = []
+    for start in range(0, len(rows), BATCH):
+        pixel_values = saved.processor(images=rows[start : start + BATCH]["image"], return_tensors="pt")["pixel_values"]
+        batches.append(saved.model.encode_images(pixel_values).numpy())
+    return np.concatenate(batches)
 
 
 def truth_of(matrix: NDArray[np.bool_], names: list[str], wanted: list[str]) -> NDArray[np.int8]:

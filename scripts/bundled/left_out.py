@@ -30,7 +30,7 @@ from cnn_rnn.training.loop import Trainer
 
 SETS = {"COCO": "coco", "VOC": "voc", "Corel5k": "image_folder"}  # by what the names of their parts begin with
 FEWEST = {"COCO": 5, "VOC": 10, "Corel5k": 10}  # photos that show a word
-MODELS = {"ours": [], "plain": ["--train.baseline=true", "--model.relevance_head=mlp"]}
+MODELS = {"ours": [], "plain": ["--train.baseline=true", "--model.relevance_head=mlp", "--model.pooling=avg"]}
 
 
 def main() -> None:

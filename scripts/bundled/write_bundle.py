@@ -1,8 +1,9 @@
 """The model in the box from a finished run: python scripts/bundled/write_bundle.py RUN --metrics CV/metrics.json.
 
 cnn-rnn train --config bundled --data.root DATA                                      makes RUN
-cnn-rnn review bundled --data.root DATA --output CV --folds 2 --train.epochs 8       predicts every photo out of fold
-cnn-rnn review bundled ... --output PLAIN --train.baseline true                    and a plain head on the same folds
+cnn-rnn review bundled --data.root DATA --output CV --folds 2 --train.epochs 8 --train.cached_views 1
+cnn-rnn review bundled ... --output PLAIN --train.baseline true --model.relevance_head mlp --model.pooling avg
+                       predict every photo out of fold, the second by a plain head without ImageNet's classes
 cnn-rnn validate CV/predictions.parquet --baseline PLAIN/predictions.parquet --output CV   measures both
 python scripts/bundled/thresholds.py CV/predictions.parquet --data.root DATA --write   and make_graph.py, at the end
 """
@@ -25,13 +26,14 @@ DATA_NOTE = (
     "cat, cow, dog, horse, sheep), 354 of COCO's, and Corel5k's 4,500 for training. Each set is asked for its "
     "own words alone; on the others' photos they are unknown. Corel5k's annotators wrote down at most five "
     "words, so what they left out is not surely absent; it is learnt as absent, which held-out parts "
-    "preferred. Its cats are tigers. What ImageNet's thousand classes say of a photo is read too; which of them imply "
-    "which words was written down by hand. The thresholds are one for VOC's twenty words and a lower one for all "
-    "others, fitted on the cross-validated photos (scripts/bundled/thresholds.py); the figures below are by the folds' "
+    "preferred. Its cats are tigers. What ImageNet's thousand classes say of a photo, region by region, is read "
+    "too; which of them imply which words was written down by hand. The thresholds are one for VOC's twenty words "
+    "and a lower one for all others, fitted on the cross-validated photos (scripts/bundled/thresholds.py); the "
+    "figures below are by the folds' "
     "own. Many words are on a handful of photos, and no figure here can be compared "
     "with published ones. On photos of another kind the probabilities do not hold: a label may be named where "
-    "there is none. The figures are of two models with the same settings but 8 epochs in place of 12, each "
-    "trained on half of the photos."
+    "there is none. The figures are of two models with the same settings but 8 epochs in place of 12 and "
+    "one view of each photo in place of two, each trained on half of the photos."
 )
 
 

@@ -45,7 +45,8 @@ class CnnRnnConfig(PreTrainedConfig):
         backbone: Name of a timm model that returns features.
         backbone_args: Further arguments for `timm.create_model`, such as `drop_path_rate`.
         pooling: How the feature map becomes image features: its mean, its maximum, as the backbone itself was trained
-            to pool (`own`: SigLIP 2, DINOv2), or attention over it at every step.
+            to pool (`own`: SigLIP 2, DINOv2), attention over it at every step, or its mean and, beside it, what the
+            backbone's own classifier says of each of its classes at the region that shows it best (`classes`).
         class_tokens: Whether attention also sees a transformer's class tokens and registers, as in checkpoints of
             earlier versions; they are no places, and a new model of `from_backbone` leaves them out.
         embedding_size: E, the joint embedding of image and labels.
@@ -116,7 +117,7 @@ class CnnRnnConfig(PreTrainedConfig):
 
     backbone: str = "resnet50"
     backbone_args: dict[str, Any] | None = None
-    pooling: Literal["avg", "max", "own", "attention"] = "avg"
+    pooling: Literal["avg", "max", "own", "attention", "classes"] = "avg"
     class_tokens: bool = True
     embedding_size: int = 64
     hidden_size: int = 512

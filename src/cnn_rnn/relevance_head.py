@@ -5,13 +5,14 @@ import math
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from timm.layers.ml_decoder import MLDecoder
-from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from .configuration_cnn_rnn import CnnRnnConfig
+from .image_backbone import DOUBT, number_of_classes
 from .path_decoder import LearnedWeight
 
 FIRST_EVIDENCE = 4.0  # log odds of a label that the classifier is certain of
+FIRST_OF_REGIONS = 8.0  # the same at the region that shows it best: what held-out photos make of it after training
 LEAST_CERTAIN = 1e-4  # probability of classes below which nothing is made of it
 SHARE_OF_BEST = 0.5  # of the place that shows a label best, beside the mean
 
@@ -85,10 +86,41 @@ class ClassesHead(MlpHead):
         classes = self.classifier(features)
         seen = torch.cat([features, F.layer_norm(classes, classes.shape[-1:])], dim=-1)
         probabilities = classes.softmax(dim=-1) @ self.implied.to(classes.dtype).T
-        # 0 of what the classifier gives no thought, 1 of what it is certain of
-        certainty = torch.log1p(probabilities / LEAST_CERTAIN) / -math.log(LEAST_CERTAIN)
-        logits: Tensor = super().forward(seen) + self.evidence(certainty)
+        logits: Tensor = super().forward(seen) + self.evidence(evidence_of(probabilities))
         return logits
+
+
+class RegionClassesHead(MlpHead):
+    """The same of image features that end in the certainties of the classes, region by region (`pooling` classes).
+
+    Args:
+        feature_size: D, those certainties among them.
+        hidden_size: Units of the hidden layer.
+        num_labels: C.
+        dropout: Of the mlp.
+        implied: Which classes (C, K) imply each label.
+    """
+
+    implied: Tensor
+
+    def __init__(self, feature_size: int, hidden_size: int, num_labels: int, dropout: float, implied: Tensor) -> None:
+        super().__init__(feature_size, hidden_size, num_labels, dropout)
+        self.register_buffer("implied", implied.to(torch.uint8))
+        self.evidence = LearnedWeight(FIRST_OF_REGIONS, num_labels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (B, C) of image features (B, D)."""
+        classes = features[:, -self.implied.shape[1] :]
+        seen = torch.cat([features[:, : -classes.shape[1]], F.layer_norm(classes, classes.shape[-1:])], dim=-1)
+        # each class at a region of its own: together they may come to more than one
+        probabilities = ((DOUBT * (classes - 1)).exp() @ self.implied.to(classes.dtype).T).clamp(max=1)
+        logits: Tensor = super().forward(seen) + self.evidence(evidence_of(probabilities))
+        return logits
+
+
+def evidence_of(probabilities: Tensor) -> Tensor:
+    """Probabilities on a scale of logarithms: 0 of what the classifier gives no thought, 1 of what it is certain of."""
+    return torch.log1p(probabilities / LEAST_CERTAIN) / -math.log(LEAST_CERTAIN)
 
 
 class CalledAttention(nn.Module):
@@ -140,7 +172,8 @@ def head_of_config(config: CnnRnnConfig, feature_size: int) -> nn.Module | None:
         return None
     hidden_size, dropout = config.relevance_hidden_size, config.relevance_dropout
     if config.relevance_head == "classes":
-        return ClassesHead(feature_size, hidden_size, config.num_labels, dropout, implied_labels(config))
+        head = RegionClassesHead if config.pooling == "classes" else ClassesHead
+        return head(feature_size, hidden_size, config.num_labels, dropout, implied_labels(config))
     return build_relevance_head(config.relevance_head, feature_size, config.num_labels, hidden_size, dropout)
 
 
@@ -150,10 +183,7 @@ def implied_labels(config: CnnRnnConfig) -> Tensor:
     Raises:
         ValueError: The backbone was trained without a classifier, or has no such class.
     """
-    pretrained = get_pretrained_cfg(config.backbone)
-    classes = 0 if pretrained is None else pretrained.num_classes
-    if not classes:
-        raise ValueError(f"relevance_head='classes' needs a classifier, but {config.backbone} was trained without one")
+    classes = number_of_classes(config.backbone, "relevance_head='classes'")
     implied = torch.zeros(config.num_labels, classes)
     for label, numbers in (config.implied_by or {}).items():
         wrong = [number for number in numbers if not 0 <= number < classes]

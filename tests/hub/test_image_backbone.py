@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from cnn_rnn import CnnRnnConfig, CnnRnnForImageClassification
 from cnn_rnn.backbone_weights import find_weights, fit_weights, read_weights
-from cnn_rnn.image_backbone import ImageBackbone
+from cnn_rnn.image_backbone import ImageBackbone, regions_of
 
 # Family: a small model of it, its arguments, the side of its input, and the dimension of its feature map that holds D.
 FAMILIES: dict[str, tuple[str, dict[str, Any], int, int]] = {
@@ -320,3 +320,49 @@ def test_weights_that_are_not_plain_stay_as_they_lie() -> None:
         backbone.timm_model.fc = torch.nn.Linear(2, 2)
     backbone.put_channels_innermost()
     assert not backbone.channels_innermost
+
+
+def test_pooling_by_classes_gives_the_mean_and_what_the_classifier_says_of_each_class_where_it_is_seen_best(
+    tmp_path: Path,
+) -> None:
+    torch.manual_seed(0)
+    whole = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    save_file(whole.state_dict(), tmp_path / "weights.safetensors")
+    fields: dict[str, Any] = {"path_loss": "none", "fusion": "relevance", "pooling": "classes"}
+    model = model_on("tf_efficientnet_lite0", tmp_path / "weights.safetensors", **fields)
+    pixels = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        places = whole.forward_features(pixels).flatten(2).mT
+        of_places = torch.stack([whole.classifier(places[:, place]).softmax(dim=-1) for place in range(4)])
+        found = model.encode_images(pixels)
+    assert found.shape == (2, 1280 + 1000)
+    torch.testing.assert_close(found[:, :1280], places.mean(dim=1), atol=1e-5, rtol=1e-4)
+    certainties = 1 + of_places.amax(dim=0).log() / 9.2103404
+    torch.testing.assert_close(found[:, 1280:], certainties, atol=1e-4, rtol=1e-4)
+    classifier = model.backbone.classifier
+    assert classifier is not None
+    assert not classifier.weight.requires_grad
+    model.save_pretrained(tmp_path / "saved")
+    again = CnnRnnForImageClassification.from_pretrained(tmp_path / "saved").eval()
+    torch.testing.assert_close(again.encode_images(pixels), found)
+
+
+def test_pooling_by_classes_needs_a_backbone_that_was_trained_with_a_classifier() -> None:
+    with pytest.raises(ValueError, match=r"pooling='classes' needs a classifier, but vit_small_patch14_dinov2 was"):
+        ImageBackbone("vit_small_patch14_dinov2", "classes")
+
+
+@pytest.mark.parametrize(("side", "regions"), [(3, 3), (5, 5), (7, 4), (10, 5), (14, 5)])
+def test_regions_are_means_of_neighbouring_places_and_no_more_than_five_in_a_row(side: int, regions: int) -> None:
+    width = -(-side // 5)
+    places = torch.arange(float(side * side))[None, :, None].expand(2, -1, 3)
+    of_map = places[0, :, 0].reshape(side, side)
+    expected = [block.mean() for rows in of_map.split(width) for block in rows.split(width, dim=1)]
+    found = regions_of(places)
+    assert found.shape == (2, regions * regions, 3)
+    torch.testing.assert_close(found, torch.stack(expected)[None, :, None].expand(2, -1, 3))
+
+
+def test_a_map_that_is_not_square_has_its_places_for_regions() -> None:
+    places = torch.randn(2, 50, 3)
+    assert regions_of(places) is places

@@ -10,7 +10,14 @@ from safetensors.torch import save_file
 from timm.layers.ml_decoder import MLDecoder
 
 from cnn_rnn import CnnRnnConfig, CnnRnnForImageClassification
-from cnn_rnn.relevance_head import ClassesHead, MlpHead, ResidualAttention, build_relevance_head, head_of_config
+from cnn_rnn.relevance_head import (
+    ClassesHead,
+    MlpHead,
+    RegionClassesHead,
+    ResidualAttention,
+    build_relevance_head,
+    head_of_config,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +86,19 @@ def test_a_label_is_the_more_probable_the_surer_the_classifier_is_of_what_implie
     joint = torch.stack([probabilities[:, 0] + probabilities[:, 2], probabilities[:, 3], torch.zeros(5)], -1)
     torch.testing.assert_close(said, 4 * torch.log(1 + joint / 1e-4) / 9.2103404, atol=1e-5, rtol=1e-4)
     assert not head.classifier.weight.requires_grad
+
+
+def test_a_label_is_the_more_probable_the_surer_a_region_is_of_the_classes_that_imply_it() -> None:
+    torch.manual_seed(0)
+    implied = torch.tensor([[1, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]])
+    head = RegionClassesHead(6 + 4, 8, 3, dropout=0.0, implied=implied).eval()
+    mean, probabilities = torch.randn(2, 6), torch.tensor([[0.3, 0.6, 0.1, 1e-9], [0.8, 1e-9, 0.7, 0.5]])
+    classes = probabilities.log()
+    centred = classes - classes.mean(dim=-1, keepdim=True)
+    seen = torch.cat([mean, centred / (centred.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()], dim=-1)
+    said = head(torch.cat([mean, 1 + classes / 9.2103404], dim=-1)) - MlpHead.forward(head, seen)
+    joint = torch.tensor([[0.4, 0.0, 0.0], [1.0, 0.5, 0.0]])
+    torch.testing.assert_close(said, 8 * torch.log(1 + joint / 1e-4) / 9.2103404, atol=2e-3, rtol=1e-4)
 
 
 def test_the_classifier_behind_the_features_is_taken_from_the_weights_and_saved(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from .push import endpoint_files, model_files
 
 LARGEST = 25_000_000  # bytes of the whole folder
 # Kept in 8 bits, as nothing is lost by it: each of their numbers is one of hundreds in a sum.
-EIGHT_BITS = {"neighbours.keys", "relevance_head.classifier.weight", "relevance_head.hidden.weight"}
+EIGHT_BITS = {"backbone.classifier.weight", "neighbours.keys", "relevance_head.hidden.weight"}
 
 
 def write_bundle(
