@@ -122,6 +122,15 @@ def test_several_columns_of_labels_are_read_together() -> None:
     assert adapted["labels"][:] == [[0, 1], [0]]
 
 
+def test_a_label_that_is_there_and_absent_is_named_with_both_columns() -> None:
+    data = Dataset.from_dict({"image": [None] * 2, "cat": [1, 0], "not_labels": [["cat"], []]})
+    with pytest.raises(ValueError, match="row 0: 'cat' is in 'cat' and in 'not_labels'; keep one"):
+        to_schema(data)
+    listed = Dataset.from_dict({"image": [None], "tags": [["cat"]], "not_labels": [["cat"]]})
+    with pytest.raises(ValueError, match="row 0: 'cat' is in 'tags' and in 'not_labels'; keep one"):
+        to_schema(listed)
+
+
 def test_a_class_without_its_column_is_named() -> None:
     data = Dataset.from_dict({"image": [None] * 2, "cat": [1, 0]})
     with pytest.raises(ValueError, match="no column for the classes dog; its columns are 'cat' \\(1\\)"):

@@ -79,10 +79,11 @@ def _read_rows(
     cells = {name: _named_ids(data.features[name], rows[name].to_pylist()) for name in kept}
     table = RawTable(path, "row", range(len(data)), cells, others=[name for name in data.features if name not in kept])
     roles = find_roles(table, reading, class_names, image)
-    own_names = getattr(_item(data.features.get(roles.labels)), "names", None)
+    told = [getattr(_item(data.features[name]), "names", None) for name in roles.labels]
+    own_names = told[0] if len(told) == 1 else None
     table.class_names = list(own_names or class_names or ())
     if own_names:
-        reading.refuse({"numbers"}, f"the class labels of column {roles.labels!r} tell what its numbers are")
+        reading.refuse({"numbers"}, f"the class labels of column {roles.labels[0]!r} tell what its numbers are")
     if roles.split:
         roles.notes.append(f"WARNING: {roles.split!r} seems to tell splits; all rows are of this one")
     return list_labels(table, roles, reading, class_names or own_names), roles.image_id

@@ -31,9 +31,8 @@ class Roles:
 
     Attributes:
         file: The photo's file.
-        labels: Names of labels; None where `classes` hold them.
-        more_labels: Further columns of them.
-        classes: Columns of yes and no, one a class.
+        labels: Those of names of labels; none where `classes` hold them.
+        classes: Those of yes and no, one a class.
         image_id: Unique names of the photos.
         split: The split, or a flag such as is_valid.
         not_labels: Labels that are verified absent.
@@ -44,9 +43,8 @@ class Roles:
     """
 
     file: str
-    labels: str | None = None
-    more_labels: list[str] = field(default_factory=list)
-    classes: list[str] | None = None
+    labels: list[str] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
     image_id: str | None = None
     split: str | None = None
     not_labels: str | None = None
@@ -82,16 +80,14 @@ def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | N
         setattr(roles, role, None if not found or found[0] in (None, NOBODY) else str(found[0]))
     roles.split = _split_column(table, named, class_names, roles.file)
     own = {roles.file, *(getattr(roles, role) for role in ("split", *usual))} - {None}
-    if named.get("classes"):
-        roles.classes = named["classes"]
-    elif named.get("labels"):
-        roles.labels, *roles.more_labels = named["labels"]
-    else:
-        _find_labels(table, roles, [name for name in table.columns if name not in own], reading, class_names)
-    labels = [roles.labels, *roles.more_labels] if roles.labels else []
-    unread = [name for name in table.columns if name not in own.union(labels, roles.classes or ())] + table.others
-    told = f"labels by column {', '.join(map(repr, labels))}" if labels else f"{len(roles.classes or ())} columns"
-    roles.notes = [f"photos by column {roles.file!r}, {told}{'' if labels else ' of yes and no'}"]
+    roles.labels, roles.classes = named.get("labels", []), named.get("classes", [])
+    if not roles.labels and not roles.classes:
+        others = [name for name in table.columns if name not in own]
+        roles.labels, roles.classes = _find_labels(table, others, reading, class_names)
+    unread = [name for name in table.columns if name not in own.union(roles.labels, roles.classes)] + table.others
+    told = f"labels by column {', '.join(map(repr, roles.labels))}"
+    told = told if roles.labels else f"{len(roles.classes)} columns of yes and no"
+    roles.notes = [f"photos by column {roles.file!r}, {told}"]
     roles.notes += [f"split by column {roles.split!r}"] if roles.split else []
     if unread:
         more = " ..." if len(unread) > 8 else ""
@@ -158,15 +154,13 @@ def _names_splits(name: str, cells: Sequence[Any]) -> bool:
 
 
 def _find_labels(
-    table: RawTable, roles: Roles, others: list[str], reading: Reading, class_names: Sequence[str] | None
-) -> None:
-    """Enter in `roles` the column of labels, or the columns that are a class each; else ValueError."""
+    table: RawTable, others: list[str], reading: Reading, class_names: Sequence[str] | None
+) -> tuple[list[str], list[str]]:
+    """The one column of labels, or the columns that are a class each; ValueError where neither can be told."""
     if "labels" in others:
-        roles.labels = "labels"
-        return
+        return ["labels"], []
     if class_names and all(name in table.columns for name in class_names):
-        roles.classes = list(class_names)
-        return
+        return [], list(class_names)
     meanings = Meanings(reading)
     flags = [name for name in others if _are_flags(table.columns[name], meanings)]
     by_name = [name for name in others if LABEL_NAME.search(name) and (name not in flags or len(flags) == 1)]
@@ -179,8 +173,7 @@ def _find_labels(
         told = ", ".join(f"{name!r} ({short(table.columns[name][0])})" for name in [*holders, *flags[:3]])
         raise ValueError(f"{table.where(0)}: labels may be in {told}: data.columns {' or '.join(ways)} decides")
     if holders:
-        roles.labels = holders[0]
-        return
+        return holders, []
     lacking = [name for name in class_names or () if name not in others]
     if lacking or not others:
         classes = f": there is no column for the classes {abbreviate(lacking)}" if lacking else ""
@@ -188,7 +181,7 @@ def _find_labels(
             f"{table.path} has neither a column 'labels' nor one 0/1 column per class{classes}; its columns are "
             f"{table.shown()}: data.columns '{{labels: COLUMN}}' names it"
         )
-    roles.classes = others  # each cell is checked; a column that is no class is named with its line
+    return [], others  # each cell is checked; a column that is no class is named with its line
 
 
 def _are_flags(cells: Sequence[Any], meanings: Meanings) -> bool:

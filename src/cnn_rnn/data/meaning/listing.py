@@ -172,13 +172,14 @@ def list_labels(table: RawTable, roles: Roles, reading: Reading, names: Sequence
     present: Sequence[Sequence[str] | None]
     unknown: Sequence[Sequence[str]] = [()] * len(table.numbers)
     if roles.labels:
-        reading.refuse({"yes", "no"}, f"{table.path} has labels in column {roles.labels!r}, no columns of yes and no")
-        columns = [roles.labels, *roles.more_labels]
-        if not any(isinstance(cell, str) for name in columns for cell in table.columns[name]):
-            reading.refuse({"separator"}, f"{table.path} has lists of labels in column {roles.labels!r}, no texts")
-        present, told = _label_columns(table, columns, reading, names)
+        reading.refuse(
+            {"yes", "no"}, f"{table.path} has labels in column {roles.labels[0]!r}, no columns of yes and no"
+        )
+        if not any(isinstance(cell, str) for name in roles.labels for cell in table.columns[name]):
+            reading.refuse({"separator"}, f"{table.path} has lists of labels in column {roles.labels[0]!r}, no texts")
+        present, told = _label_columns(table, roles.labels, reading, names)
     else:
-        names = roles.classes or []
+        names = roles.classes
         reading.refuse(LABEL_SETTINGS, f"{table.path} has columns of yes and no, none of labels")
         present, unknown, *told = read_class_cells(table, names, reading)
     rows = [
@@ -227,9 +228,8 @@ def _add_lists(table: RawTable, roles: Roles, listing: Listing) -> None:
         for index, (row, labels) in enumerate(zip(listing.rows, listed, strict=True)):
             both = sorted(set(row.present).intersection(labels or ()))
             if both:
-                raise ValueError(
-                    f"{table.where(index)}: {both[0]!r} is in {roles.labels!r} and in {column!r}; keep one"
-                )
+                held = roles.labels[0] if roles.labels else both[0]
+                raise ValueError(f"{table.where(index)}: {both[0]!r} is in {held!r} and in {column!r}; keep one")
             setattr(row, kind, [*getattr(row, kind), *(labels or ())])
 
 

@@ -21,11 +21,11 @@ def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> RawTable
     Raises:
         ValueError: A confidence is neither 0 nor 1 and nothing says from where on it counts, or two rows disagree.
     """
-    if roles.labels is None or roles.more_labels:
+    if len(roles.labels) != 1:
         raise ValueError(
             f"{table.path}: rows of one label each need one column of labels; the columns are {table.shown()}"
         )
-    files, cells = table.columns[roles.file], table.columns[roles.labels]
+    files, cells = table.columns[roles.file], table.columns[roles.labels[0]]
     kept = [name for name in (roles.image_id, roles.split) if name]
     joined: dict[Any, dict[str, Any]] = {}
     numbers: list[int] = []
@@ -55,7 +55,7 @@ def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> RawTable
     if reading.separator is not None:
         told += f"; {Candidate(mark_of(reading.separator) or WHOLE).told} (data.separator)"
     roles.notes.append(told)
-    roles.labels, roles.not_labels, roles.unknown = COLUMN_OF.values()
+    *roles.labels, roles.not_labels, roles.unknown = COLUMN_OF.values()
     columns = {name: [row[name] for row in joined.values()] for name in next(iter(joined.values()))}
     return RawTable(table.path, table.unit, numbers, columns, table.notes, table.class_names)
 
