@@ -39,7 +39,7 @@ def label_list(workspace: Path, count: int) -> None:
         lines.writelines("photo.png\n" for _ in range(count))
     mocks: dict[tuple[Any, str], Callable[..., Any]] = {
         (bulk_prediction.PreparedImages, "prepare"): lambda *_: np.zeros(1, np.float32),
-        (bulk_prediction, "label_rows"): lambda _, batch, *__: [dict(ANSWER) for _ in batch.failures],
+        (bulk_prediction, "label_batch"): lambda _, batch, *__: [dict(ANSWER) for _ in batch.failures],
     }
     for (owner, name), mock in mocks.items():
         setattr(owner, name, mock)
