@@ -148,13 +148,12 @@ class ImageBackbone(nn.Module):
         return BaseModelOutputWithPooling(places, pooled, hidden_states)
 
     def _best_of_regions(self, places: Tensor) -> Tensor:
-        """How certain the classifier is of each class (B, K) at the region of the places (B, P, D) that shows it best.
-
-        1 where it is certain, 0 for one in ten thousand.
-        """
+        """The certainty (B, K) of each class, 0 for one in 10,000, at the best region of the places (B, P, D)."""
         assert self.classifier is not None
-        classes: Tensor = self.classifier(regions_of(places))
-        return 1 + classes.log_softmax(dim=-1).amax(dim=1) / DOUBT
+        regions = regions_of(places)
+        # In two dimensions a graph takes the weights as they are stored; in three it keeps them turned as well.
+        classes = self.classifier(regions.flatten(0, 1)).log_softmax(dim=-1)
+        return 1 + classes.unflatten(0, (-1, regions.shape[1])).amax(dim=1) / DOUBT
 
     def put_channels_innermost(self) -> None:
         """Lay out the weights of convolutions as a CPU reads them fastest; their values stay.

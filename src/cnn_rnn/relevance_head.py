@@ -113,8 +113,8 @@ class RegionClassesHead(MlpHead):
         classes = features[:, -self.implied.shape[1] :]
         seen = torch.cat([features[:, : -classes.shape[1]], F.layer_norm(classes, classes.shape[-1:])], dim=-1)
         # each class at a region of its own: together they may come to more than one
-        probabilities = ((DOUBT * (classes - 1)).exp() @ self.implied.to(classes.dtype).T).clamp(max=1)
-        logits: Tensor = super().forward(seen) + self.evidence(evidence_of(probabilities))
+        joint = F.linear((DOUBT * (classes - 1)).exp(), self.implied.to(classes.dtype))
+        logits: Tensor = super().forward(seen) + self.evidence(evidence_of(joint.clamp(max=1)))
         return logits
 
 
