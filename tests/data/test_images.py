@@ -32,6 +32,7 @@ from cnn_rnn.data import (
     decode_pixels,
     drop_unreadable,
 )
+from cnn_rnn.data import images as by_name
 from cnn_rnn.data.photos.images import LostImageError
 from cnn_rnn.data.schema import image_paths, label_lists_from_matrix
 from cnn_rnn.given_images import read_image
@@ -449,3 +450,7 @@ def test_a_photo_that_the_system_does_not_hand_out_may_be_had_later(
     monkeypatch.setattr("cnn_rnn.data.photos.images.Image.open", refuse)
     with pytest.raises(LostImageError, match=r"a\.png: cannot be read \("):
         decode_image(path, "a.png")
+
+
+def test_the_decoders_are_found_where_others_import_them() -> None:
+    assert (by_name.decode_image, by_name.decode_pixels) == (decode_image, decode_pixels)

@@ -1,0 +1,6 @@
+"""The decoders under the name by which programs of others import them."""
+
+from .photos.images import decode_image
+from .photos.pixels import decode_pixels
+
+__all__ = ["decode_image", "decode_pixels"]
