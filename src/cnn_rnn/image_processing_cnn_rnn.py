@@ -19,7 +19,11 @@ RESIZED_SIDES = {"center": ["shortest_edge"], "squash": ["height", "width"]}
 
 
 class CnnRnnImageProcessor(TorchvisionBackend):
-    """Image to pixel values (B, 3, h, w): RGB, resized, centre crop, scaled to 0..1, normalised."""
+    """Image to pixel values (B, 3, h, w): RGB, resized, centre crop, scaled to 0..1, normalised.
+
+    `from_config` makes the one of a model's config, `from_pretrained` that of a saved folder or Hub name; called with
+    one image or a list (of Pillow, arrays, tensors, paths) and `return_tensors="pt"` it gives `pixel_values`.
+    """
 
     # The defaults are the config's own.
     size: ClassVar[dict[str, int]] = {"shortest_edge": 256}

@@ -31,7 +31,14 @@ if TYPE_CHECKING:  # never run: whoever saves the model saves what it imports, a
 
 
 class CnnRnnForImageClassification(TimmBackedModel):
-    """Multi-label image classifier that reads the labels of an image as a path (Wang et al., CVPR 2016)."""
+    """Multi-label image classifier that reads the labels of an image as a path (Wang et al., CVPR 2016).
+
+    A saved one comes from `from_pretrained`, a new one on a timm backbone from `from_backbone`. `forward` gives label
+    logits, whose sigmoid is each label's probability, and `generate` the paths.
+
+    Args:
+        config: What it is, see `CnnRnnConfig`; all weights are random.
+    """
 
     config: CnnRnnConfig
     config_class = CnnRnnConfig

@@ -50,10 +50,25 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             inputs: One or many, as above.
             *args: None.
             batch_size: Images that the model sees at once; where not given 16 of what can be counted, 1 of a stream.
-            **kwargs: As `_sanitize_parameters` takes them.
+            **kwargs: For this call; given to `pipeline` they hold for all calls.
+                `threshold`: Least probability of a label that is returned: one for all, one for each (in order, or by
+                    name, where labels not named keep the model's own), or "calibrated" for those fitted on held-out
+                    data. The model's own (0.5 where it has none) if neither this nor `top_k` is given.
+                `top_k`: Return this many labels, whatever their probability, unless `threshold` is given too.
+                `beam_width`: Walks that the beam search keeps; the model's own number if None.
+                `return_path`: Whether to return the most probable path beside the labels.
+                `timeout`: Seconds that an image from the web may take in all; 60 where None.
+                `decision`: How the set of returned labels is chosen: "threshold", as above; "expected_f1", the labels
+                    with the best expected F1; "path", the labels of the most probable path; or "set", the best guess at
+                    the whole set by path and labels together.
+                `known`: What is known of the image or of all images of the call: names of labels that it shows (True)
+                    or does not show (False). Scores and path are given what is known.
+                `ask`: Whether to return `question` too, the open label whose yes or no would tell most of the whole set
+                    (None where all is as good as known), as a label and its probability beside `labels`.
 
         Raises:
-            ValueError: A data set has not one column of images, or an image cannot be read.
+            ValueError: A data set has not one column of images, an image cannot be read, or an argument is out of its
+                range or names a label that the model does not have.
         """
         inputs = images_of(inputs, ImageSequence)
         if isinstance(inputs, list | ImageSequence) and not len(inputs):
@@ -78,20 +93,14 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         """Sort the arguments of a call to the stage that takes them.
 
         Args:
-            threshold: Least probability of a label that is returned: one for all, one for each (in order, or by name,
-                where labels not named keep the model's own), or "calibrated" for those fitted on held-out data. The
-                model's own (0.5 where it has none) if neither this nor `top_k` is given.
-            top_k: Return this many labels, whatever their probability, unless `threshold` is given too.
-            beam_width: Walks that the beam search keeps; the model's own number if None.
-            return_path: Whether to return the most probable path beside the labels.
-            timeout: Seconds that an image from the web may take in all; 60 where None.
-            decision: How the set of returned labels is chosen: "threshold", as above; "expected_f1", the labels with
-                the best expected F1; "path", the labels of the most probable path; or "set", the best guess at the
-                whole set by path and labels together.
-            known: What is known of the image or of all images of the call: names of labels that it shows (True) or
-                does not show (False). Scores and path are given what is known.
-            ask: Whether to return `question` too, the open label whose yes or no would tell most of the whole set (None
-                where all is as good as known), as a label and its probability beside `labels`.
+            threshold: As `__call__` takes it, and the others.
+            top_k: As `__call__` takes it.
+            beam_width: As `__call__` takes it.
+            return_path: As `__call__` takes it.
+            timeout: As `__call__` takes it.
+            decision: As `__call__` takes it.
+            known: As `__call__` takes it.
+            ask: As `__call__` takes it.
 
         Raises:
             ValueError: An argument is out of its range, or names a label that the model does not have.

@@ -2,6 +2,7 @@
 
 import base64
 import builtins
+import inspect
 import math
 from copy import deepcopy
 from functools import partial
@@ -258,6 +259,14 @@ def test_the_beam_width_is_the_callers_to_choose(own: Any) -> None:
 def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str, own: Any) -> None:
     with pytest.raises(ValueError, match=message):
         own(photo(0), **arguments)
+
+
+def test_the_help_of_a_call_tells_every_argument() -> None:
+    pipeline_class = MultiLabelImageClassificationPipeline
+    told = inspect.getdoc(pipeline_class.__call__) or ""
+    taken = pipeline_class._sanitize_parameters  # noqa: SLF001 - the one list of them
+    arguments = set(inspect.signature(taken).parameters) - {"self"}
+    assert not [name for name in arguments if f"`{name}`: " not in told]
 
 
 @pytest.mark.parametrize("threshold", [np.float64(0.3), np.array(0.3), torch.tensor(0.3), [np.float32(0.3)] * 7])

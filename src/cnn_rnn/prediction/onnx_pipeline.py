@@ -92,7 +92,8 @@ class CnnRnnOnnx:
         Args:
             inputs: One or many, as the pipeline takes them.
             batch_size: Images that the model sees at once; where not given 16 of what can be counted, 1 of a stream.
-            **arguments: As the pipeline takes them; others than those of the start for this call alone.
+            **arguments: As `MultiLabelImageClassificationPipeline` takes them, such as `threshold`, `top_k`, `known`,
+                `decision`, `ask` and `return_path`; others than those of the start for this call alone.
 
         Raises:
             ValueError: An argument is wrong, or an image cannot be read.
