@@ -80,7 +80,8 @@ def said_of_known(model: Any, known: Tensor) -> Tensor:
     Of an absent label k that is `log p(l | not k) / p(l)`, which follows from `p(l | k)` and the frequency of k.
     """
     prior, config = model.cooccurrence, model.config
-    frequency = (torch.tensor(config.label_counts) + 0.5)[:, None] / (config.counted_images + 1)
+    counted = torch.as_tensor(config.counted_images).reshape(-1, 1)  # of all labels, or of each
+    frequency = (torch.tensor(config.label_counts) + 0.5)[:, None] / (counted + 1)
     table = prior.left if prior.right is None else prior.left @ prior.right
     without = (1 - frequency * table.cpu().exp()).clamp(min=SMALLEST_SCORE) / (1 - frequency)
     absent = (known < 0).float().cpu() @ without.log()
