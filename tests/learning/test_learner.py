@@ -179,3 +179,10 @@ def test_no_label_is_told_worse_than_by_the_start_on_any_photos(seed: int) -> No
     learner = Learner(LABELS[:3])
     learner.tell_all(told)
     assert all(learnt <= started + 1e-4 for learnt, started in losses(learner, told).values())
+
+
+def test_what_a_classifier_says_of_its_classes_is_kept_and_not_compared() -> None:
+    features = np.array([0.25, -1.0, 0.5, 9.0], np.float32)
+    seen = Seen(features, compared=3)
+    np.testing.assert_allclose(seen.vector, np.array([0.5, -1.0, 0.5**0.5]) / 1.75**0.5, rtol=1e-6)
+    assert len(Seen(features).vector) == len(seen.features) == 4

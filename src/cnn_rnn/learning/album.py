@@ -20,7 +20,7 @@ from .eyes import Eyes
 from .feature_store import FeatureStore, store_beside
 from .journal import Journal, Step
 from .known_photos import KnownPhoto, KnownPhotos
-from .learner import Learner, Seen, unit_length
+from .learner import Learner, Seen
 from .ridge import Floats
 from .suggestions import Suggestion, sureness
 
@@ -268,7 +268,7 @@ class Album:
         except (UnreadableImageError, OSError) as error:
             self.unreadable[name] = str(error)
             raise UnreadableImageError(str(error)) from error
-        self._vectors[name] = unit_length(seen.features)
+        self._vectors[name] = seen.vector
         self._seen[name] = seen
         return seen
 
@@ -277,8 +277,8 @@ class Album:
         eyes = self.eyes
         features = self.store.find(photo, eyes.sees, eyes.size)
         if features is None or not eyes.label_names:
-            return None if features is None else Seen(features)
+            return None if features is None else Seen(features, compared=eyes.compared)
         logits = self.store.find(photo, eyes.says, len(eyes.label_names))
         if logits is not None:
-            return Seen(features, logits)
+            return Seen(features, logits, eyes.compared)
         return None if eyes.needs_places else eyes.of_features(features)

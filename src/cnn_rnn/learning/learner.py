@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .given_known import log_odds, prior, votes_given
-from .ridge import Exact, Floats, Ridge
+from .ridge import Exact, Floats, Ridge, unit_length
 from .stacking import fit_stack
 from .votes import NEVER_ASKED, AnswerMatrix, Votes, closeness, shares
 
@@ -39,10 +39,17 @@ class Seen:
     Attributes:
         features: Of the image (D).
         logits: What the model says (S) of the labels it knows; empty without any.
+        compared: How many of the features photos are compared by, and labels learnt from; all where None.
     """
 
     features: Floats
     logits: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    compared: int | None = None
+
+    @property
+    def vector(self) -> Floats:
+        """The features that photos are compared by, as `unit_length` has them."""
+        return unit_length(self.features[: self.compared])
 
 
 @dataclass(frozen=True)
@@ -186,7 +193,7 @@ class Learner:
 
     def _take_in(self, photo: str, seen: Seen) -> None:
         """Make a place for a photo of which nothing is known yet."""
-        vector = unit_length(seen.features)
+        vector = seen.vector
         if not self.photos:
             self._features = np.zeros((0, len(vector)), np.float32)
         if self._ridge is not None and self._votes is not None:
@@ -306,7 +313,7 @@ class Learner:
                 [seen.logits if given is None else given, log_odds(frequencies_of(0, never))], dtype=np.float64
             )
         fitted = self._fit()
-        vector = unit_length(seen.features)
+        vector = seen.vector
         place = self.photos.get(photo)
         cosines = (self._features @ vector)[None]
         weights = closeness(cosines)
@@ -338,11 +345,3 @@ def frequencies_of(photos: int, shown: NDArray[Any]) -> Floats:
     """How frequent labels are that so many of the photos show; where nobody was asked they are hardly there."""
     found: Floats = ((shown + IMAGINED_SHOWN) / (photos + IMAGINED)).astype(np.float32)
     return found
-
-
-def unit_length(features: Floats) -> Floats:
-    """Features (D) with square roots of their sizes, scaled to length 1; no single one then outweighs the others."""
-    roots = np.sign(features) * np.sqrt(np.abs(features, dtype=np.float32))
-    length = np.linalg.norm(roots)
-    scaled: Floats = (roots / max(float(length), 1e-12)).astype(np.float32)
-    return scaled

@@ -64,3 +64,11 @@ class Ridge:
         # What it says with the photo, less the photo's own part, which is its leverage h: (y' - h y) / (1 - h).
         unseen = (features @ weights - leverages * targets) / (1 - leverages)
         return weights, unseen.astype(np.float32)
+
+
+def unit_length(features: Floats) -> Floats:
+    """Features (D) with square roots of their sizes, scaled to length 1; no single one then outweighs the others."""
+    roots = np.sign(features) * np.sqrt(np.abs(features, dtype=np.float32))
+    length = np.linalg.norm(roots)
+    scaled: Floats = (roots / max(float(length), 1e-12)).astype(np.float32)
+    return scaled
