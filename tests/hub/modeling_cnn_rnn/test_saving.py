@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,19 @@ def test_pickled_weights_are_never_read(tmp_path: Path) -> None:
 def test_a_misspelt_field_is_refused_by_from_backbone() -> None:
     with pytest.raises(ValueError, match="did you mean 'embedding_size'"):
         Model.from_backbone("test_resnet", id2label=LABELS, embeding_size=3)
+
+
+def test_counts_are_whole_numbers_in_the_order_of_the_labels() -> None:
+    make = partial(Model.from_backbone, "test_resnet", id2label=["cat", "dog"])
+    given: tuple[Any, ...] = ([3, 2], np.array([3.0, 2.0]), torch.tensor([3, 2]))
+    for counts in given:
+        assert make(label_counts=counts).config.label_counts == [3, 2]
+    wrong: tuple[Any, ...] = ([1.5, 2], {"cat": 3, "dog": 2})
+    for counts, message in zip(
+        wrong, (r"whole numbers of images, got 1\.5", "in the order of the labels"), strict=True
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            make(label_counts=counts)
 
 
 def test_from_backbone_takes_over_the_backbones_preprocessing() -> None:
