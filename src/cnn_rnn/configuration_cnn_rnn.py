@@ -287,6 +287,21 @@ def labels_by_id(labels: Any) -> dict[int, str]:
     return by_id
 
 
+def whole_counts(label_counts: Iterable[Any]) -> list[int]:
+    """Training images of each label (C) as Python's own numbers, of numbers of any library.
+
+    Raises:
+        TypeError: They are by name, not in the order of the labels.
+        ValueError: One is no whole number.
+    """
+    if isinstance(label_counts, Mapping):
+        raise TypeError("label_counts are numbers in the order of the labels: give [counts[name] for name in names]")
+    for count in (label_counts := list(label_counts)):
+        if int(count) != count:
+            raise ValueError(f"label_counts are whole numbers of images, got {count!r}")
+    return [int(count) for count in label_counts]
+
+
 def _whole(index: Any) -> Any:
     """Python's own number for one of numpy or a text such as "3", since the keys of JSON are texts; else as it is."""
     return int(index) if isinstance(index, Integral) or (isinstance(index, str) and index.isdecimal()) else index

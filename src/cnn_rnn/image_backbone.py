@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from .backbone_weights import classifier_weights, find_weights, fit_weights, read_weights
-from .configuration_cnn_rnn import CnnRnnConfig, labels_by_id
+from .configuration_cnn_rnn import CnnRnnConfig, labels_by_id, whole_counts
 from .nearest_names import did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -333,21 +333,6 @@ def config_on(
         if "pooling" not in fields:
             own["pooling"] = pooling_of(backbone, fields.get("backbone_args"))
     return CnnRnnConfig(**(own | dict(fields)))
-
-
-def whole_counts(label_counts: Iterable[Any]) -> list[int]:
-    """Training images of each label (C) as Python's own numbers, of numbers of any library.
-
-    Raises:
-        TypeError: They are by name, not in the order of the labels.
-        ValueError: One is no whole number.
-    """
-    if isinstance(label_counts, Mapping):
-        raise TypeError("label_counts are numbers in the order of the labels: give [counts[name] for name in names]")
-    for count in (label_counts := list(label_counts)):
-        if int(count) != count:
-            raise ValueError(f"label_counts are whole numbers of images, got {count!r}")
-    return [int(count) for count in label_counts]
 
 
 def pooling_of(backbone: str, backbone_args: Mapping[str, Any] | None = None) -> str:
