@@ -1,6 +1,7 @@
 """Heads that score every label by itself, from the image alone."""
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
@@ -58,64 +59,62 @@ class ResidualAttention(MlpHead):
         return super().forward(places.mean(dim=1)) + SHARE_OF_BEST * best
 
 
-class ClassesHead(MlpHead):
-    """An mlp that also reads what the backbone's own classifier says, such as ImageNet's thousand classes.
+class EvidenceHead(MlpHead):
+    """An mlp that also reads what a classifier says of its classes, such as ImageNet's thousand.
 
     A label that some of the classes imply is the more probable by their joint probability, with a learned weight: what
     a million photos have taught the classifier, a handful of photos of the label need not teach again.
 
     Args:
-        feature_size: D.
+        feature_size: Image features and classes that the mlp reads.
         hidden_size: Units of the hidden layer.
         num_labels: C.
         dropout: Of the mlp.
         implied: Which classes (C, K) imply each label.
     """
 
-    implied: Tensor
-
-    def __init__(self, feature_size: int, hidden_size: int, num_labels: int, dropout: float, implied: Tensor) -> None:
-        classes = implied.shape[1]
-        super().__init__(feature_size + classes, hidden_size, num_labels, dropout)
-        self.classifier = nn.Linear(feature_size, classes).requires_grad_(requires_grad=False)
-        self.register_buffer("implied", implied.to(torch.uint8))
-        self.evidence = LearnedWeight(FIRST_EVIDENCE, num_labels)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits (B, C) of image features (B, D)."""
-        classes = self.classifier(features)
-        seen = torch.cat([features, F.layer_norm(classes, classes.shape[-1:])], dim=-1)
-        probabilities = classes.softmax(dim=-1) @ self.implied.to(classes.dtype).T
-        logits: Tensor = super().forward(seen) + self.evidence(evidence_of(probabilities))
-        return logits
-
-
-class RegionClassesHead(MlpHead):
-    """The same of image features that end in the certainties of the classes, region by region (`pooling` classes).
-
-    Args:
-        feature_size: D, those certainties among them.
-        hidden_size: Units of the hidden layer.
-        num_labels: C.
-        dropout: Of the mlp.
-        implied: Which classes (C, K) imply each label.
-    """
-
+    first_evidence: ClassVar[float]  # the weight before training
     implied: Tensor
 
     def __init__(self, feature_size: int, hidden_size: int, num_labels: int, dropout: float, implied: Tensor) -> None:
         super().__init__(feature_size, hidden_size, num_labels, dropout)
         self.register_buffer("implied", implied.to(torch.uint8))
-        self.evidence = LearnedWeight(FIRST_OF_REGIONS, num_labels)
+        self.evidence = LearnedWeight(self.first_evidence, num_labels)
+
+    def judge(self, features: Tensor, classes: Tensor, probabilities: Tensor) -> Tensor:
+        """Logits (B, C) of image features (B, D), of classes (B, K), and of what implies each label (B, C)."""
+        seen = torch.cat([features, F.layer_norm(classes, classes.shape[-1:])], dim=-1)
+        logits: Tensor = super().forward(seen) + self.evidence(evidence_of(probabilities))
+        return logits
+
+
+class ClassesHead(EvidenceHead):
+    """The backbone's own classifier, asked once of the whole image; `feature_size` is that of the image's features."""
+
+    first_evidence = FIRST_EVIDENCE
+
+    def __init__(self, feature_size: int, hidden_size: int, num_labels: int, dropout: float, implied: Tensor) -> None:
+        classes = implied.shape[1]
+        super().__init__(feature_size + classes, hidden_size, num_labels, dropout, implied)
+        self.classifier = nn.Linear(feature_size, classes).requires_grad_(requires_grad=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (B, C) of image features (B, D)."""
+        classes = self.classifier(features)
+        return self.judge(features, classes, classes.softmax(dim=-1) @ self.implied.to(classes.dtype).T)
+
+
+class RegionClassesHead(EvidenceHead):
+    """The same of image features (D) that end in the certainties of the classes by regions (`pooling` classes)."""
+
+    first_evidence = FIRST_OF_REGIONS
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (B, C) of image features (B, D)."""
         classes = features[:, -self.implied.shape[1] :]
-        seen = torch.cat([features[:, : -classes.shape[1]], F.layer_norm(classes, classes.shape[-1:])], dim=-1)
         # each class at a region of its own: together they may come to more than one
         joint = F.linear((DOUBT * (classes - 1)).exp(), self.implied.to(classes.dtype))
-        logits: Tensor = super().forward(seen) + self.evidence(evidence_of(joint.clamp(max=1)))
-        return logits
+        return self.judge(features[:, : -classes.shape[1]], classes, joint.clamp(max=1))
 
 
 def evidence_of(probabilities: Tensor) -> Tensor:
