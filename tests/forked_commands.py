@@ -5,6 +5,7 @@ too, and then, for each line of JSON on its input, forks a process that runs a c
 process like any other: it can be killed.
 """
 
+import faulthandler
 import importlib
 import json
 import os
@@ -12,11 +13,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+HANGS = 240  # seconds; no command of a test takes as long
 
 
 class ForkedCommands:
@@ -112,9 +115,11 @@ def train_once(first: list[str]) -> None:
     import torch._dynamo
     from accelerate.state import AcceleratorState, GradientState, PartialState
     from torch.utils import tensorboard
+    from tqdm import tqdm
 
     torch.set_num_threads(1)
     assert tensorboard
+    tqdm.set_lock(threading.RLock())  # its own is shared by forks: one killed while it prints would hold it for ever
     importlib.import_module("cnn_rnn.commands.predict")
     assert main_of("train")(first) == 0
     for state in (AcceleratorState, GradientState, PartialState):  # a fork may be one of several processes
@@ -135,6 +140,7 @@ def run(request: dict[str, Any]) -> None:
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(log, stream)
+    faulthandler.dump_traceback_later(HANGS, file=log)  # one that hangs says where
     code = 1
     try:
         code = main_of(request["command"])(request["arguments"])

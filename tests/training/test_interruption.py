@@ -25,10 +25,11 @@ def saved(output_dir: Path) -> set[str]:
     return {path.name for path in output_dir.glob("checkpoints/step-*")}
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
+def wait_for(condition: Callable[[], bool], log: Path | None = None) -> None:
+    """Wait for what a process does; what has not come after five minutes never comes, and its log says where it is."""
     deadline = time.monotonic() + 300
     while not condition():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, log and log.read_text()
         time.sleep(0.002)
 
 
@@ -65,6 +66,7 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(
     changes = {"train__epochs": 10, "train__save_steps": 1} | changes
     assert forked.train(settings(tmp_path / "whole", **changes), tmp_path / "whole.log") == 0
     moments = random.Random(len(changes))  # noqa: S311 - chooses moments, keeps no secret
+    log = tmp_path / "killed.log"
     kills = runs = 0
     while kills < at_least:
         runs += 1
@@ -72,9 +74,9 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(
         arguments = [*settings(output_dir, **changes), "--resume=auto"]
         while code == -signal.SIGKILL:
             before = saved(output_dir)
-            process = forked.start(arguments, tmp_path / "killed.log")
+            process = forked.start(arguments, log)
             if kills < at_least and kills % 3:  # some time after a new step, so that the run comes to an end
-                wait_for(lambda: bool(saved(output_dir) - before) or forked.ended(process))  # noqa: B023
+                wait_for(lambda: bool(saved(output_dir) - before) or forked.ended(process), log)  # noqa: B023
                 time.sleep(moments.uniform(0, 0.1))
             elif kills < at_least:
                 time.sleep(moments.uniform(0, 0.6))
@@ -82,7 +84,7 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(
                 os.killpg(process, signal.SIGKILL)
             code = forked.wait(process)
             kills += code == -signal.SIGKILL
-        assert code == 0, (tmp_path / "killed.log").read_text()
+        assert code == 0, log.read_text()
         assert_same_runs(tmp_path / "whole", output_dir)
 
 
@@ -92,7 +94,7 @@ def test_a_signal_saves_and_leaves_with_a_code_of_its_own(
 ) -> None:
     changes = {"train__epochs": 20, "train__num_workers": 1}
     process = forked.start(settings(tmp_path / "run", **changes), tmp_path / "log")
-    wait_for(lambda: bool(saved(tmp_path / "run")))
+    wait_for(lambda: bool(saved(tmp_path / "run")), tmp_path / "log")
     os.killpg(process, number)  # the processes that load images get it too, as on a cluster or from a terminal
     assert forked.wait(process) == code
     log = (tmp_path / "log").read_text()
@@ -106,7 +108,7 @@ def test_a_signal_saves_and_leaves_with_a_code_of_its_own(
 
 def test_a_second_signal_leaves_at_once(forked: Any, settings: Settings, tmp_path: Path) -> None:
     process = forked.start(settings(tmp_path / "run", train__epochs=20), tmp_path / "log")
-    wait_for(lambda: bool(saved(tmp_path / "run")))
+    wait_for(lambda: bool(saved(tmp_path / "run")), tmp_path / "log")
     os.kill(process, signal.SIGSTOP)  # so that both are there before the run can look
     before = saved(tmp_path / "run")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
@@ -159,7 +161,7 @@ def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(
     while 0 not in codes:
         before = saved(tmp_path / "run")
         process = forked.start([*settings(tmp_path / "run", **changes), "--resume=auto"], tmp_path / "log")
-        wait_for(lambda: bool(saved(tmp_path / "run") - before) or forked.ended(process))  # noqa: B023
+        wait_for(lambda: bool(saved(tmp_path / "run") - before) or forked.ended(process), tmp_path / "log")  # noqa: B023
         time.sleep(moments.uniform(0, 0.05))
         os.kill(process, signal.SIGTERM)
         codes.append(forked.wait(process))
@@ -172,7 +174,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(forked: Any, settings: Set
     changes = {"train__epochs": 10}
     assert forked.train(settings(tmp_path / "whole", **changes), tmp_path / "whole.log") == 0
     process = forked.start(settings(tmp_path / "run", **changes), tmp_path / "log")
-    wait_for(lambda: any(not name.endswith(".tmp") for name in saved(tmp_path / "run")))
+    wait_for(lambda: any(not name.endswith(".tmp") for name in saved(tmp_path / "run")), tmp_path / "log")
     resource.prlimit(process, resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))  # no larger file can be written
     assert forked.wait(process) == 2
     last_line = (tmp_path / "log").read_text().strip().splitlines()[-1]
