@@ -69,10 +69,10 @@ class ImageBackbone(nn.Module):
             for module in self.modules():
                 setattr(module, "_is_hf_initialized", True)  # noqa: B010 - transformers' mark for "leave this as it is"
         self.classifier: nn.Linear | None = None
-        if pooling == "classes":
-            classes = number_of_classes(name, "pooling='classes'")
-            self.classifier = nn.Linear(self.num_features, classes).requires_grad_(requires_grad=False)
-            self.num_features += classes
+        self.num_certainties = number_of_classes(name, "pooling='classes'") if pooling == "classes" else 0
+        if self.num_certainties:  # K, the last of the features
+            self.classifier = nn.Linear(self.num_features, self.num_certainties).requires_grad_(requires_grad=False)
+            self.num_features += self.num_certainties
 
     @property
     def supports_gradient_checkpointing(self) -> bool:

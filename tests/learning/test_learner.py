@@ -24,7 +24,7 @@ def draw_photos(count: int, seed: int = 0, start: int = 0) -> Told:
         there = draw.random(len(LABELS)) < 1 / (1 + np.exp(-logits))
         asked = draw.random(len(LABELS)) < 0.9
         answers = {label: bool(there[place]) for place, label in enumerate(LABELS) if asked[place]}
-        seen = Seen(features.astype(np.float32), logits[:start].astype(np.float32))
+        seen = Seen(features.astype(np.float32), logits[:start].astype(np.float32), certainties=0)
         told[f"{index}.jpg"] = (seen, answers or {"a": False})
     return told
 
@@ -148,7 +148,7 @@ def spoil(told: Told) -> Told:
         sign = [1 if answers.get(label, False) else -1 for label in LABELS]
         logits = np.array([3 * sign[0], *(-2 * one for one in sign[1:])], np.float32)
         features = np.concatenate([np.random.default_rng(len(found)).normal(size=6), 2.0 * np.array(sign[1:])])
-        found[photo] = (Seen(features.astype(np.float32), logits), answers)
+        found[photo] = (Seen(features.astype(np.float32), logits, certainties=0), answers)
     return found
 
 
@@ -183,6 +183,6 @@ def test_no_label_is_told_worse_than_by_the_start_on_any_photos(seed: int) -> No
 
 def test_what_a_classifier_says_of_its_classes_is_kept_and_not_compared() -> None:
     features = np.array([0.25, -1.0, 0.5, 9.0], np.float32)
-    seen = Seen(features, compared=3)
+    seen = Seen(features, certainties=1)
     np.testing.assert_allclose(seen.vector, np.array([0.5, -1.0, 0.5**0.5]) / 1.75**0.5, rtol=1e-6)
-    assert len(Seen(features).vector) == len(seen.features) == 4
+    assert len(Seen(features, certainties=0).vector) == len(seen.features) == 4

@@ -177,6 +177,24 @@ def test_what_was_taught_is_known_after_a_restart_and_can_still_be_forgotten(
     assert "steps.jsonl, line 1" in answer["error"]
 
 
+def test_what_another_version_saw_is_told_and_teaches_again_once_its_task_is_predicted(
+    at_work: ModelAtWork, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(at_work, Limits(), folder=folder, kept=tmp_path) as first:
+        first.post("/predict", of_second_project(task(8)))
+        for index in range(5):
+            first.post("/webhook", annotated(100 + index, index, "own word", "One"))
+        _, taught = first.post("/predict", of_second_project(task(8)))
+    for file in (tmp_path / ".cnn-rnn" / "features").iterdir():
+        file.unlink()
+    with serving(at_work, Limits(), folder=folder, kept=tmp_path) as again:
+        _, before = again.post("/predict", of_second_project(task(8)))
+        assert before["model_version"] == at_work.version
+        assert "project 2.1700000000: 5 annotated photos were seen by another model or version" in caplog.text
+        again.post("/predict", of_second_project(*map(task, range(5))))
+        assert again.post("/predict", of_second_project(task(8)))[1] == close(taught)
+
+
 def test_what_the_disk_does_not_take_is_not_learnt_and_not_forgotten_and_that_is_told(
     at_work: ModelAtWork,
     folder: Path,

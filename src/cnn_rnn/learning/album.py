@@ -277,8 +277,8 @@ class Album:
         eyes = self.eyes
         features = self.store.find(photo, eyes.sees, eyes.size)
         if features is None or not eyes.label_names:
-            return None if features is None else Seen(features, compared=eyes.compared)
+            return None if features is None else Seen(features, certainties=eyes.certainties)
         logits = self.store.find(photo, eyes.says, len(eyes.label_names))
         if logits is not None:
-            return Seen(features, logits, eyes.compared)
+            return Seen(features, logits, certainties=eyes.certainties)
         return None if eyes.needs_places else eyes.of_features(features)

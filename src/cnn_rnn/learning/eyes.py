@@ -32,7 +32,7 @@ class Eyes:
 
     Attributes:
         size: D, of its features.
-        compared: How many of them photos are compared by.
+        certainties: How many of them `Seen` leaves out.
         sees: What its features are known by, as `seen_by` has it.
         says: What its logits are known by.
     """
@@ -42,8 +42,7 @@ class Eyes:
         self.label_names: list[str] = list(saved.model.config.label_names) if knows else []
         backbone = saved.model.backbone
         self.size: int = backbone.num_features
-        # what a classifier says of its classes is for the model's head: learnt from, it cost actions a photo
-        self.compared = self.size - (0 if backbone.classifier is None else backbone.classifier.out_features)
+        self.certainties: int = backbone.num_certainties
         of_features, of_model = (
             of(saved.model, saved.processor) for of in (Provenance.of_features, Provenance.of_model)
         )
@@ -77,7 +76,7 @@ class Eyes:
         """What image features (1, ...) say, with the logits given what is known of the model's own labels."""
         vector = mean_of_places(features)[0].float().numpy()
         logits = self._logits(features, known or {}) if self.label_names else np.zeros(0, np.float32)
-        return Seen(vector, logits, self.compared)
+        return Seen(vector, logits, certainties=self.certainties)
 
     def given(self, seen: Seen, known: Mapping[str, bool]) -> Floats | None:
         """The logits given what is known of the model's own labels; None where that needs the places of the photo."""

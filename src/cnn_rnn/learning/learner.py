@@ -39,17 +39,18 @@ class Seen:
     Attributes:
         features: Of the image (D).
         logits: What the model says (S) of the labels it knows; empty without any.
-        compared: How many of the features photos are compared by, and labels learnt from; all where None.
+        certainties: How many of the features, the last of them, a classifier says of its classes. They are for the
+            model's own head: learnt from, they cost actions a photo.
     """
 
     features: Floats
     logits: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
-    compared: int | None = None
+    certainties: int = field(kw_only=True)  # without a default, so that nobody forgets them
 
     @property
     def vector(self) -> Floats:
-        """The features that photos are compared by, as `unit_length` has them."""
-        return unit_length(self.features[: self.compared])
+        """The features that photos are compared by, and labels learnt from, as `unit_length` has them."""
+        return unit_length(self.features[: len(self.features) - self.certainties])
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 NEW_GRAPH = "install the package again, or make the graph by scripts/bundled/make_graph.py"
 PREFIX = "model."  # of the weights' names in the graph
+OF_CLASSES = f"{PREFIX}backbone.classifier.bias"  # a number for each class of which features hold the certainty
 FOR_FEW = {"session.disable_prepacking": "1"}
 
 
@@ -116,6 +117,11 @@ class GraphModel:
         self.folder, self.preprocessing = folder, json.loads(told["preprocessing"])
         self.outputs = [output.name for output in self.session.get_outputs()]
         self.takes_known = len(self.session.get_inputs()) > 1
+
+    @property
+    def certainties(self) -> int:
+        """How many of the features, the last of them, are certainties of a classifier's classes."""
+        return int(self.weights[OF_CLASSES].shape()[0]) if self.config.pooling == "classes" else 0
 
     @classmethod
     def find(cls, name: str | Path, **options: Any) -> Self | None:

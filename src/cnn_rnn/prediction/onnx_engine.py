@@ -61,6 +61,7 @@ class OnnxBackbone(nn.Module):
         model = graph if isinstance(graph, bytes) else str(graph)
         self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self.name, self.pooled, self.num_features = backbone.name, backbone.pooled, backbone.num_features
+        self.num_certainties = backbone.num_certainties
 
     def forward(self, pixel_values: Tensor, *, output_hidden_states: bool = False) -> BaseModelOutputWithPooling:
         """The features of pixel values (B, 3, h, w), (B, D) or for attention the places (B, P, D) and their mean.

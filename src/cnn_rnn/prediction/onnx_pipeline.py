@@ -139,6 +139,11 @@ class CnnRnnOnnx:
             raise ValueError("the model's logits are no finite numbers: its weights, or its preprocessing, are broken")
         return outputs
 
+    @property
+    def certainties(self) -> int:
+        """How many of the features, the last of them, are certainties of a classifier's classes."""
+        return self.model.certainties
+
     def look(
         self, pixel_values: NDArray[np.float32], known: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

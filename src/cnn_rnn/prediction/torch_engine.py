@@ -24,7 +24,7 @@ class PiecewiseBackbone(nn.Module):
 
     def __init__(self, backbone: ImageBackbone) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.num_certainties = backbone, backbone.num_certainties
         self.threads = torch.get_num_threads()
         self.pool = ThreadPoolExecutor(self.threads, "backbone")
 

@@ -51,6 +51,12 @@ class TorchLabeller:
         own = {name: values[row : row + 1] for name, values in outputs.items()}
         return self.classify.postprocess(own, **choice)
 
+    @property
+    def certainties(self) -> int:
+        """How many of the features, the last of them, are certainties of a classifier's classes."""
+        found: int = self.classify.model.backbone.num_certainties
+        return found
+
     @torch.inference_mode()
     def look(
         self, pixel_values: NDArray[np.float32], known: NDArray[np.int64]

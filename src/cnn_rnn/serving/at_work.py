@@ -12,6 +12,7 @@ import numpy.typing as npt
 from cnn_rnn.foundation.provenance import digest_file
 from cnn_rnn.learning.feature_store import seen_by
 from cnn_rnn.learning.learner import Seen
+from cnn_rnn.learning.ridge import Floats
 from cnn_rnn.nearest_names import did_you_mean
 from cnn_rnn.prediction.bulk_prediction import labeller_of
 from cnn_rnn.prediction.graph_model import folder_of
@@ -123,7 +124,11 @@ class ModelAtWork:
         """Features and logits of each of some photos, given which labels of the model are there or not."""
         known = np.stack([self.labeller.answers.known(told) for _, told in asked])
         features, logits = self.labeller.look(np.stack([values for values, _ in asked]), known)
-        return [Seen(*one) for one in zip(features, logits, strict=True)]
+        return [self.seen(*one) for one in zip(features, logits, strict=True)]
+
+    def seen(self, features: Floats, logits: Floats) -> Seen:
+        """What a learner takes of the features (D) and logits (C) of a photo."""
+        return Seen(features, logits, certainties=self.labeller.certainties)
 
     def _answer(self, outputs: Mapping[str, Any], place: int, wish: Wish) -> dict[str, Any]:
         """What is said of one photo of a batch."""

@@ -166,6 +166,12 @@ class LabelStudio:
                     "Label Studio, project %s: %s labels are not the model's, and begin with the first annotation: %s",
                     key, len(project.own), ", ".join(project.own[:10]),
                 )  # fmt: skip
+            if project.unseen:
+                logger.warning(
+                    "Label Studio, project %s: %s annotated photos were seen by another model or version: each teaches "
+                    "again once its task is predicted anew",
+                    key, len(project.unseen),
+                )  # fmt: skip
         try:
             project.configure(xml)
         finally:

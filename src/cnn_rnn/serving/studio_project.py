@@ -3,8 +3,8 @@
 import hashlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -164,11 +164,19 @@ class StudioProject:
         """What was seen of a photo earlier, nothing of it known."""
         numbers = self.store.find(photo.rsplit(maxsplit=1)[-1], self.model.known_by)
         features = 0 if numbers is None else len(numbers) - len(self.model.label_names)
-        return None if numbers is None or features < 1 else Seen(numbers[:features], numbers[features:])
+        return None if numbers is None or features < 1 else self.model.seen(numbers[:features], numbers[features:])
 
     def keep(self, photo: str, seen: Seen) -> None:
         """Keep what is seen of a photo, nothing of it known."""
         self.store.keep(photo.rsplit(maxsplit=1)[-1], self.model.known_by, np.concatenate([seen.features, seen.logits]))
+        with self._lock:
+            if photo in self._said and photo not in self._photos:
+                self._tell([photo])
+
+    @property
+    def unseen(self) -> list[str]:
+        """Photos that annotations tell of, of which nothing is kept that this model saw: they teach nothing so far."""
+        return [photo for photo in self._said if photo not in self._photos and self._answers(photo)]
 
     def _step(self, step: Step) -> None:
         """Write down what an annotation says by now, and learn it."""
@@ -179,8 +187,12 @@ class StudioProject:
         """Learn what was written down since, by whatever server."""
         steps = self.journal.steps[self._followed :]
         self._followed += len(steps)
+        self._tell(dict.fromkeys(photo for step in steps for photo in self._take(step)))
+
+    def _tell(self, photos: Iterable[str]) -> None:
+        """Tell the learner what is said of photos by now, as far as they were seen."""
         told: dict[str, tuple[Seen, dict[str, bool]]] = {}
-        for photo in dict.fromkeys(photo for step in steps for photo in self._take(step)):
+        for photo in photos:
             answers = self._answers(photo)
             seen = self._photos.pop(photo, None) or self.kept(photo)
             if seen is not None:
@@ -208,4 +220,4 @@ class StudioProject:
 
     def _own(self, seen: Seen) -> Seen:
         """A photo as the learner takes it: with logits of the project's labels alone."""
-        return Seen(seen.features, seen.logits[self._places])
+        return replace(seen, logits=seen.logits[self._places])
