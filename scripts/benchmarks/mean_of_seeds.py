@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn_rnn.foundation.own_files import kept_aside
 from cnn_rnn.foundation.whole_files import write_json
 from cnn_rnn.metrics.asking import asked_table
 from cnn_rnn.metrics.influence import Estimate
@@ -191,7 +192,8 @@ def main() -> None:
         seeds = {
             name: merge(found, lambda values: [rounded(value) for value in values]) for name, found in known.items()
         }
-        write_json(asked.json, {"figures": as_json(estimates, each), "known, each seed": seeds})
+        with kept_aside([asked.json], "that of means of seeds"):
+            write_json(asked.json, {"figures": as_json(estimates, each), "known, each seed": seeds})
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from predict_section import LABELS, LITE, SIDE
 from walking_models import walking_model
 
 from cnn_rnn import CnnRnnImageProcessor, CnnRnnOnnx, MultiLabelImageClassificationPipeline
+from cnn_rnn.foundation.own_files import kept_aside
 
 PHOTOS, COPIES, FEW = 128, 6, 64
 CLOSE = 1e-3  # of a probability: a batch of another size rounds otherwise
@@ -269,7 +270,8 @@ def main() -> int:
             figures.append(found)
             print(json.dumps(found, indent=2), flush=True)
     if options.output:
-        options.output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        with kept_aside([options.output], "that of a load"):
+            options.output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

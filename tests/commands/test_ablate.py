@@ -23,6 +23,9 @@ def test_a_list_becomes_one_table_and_one_json_and_goes_on_where_it_was(
     config.write_text("{}")
     (tmp_path / "list.yaml").write_text(LIST.format(config=config))
     others = shared[2:] if shared[0] == "--config" else shared
+    (tmp_path / "out").mkdir()
+    for name in ("table.csv", "ablation.json"):
+        (tmp_path / "out" / name).write_text("by hand")
     arguments = [str(tmp_path / "list.yaml"), "--output", str(tmp_path / "out"), "--seeds", "0", "1", *others]
     assert main_of("ablate")(arguments) == 0
     written = json.loads((tmp_path / "out" / "ablation.json").read_text())
@@ -36,6 +39,8 @@ def test_a_list_becomes_one_table_and_one_json_and_goes_on_where_it_was(
     assert len(before) == 4
     assert main_of("ablate")(arguments) == 0
     assert before == {path: path.stat().st_mtime_ns for path in before}
+    kept = {path.name: path.read_text() for path in (tmp_path / "out").glob("*.before*")}
+    assert kept == {"table.before.csv": "by hand", "ablation.before.json": "by hand"}  # and of its own nothing
     assert "plain head" in capsys.readouterr().out
 
 

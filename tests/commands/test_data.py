@@ -44,6 +44,16 @@ def test_look_prints_and_draws(photos: Path, tmp_path: Path, capsys: pytest.Capt
     assert (tmp_path / "look" / "look.png").stat().st_size > 10_000
 
 
+def test_what_a_look_did_not_write_is_kept(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "look").mkdir()
+    for name in ("look.json", "look.png"):
+        (tmp_path / "look" / name).write_text("by hand")
+    for _ in range(2):
+        assert main(["look", "image_folder", "--root", str(photos), "--output", str(tmp_path / "look")]) == 0
+    kept = {path.name: path.read_text() for path in (tmp_path / "look").glob("*.before*")}
+    assert kept == {"look.before.json": "by hand", "look.before.png": "by hand"}  # and of its own nothing
+
+
 def test_rules_that_a_person_edited_stay(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["look", "image_folder", "--root", str(photos), "--output", str(tmp_path / "look")]
     for _ in range(2):

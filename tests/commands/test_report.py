@@ -50,6 +50,19 @@ def test_one_command_writes_the_report(main: Callable[[list[str]], int], command
     assert html.count('class="card"') == 2
 
 
+def test_what_it_did_not_write_is_kept_and_its_own_replaced(
+    main: Callable[[list[str]], int], command: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    page = Path(command[-1])
+    page.parent.mkdir()
+    page.write_text("by hand")
+    for _ in range(2):
+        assert main(command) == 0
+    assert {path.name for path in page.parent.iterdir()} == {"report.html", "report.before.html"}
+    assert page.with_name("report.before.html").read_text() == "by hand"
+    assert f"{page} was there already, and is not a report as it was written here: kept as" in caplog.text
+
+
 def test_a_protocol_and_stored_predictions_may_be_given(
     main: Callable[[list[str]], int], command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

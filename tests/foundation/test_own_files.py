@@ -16,10 +16,12 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "state" / "cnn-rnn" / "written"
 
 
-def test_a_content_is_known_as_what_it_was_written_for() -> None:
+def test_a_content_is_known_as_what_it_was_written_for(tmp_path: Path) -> None:
     assert not is_own(b"content", "graph")
     record_own(b"content", "graph")
     assert is_own(b"content", "graph")
+    (tmp_path / "file").write_bytes(b"content")
+    assert is_own(tmp_path / "file", "graph")
     assert not is_own(b"content", "another graph")
     assert not is_own(b"another content", "graph")
 
@@ -65,3 +67,17 @@ def test_what_others_wrote_is_kept_aside_and_told(tmp_path: Path, caplog: pytest
         path.write_text("of b, once more")
         raise OSError("full")
     assert is_own(b"of b, once more", "that of b")
+
+
+def test_what_was_kept_of_a_file_that_is_not_written_is_there_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "graph.onnx"
+    path.write_text("by hand")
+    for failure in (OSError("full"), KeyboardInterrupt()):
+        with suppress(OSError, KeyboardInterrupt), kept_aside([path], "a graph"):
+            raise failure
+        assert path.read_text() == "by hand"
+        assert not is_own(path, "a graph")
+    assert [one.name for one in tmp_path.iterdir()] == ["graph.onnx"]
+    assert [one.message for one in caplog.records][1] == f"{path} was not written: what was kept of it is there again"

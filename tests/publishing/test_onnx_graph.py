@@ -173,6 +173,8 @@ def test_the_command_hands_on_bytes_and_the_images_to_calibrate_on(
     monkeypatch.setattr(onnx_graph, "quantize_onnx", write_copy)
     output, copy = ["--output", str(tmp_path / "f.onnx")], ["--int8", str(tmp_path / "g.onnx")]
     photos = ["--calibrate", str(photo_folder / "train")]
+    for name in "fg":
+        (tmp_path / f"{name}.onnx").write_text("by hand")
     export = main_of("export_onnx")
     assert export([str(exported / "model"), *output, *copy, *photos, "--uint8"]) == 0
     assert asked["uint8"]
@@ -182,6 +184,10 @@ def test_the_command_hands_on_bytes_and_the_images_to_calibrate_on(
     assert asked == {"known_labels": False, "uint8": False, "calibration": None}
     assert export([str(exported / "model"), *output, *photos]) == 2
     assert "--calibrate is for the 8-bit copy: name its file with --int8" in capsys.readouterr().err
+    assert export([str(exported / "model"), *output, "--int8", output[1]]) == 2
+    assert "f.onnx is --output too: give the 8-bit copy a name of its own" in capsys.readouterr().err
+    kept = {path.name: path.read_text() for path in tmp_path.glob("*.before*")}
+    assert kept == {"f.before.onnx": "by hand", "g.before.onnx": "by hand"}  # and of its own nothing
 
 
 def test_a_model_without_path_decoder_has_logits_alone(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def ablate(known: argparse.Namespace, others: list[str]) -> "Table":
         TrainingError: A run cannot go on.
         ValueError: A setting stands in the way; OSError: a file does.
     """
+    from cnn_rnn.foundation.own_files import kept_aside
     from cnn_rnn.foundation.whole_files import write_json
     from cnn_rnn.metrics.tables import Table, TableRow
 
@@ -70,7 +71,8 @@ def ablate(known: argparse.Namespace, others: list[str]) -> "Table":
         folder = known.output / name.replace(" ", "_")
         figures = [train_once(config, changes, others, folder / f"seed-{seed}", seed) for seed in known.seeds]
         results[name] = {"changes": changes, "seeds": known.seeds, **over_seeds(figures)}
-        write_json(known.output / "ablation.json", {"config": config, "overrides": others, "runs": results})
+        with kept_aside([known.output / "ablation.json"], "that of an ablation"):
+            write_json(known.output / "ablation.json", {"config": config, "overrides": others, "runs": results})
     rows = tuple(
         TableRow(name, {key: each["mean"] for key, each in run["figures"].items()}) for name, run in results.items()
     )
@@ -78,7 +80,8 @@ def ablate(known: argparse.Namespace, others: list[str]) -> "Table":
         f"Mean over seeds {', '.join(map(str, known.seeds))}, each on its own held-out part of the training split.",
     )
     table = Table(f"{known.list.stem}: {config}", columns(), rows, notes)
-    table.write(known.output, "table")
+    with kept_aside(table.files(known.output), "that of an ablation"):
+        table.write(known.output)
     return table
 
 

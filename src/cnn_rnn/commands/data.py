@@ -57,7 +57,7 @@ def look(options: argparse.Namespace) -> None:
     """Print, and where asked for write, what is in a data set."""
     from cnn_rnn.data.labels.rule_proposals import propose_rules
     from cnn_rnn.data.look import describe, look_at, plot
-    from cnn_rnn.foundation.own_files import check_own, record_own
+    from cnn_rnn.foundation.own_files import check_own, kept_aside, record_own
     from cnn_rnn.foundation.whole_files import write_text
 
     rules = options.output and options.output / RULES
@@ -92,12 +92,13 @@ def look(options: argparse.Namespace) -> None:
             "co_occurrence": [asdict(pair) for pair in positive],
             "exclusion": [asdict(pair) for pair in negative],
         }
-        write_text(options.output / "look.json", json.dumps(summary, indent=1, ensure_ascii=False))
-        plot(seen, options.output / "look.png")
+        shown = [options.output / "look.json", options.output / "look.png"]
+        with kept_aside(shown, "that of a look"):
+            write_text(shown[0], json.dumps(summary, indent=1, ensure_ascii=False))
+            plot(seen, shown[1])
         record_own(proposals.yaml().encode(), RULES)
         write_text(rules, proposals.yaml())
-        written = (str(options.output / name) for name in ("look.json", "look.png", RULES))
-        print(f"\nwritten: {', '.join(written)}")
+        print(f"\nwritten: {', '.join(map(str, [*shown, rules]))}")
 
 
 def convert(options: argparse.Namespace) -> None:

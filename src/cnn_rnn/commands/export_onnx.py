@@ -30,7 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     known, overrides = build_parser().parse_known_args(arguments)
     if known.calibrate and not known.int8:
         return refuse(ValueError("--calibrate is for the 8-bit copy: name its file with --int8"))
+    if known.int8 and known.int8.absolute() == known.output.absolute():
+        return refuse(ValueError(f"--int8 {known.int8} is --output too: give the 8-bit copy a name of its own"))
 
+    from cnn_rnn.foundation.own_files import kept_aside
     from cnn_rnn.foundation.whole_files import write_json
     from cnn_rnn.metrics.tables import figures_table
     from cnn_rnn.prediction import SavedModel
@@ -43,9 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
         if split is not None:
             saved.check_labels(split.rows)
         images = calibration_images(saved, known.calibrate, known.uint8) if known.calibrate else None
-        graphs = [export_onnx(saved.model, known.output, known_labels=known.known_labels, uint8=known.uint8)]
-        if known.int8:
-            graphs.append(quantize_onnx(known.output, known.int8, images))
+        graphs = [known.output, *([known.int8] if known.int8 else [])]
+        with kept_aside(graphs, "a graph"):
+            export_onnx(saved.model, known.output, known_labels=known.known_labels, uint8=known.uint8)
+            if known.int8:
+                quantize_onnx(known.output, known.int8, images)
         for graph in graphs:
             difference = largest_difference(saved.model, OnnxModel(graph))
             size = told_size(graph, known.output, known.model)
@@ -53,7 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
             if split is not None:
                 figures = measure_graph(OnnxModel(graph), saved, split.rows, known.batch_size)
                 print(figures_table({graph.name: figures}).text())
-                write_json(graph.with_suffix(".metrics.json"), figures | {"split": known.split})
+                file = graph.with_suffix(".metrics.json")
+                with kept_aside([file], "that of a graph"):
+                    write_json(file, figures | {"split": known.split})
     except (ValueError, OSError, ImportError) as error:
         return refuse(error)
     return 0

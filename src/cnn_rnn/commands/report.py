@@ -34,6 +34,7 @@ def report(known: argparse.Namespace, overrides: list[str]) -> None:
         OSError: A file does.
         ImportError: A library that draws is not installed.
     """
+    from cnn_rnn.foundation.own_files import kept_aside
     from cnn_rnn.metrics.protocols import get_protocol
     from cnn_rnn.metrics.tables import figures_table, protocol_table
     from cnn_rnn.report.page import write_report
@@ -62,19 +63,22 @@ def report(known: argparse.Namespace, overrides: list[str]) -> None:
     has_paths = saved.model.path_decoder is not None
     shown, how_looked = walk_photos(own, known)
     weights = saved.model.path_decoder.label_embedding.weight if has_paths else None
-    write_report(
-        known.output,
-        own.predictions,
-        figures["this model"],
-        title=f"{Path(saved.name).name} on {known.split} of {data.name}",
-        tables=[protocol_table(protocol, figures) if protocol else figures_table(figures)],
-        label_counts=saved.model.config.label_counts,
-        embedding=None if weights is None else weights.detach().cpu().numpy()[: saved.model.config.num_labels],
-        examples=shown,
-        how_looked=how_looked,
-        beside=[] if other is None else compare_models(own, other, list(figures.values()), known.examples // 2),
-        further=[*ask_about_photos(own, known), *duplicates],
-    )
+    beside = [] if other is None else compare_models(own, other, list(figures.values()), known.examples // 2)
+    further = [*ask_about_photos(own, known), *duplicates]
+    with kept_aside([known.output], "a report"):
+        write_report(
+            known.output,
+            own.predictions,
+            figures["this model"],
+            title=f"{Path(saved.name).name} on {known.split} of {data.name}",
+            tables=[protocol_table(protocol, figures) if protocol else figures_table(figures)],
+            label_counts=saved.model.config.label_counts,
+            embedding=None if weights is None else weights.detach().cpu().numpy()[: saved.model.config.num_labels],
+            examples=shown,
+            how_looked=how_looked,
+            beside=beside,
+            further=further,
+        )
 
 
 def walk_photos(evaluation: "Evaluation", known: argparse.Namespace) -> tuple[list["ShownPhoto"], str]:

@@ -114,7 +114,7 @@ def show(table: "Table", folder: Path | None = None, name: str = "", title: str 
     from cnn_rnn.foundation.own_files import kept_aside
 
     if folder is not None:
-        with kept_aside([folder / f"{name}.{kind}" for kind in ("json", "md", "csv")], f"that of {title}"):
+        with kept_aside(table.files(folder, name), f"that of {title}"):
             table.write(folder, name)
     print(f"\n{table.text()}")
 

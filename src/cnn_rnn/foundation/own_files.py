@@ -19,11 +19,11 @@ RECORDS = "written"
 logger = logging.getLogger(__name__)
 
 
-def record_own(content: bytes, what: str) -> None:
+def record_own(content: bytes | Path, what: str) -> None:
     """Record that a process of this user wrote a content, as far as there is a place for it.
 
     Args:
-        content: What was written.
+        content: What was written, or the file that holds it.
         what: What it is; the record counts for that alone.
     """
     for place in _places():
@@ -35,7 +35,7 @@ def record_own(content: bytes, what: str) -> None:
                 return
 
 
-def is_own(content: bytes, what: str) -> bool:
+def is_own(content: bytes | Path, what: str) -> bool:
     """Whether a process of this user wrote this content as what it is to be."""
     name = _name(content, what)
     return any(_is_own(place) and _is_own(place / name) for place in _places())
@@ -47,7 +47,7 @@ def check_own(path: Path, what: str) -> None:
     Raises:
         FileExistsError: There is one.
     """
-    if path.exists() and not is_own(path.read_bytes(), what):
+    if path.exists() and not is_own(path, what):
         raise FileExistsError(
             f"{path} is there already, and not as this command wrote it: move it away to write it anew"
         )
@@ -57,14 +57,17 @@ def check_own(path: Path, what: str) -> None:
 def kept_aside(paths: Sequence[Path], what: str) -> Iterator[None]:
     """What the body writes at paths is recorded as this user's; what stood there and is no such is kept, and told.
 
+    Where the body fails before it wrote a file, what stood there is there again.
+
     Args:
         paths: What the body writes; it may leave some out.
         what: What they are: files of the same name that are something else are kept as well.
     """
+    kept_as = {}
     for path in paths:
-        if path.is_file() and not is_own(path.read_bytes(), what):
+        if path.is_file() and not is_own(path, what):
             free = (path.with_name(f"{path.stem}.before{number or ''}{path.suffix}") for number in count())
-            kept = next(name for name in free if not name.exists())
+            kept = kept_as[path] = next(name for name in free if not os.path.lexists(name))
             path.rename(kept)
             logger.warning("%s was there already, and is not %s as it was written here: kept as %s", path, what, kept)
     try:
@@ -72,12 +75,21 @@ def kept_aside(paths: Sequence[Path], what: str) -> Iterator[None]:
     finally:
         for path in paths:
             if path.is_file():
-                record_own(path.read_bytes(), what)
+                record_own(path, what)
+            elif path in kept_as:
+                kept_as[path].rename(path)
+                logger.warning("%s was not written: what was kept of it is there again", path)
 
 
-def _name(content: bytes, what: str) -> str:
+def _name(content: bytes | Path, what: str) -> str:
     """The name of a record."""
-    return hashlib.sha256(what.encode() + b"\0" + content).hexdigest()
+    found = hashlib.sha256(what.encode() + b"\0")
+    if isinstance(content, bytes):
+        found.update(content)
+    else:
+        with content.open("rb") as file:
+            hashlib.file_digest(file, lambda: found)  # goes on with the digest of what it is
+    return found.hexdigest()
 
 
 def _places() -> list[Path]:

@@ -89,16 +89,16 @@ class Table:
 
     def write(self, folder: str | Path, name: str = "table") -> list[Path]:
         """The paths of the JSON, Markdown and CSV files that are written into the folder."""
-        target = Path(folder)
-        contents = {
-            "json": json.dumps(self.json(), indent=2, ensure_ascii=False) + "\n",
-            "md": self.markdown(),
-            "csv": self.csv(),
-        }
-        paths = [target / f"{name}.{suffix}" for suffix in contents]
-        for path, content in zip(paths, contents.values(), strict=True):
+        contents = (json.dumps(self.json(), indent=2, ensure_ascii=False) + "\n", self.markdown(), self.csv())
+        paths = self.files(folder, name)
+        for path, content in zip(paths, contents, strict=True):
             write_text(path, content)
         return paths
+
+    @staticmethod
+    def files(folder: str | Path, name: str = "table") -> list[Path]:
+        """The paths that `write` writes."""
+        return [Path(folder) / f"{name}.{suffix}" for suffix in ("json", "md", "csv")]
 
     def cells(self) -> list[list[str]]:
         """The heading and every row as strings."""

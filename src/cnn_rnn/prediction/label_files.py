@@ -198,5 +198,5 @@ def _write_table(folder: Path, label_names: Sequence[str], choice: WrittenLabels
     check_own(path, TABLE)
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         written = write_rows(file, chain([["file_name", *columns]], rows)) - 1
-    record_own(path.read_bytes(), TABLE)
+    record_own(path, TABLE)
     return Written(written=written)
