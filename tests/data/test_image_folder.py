@@ -183,7 +183,7 @@ def test_two_metadata_files_are_ambiguous_and_none_is_an_error(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("[", "not JSON"), ('{"a": 1}', "list of class names"), ('["a","a"]', "twice: a")]
+    ("text", "told"), [("[", "not JSON"), ('{"a": 1}', "list of class names"), ('["a","a"]', "names .a. twice")]
 )
 def test_a_broken_labels_json_is_named(tmp_path: Path, text: str, told: str) -> None:
     write_jsonl(tmp_path)

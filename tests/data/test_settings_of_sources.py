@@ -165,3 +165,134 @@ def test_a_stream_refuses_what_it_does_not_read(setting: dict[str, Any]) -> None
     config = DataConfig(name="hub", root="org/photos", streaming=True, **setting)
     with pytest.raises(ValueError, match="a stream has the one schema already"):
         config.stream("train")
+
+
+def lines(rows: Rows, folder: Path, reading: Reading) -> Dataset:
+    named = [{"file": f"{index}.jpg"} | row for index, row in enumerate(rows)]
+    (folder / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in named))
+    return load_table(folder / "a.jsonl", require_images=False, split="train", reading=reading)
+
+
+def typed(rows: Rows, _: Path, reading: Reading) -> Dataset:
+    data = Dataset.from_list([{"image": None} | row for row in rows])
+    return to_schema(data.cast_column("image", Image()), reading=reading)
+
+
+def left_out(rows: Dataset) -> list[list[list[str]]]:
+    """The names of each row's labels, unknown and difficult labels."""
+    names = label_names(rows)
+    kinds = [name for name in ("labels", "unknown", "difficult") if name in rows.column_names]
+    return [[[names[i] for i in row[kind]] for kind in kinds] for row in rows.select_columns(kinds)]
+
+
+BESIDE: Rows = [{"tags": "cat dog", "unknown": "emu fox"}, {"tags": "dog", "unknown": ""}]
+
+
+@pytest.mark.parametrize("read", [table, lines, typed])
+@pytest.mark.parametrize("name", ["unknown", "difficult"])
+def test_a_column_of_labels_that_are_left_out_is_read_as_that_of_labels_is(
+    read: Callable[..., Dataset], name: str, tmp_path: Path
+) -> None:
+    rows = [{"tags": row["tags"], name: row["unknown"]} for row in BESIDE]
+    read_rows = read(rows, tmp_path, Reading(separator="space"))
+    assert left_out(read_rows) == [[["cat", "dog"], ["emu", "fox"]], [["dog"], []]]
+    assert f"{name} labels by column '{name}'" in read_rows.info.description
+    named = [{"tags": row["tags"], "open": row["unknown"]} for row in BESIDE]
+    read_rows = read(named, tmp_path, Reading(separator="none", columns={"labels": "tags", name: "open"}))
+    assert left_out(read_rows) == [[["cat dog"], ["emu fox"]], [["dog"], []]]
+    with pytest.raises(ValueError, match=rf"'dog' is in 'tags' and in '{name}'; keep one"):
+        read([{"tags": "dog", name: "dog"}], tmp_path, Reading())
+
+
+@pytest.mark.parametrize("read", [table, lines, typed])
+def test_a_column_of_yes_and_no_may_be_called_unknown(read: Callable[..., Dataset], tmp_path: Path) -> None:
+    assert left_out(read([{"cat": "1", "unknown": "0"}, {"cat": "0", "unknown": "1"}], tmp_path, Reading())) == [
+        [["cat"]],
+        [["unknown"]],
+    ]
+    flagged = read([{"labels": "cat", "difficult": "0"}, {"labels": "dog", "difficult": "1"}], tmp_path, Reading())
+    assert left_out(flagged) == [[["cat"]], [["dog"]]]
+    assert "columns not read: 'difficult'" in flagged.info.description
+
+
+@pytest.mark.parametrize("read", [lines, typed])
+def test_numbers_in_a_column_of_left_out_labels_are_those_of_the_classes(
+    read: Callable[..., Dataset], tmp_path: Path
+) -> None:
+    rows = [{"labels": [0, 1], "not_labels": [2]}, {"labels": [2], "not_labels": []}]
+    told = read(rows, tmp_path, Reading(class_names=["cat", "dog", "emu"], unlisted="unknown", numbers="ids"))
+    assert left_out(told) == [[["cat", "dog"], []], [["emu"], ["cat", "dog"]]]
+
+
+@pytest.mark.parametrize("read", [table, lines, typed])
+def test_letters_of_another_case_in_another_column_are_asked_about(
+    read: Callable[..., Dataset], tmp_path: Path
+) -> None:
+    rows: Rows = [{"tags": "cat", "not_labels": "Dog"}, {"tags": "dog", "not_labels": "none"}]
+    settings: dict[str, Any] = {"unlisted": "unknown", "no_label": "none"}
+    with pytest.raises(ValueError, match=r"'Dog' and 'dog' .* differ in case .*data\.case ignore"):
+        read(rows[::-1], tmp_path, Reading(**settings))
+    assert left_out(read(rows, tmp_path, Reading(case="ignore", **settings))) == [[["cat"], []], [["Dog"], ["cat"]]]
+    both = [{"tags": "dog", "not_labels": "Dog"}]
+    with pytest.raises(ValueError, match="'dog' is in 'tags' and in 'not_labels'; keep one"):
+        read(both, tmp_path, Reading(case="ignore", **settings))
+    three = [{"tags": "cat", "not_labels": "dog", "unknown": "dog"}]
+    with pytest.raises(ValueError, match="'dog' is in 'not_labels' and in 'unknown'; keep one"):
+        read(three, tmp_path, Reading(**settings))
+
+
+@pytest.mark.parametrize("read", [table, lines, typed])
+@pytest.mark.parametrize("minus", ["-1", "-1.0"])
+@pytest.mark.parametrize("said", [-1, -1.0, "-1.0"])
+def test_a_number_is_the_same_word_with_a_fraction_of_nothing(
+    read: Callable[..., Dataset], minus: str, said: Any, tmp_path: Path
+) -> None:
+    rows: Rows = [{"cat": "1.0", "dog": minus}, {"cat": "0", "dog": "1"}]
+    if read is typed:
+        rows = [{name: float(cell) for name, cell in row.items()} for row in rows]
+    assert left_out(read(rows, tmp_path, Reading(unknown=said))) == [[["cat"], ["dog"]], [["dog"], []]]
+
+
+@pytest.mark.parametrize("read", [lines, typed])
+@pytest.mark.parametrize(
+    ("rows", "settings"),
+    [
+        ([{"cat": 1.0, "dog": 0.0}, {"cat": 0.0, "dog": 1.0}], {}),
+        ([{"cat": 1.0, "dog": None}, {"cat": 0.0, "dog": 1.0}], {"empty": "absent"}),
+        ([{"cat": "yes", "dog": "no"}, {"cat": "no", "dog": "yes"}], {}),
+        ([{"objects": {"category": ["cat"], "area": [3]}}, {"objects": {"category": ["dog"], "area": [4]}}], {}),
+        (
+            [{"objects": [{"kind": "cat", "area": 3}]}, {"objects": [{"kind": "dog", "area": 4}]}],
+            {"columns": {"labels": "objects.kind"}},
+        ),
+        ([{"tags": {"cat": True, "dog": False}}, {"tags": {"cat": False, "dog": True}}], {}),
+    ],
+    ids=["floats", "floats and nothing", "words", "objects", "a list of objects", "truth values"],
+)
+def test_labels_of_other_types_are_read_with_images_inside_too(
+    read: Callable[..., Dataset], rows: Rows, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    assert left_out(read(rows, tmp_path, Reading(**settings))) == [[["cat"]], [["dog"]]]
+
+
+def test_class_labels_within_objects_go_by_their_names() -> None:
+    objects = {"category": List(ClassLabel(names=["cat", "dog", "emu"])), "bbox": List(List(Value("float32")))}
+    features = Features({"image": Image(), "id": Value("int64"), "objects": objects})
+    cells = [{"category": [2, 0], "bbox": [[0.0], [1.0]]}, {"category": [], "bbox": []}]
+    data = Dataset.from_dict({"image": [None] * 2, "id": [7, 8], "objects": cells}, features=features)
+    rows = to_schema(data)
+    assert label_names(rows) == ["cat", "dog", "emu"]
+    assert rows["labels"][:] == [[0, 2], []]
+    listed = Features({"image": Image(), "objects": List({"category": ClassLabel(names=["cat", "dog"])})})
+    rows = to_schema(Dataset.from_dict({"image": [None], "objects": [[{"category": 1}]]}, features=listed))
+    assert (label_names(rows), rows["labels"][:]) == (["cat", "dog"], [[1]])
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [(["a", "b", "a"], "names 'a' twice"), (["a", " "], "holds an empty name"), (["a", True], "holds True, .*quotes")],
+    ids=["twice", "empty", "truth"],
+)
+def test_names_of_classes_that_are_none_are_refused(names: list[Any], told: str) -> None:
+    with pytest.raises(ValueError, match=rf"data\.class_names {told}"):
+        Reading(class_names=names)

@@ -1,20 +1,24 @@
 """A data set of any origin, brought to the one schema without touching its images."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Image, LargeList, List
 
+from .files.nested_rows import table_of_rows
 from .files.raw_table import RawTable
-from .meaning.columns import LABEL_NAME, find_roles
+from .meaning.cells import Meanings
+from .meaning.columns import LABEL_NAME, are_flags, find_roles
 from .meaning.listing import Listing, list_labels
 from .reading import Reading, listed
 from .schema import LABEL_COLUMNS, check_images, label_features, label_lists
 
 WHOLE_NUMBERS = frozenset({"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
+MOST_WORDS = 16  # that columns of yes, no and unknown hold
 FILE_SETTINGS = frozenset({"delimiter", "encoding", "rows", "least_confidence", "image_root", "split", "confidence"})
 
 
@@ -73,13 +77,21 @@ def _read_rows(
             "data.columns '{file: COLUMN}' names it"
         )
     named = [name for one in reading.roles.values() for name in listed(one)] + ["image_id", *LABEL_COLUMNS]
-    others = {name: feature for name, feature in data.features.items() if name != image}
-    kept = [name for name, feature in others.items() if name in named or _may_tell_labels(name, feature)]
-    rows = data.select_columns(kept).with_format("arrow")[:]
-    cells = {name: _named_ids(data.features[name], rows[name].to_pylist()) for name in kept}
-    table = RawTable(path, "row", range(len(data)), cells, others=[name for name in data.features if name not in kept])
+    named += [name.partition(".")[0] for name in named if name]
+    columns = data.select_columns([name for name in data.features if name != image]).with_format("arrow")[:]
+    meanings = Meanings(reading)
+    cells = {
+        name: _named_ids(data.features[name], column.to_pylist())
+        for name, column in zip(columns.column_names, columns.columns, strict=True)
+        if name in named or _may_tell_labels(name, data.features[name], column, meanings)
+    }
+    table = RawTable(path, "row", range(len(data)), cells)
+    if any(isinstance(_item(data.features[name]), dict) for name in cells):
+        rows = zip(*cells.values(), strict=True)
+        table = table_of_rows(path, "row", enumerate(dict(zip(cells, row, strict=True)) for row in rows))
+    table.others = [name for name in data.features if name not in cells]
     roles = find_roles(table, reading, class_names, image)
-    told = [getattr(_item(data.features[name]), "names", None) for name in roles.labels]
+    told = [getattr(_item(_feature_at(data.features, name)), "names", None) for name in roles.labels]
     own_names = told[0] if len(told) == 1 else None
     table.class_names = list(own_names or class_names or ())
     if own_names:
@@ -94,18 +106,55 @@ def _item(feature: Any) -> Any:
     return getattr(feature, "feature", feature)
 
 
-def _may_tell_labels(name: str, feature: Any) -> bool:
-    """Whether a column may hold labels, or yes and no of a class: numbers and lists, and texts by the column's name."""
-    kind = getattr(feature, "dtype", None)
-    return isinstance(feature, List | LargeList) or kind in WHOLE_NUMBERS or LABEL_NAME.search(name) is not None
+def _feature_at(features: Mapping[str, Any], name: str) -> Any:
+    """The feature of a column, such as `labels`, or `objects.category` of objects; None where there is none."""
+    first, _, rest = name.partition(".")
+    if name in features or not rest:
+        return features.get(name)
+    inner = _item(features.get(first))
+    return _feature_at(inner, rest) if isinstance(inner, dict) else None
+
+
+def _may_tell_labels(name: str, feature: Any, column: pa.ChunkedArray, meanings: Meanings) -> bool:
+    """Whether a column may hold labels, or yes and no of a class.
+
+    Those are whole numbers and lists; other numbers and texts where each says yes, no or unknown; objects with labels
+    or truth values in them; and whatever is called so.
+    """
+    inner, kind = _item(feature), getattr(feature, "dtype", None)
+    if LABEL_NAME.search(name):
+        return True
+    if isinstance(inner, dict):
+        truths = all(getattr(one, "dtype", None) == "bool" for one in inner.values())
+        return truths or any(LABEL_NAME.search(f"{name}.{key}") for key in inner)
+    if isinstance(feature, List | LargeList) or kind in WHOLE_NUMBERS:
+        return True
+    if kind is None or not kind.endswith(("string", "float16", "float32", "float64")):
+        return False
+    words = column.unique()
+    return 1 < len(words) <= MOST_WORDS and are_flags(words.to_pylist(), meanings)
 
 
 def _named_ids(feature: Any, cells: list[Any]) -> list[Any]:
-    """The cells of a column, class labels by their names."""
-    if not isinstance(_item(feature), ClassLabel):
+    """The cells of a column, class labels by their names, also within objects."""
+    inner = _item(feature)
+    if isinstance(inner, dict):
+        return [_named_within(feature, one) for one in cells]
+    if not isinstance(inner, ClassLabel):
         return cells
-    names = dict(enumerate(_item(feature).names))
+    names = dict(enumerate(inner.names))
     return [None if one is None else [names.get(i, i) for i in listed(one)] for one in cells]
+
+
+def _named_within(feature: Any, cell: Any) -> Any:
+    """A value of any depth, class labels by their names."""
+    inner = _item(feature)
+    if isinstance(cell, list):
+        return [_named_within(inner, one) for one in cell]
+    if isinstance(cell, dict):
+        return {key: _named_within(inner[key], one) for key, one in cell.items()}
+    known = isinstance(inner, ClassLabel) and isinstance(cell, int) and 0 <= cell < len(inner.names)
+    return inner.names[cell] if known else cell
 
 
 def _rows_to_schema(data: Dataset, image: str, listing: Listing, image_id: str | None, names: list[str]) -> Dataset:

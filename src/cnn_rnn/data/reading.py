@@ -1,16 +1,19 @@
 """How a label file is to be read: what a person decides where the file alone could mean two things."""
 
-from collections.abc import Collection
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 MARKS = {"comma": ",", "semicolon": ";", "pipe": "|", "space": " ", "tab": "\t", "newline": "\n"}
 MARK_NAMES = {mark: name for name, mark in MARKS.items()}
 WHOLE = "none"  # as a separator: a cell is one label
-ROLES = ("file", "labels", "not_labels", "unknown", "classes", "image_id", "split", "confidence")
+ROLES = ("file", "labels", "not_labels", "unknown", "difficult", "classes", "image_id", "split", "confidence")
 SEVERAL = frozenset({"labels", "classes"})  # roles that several columns may have
 YES = frozenset({"1", "1.0", "true", "yes", "y", "t"})
 NO = frozenset({"0", "0.0", "false", "no", "n", "f"})
+WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")
 
 
 @dataclass
@@ -19,9 +22,9 @@ class Reading:
 
     Attributes:
         columns: Column by role, such as `{file: image_name, labels: tags}`; the roles are file (or the images), labels,
-            not_labels (verified absent), unknown (nobody looked), classes (a list of columns of yes and no), image_id,
-            split and confidence; `labels` may be a list of columns too, and "none" is no column. This and what follows
-            decides where a file could mean two things.
+            not_labels (verified absent), unknown (nobody looked), difficult (not seen plainly), classes (a list of
+            columns of yes and no), image_id, split and confidence; `labels` may be a list of columns too, and "none" is
+            no column. This and what follows decides where a file could mean two things.
         separator: What parts the labels of a cell: comma, semicolon, pipe, space, tab, newline, another mark, or "none"
             where a cell is one label.
         delimiter: What parts the cells of a text table, likewise.
@@ -68,6 +71,7 @@ class Reading:
                 raise ValueError(f"data.columns: {role} is {name!r}, expected one column")
         if set(self.columns or ()) >= SEVERAL:
             raise ValueError("data.columns names both labels and classes; expected one: names of labels, or yes and no")
+        check_class_names(listed(self.class_names), "data.class_names")
 
     @property
     def roles(self) -> dict[str, Any]:
@@ -116,5 +120,32 @@ def words(value: Any) -> frozenset[str]:
     """The words of a setting, in lower case; YAML reads a bare yes and no as truth values."""
     found: set[str] = set()
     for one in listed(value):
-        found |= {"true", "yes"} if one is True else {"false", "no"} if one is False else {str(one).strip().casefold()}
+        found |= {"true", "yes"} if one is True else {"false", "no"} if one is False else {word_of(str(one))}
     return frozenset(found)
+
+
+def word_of(text: str) -> str:
+    """A text as it is compared with words: in lower case, a whole number without a fraction, as pandas gives it one."""
+    word = text.strip().casefold()
+    number = WHOLE_NUMBER.fullmatch(word)
+    return number[1] if number else word
+
+
+def check_class_names(names: Sequence[Any], told: str) -> None:
+    """Refuse names of classes that are none, or that come twice.
+
+    Args:
+        names: What a person gave.
+        told: Where it stands, for the message.
+
+    Raises:
+        ValueError: One is no text or number, is empty, or comes twice.
+    """
+    wrong = next((one for one in names if isinstance(one, bool) or not isinstance(one, str | int | float)), None)
+    if wrong is not None:
+        raise ValueError(f"{told} holds {wrong!r}, expected the name of a class: put it in quotes")
+    twice = next((name for name, times in Counter(map(str, names)).items() if times > 1), None)
+    if twice is not None:
+        raise ValueError(f"{told} names {twice!r} twice; a class is named once")
+    if any(not str(name).strip() for name in names):
+        raise ValueError(f"{told} holds an empty name; expected the names of the classes")

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from cnn_rnn.data.files.raw_table import RawTable, short
-from cnn_rnn.data.reading import NO, YES, Reading, words
+from cnn_rnn.data.reading import NO, YES, Reading, word_of, words
 
 from .ambiguities import choose_spelling, has_flags, is_numbers, named_numbers, refuse_doubtful, refuse_flags
 from .column import Column
@@ -64,13 +64,13 @@ def _labels(cell: Any, column: Column, split: SplitText, multi_hot: bool, specia
     if not isinstance(cell, str) or not all(labels):
         labels = _listed_names(labels, column.names, multi_hot)
     labels = list(dict.fromkeys(labels))
-    word = next((one for one in labels if one.casefold() in special), None)
+    word = next((one for one in labels if word_of(one) in special), None)
     if word is not None and len(labels) > 1:
         raise ValueError(
             f"{cell!r} names labels beside {word!r}, which stands for none or unknown (data.no_label, data.unknown)"
         )
     if word is not None:
-        return special[word.casefold()]
+        return special[word_of(word)]
     odd = next((one for one in labels if one.casefold() in NOTHINGS and one not in (column.names or ())), None)
     if odd is not None:
         raise ValueError(
@@ -111,7 +111,7 @@ class Meanings(dict[str, str | None]):
 
     def __missing__(self, text: str) -> str | None:
         """What it says."""
-        self[text] = self.meant.get(text.strip().casefold())
+        self[text] = self.meant.get(word_of(text))
         return self[text]
 
     def told(self) -> str:

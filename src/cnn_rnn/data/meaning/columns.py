@@ -7,7 +7,7 @@ from typing import Any
 
 from cnn_rnn.data.files.raw_table import RawTable, is_file, short
 from cnn_rnn.data.photos.disk_layout import SPLITS, abbreviate
-from cnn_rnn.data.reading import Reading, listed
+from cnn_rnn.data.reading import Reading, listed, word_of
 
 from .cells import Meanings
 
@@ -23,6 +23,7 @@ SPLIT_FLAGS = {"isvalid": "validation", "isval": "validation", "istest": "test",
 SPLIT_WORDS = {word: split for split, words in SPLITS.items() for word in words}
 CONFIDENCE = frozenset({"confidence"})
 NOBODY = "none"
+MAY_BE_CLASSES = ("unknown", "difficult")  # columns so called may list labels, or say yes or no of a class
 
 
 @dataclass
@@ -53,6 +54,12 @@ class Roles:
     confidence: str | None = None
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def lists(self) -> dict[str, str]:
+        """The columns of labels that are not the photo's, each with what they are there."""
+        kinds = {self.not_labels: "absent", self.unknown: "unknown", self.difficult: "difficult"}
+        return {column: kind for column, kind in kinds.items() if column is not None}
+
 
 def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | None, image: str | None = None) -> Roles:
     """What the columns are; `image` is that of the images where they lie inside, which is none of the table's.
@@ -71,12 +78,15 @@ def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | N
         "image_id": ("image_id",),
         "confidence": [name for name in table.columns if name.lower() in CONFIDENCE],
         "not_labels": ("not_labels", "not_label"),
-        "unknown": ("unknown_labels",) if table.is_text else ("unknown", "unknown_labels"),
-        "difficult": () if table.is_text or not image else ("difficult",),
+        "unknown": ("unknown", "unknown_labels"),
+        "difficult": ("difficult",),
     }
+    meanings = Meanings(reading)
     roles = Roles(file=image or named.get("file") or _file_column(table))
     for role, names in usual.items():
         found = [named[role]] if role in named else [one for one in names if one in table.columns and one != roles.file]
+        if role in MAY_BE_CLASSES and role not in named:
+            found = [name for name in found if not _may_be_class(table, name, meanings)]
         setattr(roles, role, None if not found or found[0] in (None, NOBODY) else str(found[0]))
     roles.split = _split_column(table, named, class_names, roles.file)
     own = {roles.file, *(getattr(roles, role) for role in ("split", *usual))} - {None}
@@ -88,6 +98,7 @@ def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | N
     told = f"labels by column {', '.join(map(repr, roles.labels))}"
     told = told if roles.labels else f"{len(roles.classes)} columns of yes and no"
     roles.notes = [f"photos by column {roles.file!r}, {told}"]
+    roles.notes += [f"{kind} labels by column {column!r}" for column, kind in roles.lists.items()]
     roles.notes += [f"split by column {roles.split!r}"] if roles.split else []
     if unread:
         more = " ..." if len(unread) > 8 else ""
@@ -162,7 +173,7 @@ def _find_labels(
     if class_names and all(name in table.columns for name in class_names):
         return [], list(class_names)
     meanings = Meanings(reading)
-    flags = [name for name in others if _are_flags(table.columns[name], meanings)]
+    flags = [name for name in others if are_flags(table.columns[name], meanings)]
     by_name = [name for name in others if LABEL_NAME.search(name) and (name not in flags or len(flags) == 1)]
     flags = [name for name in flags if name not in by_name]
     lists = [name for name in others if all(isinstance(cell, list) for cell in table.columns[name])]
@@ -179,14 +190,20 @@ def _find_labels(
         classes = f": there is no column for the classes {abbreviate(lacking)}" if lacking else ""
         raise ValueError(
             f"{table.path} has neither a column 'labels' nor one 0/1 column per class{classes}; its columns are "
-            f"{table.shown()}: data.columns '{{labels: COLUMN}}' names it"
+            f"{table.shown()}: data.columns '{{labels: COLUMN}}' names it, '{{classes: [COLUMN, ...]}}' "
+            "those of yes and no"
         )
     return [], others  # each cell is checked; a column that is no class is named with its line
 
 
-def _are_flags(cells: Sequence[Any], meanings: Meanings) -> bool:
+def _may_be_class(table: RawTable, name: str, meanings: Meanings) -> bool:
+    """Whether a column called `unknown` or `difficult` says yes or no, and lists no labels."""
+    cells = table.columns[name]
+    return are_flags(cells, meanings) and (table.is_text or any(cell is not None for cell in cells))
+
+
+def are_flags(cells: Sequence[Any], meanings: Meanings) -> bool:
     """Whether each cell of a column is blank or says yes, no or unknown."""
     return all(
-        cell is None or (word := str(cell)).strip() in {"", "-1", "-1.0"} or meanings[word] is not None
-        for cell in cells
+        cell is None or word_of(word := str(cell)) in {"", "nan", "-1"} or meanings[word] is not None for cell in cells
     )

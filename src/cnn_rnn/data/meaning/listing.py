@@ -16,12 +16,14 @@ from cnn_rnn.data.reading import NO, YES, Reading
 from cnn_rnn.data.schema import build_dataset, image_paths, label_features, label_lists_from_names
 from cnn_rnn.nearest_names import did_you_mean
 
+from .ambiguities import choose_spelling, is_numbers
 from .cells import read_class_cells, read_label_cells
 from .column import Column
 from .columns import SPLIT_FLAGS, SPLIT_WORDS, Roles, plain
 
 UNTIDY = re.compile(r"//|(^|/)\.(/|$)|/$")  # what a path may have too much
 LABEL_SETTINGS = frozenset({"separator", "no_label", "numbers", "case", "unlisted"})  # that explain a column of labels
+LIST_SETTINGS = frozenset({"separator", "no_label", "numbers", "case"})  # that explain one of labels that are no labels
 
 
 @dataclass(slots=True)
@@ -180,14 +182,15 @@ def list_labels(table: RawTable, roles: Roles, reading: Reading, names: Sequence
         present, told = _label_columns(table, roles.labels, reading, names)
     else:
         names = roles.classes
-        reading.refuse(LABEL_SETTINGS, f"{table.path} has columns of yes and no, none of labels")
+        used = LIST_SETTINGS if roles.lists else frozenset()
+        reading.refuse(LABEL_SETTINGS - used, f"{table.path} has columns of yes and no, none of labels")
         present, unknown, *told = read_class_cells(table, names, reading)
     rows = [
         Row("", "", number, present=own or (), unknown=open_ones, open=own is None)
         for number, own, open_ones in zip(table.numbers, present, unknown, strict=True)
     ]
     listing = Listing(table.path, rows, names, table.unit, [note for note in (*notes, *told) if note])
-    _add_lists(table, roles, listing)
+    _add_lists(table, roles, reading, listing)
     says_absent = next((index for index, row in enumerate(rows) if row.absent), None) if roles.labels else None
     if says_absent is not None and reading.unlisted is None:
         raise ValueError(
@@ -218,19 +221,47 @@ def _label_columns(
     return [labels if seen else None for labels, seen in zip(joined, looked, strict=True)], notes
 
 
-def _add_lists(table: RawTable, roles: Roles, listing: Listing) -> None:
-    """Labels that a row says are absent, unknown or difficult, in columns of their own."""
-    for column, kind in ((roles.not_labels, "absent"), (roles.unknown, "unknown"), (roles.difficult, "difficult")):
-        if column is None:
-            continue
-        cells = [[] if cell is None else cell for cell in table.columns[column]]
-        listed, _ = read_label_cells(Column(cells, table.where, Reading(), table.class_names))
-        for index, (row, labels) in enumerate(zip(listing.rows, listed, strict=True)):
-            both = sorted(set(row.present).intersection(labels or ()))
-            if both:
-                held = roles.labels[0] if roles.labels else both[0]
-                raise ValueError(f"{table.where(index)}: {both[0]!r} is in {held!r} and in {column!r}; keep one")
-            setattr(row, kind, [*getattr(row, kind), *(labels or ())])
+def _add_lists(table: RawTable, roles: Roles, reading: Reading, listing: Listing) -> None:
+    """Labels that a row says are absent, unknown or difficult, in columns of their own, read as labels are."""
+    if not roles.lists:
+        return
+    lists = {one: _listed(Column(table.columns[one], table.where, reading, listing.names)) for one in roles.lists}
+    for column, kind in roles.lists.items():
+        for row, labels in zip(listing.rows, lists[column], strict=True):
+            setattr(row, kind, [*getattr(row, kind), *labels])
+    _spell_alike(table, reading, listing)
+    _refuse_twice(table, roles, listing)
+
+
+def _listed(column: Column) -> list[list[str]]:
+    """The labels that a column of lists names in each row; none where a cell is empty."""
+    if not any(is_numbers(cell) for _, cell in column.lists):  # as the labels beside it may be
+        column = replace(column, reading=replace(column.reading, numbers=None))
+    column = replace(column, cells=[[] if cell is None else cell for cell in column.cells])
+    return [own or [] for own in read_label_cells(column)[0]]
+
+
+def _spell_alike(table: RawTable, reading: Reading, listing: Listing) -> None:
+    """Give a label the same spelling in all columns of a row, as `choose_spelling` finds it."""
+    kinds = ("present", "absent", "unknown", "difficult")
+    every = [[label for kind in kinds for label in getattr(row, kind)] for row in listing.rows]
+    usual, told = choose_spelling(Column((), table.where, reading, listing.names), every)
+    listing.notes.extend([told] if told and told not in listing.notes else [])
+    for row in listing.rows if usual else ():
+        for kind in kinds:
+            setattr(row, kind, list(dict.fromkeys(usual.get(label, label) for label in getattr(row, kind))))
+
+
+def _refuse_twice(table: RawTable, roles: Roles, listing: Listing) -> None:
+    """Refuse a row that says two things of a label in two columns."""
+    kinds = {kind: column for column, kind in roles.lists.items()}
+    for index, row in enumerate(listing.rows):
+        said: dict[str, str] = {label: roles.labels[0] if roles.labels else label for label in row.present}
+        for kind, column in kinds.items():
+            for label in getattr(row, kind):
+                held = said.setdefault(label, column)
+                if held != column:
+                    raise ValueError(f"{table.where(index)}: {label!r} is in {held!r} and in {column!r}; keep one")
 
 
 def _file_name(cell: Any, column: str, where: str) -> str:

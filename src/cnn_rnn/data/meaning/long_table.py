@@ -56,6 +56,7 @@ def join_label_rows(table: RawTable, roles: Roles, reading: Reading) -> RawTable
         told += f"; {Candidate(mark_of(reading.separator) or WHOLE).told} (data.separator)"
     roles.notes.append(told)
     *roles.labels, roles.not_labels, roles.unknown = COLUMN_OF.values()
+    roles.difficult = None
     columns = {name: [row[name] for row in joined.values()] for name in next(iter(joined.values()))}
     return RawTable(table.path, table.unit, numbers, columns, table.notes, table.class_names)
 

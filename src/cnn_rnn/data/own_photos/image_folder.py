@@ -21,7 +21,7 @@ from cnn_rnn.data.meaning.listing import Listing
 from cnn_rnn.data.photos.disk_layout import SPLITS, abbreviate, existing_folder, pick_split
 from cnn_rnn.data.photos.found_files import PassedOver, left_by_system, walk_files
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
-from cnn_rnn.data.reading import Reading
+from cnn_rnn.data.reading import Reading, check_class_names
 from cnn_rnn.foundation.broken_files import told_as_broken
 from cnn_rnn.foundation.resting_collector import collector_resting
 
@@ -80,9 +80,7 @@ def read_class_names(path: Path) -> list[str] | None:
         names = json.loads(path.read_text(encoding="utf-8-sig"))
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
         raise ValueError(f'{path}: expected a list of class names such as ["cat", "dog"]')
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{path} names a class twice: {abbreviate(twice)}")
+    check_class_names(names, str(path))
     return names
 
 
