@@ -11,6 +11,7 @@ from transformers.utils import logging
 
 from .beam_search import BeamSearchResult, Constraints
 from .configuration_cnn_rnn import CnnRnnConfig
+from .label_answers import check_confirmed
 from .label_paths import labels_to_paths
 from .label_rules import LEFT_OUT, LabelRules
 from .ruled_tensors import RuledTensors, on_device
@@ -163,10 +164,8 @@ class Known:
         if self.labels is None:
             return limits
         taken, longest = (self.labels > 0).sum(dim=-1), limits.max_path_length
-        if not torch.compiler.is_compiling() and int(taken.max()) > longest:
-            raise ValueError(
-                f"{int(taken.max())} labels are confirmed, but a path holds at most {longest}: raise max_path_length"
-            )
+        if not torch.compiler.is_compiling():
+            check_confirmed(int(taken.max()), longest)
         if self.enters:
             return replace(limits, allowed=self.labels == 0, taken=taken, held=self.labels > 0)
         return replace(limits, allowed=self.labels >= 0, prefix=order(self.labels)[:, :-1])

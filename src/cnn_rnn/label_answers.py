@@ -173,10 +173,11 @@ class LabelAnswers:
         return pick_closed(self.rules, scores[None].astype(np.float64), wanted[None], most)[0]
 
     def known(self, known: Mapping[str, bool]) -> NDArray[np.int64]:
-        """What is known (C,): 1 confirmed, -1 ruled out, 0 open.
+        """What is known (C,), with all that follows from it by the rules: 1 confirmed, -1 ruled out, 0 open.
 
         Raises:
-            ValueError: The model has no such label, or the answer is neither True nor False.
+            ValueError: The model has no such label, the answer is neither True nor False, the rules do not allow the
+                answers together, or more labels are confirmed than a path holds.
         """
         if not isinstance(known, Mapping):
             raise ValueError(  # noqa: TRY004
@@ -184,13 +185,21 @@ class LabelAnswers:
                 "for each image where they differ"
             )
         config = self.config
-        state = np.zeros(config.num_labels, np.int64)
         for name, present in known.items():
             if name not in config.label2id:
                 raise ValueError(unknown_label(name, config.label2id))
             if not isinstance(present, bool | np.bool_):
                 raise ValueError(f"known[{name!r}] must be True (shown) or False (not shown), got {present!r}")  # noqa: TRY004
+        if self.rules:
+            from .ruled_answers import check_answers, complete
+
+            check_answers(self.rules, known)
+            known = complete(self.rules, known)
+        state = np.zeros(config.num_labels, np.int64)
+        for name, present in known.items():
             state[config.label2id[name]] = 1 if present else -1
+        if config.has_path_decoder:
+            check_confirmed(int((state > 0).sum()), config.max_path_length)
         return state
 
     def _check_decision(self, decision: str | None, threshold: Threshold | None, top_k: int | None) -> None:
@@ -254,6 +263,16 @@ def check_whole(name: str, value: Any) -> None:
     """
     if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
         raise ValueError(f"{name} must be a whole number, got {value!r}")
+
+
+def check_confirmed(confirmed: int, longest: int) -> None:
+    """Refuse more confirmed labels than a path can hold.
+
+    Raises:
+        ValueError: There are more.
+    """
+    if confirmed > longest:
+        raise ValueError(f"{confirmed} labels are confirmed, but a path holds at most {longest}: raise max_path_length")
 
 
 def unknown_label(name: object, labels: Iterable[str]) -> str:

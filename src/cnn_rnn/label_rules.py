@@ -111,6 +111,11 @@ class LabelRules:
         return tuple(_table(*tabled) if tabled[0].size else None for tabled in self.tabled)
 
     @cached_property
+    def ids(self) -> dict[str, int]:
+        """Ids of the labels by name."""
+        return {name: index for index, name in enumerate(self.names)}
+
+    @cached_property
     def above(self) -> dict[int, list[int]]:
         """What follows from a label, by label; nothing where a label is not among the keys."""
         return _grouped(self.closure)
@@ -157,24 +162,6 @@ class LabelRules:
         np.add.at(held, groups, sets.T[members])
         return np.asarray((held > 1).any(axis=0))
 
-    def agreeing(self, answers: Mapping[str, bool]) -> dict[str, bool]:
-        """The answers, by label whether it is there, without those that later ones contradict; in their order."""
-        ids = {name: index for index, name in enumerate(self.names)}
-        kept: dict[str, bool] = {}
-        held: set[int] = set()
-        out: set[int] = set()
-        for name, there in reversed(list(answers.items())):
-            label = ids.get(name)
-            if label is None:  # none of the model's labels
-                kept[name] = there
-                continue
-            more = held | ({label, *self.above.get(label, ())} if there else set())
-            less = out if there else out | {label}
-            members = {place for one in more for place in self.sides.get(one, {}).items()}
-            if not more & less and len(members) == len({group for group, _ in members}):
-                kept[name], held, out = there, more, less
-        return dict(reversed(kept.items()))
-
     def order_of(self, label_order: str, label_counts: Sequence[int] | None) -> NDArray[np.int64]:
         """Position (C,) of every label on a path: as `positions_of` gives it, but after all that the label implies.
 
@@ -213,8 +200,7 @@ def keywords_of(rules: LabelRules | None, labels: Iterable[str]) -> list[str]:
     """The labels as hierarchical keywords, such as `animal|dog|poodle`; as they are where no rule implies anything."""
     if rules is None:
         return list(labels)
-    ids = {name: index for index, name in enumerate(rules.names)}
-    chains = {name: rules.chain(ids[name]) if name in ids else [] for name in labels}
+    chains = {name: rules.chain(rules.ids[name]) if name in rules.ids else [] for name in labels}
     return ["|".join(rules.names[one] for one in chain) or name for name, chain in chains.items()]
 
 

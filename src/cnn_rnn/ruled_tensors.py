@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 from .label_rules import LEFT_OUT, LabelRules
+from .ruled_answers import check_answers
 
 
 class Links(NamedTuple):
@@ -130,15 +131,10 @@ class RuledTensors:
         Raises:
             ValueError: By the rules, something follows from them that they, or others that follow, say is not so.
         """
-        wrong = self.contradicted(known)
+        wrong = self.contradicted(known).any(dim=-1)
         if wrong.any():
-            image, label = wrong.nonzero()[0].tolist()
-            said = zip(self.rules.names, known[image].tolist(), strict=True)
-            answers = {name: answer > 0 for name, answer in said if answer}
-            raise ValueError(
-                f"known_labels {answers} contradict label_rules, by which {self.rules.names[label]!r} would be there "
-                "and not be there"
-            )
+            said = zip(self.rules.names, known[wrong][0].tolist(), strict=True)
+            check_answers(self.rules, {name: answer > 0 for name, answer in said if answer})
 
     def targets(self, labels: Tensor) -> Tensor:
         """Multi-hot labels (B, C), negative where unknown, with all that the rules decide.

@@ -96,16 +96,6 @@ def test_sets_without_conflict_that_are_closed_upward_are_those_that_obey(seed: 
     assert closed.sum() == len(closed_sets(given, names))
 
 
-def test_of_answers_that_contradict_each_other_the_latest_stay() -> None:
-    rules = LabelRules.of(ANIMALS, NAMES)
-    assert rules is not None
-    assert rules.agreeing({"dog": False, "car": True, "poodle": True}) == {"car": True, "poodle": True}
-    assert rules.agreeing({"poodle": True, "own": True, "cat": True}) == {"own": True, "cat": True}
-    assert rules.agreeing({"poodle": True, "animal": False}) == {"animal": False}
-    agreeing = {"animal": True, "cat": False, "poodle": True, "car": False}
-    assert list(rules.agreeing(agreeing).items()) == list(agreeing.items())
-
-
 def test_a_label_with_far_too_many_rules_is_refused() -> None:
     names = [str(label) for label in range(3000)]
     with pytest.raises(ValueError, match="more than 4,194,304 pairs of labels follow from them"):

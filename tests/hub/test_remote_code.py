@@ -210,6 +210,7 @@ def test_a_folder_holds_the_code_and_nothing_else(folder: Path) -> None:
         "pixel_values.py",
         "recurrent_layer.py",
         "relevance_head.py",
+        "ruled_answers.py",
         "ruled_tensors.py",
         "timm_backed_model.py",
         "upright_rgb.py",

@@ -24,6 +24,7 @@ from cnn_rnn import (
 from cnn_rnn.foundation.provenance import Provenance
 from cnn_rnn.foundation.shipped_files import bundled_model
 from cnn_rnn.prediction import SavedModel, graph_making
+from cnn_rnn.prediction.answers import read_answers
 from cnn_rnn.prediction.graph_model import GraphModel
 from cnn_rnn.prediction.kept_graphs import FOLDER, WEIGHTS
 from cnn_rnn.prediction.onnx_engine import UnfitGraphError
@@ -152,6 +153,28 @@ def test_wrong_arguments_are_refused_as_the_pipeline_refuses_them(saved: Path, p
             classify(photos, batch_size=size)
         with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {size}"):
             CnnRnnOnnx.from_pretrained(saved, batch_size=size)
+
+
+def test_answers_that_no_path_or_rule_takes_are_refused_by_whichever_engine(
+    saved: Path, photos: list[Image.Image], tmp_path: Path
+) -> None:
+    rules = {"implies": {"red": "green"}, "excludes": [["green", "blue"]]}
+    model = SavedModel.load(saved).model
+    model.config.update({"label_rules": rules, "max_path_length": 2})
+    MultiLabelImageClassificationPipeline(
+        CnnRnnForImageClassification(model.config).eval(), image_processor=SavedModel.load(saved).processor
+    ).save_pretrained(tmp_path)
+    known = tmp_path / "known.jsonl"
+    for answers, message in (
+        ({"red": True, "green": False}, "contradict label_rules, by which 'red' would be there and not be there"),
+        ({"red": True, "yellow": True}, "3 labels are confirmed, but a path holds at most 2"),
+    ):
+        for classify in (CnnRnnOnnx.from_pretrained(tmp_path), by_torch(tmp_path)):
+            with pytest.raises(ValueError, match=message):
+                classify(photos[0], known=answers)
+        known.write_text(json.dumps({"image_id": "1.png", "known": answers}))
+        with pytest.raises(ValueError, match=rf"known\.jsonl, line 1: .*{message}"):
+            read_answers(known, ["1.png"], LABELS, CnnRnnOnnx.from_pretrained(tmp_path).answers.known)
 
 
 def test_a_copy_answers_alike(saved: Path, photos: list[Image.Image]) -> None:

@@ -24,6 +24,7 @@ from cnn_rnn.prediction.kept_graphs import Engine
 from cnn_rnn.prediction.onnx_engine import choose_engine, set_engine
 from cnn_rnn.report.embedded_images import overlay
 from cnn_rnn.report.saliency import explain_label, show_pixels
+from cnn_rnn.ruled_answers import agreeing
 from cnn_rnn.ruled_tensors import on_device
 from cnn_rnn.upright_rgb import FORMATS
 
@@ -149,8 +150,7 @@ class Tagger:
 
     def agreeing(self, known: Mapping[str, bool]) -> dict[str, bool]:
         """What is known of a photo, without answers that later ones contradict by the model's rules between labels."""
-        rules = self.saved.model.rules
-        return dict(known) if rules is None else rules.agreeing(known)
+        return agreeing(self.saved.model.rules, known)
 
     def chosen(self, probabilities: Mapping[str, float]) -> set[str]:
         """The labels at or above their thresholds, a set that obeys the model's rules; none of what is unfamiliar."""

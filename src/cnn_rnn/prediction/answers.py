@@ -5,7 +5,7 @@ A line is `{"image_id": "1.jpg", "known": {"boat": true, "car": false}}`: an ima
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,23 @@ ANSWER_LINE = '{"image_id": "...", "known": {"label": true or false, ...}}'
 
 
 @told_in_one_line()
-def read_answers(path: Path, image_ids: Iterable[str], label_names: Collection[str]) -> dict[str, dict[str, bool]]:
+def read_answers(
+    path: Path,
+    image_ids: Iterable[str],
+    label_names: Collection[str],
+    check: Callable[[Mapping[str, bool]], object] = bool,
+) -> dict[str, dict[str, bool]]:
     """What is known of each image that a line names.
 
     Args:
         path: JSON lines.
         image_ids: The images there are; gone through one by one, again to name the nearest one.
         label_names: The model's labels.
+        check: Raises ValueError where the model takes no such answers together.
 
     Raises:
-        ValueError: A line is none of these, or names an image or a label that there is not; the message says which.
+        ValueError: A line is none of these, names an image or a label that there is not, or says what `check` refuses;
+            the message says which.
         OSError: The file cannot be read.
     """
     found: dict[str, dict[str, bool]] = {}
@@ -49,6 +56,10 @@ def read_answers(path: Path, image_ids: Iterable[str], label_names: Collection[s
                 raise ValueError(f"{where}: {unknown_label(label, label_names)}")
             if present is not True and present is not False:
                 raise ValueError(f"{where}: {label!r} must be true or false, got {present!r}")
+        try:
+            check(known)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
         found[image_id], places[image_id] = known, where
     _check_images(places, image_ids)
     return found

@@ -176,8 +176,9 @@ def open_folder(settings: JobSettings, opened: Opened) -> JobFolder:
     if not inputs.parts:
         raise FileNotFoundError(f"{settings.input} holds no image")
     names = digest({"kind": type(inputs).__name__, "names": inputs.names})
-    config = labeller_of(opened.classify).config
-    answers = read_answers(settings.known, inputs, config.label_names) if settings.known else {}
+    labeller = labeller_of(opened.classify)
+    config, known = labeller.config, settings.known
+    answers = {} if known is None else read_answers(known, inputs, config.label_names, labeller.answers.known)
     job = Job(
         provenance,
         names,

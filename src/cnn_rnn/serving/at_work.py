@@ -19,6 +19,7 @@ from cnn_rnn.prediction.graph_model import folder_of
 from cnn_rnn.prediction.kept_graphs import WEIGHTS, Engine, cores, onnxruntime_version
 from cnn_rnn.prediction.onnx_pipeline import CallArguments, CnnRnnOnnx
 from cnn_rnn.prediction.worker import JobSettings, opened_by_torch, opened_without_torch
+from cnn_rnn.ruled_answers import agreeing
 
 from .decoding import Pixels
 from .refusals import RefusedError
@@ -121,8 +122,12 @@ class ModelAtWork:
         return [self._answer(outputs, place, wish) for place, (_, wish) in enumerate(asked)]
 
     def look(self, asked: Sequence[tuple[Pixels, Mapping[str, bool]]]) -> list[Seen]:
-        """Features and logits of each of some photos, given which labels of the model are there or not."""
-        known = np.stack([self.labeller.answers.known(told) for _, told in asked])
+        """Features and logits of each of some photos, given which labels of the model are there or not.
+
+        Of answers that the model's rules do not allow together the latest count.
+        """
+        answers = self.labeller.answers
+        known = np.stack([answers.known(agreeing(answers.rules, told)) for _, told in asked])
         features, logits = self.labeller.look(np.stack([values for values, _ in asked]), known)
         return [self.seen(*one) for one in zip(features, logits, strict=True)]
 
