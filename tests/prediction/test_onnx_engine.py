@@ -300,3 +300,16 @@ def test_hidden_states_are_refused(saved: Path) -> None:
     classify = by_onnx(saved)
     with pytest.raises(ValueError, match="load the model by torch"):
         classify.model(torch.zeros(1, 3, 32, 32), output_hidden_states=True)
+
+
+def test_a_graph_that_no_folder_takes_is_written_where_its_process_removes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("atexit.register", lambda *_: None)
+    (tmp_path / "in the way").write_text("")
+    saved = SavedModel.load(save_model(tmp_path / "model"))
+    monkeypatch.setattr(onnx_engine, "places_for", lambda _: [tmp_path / "in the way"])
+    path = use_onnxruntime(saved.model, saved.name)
+    assert path.parents[1] in tmp_path.glob("cnn-rnn-graph-*")
+    assert (path.parents[1] / "held.lock").exists()

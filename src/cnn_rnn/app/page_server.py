@@ -1,11 +1,8 @@
 """The page over HTTP, for those who ask for it by a name of its own and, from other machines, know its token."""
 
-import atexit
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 from typing import Any
 
@@ -14,6 +11,7 @@ from starlette.middleware import Middleware
 
 from cnn_rnn.foundation.own_names import EVERYWHERE, OwnNames, own_names
 from cnn_rnn.foundation.own_token import PARAMETER, AskedToken
+from cnn_rnn.foundation.temporary_folders import temporary_folder
 
 from .tagging_page import Desk, build_page
 from .views import PAGE_FOLDER
@@ -41,11 +39,10 @@ def serve(
         wait: Whether to stay until Ctrl-C or SIGTERM.
     """
     # Gradio clears the folder of dropped photos when a page ends: another page's must not lie there.
-    dropped = tempfile.mkdtemp(prefix="cnn-rnn-app-")
-    atexit.register(shutil.rmtree, dropped, ignore_errors=True)
+    dropped = temporary_folder("cnn-rnn-app-")
     if wait and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # else that folder would stay
-    os.environ["GRADIO_TEMP_DIR"] = dropped
+    os.environ["GRADIO_TEMP_DIR"] = str(dropped)
     names = own_names(host, root_path or os.environ.get("GRADIO_ROOT_PATH"))
     guards = [Middleware(OwnNames, names=names), *([Middleware(AskedToken, token=token)] if token else [])]
     plain = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # none fetched

@@ -39,7 +39,7 @@ class FolderLock:
         if path.parent.is_file():
             raise NotADirectoryError(f"{path.parent} is a file; expected a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _file_lock(path)
+        self._lock = file_lock(path)
         self._held = False
 
     def acquire(self) -> Self:
@@ -111,7 +111,7 @@ class FolderLock:
 def one_at_a_time(path: Path) -> Iterator[None]:
     """Wait until no other process is in here with this file, which stays; its folder must be there."""
     path.parent.stat()  # the lock would make it
-    lock = _file_lock(path)
+    lock = file_lock(path)
     try:
         lock.acquire()
     except OSError as error:
@@ -122,7 +122,7 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _file_lock(path: Path) -> BaseFileLock:
+def file_lock(path: Path) -> BaseFileLock:
     """The system's own lock, never a file whose mere being there counts: that would outlive a kill."""
     return FileLock(path, fallback_to_soft=False)
 

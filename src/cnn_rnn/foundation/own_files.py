@@ -101,10 +101,10 @@ def _places() -> list[Path]:
 
 def _is_own(path: Path) -> bool:
     """Whether this user alone may write to a file or folder and to the folder that it lies in; a link counts as no."""
-    return all(_is_owned(one) for one in (path, path.parent))
+    return all(is_owned(one) for one in (path, path.parent))
 
 
-def _is_owned(path: Path) -> bool:
+def is_owned(path: Path) -> bool:
     """Whether a file or folder is this user's and nobody else's to write."""
     try:
         status = path.lstat()

@@ -8,7 +8,6 @@ it may come with a model from elsewhere, is never run: it could say anything.
 
 import importlib.util
 import logging
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from cnn_rnn.foundation.hub_errors import first_line
 from cnn_rnn.foundation.own_files import record_own
 from cnn_rnn.foundation.provenance import digest as digest_settings
 from cnn_rnn.foundation.provenance import digest_tensors
+from cnn_rnn.foundation.temporary_folders import temporary_folder
 from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.image_backbone import ImageBackbone
 
@@ -176,8 +176,7 @@ def _export_to_first(model: Any, folders: Sequence[Path], digest: str) -> Path:
             return export_backbone(model, path, digest)
         except OSError as error:
             logger.warning("%s cannot be written (%s)", path, error)
-    kept = Path(tempfile.mkdtemp(prefix="cnn-rnn-"))
-    return export_backbone(model, kept / f"backbone-{digest[:16]}.onnx", digest)
+    return export_backbone(model, temporary_folder("cnn-rnn-graph-") / f"backbone-{digest[:16]}.onnx", digest)
 
 
 def export_backbone(model: Any, path: Path, digest: str) -> Path:
