@@ -1,6 +1,7 @@
 """Sets of labels that obey rules: by a ranking, and by the greatest expected F1 among all that do; by numpy alone."""
 
 import heapq
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,23 @@ def _first_closed(rules: LabelRules, ranking: list[int], most: int) -> Sets:
             taken.update(own)
             count += 1
     return chosen
+
+
+def obeying(rules: LabelRules | None, probabilities: Mapping[str, float], wanted: Collection[str]) -> set[str]:
+    """The labels, by name, that are wanted, and what these imply, as `pick_closed` has it.
+
+    Args:
+        rules: Rules between labels; None where all may be together.
+        probabilities: By label; those that no rule knows are a person's own, and what is not among them is not there.
+        wanted: The labels of which the set is made.
+    """
+    if rules is None:
+        return set(wanted)
+    scores = np.array([[probabilities.get(name, 0.0) for name in rules.names]])
+    there = np.array([[name in wanted for name in rules.names]])
+    chosen = pick_closed(rules, scores, there)[0]
+    ruled = {name for name, taken in zip(rules.names, chosen, strict=True) if taken and name in probabilities}
+    return ruled | {name for name in wanted if name not in rules.ids}
 
 
 def pick_closed_by_expected_f1(rules: LabelRules, probabilities: Scores) -> Sets:

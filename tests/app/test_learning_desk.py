@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.finished_runs import LABELS, write_run
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install 'cnn-rnn[app]'")
 
@@ -19,6 +20,7 @@ from cnn_rnn.app.saved_labels import METADATA, read_saved
 from cnn_rnn.learning import album as albums
 from cnn_rnn.learning.album import Album
 from cnn_rnn.learning.eyes import Eyes
+from cnn_rnn.prediction import SavedModel
 from cnn_rnn.prediction.input_kinds import find_images
 
 MANY = 20_000
@@ -101,3 +103,34 @@ def test_what_was_changed_by_hand_in_the_saved_file_counts_when_the_page_is_open
     assert saved["0.jpg"] == ["scarlet"]
     assert "blue" in saved["2.jpg"]
     assert session.photos[0].accepted == ["scarlet"]
+
+
+def test_of_a_model_with_rules_all_that_is_suggested_said_and_learnt_obeys_them(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Album, "look_around", lambda *_: None)
+    rules = {"implies": {LABELS[2]: LABELS[1]}, "excludes": [[LABELS[1], LABELS[3]]]}
+    run = write_run(tmp_path / "ruled", fusion="path", known_labels="state", label_rules=rules)
+    files = find_images(str(photos))
+    ruled = Tagger(SavedModel.load(run))
+    album = Album(Eyes(ruled.saved), {file.name: file for file in files}, photos)
+    desk = LearningDesk(ruled, photos, files, album=album)
+    session = desk.begin("me")[0]
+    desk.add_label(session, LABELS[3])
+    assert "one</" in desk.add_label(session, LABELS[2])[2]  # what cannot be there any more gives way
+    assert session.shown.known == {LABELS[2]: True}
+    assert {name: album.expect("0.jpg", session.shown.known)[name] for name in LABELS[1:]} == {
+        **dict.fromkeys(LABELS[1:3], 1.0),
+        LABELS[3]: 0.0,
+    }
+    press(desk, session, "accept")
+    for known in ({LABELS[1]: False}, {LABELS[3]: True}, {}):
+        suggested = album.suggest("1.jpg")
+        suggested.expected = [LABELS[2], LABELS[1]]
+        there = set(suggested.labels(known))
+        assert LABELS[2] not in there or LABELS[1] in there
+        assert not {LABELS[1], LABELS[3]} <= there
+    desk.save(session)
+    assert set(read_saved(photos).labels["0.jpg"]) >= {LABELS[1], LABELS[2]}
+    assert album.known.answers("0.jpg") | {LABELS[0]: True} == dict(zip(LABELS, [True, True, True, False], strict=True))
+    assert Album(album.eyes, album.photos, photos).known == album.known

@@ -1,12 +1,13 @@
 """What annotations teach is what the page would learn of them, of this version and of those before."""
 
 import json
+from html import escape
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.finished_runs import write_run
+from tests.finished_runs import LABELS, write_run
 
 from cnn_rnn.data import decode_image
 from cnn_rnn.foundation.shipped_files import bundled_model
@@ -95,3 +96,20 @@ def test_what_another_model_saw_teaches_again_once_it_is_seen(run: Path, photos:
     assert (again.unseen, again.learner.learnt()["photos"]) == ([], 1)
     assert again.forget("1")
     assert again.unseen == []
+
+
+def test_what_is_proposed_obeys_the_models_rules_whatever_is_chosen(photos: list[Path], tmp_path: Path) -> None:
+    rules = {"implies": {LABELS[2]: LABELS[1]}, "excludes": [[LABELS[1], LABELS[3]]]}
+    model = ModelAtWork.load(write_run(tmp_path / "run", known_labels="state", label_rules=rules), "torch")
+    choices = "".join(f'<Choice value="{escape(word)}"/>' for word in [*LABELS[1:], "own"])
+    config = f'<View>{IMAGE}<Choices name="what" toName="img">{choices}</Choices></View>'
+    project = StudioProject(model, config, None, FeatureStore(None))
+    known = {LABELS[3]: True, LABELS[2]: True, "own": True}  # of what cannot be together the latest counts
+    own = {name: there for name, there in known.items() if name in LABELS}
+    seen, given = model.look([(prepared(model, photos[0]), told) for told in ({}, own)])
+    for _ in range(2):
+        expected = project.expect("task 0 0", seen, given, known)
+        assert set(expected.present) == {LABELS[1], LABELS[2], "own"}
+        assert expected.probabilities[LABELS[1]] == 1
+        assert expected.probabilities[LABELS[3]] == 0
+        assert project.learn("1", "task 1 1", seen, {LABELS[2]: True, LABELS[3]: True, "own": True})

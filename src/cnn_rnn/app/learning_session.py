@@ -93,7 +93,7 @@ class LearningSession(PhotoSession):
         """The labels to show of a photo: what is suggested, what is decided, and nine that are open."""
         before = album.expect(photo.name)
         if self.of != photo.name:
-            self.of, self.suggestion = photo.name, Suggestion.of(before)
+            self.of, self.suggestion = photo.name, Suggestion.of(before, album.eyes.rules)
         now = album.expect(photo.name, photo.known) if photo.known else before
         self.suggestion.fill(now, photo.known)
         shown = [label for label in self.suggestion.shown if label in now]

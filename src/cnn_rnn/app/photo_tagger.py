@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from cnn_rnn.closed_sets import pick_closed
+from cnn_rnn.closed_sets import obeying
 from cnn_rnn.configuration_checks import LONGEST_PATH
 from cnn_rnn.data import UnreadableImageError, decode_image
 from cnn_rnn.data.photos.photo_suffixes import way_to_read
@@ -156,12 +155,8 @@ class Tagger:
         """The labels at or above their thresholds, a set that obeys the model's rules; none of what is unfamiliar."""
         if self.is_unfamiliar(probabilities):
             return set()
-        rules = self.saved.model.rules
-        wanted = [probabilities[name] >= self.thresholds[name] for name in self.label_names]
-        if rules is not None:
-            scores = np.array([[probabilities[name] for name in self.label_names]])
-            wanted = pick_closed(rules, scores, np.array([wanted]))[0].tolist()
-        return {name for name, there in zip(self.label_names, wanted, strict=True) if there}
+        wanted = {name for name in self.label_names if probabilities[name] >= self.thresholds[name]}
+        return obeying(self.saved.model.rules, probabilities, wanted)
 
     def is_unfamiliar(self, probabilities: Mapping[str, float]) -> bool:
         """Whether a photo is like nothing that the model was trained on."""

@@ -15,6 +15,7 @@ from cnn_rnn.data import UnreadableImageError, decode_image
 from cnn_rnn.data.own_photos.image_folder import METADATA_NAMES
 from cnn_rnn.data.photos.disk_layout import abbreviate
 from cnn_rnn.data.photos.found_files import OWN_FOLDER
+from cnn_rnn.ruled_answers import complete
 
 from .eyes import Eyes
 from .feature_store import FeatureStore, store_beside
@@ -111,15 +112,20 @@ class Album:
             given: The start's logits given what is known; found where they can be, if None.
         """
         seen = self.see(name)
+        rules = self.eyes.rules
+        known = complete(rules, known or {})
         if given is None and known:
             given = self.eyes.given(seen, known)
         with self._lock:
             found = self.learner.expect(seen, known, name, given)
-            return {label: found.get(label, 0.0) for label in self.known.label_names}
+        if rules is not None:
+            scores = rules.close_upward(np.array([[found.get(label, 0.0) for label in rules.names]]))[0]
+            found |= zip(rules.names, scores.tolist(), strict=True)
+        return {label: found.get(label, 0.0) for label in self.known.label_names}
 
     def suggest(self, name: str) -> Suggestion:
         """What is suggested of a photo at first sight."""
-        return Suggestion.of(self.expect(name))
+        return Suggestion.of(self.expect(name), self.eyes.rules)
 
     def step(self, step: Step) -> None:
         """Write down what a person did, and learn from it."""
@@ -184,7 +190,7 @@ class Album:
                 for step in new:
                     self.known.take(step)
             else:
-                self.known = KnownPhotos.follow(self.journal.steps, self.eyes.label_names)
+                self.known = KnownPhotos.follow(self.journal.steps, self.eyes.label_names, self.eyes.rules)
                 changed = {*self.known.photos, *self._told}
             self._followed = len(self.journal.steps)
             self._learn(changed)
@@ -219,7 +225,7 @@ class Album:
         for one in looked[: 4 * MOST_LISTED]:
             probabilities = self.expect(one, self.known_of(one))
             if sureness(probabilities) >= least and len(found) < MOST_LISTED:
-                found[one] = Suggestion.of(probabilities).labels(self.known_of(one))
+                found[one] = Suggestion.of(probabilities, self.eyes.rules).labels(self.known_of(one))
         return found
 
     def known_of(self, name: str) -> dict[str, bool]:

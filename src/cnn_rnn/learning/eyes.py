@@ -12,8 +12,10 @@ from cnn_rnn.configuration_checks import LONGEST_PATH
 from cnn_rnn.foundation.provenance import Provenance
 from cnn_rnn.foundation.shipped_files import bundled_model
 from cnn_rnn.image_backbone import mean_of_places
+from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.prediction import SavedModel
 from cnn_rnn.prediction.onnx_engine import choose_engine, engine_of, set_engine
+from cnn_rnn.ruled_answers import complete
 
 from .feature_store import seen_by
 from .learner import Seen
@@ -31,6 +33,7 @@ class Eyes:
         seeing: The same model with its backbone in another engine; where None the saved one sees.
 
     Attributes:
+        rules: The model's rules between its labels; None without any, and where it starts from nothing.
         size: D, of its features.
         certainties: How many of them `Seen` leaves out.
         sees: What its features are known by, as `seen_by` has it.
@@ -40,6 +43,7 @@ class Eyes:
     def __init__(self, saved: SavedModel, *, knows: bool = True, seeing: Any = None) -> None:
         self.saved, self.seeing = saved, seeing or saved.model
         self.label_names: list[str] = list(saved.model.config.label_names) if knows else []
+        self.rules: LabelRules | None = saved.model.rules if knows else None
         backbone = saved.model.backbone
         self.size: int = backbone.num_features
         self.certainties: int = backbone.num_certainties
@@ -98,7 +102,7 @@ class Eyes:
         told = None
         if known:
             told = torch.zeros(1, len(self.label_names))
-            for label, there in known.items():
+            for label, there in complete(self.rules, known).items():
                 if label in self.label_names:
                     told[0, self.label_names.index(label)] = 1 if there else -1
         if model.config.has_path_decoder:

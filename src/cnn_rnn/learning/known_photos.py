@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from cnn_rnn.label_rules import LabelRules
+from cnn_rnn.ruled_answers import agreeing, complete
+
 from .journal import Step
 
 
@@ -36,22 +39,27 @@ class KnownPhotos:
         label_names: Every label that was heard of, in that order.
         actions: What all steps cost.
         order: Photos in the order in which they were first accepted.
+        rules: Rules between labels, by which more is known than was said; None for none.
     """
 
     photos: dict[str, KnownPhoto]
     label_names: list[str]
     actions: int = 0
     order: list[str] = field(default_factory=list)
+    rules: LabelRules | None = field(default=None, compare=False)
 
     @classmethod
-    def follow(cls, steps: Sequence[Step], label_names: Sequence[str] = ()) -> "KnownPhotos":
+    def follow(
+        cls, steps: Sequence[Step], label_names: Sequence[str] = (), rules: LabelRules | None = None
+    ) -> "KnownPhotos":
         """What follows from the steps that nobody took back.
 
         Args:
             steps: In their order.
             label_names: Labels that are heard of before.
+            rules: Rules between labels; of answers that contradict each other the latest count.
         """
-        known = cls({}, list(label_names))
+        known = cls({}, list(label_names), rules=rules)
         gone = {step.takes_back for step in steps}
         for step in steps:
             if step.name not in gone:
@@ -71,10 +79,11 @@ class KnownPhotos:
             one.at = step.at
             one.corrected |= not step.accepted.get(photo, False)
             for label, there in labels.items():
-                if there is None:
+                if there is None or (self.rules and there != one.labels.get(label)):
                     one.labels.pop(label, None)
-                else:
+                if there is not None:
                     one.labels[label] = there
+            one.labels = agreeing(self.rules, one.labels)
         for photo, accepted in step.accepted.items():
             one = self.photos.setdefault(photo, KnownPhoto())
             one.accepted, one.at = accepted, step.at
@@ -89,7 +98,8 @@ class KnownPhotos:
         one = self.photos.get(photo)
         if one is None:
             return {}
-        return (dict.fromkeys(self.label_names[: one.heard], False) if one.accepted else {}) | one.labels
+        said = complete(self.rules, one.labels)
+        return (dict.fromkeys(self.label_names[: one.heard], False) if one.accepted else {}) | said
 
     @property
     def right_at_once(self) -> float | None:

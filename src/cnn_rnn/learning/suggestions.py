@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cnn_rnn.closed_sets import obeying
+from cnn_rnn.label_rules import LabelRules
+from cnn_rnn.ruled_answers import complete
+
 SHOWN_LABELS = 9  # as many as there are digits to take them with
 # A suggestion that is taken back costs one action, and so does a label that is missing and shown. (For labels that are
 # not shown and would have to be typed, a quarter would be right; in the first photos it was worse.)
@@ -19,17 +23,21 @@ class Suggestion:
             is not changed under the hand.
         shown: All that are suggested, and as many others that nine are there about which nothing is said yet. Each
             keeps its place; where one is decided, another joins at the end.
+        rules: Rules between labels, which all that is suggested obeys; None for none.
     """
 
     expected: list[str]
     shown: list[str]
+    rules: LabelRules | None = None
 
     @classmethod
-    def of(cls, probabilities: Mapping[str, float]) -> "Suggestion":
+    def of(cls, probabilities: Mapping[str, float], rules: LabelRules | None = None) -> "Suggestion":
         """What is suggested at first sight."""
         ranked = _ranked(probabilities)
-        expected = [name for name in ranked if probabilities[name] >= LEAST_SHOWN]
-        return cls(expected, ranked[: max(SHOWN_LABELS, len(expected))])
+        there = obeying(rules, probabilities, {name for name in ranked if probabilities[name] >= LEAST_SHOWN})
+        expected = [name for name in ranked if name in there]
+        others = [name for name in ranked if name not in there]
+        return cls(expected, [*expected, *others[: max(SHOWN_LABELS - len(expected), 0)]], rules)
 
     def fill(self, probabilities: Mapping[str, float], known: Mapping[str, bool]) -> None:
         """Show other labels in place of those that are decided, the most probable given what is known first."""
@@ -40,7 +48,11 @@ class Suggestion:
         self.shown += others[: max(left, 0)]
 
     def labels(self, known: Mapping[str, bool]) -> list[str]:
-        """All labels of the photo, as accepting takes them: what is confirmed or suggested, and not ruled out."""
+        """All labels of the photo, as accepting takes them: what is confirmed or suggested, and not ruled out.
+
+        What follows from what is known by the rules is known too.
+        """
+        known = complete(self.rules, known)
         confirmed = [name for name, there in known.items() if there]
         return list(dict.fromkeys([*confirmed, *(name for name in self.expected if known.get(name, True))]))
 

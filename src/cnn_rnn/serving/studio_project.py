@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from cnn_rnn.closed_sets import obeying
 from cnn_rnn.learning.feature_store import FeatureStore
 from cnn_rnn.learning.journal import Journal, Step
 from cnn_rnn.learning.learner import Learner, Seen
 from cnn_rnn.learning.suggestions import LEAST_SHOWN
+from cnn_rnn.ruled_answers import complete
 
 from .at_work import ModelAtWork
 from .label_config import labels_in, read_controls
@@ -139,14 +141,17 @@ class StudioProject:
             given: As the model sees it given what is known.
             known: What is known of it, by the names here.
         """
+        rules = self.model.labeller.answers.rules
+        known = complete(rules, known)
         with self._lock:
             probabilities = self.learner.expect(self._own(seen), known, photo, given.logits[self._places])
             learnt = bool(self._photos)
         if not learnt and 1 / (1 + np.exp(-given.logits.max())) < self.model.familiar_from:
-            return Expected(probabilities, list(known))
+            return Expected(probabilities, [name for name, there in known.items() if there and name in probabilities])
         least = {} if learnt else self.model.thresholds
-        present = [name for name, value in probabilities.items() if value >= least.get(name, LEAST_SHOWN)]
-        return Expected(probabilities, present)
+        wanted = [name for name, value in probabilities.items() if value >= least.get(name, LEAST_SHOWN)]
+        present = obeying(rules, probabilities, wanted)
+        return Expected(probabilities, [name for name in probabilities if name in present])
 
     def answers(self, results: Any) -> dict[str, bool]:
         """What an annotation says: what was chosen is there, what else could have been chosen beside it is not.
