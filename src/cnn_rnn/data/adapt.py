@@ -12,8 +12,9 @@ from datasets import ClassLabel, Dataset, DatasetDict, Image, LargeList, List
 from .files.nested_rows import table_of_rows
 from .files.raw_table import RawTable
 from .meaning.cells import Meanings
-from .meaning.columns import LABEL_NAME, are_flags, find_roles
+from .meaning.columns import LABEL_NAME, are_flags, find_roles, tells_splits
 from .meaning.listing import Listing, list_labels
+from .photos.disk_layout import abbreviate
 from .reading import Reading, listed
 from .schema import LABEL_COLUMNS, check_images, label_features, label_lists
 
@@ -43,14 +44,14 @@ def to_schema(
     reading.refuse(FILE_SETTINGS, "a data set with images inside has no label file that it could explain")
     class_names = class_names or reading.names
     image = reading.roles.get("file", "image")
-    splits = data if isinstance(data, DatasetDict) else {"": data}
+    splits = data if isinstance(data, DatasetDict) else {str(data.split or ""): data}
     first = "train" if "train" in splits else next(iter(splits))
     if not reading.given() and all(_is_schema(rows, splits[first], class_names) for rows in splits.values()):
         return data
     read = {split: _read_rows(rows, image, reading, class_names) for split, rows in splits.items()}
     names = list(class_names or read[first][0].class_names())
     adapted = {split: _rows_to_schema(rows, image, *read[split], names) for split, rows in splits.items()}
-    return DatasetDict(adapted) if isinstance(data, DatasetDict) else adapted[""]
+    return DatasetDict(adapted) if isinstance(data, DatasetDict) else adapted[first]
 
 
 def _is_schema(data: Dataset, first: Dataset, class_names: Sequence[str] | None) -> bool:
@@ -83,7 +84,7 @@ def _read_rows(
     cells = {
         name: _named_ids(data.features[name], column.to_pylist())
         for name, column in zip(columns.column_names, columns.columns, strict=True)
-        if name in named or _may_tell_labels(name, data.features[name], column, meanings)
+        if name in named or tells_splits(name) or _may_tell_labels(name, data.features[name], column, meanings)
     }
     table = RawTable(path, "row", range(len(data)), cells)
     if any(isinstance(_item(data.features[name]), dict) for name in cells):
@@ -162,11 +163,25 @@ def _rows_to_schema(data: Dataset, image: str, listing: Listing, image_id: str |
     lists = listing.label_columns(names)
     features = label_features(names, lists)
     check_images(data.features, image, str(listing.path))
+    _refuse_unreached(data, image, str(listing.path))
     rows = data.select_columns([image]).rename_columns({image: "image"}).cast_column("image", Image())
     for name, column in {"image_id": _image_ids(data, image_id), **lists}.items():
         rows = rows.add_column(name, column, feature=features[name])
     rows.info.description = "\n".join(f"{listing.path}: {note}" for note in listing.notes)
     return rows
+
+
+def _refuse_unreached(data: Dataset, image: str, what: str) -> None:
+    """Refuse images that are told by names which lead nowhere from here, as those of files beside a table do."""
+    if getattr(data.features[image], "dtype", None) not in {"string", "large_string"}:
+        return
+    names = data.select_columns([image]).with_format("arrow")[:][image].to_pylist()
+    lost = [name for name in names if name and "://" not in name and not Path(name).exists()]
+    if lost:
+        raise ValueError(
+            f"{what}: the column {image!r} names files that are not there: {abbreviate(lost)}; where they lie beside "
+            "one Parquet file, data.name table --data.root FILE.parquet reads it"
+        )
 
 
 def _image_ids(data: Dataset, column: str | None) -> list[str]:

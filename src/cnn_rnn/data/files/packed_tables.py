@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cnn_rnn.data.reading import Reading
@@ -87,14 +88,14 @@ def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 yield number, row
 
 
-def parquet_columns(path: Path) -> list[str]:
-    """The names of a Parquet file's columns; ValueError where it is none, or has no rows."""
+def parquet_schema(path: Path) -> pa.Schema:
+    """The columns of a Parquet file and their types; ValueError where it is none, or has no rows."""
     with told_as_broken(path, NO_PARQUET):
         metadata = pq.read_metadata(path)
-        names: list[str] = metadata.schema.to_arrow_schema().names
+        schema = metadata.schema.to_arrow_schema()
     if not metadata.num_rows:
         raise ValueError(f"{path} has no rows")
-    return names
+    return schema
 
 
 def excel_rows(path: Path) -> tuple[str, Iterator[tuple[int, tuple[Any, ...]]]]:

@@ -88,7 +88,7 @@ def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | N
         if role in MAY_BE_CLASSES and role not in named:
             found = [name for name in found if not _may_be_class(table, name, meanings)]
         setattr(roles, role, None if not found or found[0] in (None, NOBODY) else str(found[0]))
-    roles.split = _split_column(table, named, class_names, roles.file)
+    roles.split = split_column(table, named, class_names, roles.file)
     own = {roles.file, *(getattr(roles, role) for role in ("split", *usual))} - {None}
     roles.labels, roles.classes = named.get("labels", []), named.get("classes", [])
     if not roles.labels and not roles.classes:
@@ -134,17 +134,11 @@ def _file_column(table: RawTable) -> str:
     )
 
 
-def _split_column(
-    table: RawTable, named: Mapping[str, Any], class_names: Sequence[str] | None, file: str
-) -> str | None:
+def split_column(table: RawTable, named: Mapping[str, Any], class_names: Sequence[str] | None, file: str) -> str | None:
     """The column of that role, or whose name or every cell tells of splits; None without one."""
     if "split" in named:
         return None if named["split"] in (None, NOBODY) else str(named["split"])
-    found = [
-        name
-        for name in table.columns
-        if plain(name) in SPLIT_NAMES | SPLIT_FLAGS.keys() and name not in (class_names or ())
-    ]
+    found = [name for name in table.columns if tells_splits(name) and name not in (class_names or ())]
     if not found:
         taken = {file, *(one for told in named.values() for one in listed(told))}
         found = [name for name, cells in table.columns.items() if name not in taken and _names_splits(name, cells)]
@@ -154,6 +148,11 @@ def _split_column(
             f"'{{split: {found[0]}}}' decides"
         )
     return found[0] if found else None
+
+
+def tells_splits(name: str) -> bool:
+    """Whether a column is called as one that tells splits is."""
+    return plain(name) in SPLIT_NAMES | SPLIT_FLAGS.keys()
 
 
 def _names_splits(name: str, cells: Sequence[Any]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset
 
-from cnn_rnn.data.files.raw_table import RawTable
+from cnn_rnn.data.files.raw_table import RawTable, short
 from cnn_rnn.data.photos.disk_layout import SPLITS, leaves_folder
 from cnn_rnn.data.photos.file_matching import match_files
 from cnn_rnn.data.reading import NO, YES, Reading
@@ -163,7 +163,7 @@ def list_rows(table: RawTable, roles: Roles, reading: Reading, names: Sequence[s
                     "where each row is one label of an image, data.rows label"
                 )
     if roles.split:
-        for row, told in zip(listing.rows, _splits(table, roles.split), strict=True):
+        for row, told in zip(listing.rows, row_splits(table, roles.split), strict=True):
             row.split = told
     return listing
 
@@ -268,7 +268,7 @@ def _file_name(cell: Any, column: str, where: str) -> str:
     """The image's path below the folder; ValueError where the cell is no such path."""
     name = str(cell) if isinstance(cell, int) and not isinstance(cell, bool) else cell  # an id of Kaggle's
     if not isinstance(name, str) or not name.strip():
-        raise ValueError(f"{where}: {column} is {name!r}, expected an image's path below this folder")
+        raise ValueError(f"{where}: {column} is {short(name)}, expected an image's path below this folder")
     if leaves_folder(name):
         front = str(PureWindowsPath(name).parent).rstrip("\\/") if "\\" in name else str(PurePosixPath(name).parent)
         whole = PureWindowsPath(name).anchor and ".." not in PureWindowsPath(name).parts
@@ -280,7 +280,7 @@ def _file_name(cell: Any, column: str, where: str) -> str:
     return str(PurePosixPath(name)) if UNTIDY.search(name) else name
 
 
-def _splits(table: RawTable, column: str) -> Iterator[str]:
+def row_splits(table: RawTable, column: str) -> Iterator[str]:
     """The split of each row, by a column of names or a flag as is_valid; ValueError where a cell is neither."""
     flag = SPLIT_FLAGS.get(plain(column))
     words = SPLIT_WORDS

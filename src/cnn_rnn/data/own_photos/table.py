@@ -3,18 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
-from datasets import Dataset, DatasetDict, load_dataset
+from datasets import Dataset, DatasetDict
 
-from cnn_rnn.data.adapt import to_schema
 from cnn_rnn.data.files.formats import read_label_file
-from cnn_rnn.data.files.packed_tables import NO_PARQUET, parquet_columns
+from cnn_rnn.data.images_inside.one_table import image_column, load_images_of_table
 from cnn_rnn.data.labels.choosing import load_splits
 from cnn_rnn.data.meaning.columns import find_roles
 from cnn_rnn.data.meaning.listing import Listing, list_rows
 from cnn_rnn.data.meaning.long_table import join_label_rows
 from cnn_rnn.data.photos.disk_layout import SPLITS
 from cnn_rnn.data.reading import Reading
-from cnn_rnn.foundation.broken_files import told_as_broken
 from cnn_rnn.foundation.resting_collector import collector_resting
 
 
@@ -48,8 +46,8 @@ def load_table(
 ) -> Dataset | DatasetDict:
     """The splits of one label file; see `load_source` for what all loaders take.
 
-    A Parquet table with a column `image` holds the images itself; any other file names them. The split of a row is told
-    by a column `split`, `is_valid` or `is_test`; a file without one is one split, `train`.
+    A Parquet table may hold the images itself, see `image_column`; any other file names them. A column `split`,
+    `is_valid` or `is_test` tells the split of a row; a file without one is one split, `train`.
 
     Raises:
         ValueError: There is no such split, or as `read_metadata`.
@@ -57,10 +55,9 @@ def load_table(
     path, reading = Path(path), reading or Reading()
     if not path.is_file():
         raise FileNotFoundError(f"no table at {path}" + (", which is a folder" if path.is_dir() else ""))
-    if path.suffix == ".parquet" and "image" in parquet_columns(path):
-        with told_as_broken(path, NO_PARQUET):
-            rows = load_dataset("parquet", data_files={"train": str(path)}, split="train")
-        return load_splits(["train"], split, str(path), lambda _: to_schema(rows, reading=reading))
+    image = image_column(path, reading) if path.suffix.lower() == ".parquet" else None
+    if image:
+        return load_images_of_table(path, image, split, reading)
     table = read_metadata(path, reading)
     present = [name for name in SPLITS if any(row.split == name for row in table.rows)]
     first = table.of_split("train") if "train" in present and not table.names else table
