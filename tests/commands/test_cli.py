@@ -38,6 +38,14 @@ def test_every_command_has_its_file_its_script_and_its_line_of_help(capsys: pyte
         (["data", "look", "digits", "--tpo", "3"], "--tpo is not known; did you mean --top?"),
         (["validate", "runs/x", "--data.no", "-none-", "--outptu=y"], "--outptu is not known; did you mean --output?"),
         (["review", "runs/x", "-o", "y"], "-o is not known"),
+        (["predict", "--input", "-rf.jpg"], "=-rf.jpg or, where it is a path, ./-rf.jpg"),
+        (["app", "--input", "-x"], "-x is not known; as the value of --input it is written --input=-x or"),
+        (["predict", "--input", "-1.jpg"], "--input=-1.jpg or, where it is a path, ./-1.jpg"),
+        (["predict", "--input", "-\u00e4.jpg"], "--input=-\u00e4.jpg or"),
+        (["report", "runs/x", "--output", "-r.html"], "--output=-r.html or"),
+        (["data", "look", "-photos"], "-photos is not known; where it is a path it is written ./-photos"),
+        (["validate", "-run.1", "--output", "x"], "-run.1 is not known; where it is a path it is written ./-run.1"),
+        (["predict", "--input", "x.jpg", "-rf.jpg"], "where it is a path it is written ./-rf.jpg"),
         (["report", "runs/x", "--output", "y", "--examples", "few"], "invalid int value: 'few'"),
         (["validate", "x", "--output", "y", "--data.spilt", "val"], "--data.spilt is not known; did you mean --data.s"),
         (["report", "runs/x", "--output", "."], "argument --output: . is a folder; expected the name of a file"),
@@ -98,7 +106,12 @@ def test_what_begins_like_an_option_may_be_the_value_of_a_setting_or_of_a_launch
     parser = console.CommandParser(hands_on="--launch")
     parser.add_argument("--launch")
     parser.add_argument("--cosine", type=float)
+    parser.add_argument("--photo")
     assert parser.parse_known_args(["--data.no", "--none--", "--cosine", "-0.5"])[1] == ["--data.no", "--none--"]
+    for number in ("-1", "-.5", "-2.5"):
+        assert parser.parse_known_args(["--cosine", number])[0].cosine == float(number)
+    for photo in (["--photo", "-a photo.jpg"], ["--photo=-a photo.jpg"]):
+        assert parser.parse_known_args(photo)[0].photo == "-a photo.jpg"
     assert parser.parse_known_args(["--launch", "gpus", "--num_processes", "2"])[1] == ["--num_processes", "2"]
 
 

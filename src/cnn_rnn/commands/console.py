@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,7 +27,8 @@ OF_THE_RUN = (
     "Where MODEL is a run's folder, the data block of its run_config.yaml gives the defaults of --data.*,\n"
     "which 'cnn-rnn train --help' lists."
 )
-OPTION = re.compile(r"--?[A-Za-z]")
+OPTION = re.compile(r"--?[^-\s]\S*")  # as argparse takes a word for one, which may be a file's name, too
+NUMBER = re.compile(r"-[\d.][\d.eE_+-]*")  # below zero
 INTERRUPTED = 130  # as shells tell of Ctrl-C
 ENOUGH = 141  # as shells tell of a program whose reader, such as `head`, has read enough
 TOKEN = "CNN_RNN_TOKEN"  # noqa: S105 - where one is found
@@ -127,16 +129,24 @@ class CommandParser(argparse.ArgumentParser):
         return known
 
     def _refuse_unknown(self, args: Sequence[str]) -> None:
-        """Refuse an option that is neither one of these nor a setting `--block.key`, with the nearest one."""
+        """Refuse an option that is neither one of these nor a setting `--block.key`, with the nearest one.
+
+        What begins with a dash may be meant for a value: how that is written is told.
+        """
         options = self._option_string_actions
         of_setting = False  # whether this is a setting's value, which may begin as it likes
-        for one in args:
+        for before, one in pairwise(["", *args]):
             name, equals, _ = one.partition("=")
-            is_option = bool(OPTION.match(one)) and not of_setting
+            is_option = bool(OPTION.fullmatch(name)) and not NUMBER.fullmatch(one) and not of_setting
+            is_setting = name.startswith("--") and "." in name
             meant = did_you_mean(name, options, cutoff=0.85 if "." in name else 0.6)
-            if is_option and name not in options and (meant or "." not in name):
+            if is_option and name not in options and (meant or not is_setting):
+                if not meant and before in options and options[before].nargs != 0:
+                    meant = f"as the value of {before} it is written {before}={one} or, where it is a path, ./{one}"
+                elif not meant and not one.startswith("--"):
+                    meant = f"where it is a path it is written ./{one}"
                 self.error(f"{name} is not known" + (f"; {meant}" if meant else ""))
-            of_setting = is_option and "." in name and name not in options and not equals
+            of_setting = is_option and is_setting and name not in options and not equals
 
     def error(self, message: str) -> NoReturn:
         """Say on stderr what is wrong, in one line, and leave with `REFUSED`."""
