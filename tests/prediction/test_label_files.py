@@ -18,9 +18,11 @@ from tests.hub.random_rules import ANIMALS
 from tests.hub.random_rules import NAMES as RULED
 
 from cnn_rnn.data import Reading, load_source
+from cnn_rnn.data.files.xml_files import read_xml
 from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.prediction.job import SCHEMA
 from cnn_rnn.prediction.label_files import WrittenLabels, write_labels
+from cnn_rnn.prediction.xmp_packet import RDF
 from cnn_rnn.prediction.xmp_sidecars import SidecarError, sidecar_path, write_sidecar
 
 NAMES = ["cat", "dog", "chair, wooden", "großer Bär"]
@@ -158,6 +160,29 @@ def test_letters_of_another_case_are_the_same_word_and_a_slash_parts_nothing(pho
     assert found["XMP-digiKam:TagsList"] == ["holiday", "Car", "tv\\monitor"]
     write_sidecar(photo, [])
     assert exiftool(sidecar_path(photo))["XMP-dc:Subject"] == ["holiday", "Car"]
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        f"<rdf:Bag><q:li xmlns:q='{RDF}'>sea</q:li></rdf:Bag>",
+        f"<q:Bag xmlns:q='{RDF}'><q:li>sea</q:li></q:Bag>",
+        f"<Bag xmlns='{RDF}'><li>sea</li></Bag>",
+        f"<rdf:Bag><li xmlns='{RDF}'>sea</li></rdf:Bag>",
+    ],
+    ids=["of the item", "of the list", "none, of the list", "none, of the item"],
+)
+def test_a_word_is_added_under_whatever_prefix_the_list_has(photo: Path, items: str) -> None:
+    sidecar = sidecar_path(photo)
+    begin = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='{RDF}'><rdf:Description rdf:about='' "
+    end = "</rdf:Description></rdf:RDF></x:xmpmeta>"
+    sidecar.write_text(f"{begin}xmlns:dc='http://purl.org/dc/elements/1.1/'><dc:subject>{items}</dc:subject>{end}")
+    assert write_sidecar(photo, ["cat", "dog"])
+    (subject,) = read_xml(sidecar).iter("{http://purl.org/dc/elements/1.1/}subject")
+    assert [item.text for item in subject.iter(f"{{{RDF}}}li")] == ["sea", "cat", "dog"]
+    assert write_sidecar(photo, [])
+    (subject,) = read_xml(sidecar).iter("{http://purl.org/dc/elements/1.1/}subject")
+    assert [item.text for item in subject.iter(f"{{{RDF}}}li")] == ["sea"]
 
 
 def test_nothing_said_makes_no_sidecar_and_a_link_or_a_mode_stays(photo: Path, tmp_path: Path) -> None:

@@ -122,8 +122,7 @@ class Packet:
                 edits.append((self._before(found.start), found.end, b""))
             elif found:
                 edits += [(self._before(item.start), item.end, b"") for item in items if item.text in gone]
-                last = items[-1]
-                edits.append((last.end, last.end, self._more(last, added)))
+                edits.append((items[-1].end, items[-1].end, self._more(found.children[0], added)))
             if not kept and added:
                 made += b"\n   " + _written(of, added)
         if made:
@@ -131,7 +130,15 @@ class Packet:
         raw = self.raw
         for start, end, content in sorted(edits, reverse=True):
             raw = raw[:start] + content + raw[end:]
+        self._check(Packet(raw), changes)
         return raw
+
+    def _check(self, after: "Packet", changes: Mapping[Property, tuple[Iterable[str], Sequence[str]]]) -> None:
+        """Refuse what another program would read as something else than was meant; nothing is written then."""
+        for of, (out, added) in changes.items():
+            meant = [word for word in self.words(of) if word not in set(out)] + list(added)
+            if after.words(of) != meant:
+                raise PacketError(f"{of.prefix}:{of.name} cannot be changed where it stands")
 
     def _find(self, of: Property) -> _Element | None:
         """The element of a property."""
@@ -140,9 +147,14 @@ class Packet:
             raise PacketError(f"{of.prefix}:{of.name} is no list")
         return next((found for one in self._descriptions for found in one.children if found.name == name), None)
 
-    def _more(self, last: _Element, words: Sequence[str]) -> bytes:
-        """Further items of a list after its last one, written as that is."""
-        tag = self._tag(last)
+    def _more(self, holder: _Element, words: Sequence[str]) -> bytes:
+        """Further items of a list after its last one, indented as that is.
+
+        Their prefix is the list's, which is known within it; an item may have one that it declares for itself alone.
+        """
+        prefix, colon, _ = self._tag(holder).rpartition(b":")
+        tag = prefix + colon + b"li"
+        last = holder.children[-1]
         indent = self.raw[self._before(last.start) : last.start]
         return b"".join(indent + b"<%b>%b</%b>" % (tag, _escaped(word), tag) for word in words)
 
