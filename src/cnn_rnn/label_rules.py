@@ -5,7 +5,7 @@ of labels obeys them, or is closed, if it holds what its labels imply, and of ea
 """
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -194,6 +194,28 @@ class LabelRules:
         while chain[-1] in self.parents:
             chain.append(self.parents[chain[-1]][0])
         return chain[::-1]
+
+
+def rules_among(rules: LabelRules, names: Collection[str]) -> dict[str, Any]:
+    """What a person would write of the rules where these labels alone are left: what is implied over one that went too.
+
+    A label that goes takes its places in groups with it.
+    """
+    implies: dict[str, list[str]] = {}
+    for label in rules.parents:
+        ahead, found = list(rules.parents[label]), []
+        while ahead:
+            one = ahead.pop(0)
+            if rules.names[one] in names:
+                found.append(rules.names[one])
+            else:
+                ahead += rules.parents.get(one, [])
+        if rules.names[label] in names and found:
+            implies[rules.names[label]] = list(dict.fromkeys(found))
+    groups = _grouped(rules.members).values()
+    left = [[rules.names[label] for label in group if rules.names[label] in names] for group in groups]
+    written = {"implies": implies, "excludes": [group for group in left if len(group) > 1]}
+    return {kind: some for kind, some in written.items() if some}
 
 
 def keywords_of(rules: LabelRules | None, labels: Iterable[str]) -> list[str]:

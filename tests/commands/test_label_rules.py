@@ -52,6 +52,9 @@ def test_a_rule_about_no_label_ends_a_run_in_one_line(
     rules.write_text("- red\n")
     assert main_of("train")(settings(tmp_path / "run", model__label_rules=rules)) == 2
     assert "must hold `implies` and `excludes`, got list" in capsys.readouterr().err
+    rules.write_text("implies:\nexcludes:\n# - [red, green]\n")
+    assert main_of("train")(settings(tmp_path / "run", model__label_rules=rules)) == 2
+    assert f"{rules} holds no rule" in capsys.readouterr().err
 
 
 def test_figures_are_of_sets_that_obey_against_rows_that_do(

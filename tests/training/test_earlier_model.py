@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import cnn_rnn
-from cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
 from cnn_rnn.training import Trainer, load_run_config
 from cnn_rnn.training.earlier_model import adopt_weights, earlier_settings
 from cnn_rnn.training.named_weights import is_model, model_source
@@ -61,6 +62,28 @@ def test_new_labels_start_fresh_and_dropped_ones_go(tmp_path: Path, caplog: pyte
     assert "x, y" in caplog.text
 
 
+def test_rules_hold_further_among_the_labels_that_are_left_or_give_way_to_others(
+    settings: Settings, tmp_path: Path
+) -> None:
+    rules = {"implies": {"blue": "gone", "gone": "green"}, "excludes": [["red", "gone"], ["red", "green"]]}
+    fields: dict[str, Any] = {"hidden_size": 8, "embedding_size": 4, "image_size": 32, "known_labels": "state"}
+    names = ["red", "green", "blue", "gone"]
+    first = CnnRnnForImageClassification.from_backbone("test_resnet", id2label=names, label_rules=rules, **fields)
+    MultiLabelImageClassificationPipeline(
+        first, image_processor=CnnRnnImageProcessor.from_config(first.config)
+    ).save_pretrained(tmp_path / "first")
+    start = {"model__weights": tmp_path / "first"}
+    file = tmp_path / "rules.yaml"
+    file.write_text("excludes: [[red, blue]]")
+    for place, changes, expected in (
+        ("as it was", {}, {"implies": {"blue": ["green"]}, "excludes": [["red", "green"]]}),
+        ("others", {"model__label_rules": file}, {"excludes": [["red", "blue"]]}),
+        ("none", {"model__label_rules": "null"}, None),
+    ):
+        again = Trainer(load_run_config(None, settings(tmp_path / place, **start, **changes)))
+        assert again.plain_model.config.label_rules == expected
+
+
 def test_what_names_a_model(tmp_path: Path) -> None:
     assert is_model("org/photos")
     assert is_model(str(tmp_path))
@@ -104,7 +127,7 @@ def test_an_earlier_models_settings_take_the_place_of_the_files_but_not_of_those
 
 def test_a_run_starts_from_the_model_in_the_box_and_keeps_what_it_knows_of_labels_of_the_same_name() -> None:
     names = ["cat", "no such label"]
-    fields = earlier_settings(model_source("bundled"))
+    fields = earlier_settings(model_source("bundled"), names)
     fields |= {"cooccurrence": False, "neighbours": 0}  # counted on the photos of a run
     started = CnnRnnForImageClassification.from_backbone(fields.pop("backbone"), id2label=names, **fields)
     adoption = adopt_weights(started, model_source("bundled"))

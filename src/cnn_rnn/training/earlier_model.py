@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.data.photos.disk_layout import abbreviate
+from cnn_rnn.label_rules import LabelRules, rules_among
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 from cnn_rnn.prediction import checked_config
 
@@ -46,14 +47,21 @@ class Adoption:
         return "\n".join([f"weights of {self.source}: labels", *lines])
 
 
-def earlier_settings(source: str) -> dict[str, Any]:
+def earlier_settings(source: str, label_names: Sequence[str]) -> dict[str, Any]:
     """What an earlier model's config says that a run's `model` block can say, so that only changes need be given.
+
+    Args:
+        source: The earlier model's folder or Hub name.
+        label_names: The labels of the run, among which its rules hold further.
 
     Raises:
         OSError: There is no such model.
         ValueError: It is another kind of model.
     """
-    fields = _config_of(source).to_dict()
+    config = _config_of(source)
+    fields = config.to_dict()
+    rules = LabelRules.of(config.label_rules, config.label_names)
+    fields |= {} if rules is None else {"label_rules": rules_among(rules, label_names) or None}
     return {key: fields[key] for key in MODEL_KEYS if key in fields and key not in {"weights", "fusion_weights"}}
 
 
@@ -116,7 +124,7 @@ def _label_axes(config: CnnRnnConfig) -> dict[str, list[int]]:
     for count in (config.num_labels, config.num_labels + 1):
         names = {index: str(index) for index in range(count)}
         fields = config.to_dict() | {"id2label": names, "label2id": {name: index for index, name in names.items()}}
-        fields |= {"label_counts": None, "counted_images": None, "thresholds": None}
+        fields |= {"label_counts": None, "counted_images": None, "thresholds": None, "label_rules": None}
         with torch.device("meta"):
             model = CnnRnnForImageClassification(CnnRnnConfig(**fields))
         shapes.append({name: tensor.shape for name, tensor in model.state_dict().items()})

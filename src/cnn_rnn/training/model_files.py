@@ -35,7 +35,7 @@ def rules_of_run(config: RunConfig, label_names: Sequence[str]) -> LabelRules | 
         ValueError: They name a label that the data have not, or contradict themselves.
     """
     weights = config.model.get("weights")
-    earlier = earlier_settings(model_source(str(weights))) if is_model(weights) else {}
+    earlier = earlier_settings(model_source(str(weights)), label_names) if is_model(weights) else {}
     return LabelRules.of((earlier | config.model).get("label_rules"), label_names)
 
 
@@ -51,7 +51,7 @@ def build_model(config: RunConfig, data: TrainingData) -> CnnRnnForImageClassifi
     weights = fields.pop("weights", None)
     earlier = model_source(weights) if is_model(weights) else None
     if earlier:
-        fields = earlier_settings(earlier) | fields
+        fields = earlier_settings(earlier, data.label_names) | fields
     if config.train.baseline:
         if fields.get("relevance_loss") == "none":
             raise ValueError("train.baseline trains the relevance head alone, but model.relevance_loss is none")

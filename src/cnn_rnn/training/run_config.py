@@ -298,9 +298,12 @@ def with_rules(model: dict[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         raise RunConfigError(f"model.label_rules: there is no file {str(path)!r}; 'cnn-rnn data look' proposes rules")
     try:
-        return model | {"label_rules": read_settings(path, "`implies` and `excludes`")}
+        rules = read_settings(path, "`implies` and `excludes`")
     except SettingsFileError as error:
         raise RunConfigError(str(error)) from error
+    if not any(rules.values()):
+        raise RunConfigError(f"model.label_rules: {path} holds no rule: write `implies` or `excludes`, or give null")
+    return model | {"label_rules": rules}
 
 
 def parse_overrides(arguments: Sequence[str]) -> Iterable[tuple[str, str, str]]:
