@@ -11,6 +11,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from .decisions import probabilities_of
 from .given_images import AT_ONCE, images_of, read_image
 from .label_answers import Decision, LabelAnswers, Threshold
+from .nearest_names import naming_nearest
 
 TASK = "multi-label-image-classification"
 WALK = ("paths", "path_scores", "step_scores")
@@ -69,6 +70,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         Raises:
             ValueError: A data set has not one column of images, an image cannot be read, or an argument is out of its
                 range or names a label that the model does not have.
+            TypeError: There is no such argument; the message names the nearest.
         """
         inputs = images_of(inputs, ImageSequence)
         if isinstance(inputs, list | ImageSequence) and not len(inputs):
@@ -78,6 +80,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         outputs = super().__call__(inputs, *args, batch_size=batch_size, **kwargs)
         return list(outputs) if isinstance(inputs, ImageSequence) else outputs
 
+    @naming_nearest("batch_size", "num_workers")
     def _sanitize_parameters(
         self,
         threshold: Threshold | None = None,
@@ -104,6 +107,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
 
         Raises:
             ValueError: An argument is out of its range, or names a label that the model does not have.
+            TypeError: There is no such argument; the message names the nearest.
         """
         self.answers.check(threshold, top_k, beam_width, decision, timeout, return_path=return_path, ask=ask)
         state = None if known is None else self.known_labels(known)

@@ -261,6 +261,24 @@ def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str, own:
         own(photo(0), **arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"treshold": 0.3}, "there is no argument 'treshold'; did you mean threshold?"),
+        ({"bach_size": 2}, "did you mean batch_size?"),
+        ({"returns": True}, "did you mean return_path?"),
+        ({"zzz": 1}, "there are threshold, top_k, beam_width, return_path, timeout, decision, known, ask, batch_size"),
+    ],
+)
+def test_an_argument_that_there_is_not_is_asked_about(
+    arguments: dict[str, Any], told: str, own: Any, folder: Path
+) -> None:
+    for call in (partial(own, photo(0)), partial(own, [photo(0)] * 2), partial(pipeline, TASK, model=str(folder))):
+        with pytest.raises(TypeError) as raised:
+            call(**arguments)
+        assert told in str(raised.value)
+
+
 def test_the_help_of_a_call_tells_every_argument() -> None:
     pipeline_class = MultiLabelImageClassificationPipeline
     told = inspect.getdoc(pipeline_class.__call__) or ""

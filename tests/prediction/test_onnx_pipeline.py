@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,26 @@ def test_wrong_arguments_are_refused_as_the_pipeline_refuses_them(saved: Path, p
             classify(photos, batch_size=size)
         with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {size}"):
             CnnRnnOnnx.from_pretrained(saved, batch_size=size)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"treshold": 0.3}, "there is no argument 'treshold'; did you mean threshold?"),
+        ({"bach_size": 2}, "did you mean batch_size?"),
+        ({"zzz": 1}, "there are timeout, known, beam_width, threshold, top_k, return_path, decision, ask, batch_size"),
+        ({"answers": 1}, "there is no argument 'answers'"),
+    ],
+)
+def test_an_argument_that_there_is_not_is_asked_about(
+    arguments: dict[str, Any], told: str, saved: Path, photos: list[Image.Image]
+) -> None:
+    for call in (partial(CnnRnnOnnx.from_pretrained(saved), photos[0]), partial(CnnRnnOnnx.from_pretrained, saved)):
+        with pytest.raises(TypeError) as raised:
+            call(**arguments)
+        assert told in str(raised.value)
+    with pytest.raises(TypeError, match=r"did you mean threads\?"):
+        CnnRnnOnnx.from_pretrained("nowhere", thread=2)  # told before anything is loaded
 
 
 def test_answers_that_no_path_or_rule_takes_are_refused_by_whichever_engine(

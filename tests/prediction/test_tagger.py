@@ -49,6 +49,11 @@ def test_a_batch_comes_back_with_its_labels_and_failures_in_their_rows(
         assert [entry["label"] for entry in row["labels"]] == [entry["label"] for entry in bulk["labels"]]
 
 
+def test_an_argument_that_there_is_not_is_asked_about(model: Path) -> None:
+    with pytest.raises(TypeError, match=r"there is no argument 'colum'; did you mean column\?"):
+        CnnRnnTagger(str(model), colum="image")  # type: ignore[call-arg]
+
+
 def test_a_column_that_is_not_there_is_named(model: Path) -> None:
     with pytest.raises(KeyError, match="no column 'image'; it has photo"):
         CnnRnnTagger(str(model), device="cpu")({"photo": []})

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cnn_rnn.given_images import AT_ONCE, images_of, read_image
 from cnn_rnn.label_answers import Decision, LabelAnswers, Threshold, check_whole
 from cnn_rnn.label_rules import LabelRules
+from cnn_rnn.nearest_names import arguments_of, check_arguments, naming_nearest
 from cnn_rnn.pixel_values import PixelValues
 
 from .graph_model import GraphModel
@@ -41,6 +42,7 @@ class CnnRnnOnnx:
 
     Raises:
         ValueError: An argument is wrong.
+        TypeError: There is no such argument; the message names the nearest.
     """
 
     free = True  # a batch needs no other thread: any number of them is worked on side by side
@@ -71,8 +73,10 @@ class CnnRnnOnnx:
             ImportError: onnxruntime, or what exports to it, is not installed.
             UnfitGraphError: The model cannot be exported.
             ValueError: An argument is wrong, or it is another kind of model.
+            TypeError: There is no such argument; the message names the nearest.
             OSError: There is no such model.
         """
+        check_arguments(arguments, [*arguments_of(CallArguments), "batch_size", "few", "threads"])
         options: dict[str, Any] = {"few": few, "threads": threads}
         model = GraphModel.find(name, **options)
         if model is None:
@@ -97,6 +101,7 @@ class CnnRnnOnnx:
 
         Raises:
             ValueError: An argument is wrong, or an image cannot be read.
+            TypeError: There is no such argument; the message names the nearest.
         """
         asked = CallArguments(self.answers, **(self.arguments | arguments))
         inputs = images_of(inputs, OneByOne)
@@ -201,11 +206,14 @@ class CallArguments:
 
     Raises:
         ValueError: One is wrong.
+        TypeError: There is no such argument; the message names the nearest.
     """
 
+    @naming_nearest("batch_size")
     def __init__(
         self,
         answers: LabelAnswers,
+        /,
         *,
         timeout: float | None = None,
         known: Mapping[str, bool] | None = None,

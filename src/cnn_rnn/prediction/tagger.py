@@ -11,6 +11,8 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
+from cnn_rnn.nearest_names import naming_nearest
+
 from .bulk_prediction import Failure, PreparedBatch, PreparedImages, label_batch, labeller_of
 from .inputs import Input
 from .job import SCHEMA
@@ -42,9 +44,11 @@ class CnnRnnTagger:
 
     Raises:
         ValueError: It is no such model, or the threshold is no probability.
+        TypeError: There is no such argument; the message names the nearest.
         OSError: There is none.
     """
 
+    @naming_nearest()
     def __init__(
         self, model: str, column: str = "image", threshold: float | None = None, device: str | None = None
     ) -> None:
