@@ -32,6 +32,7 @@ PUBLISHED = {
         "closed_sets.py",
         "given_images.py",
         "label_rules.py",
+        "ruled_answers.py",
         "ruled_tensors.py",
         "whole_sets.py",
     ),
