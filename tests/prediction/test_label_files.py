@@ -300,6 +300,23 @@ def test_a_table_that_a_person_made_or_changed_stays(photo: Path, tmp_path: Path
     assert write_labels("csv", folder, NAMES, WrittenLabels(always_add=["seen"])).written == 1
 
 
+def test_a_table_is_known_from_the_moment_it_is_there(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = job(tmp_path / "job", {photo: ["dog"]})
+
+    def killed(path: Path) -> None:
+        if path == folder:  # after the table came into its place
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cnn_rnn.foundation.whole_files.flush", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_labels("csv", folder, NAMES, WrittenLabels(leave_out=["dog"]))
+    assert (folder / "labels.csv").exists()
+    assert write_labels("csv", folder, NAMES, WrittenLabels()).written == 1
+
+
 def test_the_command_writes_beside_the_photos(run: Path, photo: Path, tmp_path: Path) -> None:
     arguments = [
         "--model",

@@ -196,7 +196,8 @@ def _write_table(folder: Path, label_names: Sequence[str], choice: WrittenLabels
     if dry_run:
         return Written(written=sum(1 for _ in rows))
     check_own(path, TABLE)
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        written = write_rows(file, chain([["file_name", *columns]], rows)) - 1
-    record_own(path, TABLE)
+    with whole_file(path) as temporary:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            written = write_rows(file, chain([["file_name", *columns]], rows)) - 1
+        record_own(temporary, TABLE)  # before it is there: whoever finds it, another process too, knows it
     return Written(written=written)
