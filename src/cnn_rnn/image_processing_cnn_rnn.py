@@ -77,13 +77,16 @@ class CnnRnnImageProcessor(TorchvisionBackend):
         """The batch of the pixels of images (3, H, W).
 
         Raises:
-            ValueError: They are fractions already; scaled once more they would be of a nearly black image.
+            ValueError: They are fractions already; scaled once more they would be of a nearly black image. Or they are
+                bytes that nothing scales before they are normalised.
         """
         for pixels in images if do_rescale else ():
             if pixels.is_floating_point() and 0 < pixels.max() <= 1:
                 raise ValueError(
                     "the pixels are fractions of 0..1, not of 0..255: give do_rescale=False, or (255 * pixels).round()"
                 )
+        if not do_rescale and kwargs.get("do_normalize") and any(pixels.dtype == torch.uint8 for pixels in images):
+            raise ValueError("the pixels are bytes of 0..255, not fractions of 0..1: leave do_rescale=False out")
         return super()._preprocess(images, do_rescale=do_rescale, **kwargs)
 
     def resize(self, image: Tensor, size: Any, **kwargs: Any) -> Tensor:

@@ -97,3 +97,15 @@ def test_the_values_are_normalised_as_the_config_says() -> None:
     pixel_values = CnnRnnImageProcessor.from_config(config)(image, return_tensors="pt")["pixel_values"]
     expected = torch.tensor([(1 - 0.1) / 0.5, (0 - 0.2) / 0.25, (0.2 - 0.3) / 0.125])
     torch.testing.assert_close(pixel_values, expected[None, :, None, None].expand(1, 3, 16, 16))
+
+
+def test_bytes_are_not_taken_for_fractions_nor_fractions_for_bytes() -> None:
+    processor = processor_of("test_resnet")
+    with pytest.raises(ValueError, match=r"bytes of 0\.\.255, not fractions of 0\.\.1: leave do_rescale=False out"):
+        processor(photo(50, 40), do_rescale=False, return_tensors="pt")
+    fractions = np.array(photo(50, 40), np.float32) / 255
+    with pytest.raises(ValueError, match=r"fractions of 0\.\.1, not of 0\.\.255"):
+        processor(fractions, return_tensors="pt")
+    assert processor(fractions, do_rescale=False, return_tensors="pt")["pixel_values"].abs().max() < 5
+    raw = processor(photo(50, 40), do_rescale=False, do_normalize=False, return_tensors="pt")["pixel_values"]
+    assert raw.max() > 5
