@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from cnn_rnn.metrics.conditioning import ToldLabels, count_looks, looks_figures, reveal, reveal_share, told_figures
+from cnn_rnn.metrics.tables import known_table
 
 GENERATOR = np.random.default_rng(0)
 TRUTH = (GENERATOR.random((60, 7)) < 0.4).astype(np.int8)
@@ -49,6 +50,15 @@ def test_a_model_that_knows_all_once_told_one_is_worth_what_it_says() -> None:
     assert figures["untold"]["mAP"] < 0.8
     untold = told_figures(score, TRUTH, np.zeros_like(TRUTH), rows)
     assert set(untold) == {"images", "positives", "classes", "untold"}
+
+
+def test_of_no_images_there_are_no_figures_and_a_table_says_so() -> None:
+    figures = told_figures(lambda _, rows: TRUTH[rows], TRUTH, reveal(IDS, NAMES, TRUTH, 8), np.array([], np.int64))
+    assert figures == {"images": 0, "positives": 0}
+    looks = {"model": {"mean": 1.5, "median": 1.0, "images": 3}}
+    table = known_table({"told": {"8": {"model": figures}, "9": {"model": figures}}, "looks": looks})
+    assert [column.heading for column in table.columns] == ["looks", "median"]
+    assert table.notes[-1] == "No image has 8 or 9 labels."
 
 
 def test_what_is_known_counts_nowhere() -> None:

@@ -141,6 +141,8 @@ def test_intervals_and_comparisons_are_tables_too() -> None:
     figure = {"value": 0.5, "low": 0.4, "high": 0.625, "standard_error": 0.05}
     rare = dict.fromkeys(figure) | {"reason": "too rare"}
     intervals = {"level": 0.95, "samples": 10, "seed": 3, "figures": {"mAP": figure, "path.CF1": rare}}
+    few = interval_table(intervals | {"figures": {"mAP": rare, "path.CP": rare, "path.CR": rare | {"reason": "one"}}})
+    assert few.notes[1:] == ("mAP, path.CP: no interval: too rare.", "path.CR: no interval: one.")
     lines = interval_table(intervals).text().splitlines()
     assert lines[0] == "95 % intervals over images"
     assert lines[4].split() == ["mAP", "50.0", "40.0", "62.5", "5.0"]

@@ -74,7 +74,7 @@ def told_figures(
 
     A class without positives among what is left takes no part; `positives` and `classes` are what is left. `CF1`, `OF1`
     and `exact_match` are of the set by expected F1; `CF1` and `N_plus` of `top_k` and, with label counts, of
-    `adjusted_top_k` stand under these names. Where nothing is revealed there is no `told`.
+    `adjusted_top_k` stand under these names. Where nothing is revealed there is no `told`, without images neither.
 
     Args:
         score: The model.
@@ -87,7 +87,7 @@ def told_figures(
     others[revealed != 0] = -1  # to repeat what one was told is no merit
     states = {"untold": np.zeros_like(revealed)} | ({"told": revealed} if revealed.any() else {})
     figures: Figures = {"images": len(rows), "positives": int((others == 1).sum())}
-    for name, state in states.items():
+    for name, state in states.items() if len(rows) else ():
         metrics = MultiLabelMetrics(**settings)
         metrics.update(score(state, rows), others)
         computed = metrics.compute()

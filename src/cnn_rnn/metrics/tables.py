@@ -257,8 +257,10 @@ def known_table(known: Figures) -> Table:
         "mAP and C-F1 (by expected F1) are over the others, on the images that have so many.",
         "Looks: suggestions that a person looks at, top down, until all labels of an image are confirmed.",
     )
+    none = " or ".join(count for count, by_row in known["told"].items() if not _states(by_row))
     lines = _rows_told(known["told"], columns, known["looks"])
-    return Table("What known labels are worth", tuple(columns), lines, notes)
+    so_many = (*notes, f"No image has {none} labels.") if none else notes
+    return Table("What known labels are worth", tuple(columns), lines, so_many)
 
 
 def share_table(shares: Figures) -> Table:
@@ -342,8 +344,7 @@ def _resampled_table(title: str, headings: Mapping[str, str], result: Mapping[st
     """A row for every resampled figure; below it how intervals came about, and why some figures have none."""
     columns = tuple(Column(heading, (key,)) for heading, key in headings.items())
     rows = tuple(TableRow.of(name, columns, figure) for name, figure in result["figures"].items())
-    missing = {name: figure["reason"] for name, figure in result["figures"].items() if "reason" in figure}
+    why = {name: figure["reason"] for name, figure in result["figures"].items() if "reason" in figure}
     drawn = f"Bias of mAP from {result['samples']} half sets of the images; seed {result['seed']}."
-    return Table(
-        title, columns, rows, (drawn, *(f"{name}: no interval: {reason}." for name, reason in missing.items()))
-    )
+    shared = {reason: ", ".join(name for name in why if why[name] == reason) for reason in why.values()}
+    return Table(title, columns, rows, (drawn, *(f"{names}: no interval: {one}." for one, names in shared.items())))
