@@ -96,6 +96,8 @@ def test_the_metadata_name_base_model_data_sets_and_a_photo_to_try(joined_run: P
     [
         ({"backbone": "resnet18", "weights": None}, {}, (None, ["voc2007", "voc2012"])),
         ({"backbone": "resnet18", "weights": "mine.safetensors"}, {}, (None, ["voc2007", "voc2012"])),
+        ({"weights": "bundled", "label_rules": {}}, {}, (None, ["voc2007", "voc2012"])),
+        ({"weights": "imagenet"}, {}, (None, ["voc2007", "voc2012"])),
         (
             {"backbone": "resnet18", "weights": "imagenet"},
             {"name": "hub", "root": "org/photos@v2", "train_split": "train"},

@@ -170,7 +170,8 @@ def few_images(figures: CardFigures) -> str:
 def base_model(run: Mapping[str, Any]) -> str | None:
     """The name on the Hub of the model whose weights training began with; None where it is not known, or none."""
     name, weights = run["model"].get("backbone"), run["model"].get("weights")
-    if weights is None or not timm.is_model(name) or not (weights == "imagenet" or str(weights).startswith("pip:")):
+    of_timm = weights == "imagenet" or str(weights).startswith("pip:")
+    if not of_timm or name is None or not timm.is_model(name):  # a run from an earlier model may name no backbone
         return None
     pretrained = get_pretrained_cfg(name)
     return None if pretrained is None else pretrained.hf_hub_id and f"{pretrained.hf_hub_id}".removesuffix("/")
