@@ -12,7 +12,7 @@ from tests.finished_runs import LABELS
 from cnn_rnn.app.beam_tree import Branch
 from cnn_rnn.app.photo_session import Photo, PhotoSession
 from cnn_rnn.app.photo_tagger import Expectation, Tagger
-from cnn_rnn.app.views import LabelRow, label_rows, show_labels, show_photo
+from cnn_rnn.app.views import PAGE_FOLDER, ROW_KEYS, LabelRow, label_rows, show_labels, show_photo
 
 HOSTILE = "<script>alert(1)</script> ${alert(2)} {{alert(3)}} \"' onload=alert(4)"
 
@@ -46,6 +46,15 @@ def test_no_name_becomes_a_tag_or_an_attribute() -> None:
         assert "script" not in {tag for tag, _ in page.tags}
         assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
         assert HOSTILE in page.text
+
+
+def test_more_rows_than_keys_are_shown_and_no_key_does_two_things() -> None:
+    rows = [LabelRow(f"label {place}", place, 0.5, 0.2, place < 30, expected=True) for place in range(40)]
+    keys = re.findall(r"<kbd>(.*?)</kbd>", show_labels(PhotoSession(), rows, []))
+    assert "".join(keys[:40]) == ROW_KEYS
+    script = (PAGE_FOLDER / "tagging_page.js").read_text(encoding="utf-8")
+    (others,) = re.findall(r"LIST_KEYS = \{(.*?)\}", script)
+    assert not set(re.findall(r"\b(\w): ", others)) & set(ROW_KEYS)
 
 
 def test_rows_keep_their_order_and_show_all_that_is_expected_or_decided(

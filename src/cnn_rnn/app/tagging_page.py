@@ -34,7 +34,8 @@ KEYS = (
     "tells most</p>"
 )
 LEARNING_KEYS = (
-    '<p class="keys"><kbd>q</kbd> to <kbd>y</kbd> confirm further rows · <kbd>u</kbd> takes the last step back · '
+    '<p class="keys"><kbd>q</kbd> <kbd>w</kbd> <kbd>e</kbd> <kbd>r</kbd> <kbd>y</kbd> confirm further rows · '
+    "<kbd>u</kbd> takes the last step back · "
     "<kbd>o</kbd> which photo comes next · <kbd>a</kbd> lists those as sure as this · <kbd>t</kbd> train on these</p>"
 )
 DAY = 24 * 60 * 60  # seconds

@@ -18,7 +18,7 @@ from .photo_session import PhotoSession
 from .photo_tagger import Expectation, Tagger
 
 PAGE_FOLDER = Path(__file__).parent
-ROW_KEYS = "123456789qwerty"  # that confirm the label of a row, and with shift rule it out
+ROW_KEYS = "123456789qwery"  # that confirm the label of a row, and with shift rule it out; further rows have none
 SMALLEST_CHANGE = 0.005  # of a probability that is told
 
 
