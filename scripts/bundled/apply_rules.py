@@ -12,7 +12,7 @@ from typing import Any
 from cnn_rnn.foundation.whole_files import write_json
 from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.prediction.graph_making import write_shipped_graph
-from cnn_rnn.training.run_config import read_yaml
+from cnn_rnn.training.settings_file import read_settings
 
 BUNDLE = Path(__file__).parents[2] / "bundled_model"
 
@@ -32,7 +32,7 @@ def main() -> None:
     asked = parser.parse_args()
     file = asked.bundle / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
-    given = read_yaml(asked.rules)
+    given = read_settings(asked.rules)
     rules = rules_between(given, list(config["id2label"].values()))
     LabelRules.of(rules, list(config["id2label"].values()))
     write_json(file, config | {"label_rules": rules})

@@ -52,6 +52,18 @@ def test_every_command_has_its_file_its_script_and_its_line_of_help(capsys: pyte
         (["export-onnx", "x", "--output", "y", "--int8", "."], "argument --int8: . is a folder"),
         (["predict", "--input", "x", "--output", __file__], "is a file; expected a folder"),
         (["data", "convert", "digits", "--output", __file__], "is a file; expected a folder"),
+        (
+            ["predict", "--model", "", "--input", "x"],
+            "argument --model: its value is empty; is a variable of the shell",
+        ),
+        (["predict", "--model=", "--input", "x"], "argument --model: its value is empty"),
+        (["train", "--config", "", "--data.root", ""], "argument --config: its value is empty"),
+        (["validate", "", "--output", "y"], "an argument is empty; is a variable of the shell not set?"),
+        (["data", "look", ""], "an argument is empty"),
+        (["predict", "--input", "x", "--limit", "-1"], "argument --limit: must be at least 1, got -1"),
+        (["predict", "--input", "x", "--part_size", "0"], "argument --part_size: must be at least 1, got 0"),
+        (["validate", "x", "--output", "y", "--num_workers=-1"], "argument --num_workers: must be at least 0, got -1"),
+        (["review", "x", "--output", "y", "--folds", "1"], "argument --folds: must be at least 2, got 1"),
     ],
 )
 def test_an_option_that_is_not_known_is_one_line_with_the_nearest(

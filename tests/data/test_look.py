@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from datasets import DatasetDict
 
-from cnn_rnn.data import build_dataset, load_digits
+from cnn_rnn.data import build_dataset, load_digits, load_table
+from cnn_rnn.data.labels.rule_proposals import propose_rules
 from cnn_rnn.data.look import Look, describe, look_at, plot, summary
 from cnn_rnn.data.schema import image_paths, label_lists_from_matrix
 
@@ -76,3 +77,13 @@ def test_an_empty_split_is_no_trouble() -> None:
     look = look_at(DatasetDict({"train": rows(np.zeros((2, 6), dtype=bool))["train"].select([])}))
     assert look.splits["train"].labels_per_image == 0
     assert "train" in describe(look)
+
+
+def test_photos_without_any_label_and_labels_that_nobody_looked_for_are_described(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"file_name": "a.jpg", "labels": []}\n')
+    bare = load_table(tmp_path / "a.jsonl", require_images=False)
+    assert "0 labels" in describe(look_at(bare))
+    (tmp_path / "b.jsonl").write_text('{"file_name": "a.jpg", "labels": [], "unknown": ["cat", "dog"]}\n')
+    unknown = load_table(tmp_path / "b.jsonl", require_images=False, split="train")
+    assert "2 unknown labels left out" in describe(look_at({"train": unknown}))
+    assert not propose_rules(unknown).implications

@@ -9,8 +9,8 @@ from transformers import PreTrainedConfig
 from cnn_rnn.commands.train import build_parser
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.training.declared_settings import DECLARED_IN, FROM_THE_DATA, declared_settings
-from cnn_rnn.training.run_config import BLOCKS, FirstWeights, RunConfigError, load_run_config
-from cnn_rnn.training.settings_file import wanted
+from cnn_rnn.training.run_config import BLOCKS, FirstWeights, load_run_config
+from cnn_rnn.training.settings_file import RunConfigError, wanted
 
 OF_ALL_MODELS = {entry.name for entry in fields(PreTrainedConfig)}
 CLASSES: dict[str, tuple[Any, ...]] = {name: (block,) for name, block in BLOCKS.items()}

@@ -17,7 +17,8 @@ from cnn_rnn.training.hardware import (
     to_memory_format,
     tracker_names,
 )
-from cnn_rnn.training.run_config import RunConfig, RunConfigError, TrainConfig, load_run_config
+from cnn_rnn.training.run_config import RunConfig, TrainConfig, load_run_config
+from cnn_rnn.training.settings_file import RunConfigError
 
 
 def test_trackers_are_accelerates_names() -> None:

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from cnn_rnn.data.data_config import DataConfig
-from cnn_rnn.training.run_config import RunConfigError, load_run_config
+from cnn_rnn.training import RunConfigError, load_run_config
 
 HUB_CONFIGS = sorted((Path(__file__).parents[2] / "hub_configs").glob("*.yaml"))
 
@@ -64,6 +64,14 @@ def test_the_resolved_settings_repeat_the_run(tmp_path: Path) -> None:
             "^data.rename_labels is 'cat=dog', expected pairs, such as '{kitten: cat}'$",
         ),
         (["--train.warmup", "2"], "warmup must be from 0 to below 1"),
+        (["--train.seed", "-1"], "train: seed must be at least 0"),
+        (["--model.cell", "foo"], "^model.cell is 'foo', expected lstm or gru or relu_lstm$"),
+        (["--model.hidden_size", "0"], r"^model: hidden_size must lie in 1\.\.65536, got 0$"),
+        (["--model.image_mean", "[1]"], r"^model: image_mean must have 3 entries, got \[1\]$"),
+        (["--data.crop_scale", "0"], "^data: crop_scale must be above 0 and at most 1, got 0"),
+        (["--data.horizontal_flip", "7"], "^data: horizontal_flip must be from 0 to 1, got 7"),
+        (["--data.rand_augment", "-3"], "^data: rand_augment must be from 0 to 30, got -3$"),
+        (["--data.shuffle_buffer", "0"], "^data: shuffle_buffer must be from 1 to 1,000,000,000, got 0$"),
         (["--train.epochs"], "no value"),
         (["epochs=3"], "--block.key value"),
         (["--train.lr", "[1"], "cannot read the value"),
@@ -76,9 +84,9 @@ def test_what_is_not_known_is_named_with_the_way_out(arguments: list[str], messa
 
 @pytest.mark.parametrize("name", ["2012", "2012-05-01", "no", "Rome: May", "photos #2", "[old] photos", "1e3", "Köln"])
 def test_a_name_or_path_on_the_command_line_is_what_it_says(name: str, tmp_path: Path) -> None:
-    given = ["--data.root", name, f"--train.output_dir={name}", "--model.backbone", name, "--model.weights", name]
+    given = ["--data.root", name, f"--train.output_dir={name}", "--data.train_split", name, "--model.weights", name]
     config = load_run_config(None, given)
-    assert config.data.root == config.train.output_dir == config.model["backbone"] == config.model["weights"] == name
+    assert config.data.root == config.train.output_dir == config.data.train_split == config.model["weights"] == name
     config.save(tmp_path / "run.yaml")
     assert load_run_config(tmp_path / "run.yaml") == config
     assert load_run_config(None, ["--data.root", yaml.safe_dump(name).split("\n", maxsplit=1)[0]]).data.root == name

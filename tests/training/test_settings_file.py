@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn_rnn.training.run_config import RunConfigError, load_run_config
+from cnn_rnn.training import RunConfigError, load_run_config
 from cnn_rnn.training.settings_file import read_settings
 
 LAUGHS = ["&a [x,x,x,x,x,x,x,x,x]", *(f"&{chr(98 + i)} [{','.join([f'*{chr(97 + i)}'] * 9)}]" for i in range(9))]

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import CommandParser, output_folder, refuse
+from .console import CommandParser, at_least, output_folder, refuse
 
 if TYPE_CHECKING:
     from cnn_rnn.metrics.tables import Table
@@ -92,7 +92,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", type=output_folder, required=True, help="folder for the runs, the table and the JSON"
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of every run (default: 0 1 2)")
+    parser.add_argument(
+        "--seeds", type=at_least(0), nargs="+", default=[0, 1, 2], help="seeds of every run (default: 0 1 2)"
+    )
     return parser
 
 
@@ -102,9 +104,9 @@ def read_settings_list(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
     Raises:
         ValueError: The file is not such a list; the message says where.
     """
-    from cnn_rnn.training.run_config import read_yaml
+    from cnn_rnn.training.settings_file import read_settings
 
-    content = read_yaml(path)
+    content = read_settings(path)
     unknown = sorted(set(content) - {"config", "runs"})
     if unknown or not isinstance(content.get("runs"), dict) or not isinstance(content.get("config"), str):
         raise ValueError(f"{path} must hold 'config', a name or file, and 'runs', a name and its changes a line")

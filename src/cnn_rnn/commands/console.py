@@ -6,7 +6,7 @@ import gc
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -123,10 +123,21 @@ class CommandParser(argparse.ArgumentParser):
     ) -> tuple[argparse.Namespace, list[str]]:
         """As argparse does it, after an option that is misspelt is refused: it may be the one that is missing."""
         args = sys.argv[1:] if args is None else args
+        self._refuse_empty(args)
         if self._subparsers is None and self.hands_on not in {one.partition("=")[0] for one in args}:
             self._refuse_unknown(args)
         known: tuple[argparse.Namespace, list[str]] = super().parse_known_args(args, namespace)
         return known
+
+    def _refuse_empty(self, args: Sequence[str]) -> None:
+        """Refuse a value that is empty, as that of a shell's variable that is not set is; settings may be null so."""
+        for before, one in pairwise(["", *args]):
+            name, equals, value = one.partition("=")
+            option = name if equals and not value else before
+            is_setting = option.startswith("--") and "." in option and option not in self._option_string_actions
+            if (not one and not is_setting) or (equals and not value and option in self._option_string_actions):
+                told = f"argument {option}: its value" if option in self._option_string_actions else "an argument"
+                self.error(f"{told} is empty; is a variable of the shell not set?")
 
     def _refuse_unknown(self, args: Sequence[str]) -> None:
         """Refuse an option that is neither one of these nor a setting `--block.key`, with the nearest one.
@@ -161,6 +172,19 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="what runs the backbone: auto takes onnxruntime where it is installed (extra 'export'), and exports once",
     )
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """What makes a whole number of an option's text; argparse is told where it is smaller, or none."""
+
+    def number_of(text: str) -> int:
+        number = int(text)
+        if number < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, got {number}")
+        return number
+
+    number_of.__name__ = "int"  # as argparse calls it where the text is no number
+    return number_of
 
 
 def output_folder(text: str) -> Path:

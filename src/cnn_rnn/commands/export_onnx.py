@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_rnn.foundation.one_line import visible
 
-from .console import CommandParser, output_file, refuse
+from .console import CommandParser, at_least, output_file, refuse
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -82,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--uint8", action="store_true", help="images come as bytes, and the graph normalises them")
     parser.add_argument("--data.split", dest="split", default="test", help="split to measure on (default: test)")
-    parser.add_argument("--batch_size", type=int, default=32, help="images that the model sees at once")
+    parser.add_argument("--batch_size", type=at_least(1), default=32, help="images that the model sees at once")
     return parser
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_rnn.foundation.one_line import visible
 
-from .console import INTERRUPTED, REFUSED, CommandParser, loading, output_folder, refuse
+from .console import INTERRUPTED, REFUSED, CommandParser, at_least, loading, output_folder, refuse
 
 if TYPE_CHECKING:
     from cnn_rnn.data import Reading
@@ -214,11 +214,11 @@ def build_parser() -> argparse.ArgumentParser:
         help='what is known, one line per image: {"image_id": "1.jpg", "known": {"boat": true, "car": false}}; '
         "the column known of labels.parquet repeats it",
     )
-    parser.add_argument("--limit", type=int, help="only the first images")
-    parser.add_argument("--batch_size", type=int, default=16, help="images that the model sees at once")
-    parser.add_argument("--num_workers", type=int, default=2, help="threads that read images, for each process")
-    parser.add_argument("--part_size", type=int, default=2000, help="images after which a killed run can go on")
-    parser.add_argument("--parts_per_file", type=int, default=500, help="parts that become one labels*.parquet")
+    parser.add_argument("--limit", type=at_least(1), help="only the first images")
+    parser.add_argument("--batch_size", type=at_least(1), default=16, help="images that the model sees at once")
+    parser.add_argument("--num_workers", type=at_least(0), default=2, help="threads that read images, for each process")
+    parser.add_argument("--part_size", type=at_least(1), default=2000, help="images after which a killed run can go on")
+    parser.add_argument("--parts_per_file", type=at_least(1), default=500, help="parts that become one labels*.parquet")
     parser.add_argument(
         "--changes_by",
         choices=("name", "time", "content"),
@@ -239,7 +239,7 @@ def build_parser() -> argparse.ArgumentParser:
         "shares the work out on a Ray cluster, each actor as auto does it (extra 'ray')",
     )
     parser.add_argument(
-        "--actors", type=int, help="processes that Ray starts (default: one per GPU, else one per core)"
+        "--actors", type=at_least(1), help="processes that Ray starts (default: one per GPU, else one per core)"
     )
     parser.add_argument(
         "--write", nargs="+", choices=("xmp", "csv", "txt"), default=[],

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import OF_THE_RUN, PROTOCOL_NAMES, CommandParser, output_file, refuse
+from .console import OF_THE_RUN, PROTOCOL_NAMES, CommandParser, at_least, output_file, refuse
 from .validate import tell_of_seen_photos
 
 if TYPE_CHECKING:
@@ -191,8 +191,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="MODEL",
         help="second model, or its predictions, to compare: each class, and the photos on which both differ most",
     )
-    parser.add_argument("--examples", type=int, default=24, help="images to show, the worst first (default: 24)")
-    parser.add_argument("--answers", type=int, default=12, help="images to show what one answer changes (default: 12)")
+    parser.add_argument(
+        "--examples", type=at_least(0), default=24, help="images to show, the worst first (default: 24)"
+    )
+    parser.add_argument(
+        "--answers", type=at_least(0), default=12, help="images to show what one answer changes (default: 12)"
+    )
     parser.add_argument("--spread", dest="worst", action="store_false", help="show images evenly spread, not the worst")
     parser.add_argument(
         "--compare_with",
@@ -206,8 +210,8 @@ def build_parser() -> argparse.ArgumentParser:
         default=0.95,
         help="cosine of features, or correlation of small pictures, from which on photos are that (default: 0.95)",
     )
-    parser.add_argument("--batch_size", type=int, default=32, help="images that the model sees at once")
-    parser.add_argument("--num_workers", type=int, default=2, help="processes that read images")
+    parser.add_argument("--batch_size", type=at_least(1), default=32, help="images that the model sees at once")
+    parser.add_argument("--num_workers", type=at_least(0), default=2, help="processes that read images")
     return parser
 
 

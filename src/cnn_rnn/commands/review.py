@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import CommandParser, output_folder, refuse
+from .console import CommandParser, at_least, output_folder, refuse
 
 if TYPE_CHECKING:
     from cnn_rnn.prediction.doubtful_labels import Doubt
@@ -184,14 +184,16 @@ def build_parser() -> argparse.ArgumentParser:
         required=True,
         help="folder for review.csv (what begins like a formula has ' before it), review.html and the folds",
     )
-    parser.add_argument("--folds", type=int, default=5, help="models, each judging the photos of one fold (default: 5)")
-    parser.add_argument("--most", type=int, help="photos in the list (default: all with a doubt)")
-    parser.add_argument("--shown", type=int, default=100, help="photos on the page (default: 100)")
+    parser.add_argument(
+        "--folds", type=at_least(2), default=5, help="models, each judging the photos of one fold (default: 5)"
+    )
+    parser.add_argument("--most", type=at_least(1), help="photos in the list (default: all with a doubt)")
+    parser.add_argument("--shown", type=at_least(0), default=100, help="photos on the page (default: 100)")
     parser.add_argument("--unlabelled", help="image, folder or list of photos without labels, to rank by RUN")
     parser.add_argument(
         "--plant", type=float, help="share of photos to plant a wrong label in, to see how many are found"
     )
-    parser.add_argument("--batch_size", type=int, default=16, help="images that the model sees at once")
+    parser.add_argument("--batch_size", type=at_least(1), default=16, help="images that the model sees at once")
     return parser
 
 

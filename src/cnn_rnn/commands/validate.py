@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .console import OF_THE_RUN, PROTOCOL_NAMES, CommandParser, output_folder, refuse
+from .console import OF_THE_RUN, PROTOCOL_NAMES, CommandParser, at_least, output_folder, refuse
 
 if TYPE_CHECKING:
     from cnn_rnn.metrics.tables import Table
@@ -146,16 +146,24 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="0.25,0.5",
         help="tell so large a share of all labels of each image, present and absent alike: mAP over the others",
     )
-    parser.add_argument("--known_seed", type=int, default=0, help="of which labels --known_share tells (default: 0)")
+    parser.add_argument(
+        "--known_seed", type=at_least(0), default=0, help="of which labels --known_share tells (default: 0)"
+    )
     parser.add_argument(
         "--ask", action="store_true", default=None, help="count the questions until the set of an image is right"
     )
     parser.add_argument("--protocol", help=f"print a benchmark's own table: {PROTOCOL_NAMES}")
-    parser.add_argument("--top_k", type=int, help="labels per image in the top-k figures (default: protocol's, or 3)")
-    parser.add_argument("--min_positives", type=int, default=1, help="positives a class needs to count in class means")
-    parser.add_argument("--samples", type=int, default=200, help="half sets drawn for intervals; 0 for no intervals")
-    parser.add_argument("--batch_size", type=int, default=32, help="images that the model sees at once")
-    parser.add_argument("--num_workers", type=int, default=2, help="processes that read images")
+    parser.add_argument(
+        "--top_k", type=at_least(1), help="labels per image in the top-k figures (default: protocol's, or 3)"
+    )
+    parser.add_argument(
+        "--min_positives", type=at_least(0), default=1, help="positives a class needs to count in class means"
+    )
+    parser.add_argument(
+        "--samples", type=at_least(0), default=200, help="half sets drawn for intervals; 0 for no intervals"
+    )
+    parser.add_argument("--batch_size", type=at_least(1), default=32, help="images that the model sees at once")
+    parser.add_argument("--num_workers", type=at_least(0), default=2, help="processes that read images")
     return parser
 
 

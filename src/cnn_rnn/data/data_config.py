@@ -71,6 +71,17 @@ class DataConfig(Reading, Photos):
     keep_labels: list[Any] | None = None
     labels_of_others: Literal["absent", "unknown"] | None = None
 
+    def validate_ranges(self) -> None:
+        """Refuse numbers that no augmentation has; called when the block is made."""
+        if not 0 < self.crop_scale <= 1:
+            raise ValueError(f"crop_scale must be above 0 and at most 1, got {self.crop_scale}")
+        for name in ("horizontal_flip", "random_erasing", "validation_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
+        for name, least, most in (("color_jitter", 0, 1), ("rand_augment", 0, 30), ("shuffle_buffer", 1, 10**9)):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be from {least} to {most:,}, got {getattr(self, name)}")
+
     def validate_choice(self) -> None:
         """Refuse labels that are no names; called when the block is made."""
         self.choice()

@@ -158,7 +158,7 @@ def describe(look: Look, top: int = 15) -> str:
         cells = [*shares[:shown], shares[shown:].sum()] if longest > shown else list(shares)
         lines.append(f"{name:<12} " + " ".join(f"{share:>6.1%}" for share in cells))
     lines += ["", f"label frequency ({len(look.names)} labels, images that show each)"]
-    width = min(max(map(len, look.names)), 30)
+    width = min(max(map(len, look.names), default=0), 30)
     order = look.label_order()
     listed = order if len(order) <= 2 * top else [*order[:top], None, *order[-top:]]
     lines.append(f"{'':<{width}} " + " ".join(f"{name:>10}" for name in look.splits))

@@ -4,7 +4,8 @@ from .held_out import fit_on_held_out
 from .interruption import Interrupted
 from .loop import Trainer
 from .resuming import finished_figures
-from .run_config import RunConfig, RunConfigError, load_run_config, run_config_of
+from .run_config import RunConfig, load_run_config, run_config_of
+from .settings_file import RunConfigError
 
 __all__ = [
     "Evaluation",

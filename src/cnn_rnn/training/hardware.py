@@ -19,7 +19,8 @@ from torch import nn
 from cnn_rnn.foundation.launched import check_launch
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
-from .run_config import RunConfig, RunConfigError, TrainConfig
+from .run_config import RunConfig, TrainConfig
+from .settings_file import RunConfigError
 
 
 def build_accelerator(config: RunConfig) -> Accelerator:

@@ -18,7 +18,8 @@ from .agreement import decided_by_main, wait_until_seen
 from .checkpoints import MANIFEST, check_digests, holds_a_run, latest_whole_checkpoint, read_manifest
 from .data_record import DataRecord, refuse_others
 from .faults import CheckpointError
-from .run_config import RunConfig, RunConfigError, load_run_config
+from .run_config import RunConfig, load_run_config
+from .settings_file import RunConfigError
 from .training_data import load_rows
 
 logger = logging.getLogger(__name__)

@@ -23,13 +23,9 @@ from cnn_rnn.nearest_names import did_you_mean
 
 from .declared_settings import declared_settings
 from .named_weights import is_model
-from .settings_file import SettingsFileError, coerce, expected, read_settings, value_of
+from .settings_file import RunConfigError, coerce, expected, read_settings, value_of
 
 MODEL_KEYS = sorted(setting.name for setting in declared_settings("model"))
-
-
-class RunConfigError(ValueError):
-    """A run's settings name a key or a value that cannot be; the message says which, and the way out."""
 
 
 @strict
@@ -129,6 +125,7 @@ class TrainConfig:
         least = dict.fromkeys(("epochs", "batch_size", "accumulation_steps", "keep_checkpoints", "cached_views"), 1)
         least |= dict.fromkeys(("lr", "backbone_lr", "embedding_lr", "weight_decay", "clip_grad_norm"), 0)
         least |= dict.fromkeys(("freeze_epochs", "early_stopping", "num_workers", "save_steps", "mixup", "cutmix"), 0)
+        least["seed"] = 0
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
@@ -216,7 +213,7 @@ def load_run_config(config: str | Path | None, overrides: Sequence[str] = ()) ->
     if config is not None:
         path = find_run_config(config)
         source = str(path)
-        for name, values in read_yaml(path).items():
+        for name, values in read_settings(path).items():
             check_key(name, blocks, f"{source}: block")
             if not isinstance(values or {}, dict):
                 raise RunConfigError(f"{source}: block {name!r} must hold 'key: value' lines, got {values!r}")
@@ -242,6 +239,7 @@ def load_run_config(config: str | Path | None, overrides: Sequence[str] = ()) ->
         raise RunConfigError("hub.push_checkpoints needs hub.repo, the name on the Hub to push to")
     own = hints["model"]
     model = {key: finite(coerce(value, own.get(key)), f"model.{key}") for key, value in blocks["model"].items()}
+    typed_block(CnnRnnConfig, {key: model[key] for key in model.keys() - {"weights", "label_rules"}}, "model")
     return RunConfig(model=with_rules(model), **typed)
 
 
@@ -274,18 +272,6 @@ def run_config_of(model: str | Path, overrides: Sequence[str] = ()) -> RunConfig
     return load_run_config(run if run.is_file() else None, overrides)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds.
-
-    Raises:
-        RunConfigError: It is no such file.
-    """
-    try:
-        return read_settings(path)
-    except SettingsFileError as error:
-        raise RunConfigError(str(error)) from error
-
-
 def with_rules(model: dict[str, Any]) -> dict[str, Any]:
     """The block `model` with the rules between labels that a YAML or JSON file holds, where it names one.
 
@@ -297,10 +283,7 @@ def with_rules(model: dict[str, Any]) -> dict[str, Any]:
     path = Path(model["label_rules"])
     if not path.is_file():
         raise RunConfigError(f"model.label_rules: there is no file {str(path)!r}; 'cnn-rnn data look' proposes rules")
-    try:
-        rules = read_settings(path, "`implies` and `excludes`")
-    except SettingsFileError as error:
-        raise RunConfigError(str(error)) from error
+    rules = read_settings(path, "`implies` and `excludes`")
     if not any(rules.values()):
         raise RunConfigError(f"model.label_rules: {path} holds no rule: write `implies` or `excludes`, or give null")
     return model | {"label_rules": rules}

@@ -22,8 +22,8 @@ IN_WORDS = {
 MOST_SETTINGS = 100_000  # with all repetitions written out; ten thousand class names are the most that is known
 
 
-class SettingsFileError(ValueError):
-    """A file of settings that cannot be read; the message names it and why."""
+class RunConfigError(ValueError):
+    """A run's settings name a key or a value that cannot be; the message says which, and the way out."""
 
 
 class _OnceEach(yaml.SafeLoader):
@@ -62,14 +62,14 @@ def read_settings(path: Path, holding: str = "the blocks model, data, train and 
         holding: What it must hold, in words.
 
     Raises:
-        SettingsFileError: It is no YAML, no mapping, says something twice, or unfolds to far too much.
+        RunConfigError: It is no YAML, no mapping, says something twice, or unfolds to far too much.
     """
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise SettingsFileError(f"{path} is no readable YAML: {error}") from error
+        raise RunConfigError(f"{path} is no readable YAML: {error}") from error
     if not isinstance(content or {}, dict):
-        raise SettingsFileError(f"{path} must hold {holding}, got {type(content).__name__}")
+        raise RunConfigError(f"{path} must hold {holding}, got {type(content).__name__}")
     _check_extent(path, content)
     return content or {}
 
@@ -81,7 +81,7 @@ def _check_extent(path: Path, content: Any) -> None:
         value = waiting.pop()
         count += 1
         if count + len(waiting) > MOST_SETTINGS:
-            raise SettingsFileError(
+            raise RunConfigError(
                 f"{path} unfolds to more than {MOST_SETTINGS:,} values; write out what it repeats with '*'"
             )
         if isinstance(value, dict):

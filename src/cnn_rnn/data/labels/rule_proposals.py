@@ -104,7 +104,7 @@ def propose_rules(rows: Dataset) -> Proposals:
     shown = np.broadcast_to(counts[:, None], together.shape) if pairs.shown is None else pairs.shown.astype(np.float64)
     least = math.log(BY_CHANCE / max(len(names) * (len(names) - 1), 1))
     shares = shown.T / np.maximum(images, 1)  # of the second label
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         implies = (together == shown) & (shown > 0) & (counts > counts[:, None]) & (shown * np.log(shares) < least)
     np.fill_diagonal(implies, val=False)
     # What follows by way of another label need not be said.

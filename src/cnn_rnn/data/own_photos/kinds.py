@@ -57,6 +57,8 @@ def recognise(path: Path, *, system_files: bool = False) -> Found:
             return Found(f"a label file ({path.suffix.lower()})", "table", str(path))
         packed = "; unpack it first" if path.suffix.lower() in PACKED else ""
         raise ValueError(f"{path} is no label file; they end in {', '.join(sorted(TABLES))}{packed}")
+    if not path.is_dir():
+        raise ValueError(f"{path} is neither a file nor a folder; expected a label file, or a folder with photos")
     splits = [place for place in (*SPLITS, "valid") if (path / place).is_dir()]
     if any((path / place / name).is_file() for place in splits for name in (*METADATA_NAMES, *ROBOFLOW_NAMES)):
         return Found(f"an image folder ({', '.join(splits)})", "image_folder", str(path))
