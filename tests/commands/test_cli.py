@@ -64,6 +64,14 @@ def test_every_command_has_its_file_its_script_and_its_line_of_help(capsys: pyte
         (["predict", "--input", "x", "--part_size", "0"], "argument --part_size: must be at least 1, got 0"),
         (["validate", "x", "--output", "y", "--num_workers=-1"], "argument --num_workers: must be at least 0, got -1"),
         (["review", "x", "--output", "y", "--folds", "1"], "argument --folds: must be at least 2, got 1"),
+        (
+            ["review", "x", "--output", "y", "--plant", "2"],
+            "argument --plant: must be a share from 0 to below 1, got 2",
+        ),
+        (
+            ["data", "convert", "x", "--output", "y", "--validation", "1"],
+            "--validation: must be a share from 0 to below",
+        ),
     ],
 )
 def test_an_option_that_is_not_known_is_one_line_with_the_nearest(

@@ -187,6 +187,11 @@ def test_parquet_holds_images_or_their_names(tmp_path: Path) -> None:
     assert all_names(inputs) == [*"abcde"]
     pq.write_table(pa.table({"image": images}), path, row_group_size=2)
     assert all_names(open_inputs(str(path), None, None, 99, tmp_path / "out")) == [f"{path}:{row}" for row in range(5)]
+    pq.write_table(pa.table({"img": images, "file_name": [*"abcde"]}), path)
+    found = list(open_inputs(str(path), None, None, 99, tmp_path / "out").part(0))
+    assert found[4].image["bytes"] == content
+    pq.write_table(pa.table({"image": ["one.png"]}), path)
+    assert all_names(open_inputs(str(path), None, None, 99, tmp_path / "out")) == ["one.png"]
     pq.write_table(pa.table({"url": ["one.png", "s3://b/c.png"]}), path)
     found = list(open_inputs(str(path), None, None, 99, tmp_path / "out").part(0))
     assert [image.image for image in found] == [f"{tmp_path}/one.png", "s3://b/c.png"]
@@ -330,5 +335,5 @@ def test_a_graph_that_cannot_be_read_is_none(tmp_path: Path) -> None:
 
 def test_columns_of_a_shard_are_told_in_one_line(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a\nb": ["a.jpg"]}), tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match=r"it has a\\nb$"):
+    with pytest.raises(ValueError, match=r"it has a\\nb: rename"):
         open_inputs(str(tmp_path / "a.parquet"), None, None, 99, tmp_path)

@@ -63,6 +63,10 @@ def test_the_resolved_settings_repeat_the_run(tmp_path: Path) -> None:
             ["--data.rename_labels", "cat=dog"],
             "^data.rename_labels is 'cat=dog', expected pairs, such as '{kitten: cat}'$",
         ),
+        (
+            ["--data.rename_labels", "{cat:pet}"],
+            r"cannot read the value '\{cat:pet\}': a blank belongs behind each colon",
+        ),
         (["--train.warmup", "2"], "warmup must be from 0 to below 1"),
         (["--train.seed", "-1"], "train: seed must be at least 0"),
         (["--model.cell", "foo"], "^model.cell is 'foo', expected lstm or gru or relu_lstm$"),

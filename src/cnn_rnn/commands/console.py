@@ -187,6 +187,14 @@ def at_least(least: int) -> Callable[[str], int]:
     return number_of
 
 
+def share(text: str) -> float:
+    """The share that an option's text tells; argparse is told where it is none."""
+    number = float(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"must be a share from 0 to below 1, got {text}")
+    return number
+
+
 def output_folder(text: str) -> Path:
     """The folder that an option names, which may not be there yet; argparse is told where it is a file."""
     if Path(text).is_file():

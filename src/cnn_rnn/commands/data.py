@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import BENCHMARK_NAMES, SOURCE_NAMES, CommandParser, at_least, output_folder, refuse
+from .console import BENCHMARK_NAMES, SOURCE_NAMES, CommandParser, at_least, output_folder, refuse, share
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -227,7 +227,7 @@ def build_parser() -> argparse.ArgumentParser:
     turn.add_argument("--output", type=output_folder, required=True, help="a new folder")
     turn.add_argument("--title", help="the card's title")
     turn.add_argument("--license", default="unknown", help="the images' licence as the Hub writes it")
-    turn.add_argument("--validation", type=float, metavar="SHARE", help="split this share off train, stratified")
+    turn.add_argument("--validation", type=share, metavar="SHARE", help="split this share off train, stratified")
     turn.add_argument("--seed", type=at_least(0), default=0, help="of that split")
     turn.add_argument("--skip_unreadable", action="store_true", help="leave out images that do not decode, by name")
     turn.add_argument("--push", metavar="REPO", help="then push the folder to this data set on the Hub")

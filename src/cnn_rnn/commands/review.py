@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import CommandParser, at_least, output_folder, refuse
+from .console import CommandParser, at_least, output_folder, refuse, share
 
 if TYPE_CHECKING:
     from cnn_rnn.prediction.doubtful_labels import Doubt
@@ -191,7 +191,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--shown", type=at_least(0), default=100, help="photos on the page (default: 100)")
     parser.add_argument("--unlabelled", help="image, folder or list of photos without labels, to rank by RUN")
     parser.add_argument(
-        "--plant", type=float, help="share of photos to plant a wrong label in, to see how many are found"
+        "--plant", type=share, help="share of photos to plant a wrong label in, to see how many are found"
     )
     parser.add_argument("--batch_size", type=at_least(1), default=16, help="images that the model sees at once")
     return parser

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
+from cnn_rnn.data.files.packed_tables import holds_bytes
 from cnn_rnn.data.files.unpacking import ArchiveTally, CheckedTarInfo
 from cnn_rnn.data.photos.found_files import PassedOver, printable
 from cnn_rnn.data.photos.images import LARGEST_FILE, UnreadableImageError, too_long
@@ -139,10 +140,13 @@ class ParquetShards(ShardFiles):
             ValueError: There is none.
         """
         names = shard.schema_arrow.names
-        column = next((name for name in ("image", *NAME_COLUMNS) if name in names), None)
+        structs = [one.name for one in shard.schema_arrow if pa.types.is_struct(one.type) and holds_bytes(one.type)]
+        inside = structs if len(structs) == 1 else []  # of another name, as `img`
+        column = next((name for name in ("image", *inside, *NAME_COLUMNS) if name in names), None)
         if column is None:
             raise ValueError(
-                f"{file} has no column image, nor one of {', '.join(NAME_COLUMNS)}; it has {', '.join(names)}"
+                f"{file} has no column image, nor one of {', '.join(NAME_COLUMNS)}; it has {', '.join(names)}: rename "
+                "the one that holds the images, or their names"
             )
         return column, "image_id" in names
 
@@ -157,7 +161,7 @@ class ParquetShards(ShardFiles):
             columns = [column, *(["image_id"] if has_ids else [])]
             batches = shard.iter_batches(ROWS_AT_ONCE, row_groups=[wanted.group], columns=columns)
             for row, entry in enumerate(_rows_from(batches, wanted.start, wanted.rows), start=first):
-                named = entry[column] if column != "image" else f"{file}:{row}"
+                named = entry[column] if isinstance(entry[column], str) else f"{file}:{row}"
                 own = entry["image_id"] if has_ids else None
                 yield Input(str(named if own is None else own), self._beside(file, entry[column]))
 

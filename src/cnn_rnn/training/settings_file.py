@@ -101,7 +101,10 @@ def value_of(text: str, hint: Any) -> Any:
     """
     if (wanted(hint) == [str] and text not in NULLS and text[0] not in "'\"") or MARK.fullmatch(text):
         return text
-    return parse_yaml(text)
+    value = parse_yaml(text)
+    if isinstance(value, dict) and any(own is None and ":" in str(key) for key, own in value.items()):
+        raise ValueError("a blank belongs behind each colon, as in '{kitten: cat}'")
+    return value
 
 
 def coerce(value: Any, hint: Any) -> Any:

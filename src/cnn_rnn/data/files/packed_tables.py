@@ -88,6 +88,13 @@ def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 yield number, row
 
 
+def holds_bytes(kind: pa.DataType) -> bool:
+    """Whether a column is of encoded images: bytes, or structs of bytes and a path, as `datasets` writes them."""
+    if pa.types.is_struct(kind):
+        return any(part.name == "bytes" and holds_bytes(part.type) for part in kind)
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+
 def parquet_schema(path: Path) -> pa.Schema:
     """The columns of a Parquet file and their types; ValueError where it is none, or has no rows."""
     with told_as_broken(path, NO_PARQUET):

@@ -8,7 +8,7 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, NamedSplit, concatenate_datasets, load_dataset
 
 from cnn_rnn.data.adapt import WHOLE_NUMBERS, to_schema
-from cnn_rnn.data.files.packed_tables import NO_PARQUET, parquet_schema
+from cnn_rnn.data.files.packed_tables import NO_PARQUET, holds_bytes, parquet_schema
 from cnn_rnn.data.files.raw_table import RawTable
 from cnn_rnn.data.labels.choosing import load_splits
 from cnn_rnn.data.meaning.columns import split_column
@@ -30,7 +30,7 @@ def image_column(path: Path, reading: Reading) -> str | None:
         ValueError: Several could be meant, or the file is none.
     """
     columns = {field.name: field.type for field in parquet_schema(path)}
-    held = {name: kind for name, kind in columns.items() if _holds_bytes(kind)}
+    held = {name: kind for name, kind in columns.items() if holds_bytes(kind)}
     named = reading.roles.get("file")
     if named is not None:
         return named if named in held else None
@@ -41,13 +41,6 @@ def image_column(path: Path, reading: Reading) -> str | None:
         ways = " or ".join(f"data.columns '{{file: {name}}}'" for name in found)
         raise ValueError(f"{path}: {' and '.join(map(repr, found))} both hold images: {ways} decides")
     return found[0] if found else None
-
-
-def _holds_bytes(kind: pa.DataType) -> bool:
-    """Whether a column is of encoded images: bytes, or structs of bytes and a path."""
-    if pa.types.is_struct(kind):
-        return any(part.name == "bytes" and _holds_bytes(part.type) for part in kind)
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
 
 
 def _is_text(kind: pa.DataType) -> bool:
