@@ -14,7 +14,7 @@ pytest.importorskip("gradio", reason="the page needs gradio: pip install 'cnn-rn
 from cnn_rnn.app.photo_session import PhotoSession
 from cnn_rnn.app.photo_tagger import Tagger
 from cnn_rnn.app.saved_labels import read_saved
-from cnn_rnn.app.tagging_page import Desk
+from cnn_rnn.app.tagging_page import Desk, typed_label
 from cnn_rnn.app.views import readable
 from cnn_rnn.prediction.input_kinds import find_images
 
@@ -103,6 +103,17 @@ def test_a_label_that_nobody_can_mean_is_refused_with_a_word(label: str, tagger:
     assert session.photos[0].known == {}
     desk.add_label(session, "  großer\n Bär \u200d")
     assert session.photos[0].known == {"großer Bär \u200d": True}
+
+
+def test_a_label_in_other_letters_is_the_one_that_is_there(tagger: Tagger, photos: Path) -> None:
+    desk, session = desk_of(tagger, photos)
+    for typed in ("ONE", "cafe\u0301", "CAF\u00c9", "caf\u00e9 "):
+        desk.add_label(session, typed)
+    assert session.photos[0].known == {"one": True, "caf\u00e9": True}
+    assert typed_label("b", ["B", "\u00c9"]) == "B"
+    assert typed_label("dog", ["Dog", "DOG"]) == "dog"  # which of both, nobody knows
+    assert typed_label("Dog", ["Dog", "DOG"]) == "Dog"
+    assert typed_label(None, ["a"]) == ""
 
 
 def test_a_text_of_halves_is_readable() -> None:

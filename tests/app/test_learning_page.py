@@ -219,6 +219,12 @@ def test_a_label_is_renamed_and_merged_and_back_and_only_where_that_can_be(
     assert [photo.accepted for photo in session.photos[:2]] == [["cat"], ["cat"]]
     press(desk, session, "undo")
     assert [photo.accepted for photo in session.photos] == before
+    assert "taken for kitten, which is there already" in desk.add_label(session, "KITTEN")[2]
+    assert session.shown is not None
+    assert session.shown.known == {"kitten": True}
+    assert "Kitten on all photos" in desk.rename(session, "KITTEN", "Kitten")[2]  # to other letters of its own
+    assert desk.choices == ["cat", "Kitten"]
+    assert "cat on all photos, joined" in desk.rename(session, "kitten", "Cat")[2]
     for old, new in (("cow", "ox"), ("cat", ""), ("cat", "a\0b"), (None, None)):
         assert 'role="alert"' in desk.rename(session, old, new)[1]
     assert truth
@@ -230,9 +236,10 @@ def test_training_reads_what_was_accepted_and_later_labels_are_unknown(
     desk = open_desk()
     session = desk.begin("me")[0]
     assert "Nothing is accepted yet" in press(desk, session, "train")[2]
-    for label in ("first", "second"):
+    for label in ("first", "second", "none"):  # the last is a label where it was typed
         desk.add_label(session, label)
         press(desk, session, "accept")
+    desk.album.step(Step({"00.jpg": {"mistyped": False}}, by="me"))  # no photo shows it: no class
     desk.album.step(Step({"gone.jpg": {"first": True}, "../a.jpg": {}}, {"gone.jpg": True, "../a.jpg": True}))
     assert "(2 accepted photos are not there any more, and left out)" in press(desk, session, "train")[2]
     desk.album.take_back("")
@@ -243,8 +250,8 @@ def test_training_reads_what_was_accepted_and_later_labels_are_unknown(
     rows = load_image_folder(
         given["--data.root"], split="train", reading=Reading(image_root=given["--data.image_root"])
     )
-    assert label_names(rows) == ["first", "second"]
-    assert dict(zip(rows["image_id"], rows["unknown"], strict=True)) == {"00.jpg": [1], "01.jpg": []}
+    assert label_names(rows) == ["first", "none", "second"]
+    assert dict(zip(rows["image_id"], rows["unknown"], strict=True)) == {"00.jpg": [1, 2], "01.jpg": [1], "02.jpg": []}
     assert truth
 
 

@@ -20,7 +20,7 @@ from .learning_session import PHOTO_ORDERS, LearningSession, progress
 from .photo_session import PhotoSession
 from .photo_tagger import read_photo
 from .saved_labels import METADATA, read_saved
-from .tagging_page import Desk, label_problem
+from .tagging_page import Desk, label_problem, typed_label
 from .training_set import write_training_set
 from .views import show_foot, show_labels, show_listed, show_photo
 
@@ -134,10 +134,12 @@ class LearningDesk(Desk):
         """Confirm a label by name, which has a place from then on."""
         assert isinstance(session, LearningSession)
         session.notice = ""
-        name = " ".join(label.split()) if isinstance(label, str) else ""
+        name = typed_label(label, self.choices)
         if problem := label_problem(name):
             return self.show(session, problem=problem)
         if session.shown is not None and name and session.shown.known.get(name) is not True:
+            if name in self.choices and isinstance(label, str) and name != " ".join(label.split()):
+                session.notice = f"taken for {name}, which is there already"
             session.say(self.album, session.shown, name, confirmed=True, again=False)
         return self.show(session)
 
@@ -145,7 +147,8 @@ class LearningDesk(Desk):
     def rename(self, session: PhotoSession, old: str | None, new: str | None) -> tuple[Any, ...]:
         """Call a label otherwise on all photos, or merge it with another."""
         assert isinstance(session, LearningSession)
-        names = [" ".join(text.split()) if isinstance(text, str) else "" for text in (old, new)]
+        names = [typed_label(old, self.choices)]
+        names.append(typed_label(new, [label for label in self.choices if label != names[0]]))
         if names[0] not in self.album.known.label_names or not names[1]:
             return self.show(session, problem=f"{names[0]!r} is no label yet: write one that is, and its new name")
         if names[0] in self.album.eyes.label_names:

@@ -6,7 +6,7 @@ Everything that comes from a browser is checked again here: what was clicked, wh
 import tempfile
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,7 @@ class Desk:
 
     def add_label(self, session: PhotoSession, label: str | None) -> tuple[Any, ...]:
         """Confirm a label by name, one that the model does not know too."""
-        name = " ".join(label.split()) if isinstance(label, str) else ""
+        name = typed_label(label, [*self.choices, *(() if session.shown is None else session.shown.known)])
         if problem := label_problem(name):
             return self.show(session, problem=problem)
         if session.shown is not None and name and session.shown.known.get(name) is not True:
@@ -230,6 +230,18 @@ class Desk:
             return self.tagger.explain(sight, looked_for), f"Bright: where the network looked for {looked_for}."
         except ImportError as error:
             return sight.photo, str(error)
+
+
+def typed_label(text: object, labels: Iterable[str]) -> str:
+    """The label that a person types: one that is there by now, where it differs by small and large letters alone."""
+    name = unicodedata.normalize("NFC", " ".join(text.split())) if isinstance(text, str) else ""
+    alike = {label for label in labels if _letters(label) == _letters(name)}
+    return alike.pop() if len(alike) == 1 else name
+
+
+def _letters(label: str) -> str:
+    """A label without what its letters may differ by where they read alike."""
+    return unicodedata.normalize("NFC", label).casefold()
 
 
 def label_problem(name: str) -> str:
