@@ -73,20 +73,24 @@ class Coco:
     crowds_alone: int
 
 
-def read_coco(path: Path) -> Coco:
+def read_coco(path: Path, text: str | None = None) -> Coco:
     """The checked content of an annotation file.
+
+    Args:
+        path: The file.
+        text: What it says, where it is not written in plain UTF-8.
 
     Raises:
         ValueError: It is cut off, or contradicts itself; file and key are named.
     """
     if not path.stat().st_size:
         raise ValueError(f"{path} is empty")
-    with (
-        told_as_broken(path, "is not COCO's instances format, whole"),
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        document = msgspec.json.decode(content, type=CocoDocument)
+    with told_as_broken(path, "is not COCO's instances format, whole"), path.open("rb") as file:
+        if text is None:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                document = msgspec.json.decode(content, type=CocoDocument)
+        else:
+            document = msgspec.json.decode(text, type=CocoDocument)
     image_ids, file_names = _column(document.images, "id"), [image.file_name for image in document.images]
     categories = sorted(document.categories, key=attrgetter("id"))
     names, category_ids = [category.name for category in categories], _column(categories, "id")
@@ -104,9 +108,9 @@ def read_coco(path: Path) -> Coco:
     return Coco(document.images, present, categories, len(found), int((present & ~outlined).sum()))
 
 
-def coco_table(path: Path) -> RawTable:
+def coco_table(path: Path, text: str | None = None) -> RawTable:
     """COCO's format of whatever tool; an image's labels are the categories of its annotations."""
-    coco = read_coco(path)
+    coco = read_coco(path, text)
     if not coco.images:
         raise ValueError(f"{path}: images is empty")
     used = {coco.categories[index].name for index in np.flatnonzero(coco.present.any(axis=0))}

@@ -30,9 +30,10 @@ def read_document(path: Path, reading: Reading) -> RawTable:
     Raises:
         ValueError: It is of no such format, or breaks its own rules; file and entry are named.
     """
-    text, _ = decode(path, reading)
+    text, encoding = decode(path, reading)
+    text = text.removeprefix("\ufeff")
     try:
-        content = read_json(text.removeprefix("\ufeff"))
+        content = read_json(text)
     except json.JSONDecodeError as error:
         more = error.msg == "Extra data"  # after a whole value
         lines = f"; JSON of a line a row is called {path.stem}.jsonl" if more and "\n" in text.strip() else ""
@@ -44,7 +45,7 @@ def read_document(path: Path, reading: Reading) -> RawTable:
     if isinstance(content, dict) and {"images", "categories"} <= set(content):
         from .coco_json import coco_table
 
-        return coco_table(path)
+        return coco_table(path, text if encoding != "utf-8" else None)
     if isinstance(content, dict):
         return _by_file(path, content)
     if not isinstance(content, list) or not content or not all(isinstance(entry, dict) for entry in content):

@@ -11,7 +11,7 @@ from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.data.reading import Reading, told_mark
 from cnn_rnn.foundation.file_kinds import kind_of
 
-BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\0\0": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 OLD_ENCODINGS = ("cp1252", "latin2", "cp1251", "mac_roman", "cp932", "gb18030")  # of spreadsheets
 COMMENT = "; where it is a title or a comment, remove what stands above the names of the columns"
 
@@ -90,7 +90,7 @@ def decode(path: Path, reading: Reading) -> tuple[str, str]:
         ways = [
             f"data.encoding {name} reads {shown!r}"
             for name in OLD_ENCODINGS
-            if (shown := raw.decode(name, "ignore")).isprintable() and _is_text(content, name)
+            if (shown := raw.decode(name, "ignore")).replace("\t", " ").isprintable() and _is_text(content, name)
         ]
         raise ValueError(
             f"{path}, line {line}: byte 0x{content[error.start]:02x} is not {encoding}; "
