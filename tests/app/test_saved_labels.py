@@ -79,6 +79,18 @@ def test_what_is_decided_replaces_what_any_column_said(tmp_path: Path) -> None:
     ]
 
 
+def test_what_was_hard_to_see_is_decided_too_and_a_flag_of_the_photo_stays(tmp_path: Path) -> None:
+    rows = [
+        {"file_name": "a.jpg", "labels": ["cat"], "difficult": ["dog", "fox", "owl"]},
+        {"file_name": "b.jpg", "labels": [], "difficult": 1, "unknown": False},
+    ]
+    (tmp_path / "metadata.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    write_saved(tmp_path, {"a.jpg": DecidedLabels(["cat", "dog"], ["fox"]), "b.jpg": DecidedLabels(["dog"])})
+    saved = rows_of(tmp_path)
+    assert saved[0] == {"file_name": "a.jpg", "labels": ["cat", "dog"], "difficult": ["owl"]}
+    assert saved[1] == {"file_name": "b.jpg", "labels": ["dog"], "difficult": 1, "unknown": False}
+
+
 def test_two_rows_of_a_photo_are_told_and_kept(tmp_path: Path) -> None:
     lines = [{"file_name": "a.jpg", "labels": ["x"]}, {"file_name": "./a.jpg", "labels": ["y"]}]
     (tmp_path / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -20,7 +20,7 @@ from cnn_rnn.foundation.whole_files import whole_file
 METADATA = METADATA_NAMES[0]
 WRITING = threading.Lock()  # persons who label the same folder on one page save one after the other
 ABSENT_COLUMNS = ("not_labels", "not_label")  # columns of labels that are verified absent, as training reads them
-UNDECIDED = ("unknown", "unknown_labels")  # of labels that nobody looked at
+UNDECIDED = ("unknown", "unknown_labels", "difficult")  # of labels that nobody looked at, or that are hard to see
 ROW = '{"file_name": "a.jpg", "labels": ["cat"]}'
 TWICE = f"several rows of {METADATA} are of this photo: make them one"
 
@@ -71,7 +71,7 @@ class DecidedLabels:
         decided = {*self.labels, *self.ruled_out}
         row = row | {"labels": list(self.labels)}
         for column in (*ABSENT_COLUMNS, *UNDECIDED):
-            if column in row:
+            if column in row and not _is_flag(column, row[column]):
                 row[column] = [label for label in _as_list(row[column]) if label not in decided]
         absent = next((column for column in ABSENT_COLUMNS if column in row), None)
         if absent is not None:
@@ -110,9 +110,18 @@ def _row(path: Path, number: int, row: dict[str, Any]) -> dict[str, Any]:
     if not named or not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise ValueError(f"{path}, line {number}: expected an object such as {ROW}")
     for column in (*ABSENT_COLUMNS, *UNDECIDED):
-        if column in row and not all(isinstance(label, str) for label in _as_list(row[column])):
+        if (
+            column in row
+            and not _is_flag(column, row[column])
+            and not all(isinstance(label, str) for label in _as_list(row[column]))
+        ):
             raise ValueError(f"{path}, line {number}: expected a list of labels in {column}, not {row[column]!r}")
     return row
+
+
+def _is_flag(column: str, cell: Any) -> bool:
+    """Whether a cell says something of the whole photo, 0 or 1, and lists no labels."""
+    return column in UNDECIDED and isinstance(cell, int | float)
 
 
 def _as_list(cell: Any) -> list[Any]:

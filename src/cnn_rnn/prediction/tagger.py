@@ -65,7 +65,7 @@ class CnnRnnTagger:
         """
         names = list(batch.column_names if isinstance(batch, pa.Table) else batch)
         if self.column not in names:
-            raise KeyError(f"the batch has no column {self.column!r}; it has {', '.join(map(str, names))}")
+            raise KeyError(f"the batch has no column {self.column!r}; it has {', '.join(map(str, names))}: column=NAME")
         images = _values(batch[self.column])
         called = _values(batch["path"]) if "path" in names else [None] * len(images)
         prepared = PreparedBatch.of([self._prepare(*one) for one in zip(images, called, strict=True)])
