@@ -15,6 +15,7 @@ from cnn_rnn.data import UnreadableImageError
 from cnn_rnn.learning.album import Album
 from cnn_rnn.learning.eyes import Eyes
 from cnn_rnn.learning.journal import Step
+from cnn_rnn.learning.learner import Seen
 from cnn_rnn.learning.simulated_person import label_photo
 from cnn_rnn.prediction import SavedModel
 
@@ -175,3 +176,14 @@ def test_the_simulation_prints_its_figures(
         assert figures["actions_a_photo"] == pytest.approx(figures["first_50"])
         assert 1 <= figures["actions_a_photo"] <= 7
         assert len(figures["refit_seconds"]) == 2
+
+
+def test_a_photo_of_which_the_model_sees_no_finite_numbers_is_passed_over_with_a_word(
+    eyes: Eyes, photos: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    album = Album(eyes, photos)
+    monkeypatch.setattr(eyes, "look", lambda _: Seen(np.full(4, np.nan, np.float32), certainties=0))
+    with pytest.raises(UnreadableImageError, match="no finite numbers"):
+        album.see("0.jpg")
+    album.look_around(threading.Event())  # and goes on to the others
+    assert album.unreadable.keys() == photos.keys()

@@ -186,3 +186,21 @@ def test_what_a_classifier_says_of_its_classes_is_kept_and_not_compared() -> Non
     seen = Seen(features, certainties=1)
     np.testing.assert_allclose(seen.vector, np.array([0.5, -1.0, 0.5**0.5]) / 1.75**0.5, rtol=1e-6)
     assert len(Seen(features, certainties=0).vector) == len(seen.features) == 4
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_of_numbers_that_are_not_finite_nothing_is_learnt_and_that_is_told(value: float) -> None:
+    told = draw_photos(20, start=2)
+    learner = Learner(LABELS[:2])
+    learner.tell_all(told)
+    expected = said(learner, told)
+    features = np.full(12, value, np.float32)
+    for ask in (lambda seen: learner.tell("new", seen, {"a": True}), learner.expect):
+        with pytest.raises(ValueError, match="features of this photo are no finite numbers"):
+            ask(Seen(features, np.zeros(2, np.float32), certainties=0))
+    assert said(learner, told) == expected
+    learner.tell("new", Seen(np.ones(12, np.float32), features[:2], certainties=0), {"a": True})
+    with pytest.raises(ValueError, match="says of a photo are no finite numbers"):
+        said(learner, told | {"new": told["0.jpg"]})
+    learner.tell("new", told["0.jpg"][0], {})  # taken back, all is as it was
+    assert said(learner, told) == pytest.approx(expected, abs=1e-4)

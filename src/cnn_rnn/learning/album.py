@@ -271,10 +271,10 @@ class Album:
                 self.store.keep(photo, self.eyes.sees, seen.features)
                 if self.eyes.label_names:
                     self.store.keep(photo, self.eyes.says, seen.logits)
-        except (UnreadableImageError, OSError) as error:
+            self._vectors[name] = seen.vector
+        except (ValueError, OSError) as error:
             self.unreadable[name] = str(error)
             raise UnreadableImageError(str(error)) from error
-        self._vectors[name] = seen.vector
         self._seen[name] = seen
         return seen
 

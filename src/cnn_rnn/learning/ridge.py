@@ -67,7 +67,13 @@ class Ridge:
 
 
 def unit_length(features: Floats) -> Floats:
-    """Features (D) with square roots of their sizes, scaled to length 1; no single one then outweighs the others."""
+    """Features (D) with square roots of their sizes, scaled to length 1; no single one then outweighs the others.
+
+    Raises:
+        ValueError: One of them is no finite number, of which nothing can be learnt.
+    """
+    if not np.isfinite(features).all():
+        raise ValueError("the model's features of this photo are no finite numbers: its weights are broken, or float16")
     roots = np.sign(features) * np.sqrt(np.abs(features, dtype=np.float32))
     length = np.linalg.norm(roots)
     scaled: Floats = (roots / max(float(length), 1e-12)).astype(np.float32)

@@ -20,7 +20,12 @@ def fit_stack(inputs: Exact, shown: Exact, first: Exact, strength: Exact) -> Exa
         shown: The answers (N), 1 or 0.
         first: Weights (K) to which they are drawn.
         strength: How strongly (K).
+
+    Raises:
+        ValueError: A source says what is no finite number, for which no weights are better than others.
     """
+    if not np.isfinite(inputs).all():
+        raise ValueError("what the model says of a photo are no finite numbers: its weights are broken, or float16")
     weights = first.copy()
     value = _loss(inputs, shown, weights, first, strength)
     for _ in range(NEWTON_STEPS):
