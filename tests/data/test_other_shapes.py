@@ -157,3 +157,43 @@ def test_a_word_between_labels_is_offered_and_parts_whole_words_alone(folder: Pa
     with pytest.raises(ValueError, match="'cat and dog' could be the labels"):
         labels_of(path)
     assert labels_of(path, separator="semicolon")["1.jpg"] == ["cat", "cat and dog"]
+
+
+def photos_in(folder: Path, *places: str) -> Path:
+    for number, place in enumerate(places):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(folder / place / f"{number}.png")
+    return folder
+
+
+def test_class_folders_of_the_same_letters_are_asked_about(tmp_path: Path) -> None:
+    folder = photos_in(tmp_path, "Cat", "cat", "dog ")
+    with pytest.raises(ValueError, match=r"'cat' and 'Cat' .*differ in case .*data\.case ignore\) or two"):
+        load_source("class_folders", folder)
+    one = load_source("class_folders", folder, split="train", reading=Reading(case="ignore"))
+    assert (label_names(one), one["labels"][:]) == (["Cat", "dog"], [[0], [0], [1]])
+    assert label_names(load_source("class_folders", folder, split="train", reading=Reading(case="keep")))[:2] == [
+        "Cat",
+        "cat",
+    ]
+
+
+def test_objects_of_the_same_letters_are_asked_about(tmp_path: Path) -> None:
+    for number, label in enumerate(("Cat", "cat", "dog")):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{number}.png")
+        told = f"<annotation><filename>{number}.png</filename><object><name>{label}</name></object></annotation>"
+        (tmp_path / f"{number}.xml").write_text(told)
+    with pytest.raises(ValueError, match=r"1\.xml: 'cat' and 'Cat' .*0\.xml\) differ in case"):
+        load_source("voc_xml", tmp_path)
+    one = load_source("voc_xml", tmp_path, split="train", reading=Reading(case="ignore"))
+    assert (label_names(one), one["labels"][:]) == (["Cat", "dog"], [[0], [0], [1]])
+
+
+def test_folders_that_no_label_or_split_comes_from_are_told(tmp_path: Path) -> None:
+    folder = photos_in(tmp_path, "Train/cat", "Train/dog", "Train/cat/siamese", "TEST/dog", "spare/dog")
+    data = load_source("class_folders", folder)
+    assert {name: len(rows) for name, rows in data.items()} == {"train": 3, "test": 1}
+    assert data["train"].features["labels"].feature.names == ["cat", "dog"]
+    told = data["train"].info.description
+    assert "folders within those of classes name no label: cat/siamese" in told
+    assert "not read, beside the folders of splits: spare" in told

@@ -89,7 +89,7 @@ def _load_one(kind: str, root: str | Path | None, split: str | None, options: di
         raise ValueError(f"data source {kind!r} needs its folder: {ROOT}")
     reading = options.get("reading")
     if reading is not None and kind not in EXPLAINED_BY_SETTINGS:
-        foreign = {entry.name for entry in fields(reading)} - ({"system_files"} if kind in FOLDERS else set())
+        foreign = {entry.name for entry in fields(reading)} - ({"system_files", "case"} if kind in FOLDERS else set())
         reading.refuse(foreign, f"data source {kind!r} has a format of its own")
     told = {name: value for name, value in options.items() if name != "reading" or (value and value.given())}
     told |= {} if split is None else {"split": split}

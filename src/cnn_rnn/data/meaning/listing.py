@@ -229,7 +229,7 @@ def _add_lists(table: RawTable, roles: Roles, reading: Reading, listing: Listing
     for column, kind in roles.lists.items():
         for row, labels in zip(listing.rows, lists[column], strict=True):
             setattr(row, kind, [*getattr(row, kind), *labels])
-    _spell_alike(table, reading, listing)
+    spell_alike(listing, reading)
     _refuse_twice(table, roles, listing)
 
 
@@ -241,11 +241,11 @@ def _listed(column: Column) -> list[list[str]]:
     return [own or [] for own in read_label_cells(column)[0]]
 
 
-def _spell_alike(table: RawTable, reading: Reading, listing: Listing) -> None:
-    """Give a label the same spelling in all columns of a row, as `choose_spelling` finds it."""
+def spell_alike(listing: Listing, reading: Reading) -> None:
+    """Give a label the same spelling on all rows, as `choose_spelling` finds it; ValueError where that asks."""
     kinds = ("present", "absent", "unknown", "difficult")
     every = [[label for kind in kinds for label in getattr(row, kind)] for row in listing.rows]
-    usual, told = choose_spelling(Column((), table.where, reading, listing.names), every)
+    usual, told = choose_spelling(Column((), listing.where, reading, listing.names), every)
     listing.notes.extend([told] if told and told not in listing.notes else [])
     for row in listing.rows if usual else ():
         for kind in kinds:

@@ -6,8 +6,8 @@ from datasets import Dataset, DatasetDict
 
 from cnn_rnn.data.files.formats import TABLES
 from cnn_rnn.data.labels.choosing import load_splits
-from cnn_rnn.data.meaning.listing import Listing, Row
-from cnn_rnn.data.photos.disk_layout import abbreviate, existing_folder, split_folders
+from cnn_rnn.data.meaning.listing import Listing, Row, spell_alike
+from cnn_rnn.data.photos.disk_layout import abbreviate, existing_folder, split_folders, told_beside
 from cnn_rnn.data.photos.found_files import PassedOver, walk_files
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.data.reading import Reading
@@ -28,13 +28,16 @@ def load_class_folders(
         ValueError: Images lie beside the class folders, there is one class, or a split has a class that train lacks.
     """
     del require_images
-    folder = existing_folder(root, "folder of class folders")
-    system_files = reading is not None and reading.system_files
-    listings = {name: _list_folders(place, name, system_files) for name, place in split_folders(folder).items()}
+    folder, reading = existing_folder(root, "folder of class folders"), reading or Reading()
+    splits = split_folders(folder)
+    listings = {name: _list_folders(place, name, reading.system_files) for name, place in splits.items()}
     if "train" not in listings or not all(row.present for row in listings["train"].rows):
-        listings = {"train": _list_folders(folder, "train", system_files)}
+        splits, listings = {}, {"train": _list_folders(folder, "train", reading.system_files)}
     for listing in listings.values():
         _refuse_classless(listing)
+    every = Listing(folder, [row for one in listings.values() for row in one.rows], notes=told_beside(folder, splits))
+    spell_alike(every, reading)
+    listings["train"].notes.extend(every.notes)
     names = listings["train"].class_names()
     if len(names) == 1:
         others = annotations_below(folder)
@@ -59,8 +62,16 @@ def _list_folders(folder: Path, split: str, system_files: bool) -> Listing:
     photos = [path for path in files if is_photo_name(path.name)]
     others = [path.as_posix() for path in files if not is_photo_name(path.name)]
     unread = f"; not read: {len(others):,} other files, {abbreviate(others)}" if others else ""
-    rows = [Row(path.as_posix(), path.as_posix(), folder / path, split, path.parts[:-1][:1]) for path in photos]
-    return Listing(folder, rows, notes=[f"a folder per class, one label per photo{unread}", *passed_over.lines()])
+    rows = [Row(path.as_posix(), path.as_posix(), folder / path, split, _label(path)) for path in photos]
+    deeper = sorted({path.parent.as_posix() for path in photos if len(path.parts) > 2})
+    told = [f"folders within those of classes name no label: {abbreviate(deeper)}"] if deeper else []
+    notes = [f"a folder per class, one label per photo{unread}", *told, *passed_over.lines()]
+    return Listing(folder, rows, notes=notes)
+
+
+def _label(path: Path) -> list[str]:
+    """The label of a photo by its path: the first folder's name, none where there is no folder."""
+    return [path.parts[0].strip()] if len(path.parts) > 1 else []
 
 
 def _refuse_classless(listing: Listing) -> None:

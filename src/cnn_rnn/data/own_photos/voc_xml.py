@@ -6,8 +6,8 @@ from datasets import Dataset, DatasetDict
 
 from cnn_rnn.data.files.xml_files import read_voc
 from cnn_rnn.data.labels.choosing import load_splits
-from cnn_rnn.data.meaning.listing import Listing, Row
-from cnn_rnn.data.photos.disk_layout import existing_folder, leaves_folder, split_folders
+from cnn_rnn.data.meaning.listing import Listing, Row, spell_alike
+from cnn_rnn.data.photos.disk_layout import existing_folder, leaves_folder, split_folders, told_beside
 from cnn_rnn.data.photos.found_files import PassedOver, walk_files
 from cnn_rnn.data.reading import Reading
 
@@ -26,9 +26,15 @@ def load_voc_xml(
         ValueError: A file is not whole, or names no photo.
     """
     folder = existing_folder(root, "folder of XML annotations")
-    places = split_folders(folder) or {"train": folder}
-    system_files = reading is not None and reading.system_files
-    listings = {name: _annotated_photos(place, name, PassedOver(system_files)) for name, place in places.items()}
+    reading = reading or Reading()
+    splits = split_folders(folder)
+    places = splits or {"train": folder}
+    listings = {
+        name: _annotated_photos(place, name, PassedOver(reading.system_files)) for name, place in places.items()
+    }
+    every = Listing(folder, [row for one in listings.values() for row in one.rows], notes=told_beside(folder, splits))
+    spell_alike(every, reading)
+    listings[next(iter(places))].notes.extend(every.notes)
     names = sorted({label for listing in listings.values() for label in listing.class_names()})
 
     def load(name: str) -> Dataset:

@@ -3,11 +3,11 @@
 import logging
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from .found_files import is_kind
+from .found_files import is_kind, left_by_system
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -62,9 +62,17 @@ def _file_names(folder: Path) -> set[str]:
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
-    """The folders of splits in a folder, by the name of the split."""
-    places = {name: [folder / word for word in words if (folder / word).is_dir()] for name, words in SPLITS.items()}
-    return {name: there[0] for name, there in places.items() if there}
+    """The folders of splits in a folder, by the name of the split, whatever their letters' case."""
+    there = {path.name.casefold(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+    places = {name: [there[word] for word in words if word in there] for name, words in SPLITS.items()}
+    return {name: found[0] for name, found in places.items() if found}
+
+
+def told_beside(folder: Path, splits: Mapping[str, Path]) -> list[str]:
+    """A note on folders with photos or annotations that lie beside those of splits, which are not read; none else."""
+    others = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and path not in splits.values()]
+    others = [name for name in others if not left_by_system(name, folder=True)]
+    return [f"not read, beside the folders of splits: {abbreviate(others)}"] if splits and others else []
 
 
 def pick_split(available: Sequence[str], split: str | None, what: str) -> list[str]:
