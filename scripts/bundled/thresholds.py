@@ -1,15 +1,16 @@
 """Thresholds of the model in the box by the set that a word is from.
 
-Command: python scripts/bundled/thresholds.py CV/predictions.parquet --data.root DATA [--write]
+Command: python scripts/bundled/thresholds.py CV/predictions.parquet ... --data.root DATA [--write]
 
 CV is what `cnn-rnn review bundled` predicted: each photo is judged by a model that never saw it. O-F1 is greatest where
 what is named has half of that O-F1 as its least probability. VOC's photos are told far better than Corel5k's, so that
 one threshold for all labels is too low for VOC's words. All others share the one that is best on all photos. VOC's
 share the highest that is as good as the best on VOC's photos, but for LOST: the curve is flat there, and the higher it
-is, the fewer of its words are named on photos that show none.
+is, the fewer of its words are named on photos that show none. Of several files, with seeds and so parts of their own,
+the mean is taken, as the flatter the curve, the more its best moves with the parts.
 
 Printed are the figures before and after, the new thresholds fitted on one half of the photos and measured on the other,
-both ways. With --write they are fitted on all photos and put into the model's config.
+both ways. With --write the means of those fitted on all photos are put into the model's config.
 """
 
 import argparse
@@ -32,18 +33,36 @@ LOST = 0.003  # of O-F1, well within chance
 def main() -> None:
     """Print the figures, and write the thresholds where asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("predictions", type=Path, help="predictions.parquet of 'cnn-rnn review bundled'")
+    parser.add_argument("predictions", nargs="+", type=Path, help="predictions.parquet of 'cnn-rnn review bundled'")
     parser.add_argument("--data.root", dest="root", type=Path, required=True, help="folder with VOCdevkit/ and coco/")
     parser.add_argument("--write", action="store_true", help="put them into the config of the model in the box")
     known = parser.parse_args()
-    predicted = read_predictions(known.predictions)
+    of_voc, of_coco = map(set, ids_of(known.root))
+    found = [thresholds_of(read_predictions(path), of_voc, of_coco) for path in known.predictions]
+    at = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+    print(f"mean: VOC's {at['person']:.3f}, the others {at['water']:.3f}")
+    if known.write:
+        path = bundled_model() / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config["thresholds"] = [at[config["id2label"][str(label)]] for label in range(len(config["id2label"]))]
+        with whole_file(path) as temporary:
+            temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def thresholds_of(predicted: StoredPredictions, voc: set[str], coco: set[str]) -> dict[str, float]:
+    """The thresholds by word, fitted on all photos; what they are worth on photos not fitted on is printed.
+
+    Args:
+        predicted: Photos predicted out of fold.
+        voc: The image ids of VOC's photos.
+        coco: Those of COCO's.
+    """
     words = np.isin(predicted.label_names, [OTHER_NAMES.get(name, name) for name in VOC_CLASSES])
-    ids = np.array(predicted.image_ids)
-    of_voc, of_coco = (np.isin(ids, own) for own in ids_of(known.root))
+    of_voc, of_coco = (np.array([image_id in own for image_id in predicted.image_ids]) for own in (voc, coco))
     parts = {"all": of_voc | True, "VOC": of_voc, "COCO": of_coco, "Corel5k": ~of_voc & ~of_coco}
-    before = np.tile(np.array(predicted.info["thresholds"]), (len(ids), 1))
+    before = np.tile(np.array(predicted.info["thresholds"]), (len(of_voc), 1))
     after = before.copy()
-    half = np.random.default_rng(0).permutation(len(ids)) % 2
+    half = np.random.default_rng(0).permutation(len(of_voc)) % 2
     for own in (half == 0, half == 1):
         after[own] = fitted(predicted.select(np.flatnonzero(~own)), words, of_voc[~own])
     for title, thresholds in (("before", before), ("after", after)):
@@ -56,13 +75,7 @@ def main() -> None:
         print(f"{title}: O-F1 {f1}; of COCO's {none.sum()} photos with none of VOC's 20 one is named on {at_all:.0%}")
     everywhere = fitted(predicted, words, of_voc)
     print(f"on all photos: VOC's {everywhere[words][0]:.3f}, the others {everywhere[~words][0]:.3f}")
-    if known.write:
-        path = bundled_model() / "config.json"
-        config = json.loads(path.read_text(encoding="utf-8"))
-        at = dict(zip(predicted.label_names, everywhere.tolist(), strict=True))
-        config["thresholds"] = [at[config["id2label"][str(label)]] for label in range(len(config["id2label"]))]
-        with whole_file(path) as temporary:
-            temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return dict(zip(predicted.label_names, everywhere.tolist(), strict=True))
 
 
 def ids_of(root: Path) -> tuple[list[str], list[str]]:

@@ -5,7 +5,7 @@ cnn-rnn review bundled --data.root DATA --output CV --folds 2 --train.epochs 8 -
 cnn-rnn review bundled ... --output PLAIN --train.baseline true --model.relevance_head mlp --model.pooling avg
                        predict every photo out of fold, the second by a plain head without ImageNet's classes
 cnn-rnn validate CV/predictions.parquet --baseline PLAIN/predictions.parquet --output CV   measures both
-python scripts/bundled/thresholds.py CV/predictions.parquet --data.root DATA --write   and make_graph.py, at the end
+python scripts/bundled/thresholds.py CV/predictions.parquet ... --data.root DATA --write   and make_graph.py, at the end
 """
 
 import argparse
