@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import ClassLabel, Dataset, Features, Image, List, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value
 
 from cnn_rnn.data import Reading, label_names, load_image_folder, load_table, to_schema
 from cnn_rnn.data.data_config import DataConfig
@@ -273,6 +273,16 @@ def test_labels_of_other_types_are_read_with_images_inside_too(
     read: Callable[..., Dataset], rows: Rows, settings: dict[str, Any], tmp_path: Path
 ) -> None:
     assert left_out(read(rows, tmp_path, Reading(**settings))) == [[["cat"]], [["dog"]]]
+
+
+def test_a_class_that_a_split_never_shows_is_one_there_too() -> None:
+    data = {
+        split: Dataset.from_list([{"image": None, "cat": cat, "dog": 1.0, "note": ""} for cat in cells])
+        for split, cells in (("train", [1.0, 0.0]), ("test", [0.0, 0.0]))
+    }
+    parts = to_schema(DatasetDict({name: rows.cast_column("image", Image()) for name, rows in data.items()}))
+    assert parts["test"]["labels"][:] == [[1], [1]]
+    assert label_names(parts["train"]) == ["cat", "dog"]
 
 
 def test_class_labels_within_objects_go_by_their_names() -> None:

@@ -79,13 +79,13 @@ def _read_rows(
         )
     named = [name for one in reading.roles.values() for name in listed(one)] + ["image_id", *LABEL_COLUMNS]
     named += [name.partition(".")[0] for name in named if name]
-    columns = data.select_columns([name for name in data.features if name != image]).with_format("arrow")[:]
     meanings = Meanings(reading)
-    cells = {
-        name: _named_ids(data.features[name], column.to_pylist())
-        for name, column in zip(columns.column_names, columns.columns, strict=True)
-        if name in named or tells_splits(name) or _may_tell_labels(name, data.features[name], column, meanings)
-    }
+    kept = [
+        name
+        for name in data.features
+        if name != image and (name in named or tells_splits(name) or _may_tell_labels(data, name, meanings))
+    ]
+    cells = {name: _named_ids(data.features[name], _column(data, name).to_pylist()) for name in kept}
     table = RawTable(path, "row", range(len(data)), cells)
     if any(isinstance(_item(data.features[name]), dict) for name in cells):
         rows = zip(*cells.values(), strict=True)
@@ -116,12 +116,18 @@ def _feature_at(features: Mapping[str, Any], name: str) -> Any:
     return _feature_at(inner, rest) if isinstance(inner, dict) else None
 
 
-def _may_tell_labels(name: str, feature: Any, column: pa.ChunkedArray, meanings: Meanings) -> bool:
+def _column(data: Dataset, name: str) -> pa.ChunkedArray:
+    """One column; the others, which may hold images, stay where they are."""
+    return data.select_columns([name]).with_format("arrow")[:][name]
+
+
+def _may_tell_labels(data: Dataset, name: str, meanings: Meanings) -> bool:
     """Whether a column may hold labels, or yes and no of a class.
 
     Those are whole numbers and lists; other numbers and texts where each says yes, no or unknown; objects with labels
     or truth values in them; and whatever is called so.
     """
+    feature = data.features[name]
     inner, kind = _item(feature), getattr(feature, "dtype", None)
     if LABEL_NAME.search(name):
         return True
@@ -132,8 +138,10 @@ def _may_tell_labels(name: str, feature: Any, column: pa.ChunkedArray, meanings:
         return True
     if kind is None or not kind.endswith(("string", "float16", "float32", "float64")):
         return False
-    words = column.unique()
-    return 1 < len(words) <= MOST_WORDS and are_flags(words.to_pylist(), meanings)
+    if len(words := _column(data, name).unique()) > MOST_WORDS:
+        return False
+    said = words.to_pylist()
+    return are_flags(said, meanings) and any(one is not None and str(one).strip() for one in said)
 
 
 def _named_ids(feature: Any, cells: list[Any]) -> list[Any]:
@@ -175,7 +183,7 @@ def _refuse_unreached(data: Dataset, image: str, what: str) -> None:
     """Refuse images that are told by names which lead nowhere from here, as those of files beside a table do."""
     if getattr(data.features[image], "dtype", None) not in {"string", "large_string"}:
         return
-    names = data.select_columns([image]).with_format("arrow")[:][image].to_pylist()
+    names = _column(data, image).to_pylist()
     lost = [name for name in names if name and "://" not in name and not Path(name).exists()]
     if lost:
         raise ValueError(

@@ -71,12 +71,14 @@ def _by_split(rows: Dataset, image: str, reading: Reading) -> DatasetDict:
     Raises:
         ValueError: Several columns could tell it, or a cell tells none.
     """
-    told = rows.select_columns([name for name in rows.column_names if name != image]).with_format("arrow")[:]
+    named = reading.roles.get("split")
+    kinds = {name: getattr(feature, "dtype", None) for name, feature in rows.features.items() if name != image}
+    told = rows.select_columns([name for name, kind in kinds.items() if name == named or kind in KINDS])
+    columns = told.with_format("arrow")[:]
     cells = {
-        name: told[name].to_pylist()
+        name: columns[name].to_pylist()
         for name in told.column_names
-        if name == reading.roles.get("split")
-        or (getattr(rows.features[name], "dtype", None) in KINDS and len(told[name].unique()) <= MOST_WORDS)
+        if name == named or len(columns[name].unique()) <= MOST_WORDS
     }
     table = RawTable(Path(str(rows.split)), "row", range(len(rows)), cells)
     column = split_column(table, reading.roles, reading.names, image)
