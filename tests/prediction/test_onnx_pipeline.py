@@ -177,7 +177,7 @@ def test_an_argument_that_there_is_not_is_asked_about(
 
 
 def test_answers_that_no_path_or_rule_takes_are_refused_by_whichever_engine(
-    saved: Path, photos: list[Image.Image], tmp_path: Path
+    saved: Path, photos: list[Image.Image], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rules = {"implies": {"red": "green"}, "excludes": [["green", "blue"]]}
     model = SavedModel.load(saved).model
@@ -185,6 +185,9 @@ def test_answers_that_no_path_or_rule_takes_are_refused_by_whichever_engine(
     MultiLabelImageClassificationPipeline(
         CnnRnnForImageClassification(model.config).eval(), image_processor=SavedModel.load(saved).processor
     ).save_pretrained(tmp_path)
+    for _ in range(2):
+        CnnRnnOnnx.from_pretrained(tmp_path)
+    assert caplog.text.count(f"{tmp_path} is exported to onnxruntime, once") == 1
     known = tmp_path / "known.jsonl"
     for answers, message in (
         ({"red": True, "green": False}, "contradict label_rules, by which 'red' would be there and not be there"),

@@ -74,6 +74,7 @@ def graph_of(model: Any, name: str) -> bytes:
     found = find_graph(name, folder)
     if found is not None:
         return found
+    logger.warning("%s is exported to onnxruntime, once: that takes half a minute", name)
     content = weightless_graph(model, folder)
     file, key = key_of_graph(digest_of_folder(folder))
     for place in places_for(name):
