@@ -317,7 +317,6 @@ def test_no_memory_for_an_image_is_not_its_fault(
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (("--part_size", "0"), "part_size: must be at least 1"),
         (("--threshold", "1.5"), "threshold is a probability in 0..1, got 1.5"),
         (("--input", "nowhere"), "no file or folder 'nowhere'"),
     ],
