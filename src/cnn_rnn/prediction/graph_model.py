@@ -15,6 +15,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_rnn.foundation.silent_onnxruntime import load_onnxruntime
+
 from .kept_graphs import (
     SETTINGS,
     WEIGHTS,
@@ -96,8 +98,7 @@ class GraphModel:
     """
 
     def __init__(self, graph: bytes, folder: Path, *, few: bool = False, threads: int | None = None) -> None:
-        import onnxruntime
-
+        onnxruntime = load_onnxruntime()
         self.few, self.threads = few, threads
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # it warns of how it optimises its own graph, of which nobody can mend anything
@@ -198,8 +199,7 @@ def folder_of(name: str | Path) -> Path | None:
 
 def _weights_in(graph: bytes, folder: Path) -> dict[str, Any]:
     """The weights of a model's file that a graph leaves open, by their names there, in the type that it computes in."""
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     # By their names in the bytes: to parse the graph would take the package onnx, which labelling does without.
     named = set(re.findall(rb"model\.[\w.]+", graph))
     return {

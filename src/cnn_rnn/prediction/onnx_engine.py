@@ -20,6 +20,7 @@ from cnn_rnn.foundation.hub_errors import first_line
 from cnn_rnn.foundation.own_files import record_own
 from cnn_rnn.foundation.provenance import digest as digest_settings
 from cnn_rnn.foundation.provenance import digest_tensors
+from cnn_rnn.foundation.silent_onnxruntime import load_onnxruntime
 from cnn_rnn.foundation.temporary_folders import temporary_folder
 from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.image_backbone import ImageBackbone
@@ -50,8 +51,7 @@ class OnnxBackbone(nn.Module):
 
     def __init__(self, graph: bytes | Path, backbone: ImageBackbone, *, shares_cores: bool = False) -> None:
         super().__init__()
-        import onnxruntime
-
+        onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         if shares_cores:

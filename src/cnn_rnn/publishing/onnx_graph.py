@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from cnn_rnn.foundation.heeded_interrupts import heeding_interrupts
+from cnn_rnn.foundation.silent_onnxruntime import load_onnxruntime
 from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.prediction.exported_model import ExportedModel
 
@@ -89,6 +90,7 @@ def quantize_onnx(source: str | Path, path: str | Path, calibration: Tensor | No
     Raises:
         ValueError: The copy is no smaller; none is written then.
     """
+    load_onnxruntime()
     from onnxruntime.quantization import QuantType, quantize_dynamic, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -191,8 +193,7 @@ class OnnxModel:
     """
 
     def __init__(self, path: str | Path) -> None:
-        import onnxruntime
-
+        onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # it warns of how it optimises its own graph, of which nobody can mend anything
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
