@@ -79,8 +79,8 @@ def test_label_tokens_hear_what_is_known_and_heads_are_measured(modules: dict[st
     features[:, :, :3] += 3 * present[:, None]
     whole = CachedFeatures([features], [np.arange(48)], rows_of(present))
     parts = rivals.Parts(whole, whole, whole)
-    config = TrainConfig(batch_size=16, lr=3e-3, epochs=4)
-    for kind in ("mlp", "ml_decoder", "label_tokens"):
+    for kind, precision in (("mlp", "no"), ("ml_decoder", "bf16"), ("label_tokens", "no"), ("label_tokens", "bf16")):
+        config = TrainConfig(batch_size=16, lr=3e-3, epochs=4, mixed_precision=precision)
         head = rivals.train_head(kind, 16, parts, config)
         figures = rivals.measure([head, head], parts, 0, 1)
         assert figures["mAP"] > 0.6
