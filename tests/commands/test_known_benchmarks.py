@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -79,8 +80,10 @@ def test_label_tokens_hear_what_is_known_and_heads_are_measured(modules: dict[st
     features[:, :, :3] += 3 * present[:, None]
     whole = CachedFeatures([features], [np.arange(48)], rows_of(present))
     parts = rivals.Parts(whole, whole, whole)
-    for kind, precision in (("mlp", "no"), ("ml_decoder", "bf16"), ("label_tokens", "no"), ("label_tokens", "bf16")):
-        config = TrainConfig(batch_size=16, lr=3e-3, epochs=4, mixed_precision=precision)
+    whole_floats = TrainConfig(batch_size=16, lr=3e-3, epochs=4)
+    halves = replace(whole_floats, mixed_precision="bf16")
+    cases = ("mlp", whole_floats), ("ml_decoder", halves), ("label_tokens", whole_floats), ("label_tokens", halves)
+    for kind, config in cases:
         head = rivals.train_head(kind, 16, parts, config)
         figures = rivals.measure([head, head], parts, 0, 1)
         assert figures["mAP"] > 0.6
