@@ -115,3 +115,16 @@ def test_folds_are_disjoint_of_equal_size_and_share_the_rare_class() -> None:
     for wrong in (1, 26):
         with pytest.raises(ValueError, match=f"{wrong} folds of 50 photos"):
             stratified_folds(rows(present), wrong)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5])
+def test_labels_together_are_dealt_out_as_labels_alone_are(fraction: float) -> None:
+    """A part without any photo of a dog beside a person would judge by other photos than it is trained on."""
+    random = np.random.default_rng(0)
+    present = random.random((3000, 30)) < np.geomspace(0.005, 0.02, 30)
+    present[:2400] |= np.repeat(np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 1, 1]]), 600, axis=0) @ np.eye(3, 30) > 0
+    validation = {int(image_id) for image_id in stratified_split(rows(present), fraction)["validation"]["image_id"]}
+    held_out = np.isin(np.arange(3000), list(validation))
+    for together in range(4):
+        own = held_out[600 * together : 600 * (together + 1)].sum()
+        assert own == pytest.approx(600 * fraction, abs=4 * (600 * fraction * (1 - fraction)) ** 0.5)

@@ -24,10 +24,10 @@ def stratified_split(
 ) -> DatasetDict:
     """Two disjoint parts of a data set, the second with `fraction` of the images and about that of every class.
 
-    After iterative stratification (Sechidis et al., 2011) the rarest class is dealt out first; rows are then exchanged
-    while that brings the classes nearer to their shares. The size is exact, a class keeps an image in the first part
-    where it can, and images without any label are dealt out as a class of their own. Memory grows with the labels
-    given. Each part keeps the order of the rows.
+    As in iterative stratification (Sechidis et al., 2011) the rarest class is dealt out first, but by chance, so that
+    what stands together keeps its share too; rows are then exchanged while that brings the classes nearer to theirs.
+    The size is exact, a class keeps an image in the first part where it can, and images without any label are dealt out
+    as a class of their own. Memory grows with the labels given. Each part keeps the order of the rows.
 
     Args:
         dataset: Rows of the one schema.
@@ -122,7 +122,7 @@ class _Stratifier:
         return self.chosen
 
     def _deal_out(self) -> None:
-        """Give each class its share, the rarest first, from the rows whose other classes lack theirs most."""
+        """Give each class its share, the rarest first, by chance: rows of the same labels must not all go one way."""
         rows = np.repeat(np.arange(self.total, dtype=np.int32), np.diff(self.offsets))
         rows_by_label = rows[np.argsort(self.labels, kind="stable")]
         ends = np.concatenate([[0], np.cumsum(self.counts)])
@@ -134,9 +134,7 @@ class _Stratifier:
             wanted = round(self.targets[label] - self.held[label])
             wanted = min(wanted, len(candidates), int(self.counts[label] - self.held[label]) - 1)
             if wanted > 0:
-                best = self._best(candidates.astype(np.int64), wanted, into=True)
-                self.chosen[best] = True
-                self.held += np.bincount(self._labels_of(best)[0], minlength=len(self.held))
+                self._move(self.random.choice(candidates.astype(np.int64), wanted, replace=False), into=True)
             dealt[candidates] = True
 
     def _fit_size(self) -> None:
