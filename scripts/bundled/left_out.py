@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch.utils.data import DataLoader
 
 from cnn_rnn.data import label_names
+from cnn_rnn.data.batching.batches import example_loader
 from cnn_rnn.data.data_config import train_transform
 from cnn_rnn.data.labels.choosing import joined_parts
 from cnn_rnn.data.schema import targets
 from cnn_rnn.metrics import average_precision
 from cnn_rnn.prediction import SavedModel, predict
 from cnn_rnn.training import RunConfig, load_run_config
-from cnn_rnn.training.feature_cache import CachedFeatures, FeatureCache, collate_features
+from cnn_rnn.training.feature_cache import CachedFeatures, FeatureCache
 from cnn_rnn.training.loop import Trainer
 
 SETS = {"COCO": "coco", "VOC": "voc", "Corel5k": "image_folder"}  # by what the names of their parts begin with
@@ -80,7 +80,7 @@ def measure(config: RunConfig, run: Path, fewest: int) -> list[float | None]:
         config.data.labels_of_others = None
     rows = config.data.load(config.data.train_split)
     cache = FeatureCache(saved.model, train_transform(saved.processor, config.data), accelerator, config)
-    loader = DataLoader(CachedFeatures.of(*cache.views_of(rows)), 128, collate_fn=collate_features)
+    loader = example_loader(CachedFeatures.of(*cache.views_of(rows)), 128)
     found = predict(saved.model, accelerator.prepare(loader), accelerator)
     names, theirs = saved.model.config.label_names, [renamed.get(name, name) for name in label_names(rows)]
     shared = [name for name in theirs if name in names]

@@ -21,6 +21,7 @@ from cnn_rnn.data import (
     SOURCES,
     VOC_CLASSES,
     EvalTransform,
+    collate,
     label_names,
     load_source,
     prepare_examples,
@@ -35,7 +36,7 @@ from cnn_rnn.data.schema import label_features
 from cnn_rnn.metrics.stored_predictions import read_predictions
 from cnn_rnn.prediction import SavedModel, predict_dataset
 from cnn_rnn.publishing.push import lines_read
-from cnn_rnn.training.feature_cache import CachedFeatures, collate_features
+from cnn_rnn.training.feature_cache import CachedFeatures
 from cnn_rnn.training.out_of_fold import split_folds
 
 X = -100.0
@@ -258,7 +259,7 @@ def cached(rows: Dataset, _: Path) -> dict[str, list[float]]:
     features = np.zeros((len(rows), 2), np.float32)
     part = CachedFeatures([features], [range(len(rows))], rows)
     assert [part[index]["labels"].tolist() for index in range(len(part))] == targets(rows).tolist()
-    return of_batches([collate_features(part.__getitems__(list(range(len(part)))))])
+    return of_batches([collate(part.__getitems__(list(range(len(part)))))])
 
 
 def stock_trainer(rows: Dataset, _: Path) -> dict[str, list[float]]:

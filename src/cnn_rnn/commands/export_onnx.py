@@ -133,7 +133,7 @@ def measure_graph(graph: "OnnxModel", saved: "SavedModel", dataset: "Dataset", b
 
     from cnn_rnn.data.batching.batches import eval_loader
     from cnn_rnn.prediction import measure
-    from cnn_rnn.prediction.predictions import gather
+    from cnn_rnn.prediction.predictions import Predictions, gather_batches
 
     def answer(batch: dict[str, Any]) -> dict[str, "Tensor"]:
         """What the graph says of a batch."""
@@ -142,7 +142,7 @@ def measure_graph(graph: "OnnxModel", saved: "SavedModel", dataset: "Dataset", b
 
     config = saved.model.config
     loader = eval_loader(dataset, saved.processor, batch_size, num_workers=0)
-    found = gather(answer, loader, Accelerator(), "measuring")
+    found = Predictions.concatenate(gather_batches(answer, loader, Accelerator(), "measuring"))
     return measure(found, config.label_names, config.thresholds, rules=saved.model.rules)
 
 

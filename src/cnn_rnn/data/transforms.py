@@ -258,14 +258,13 @@ def prepare_examples(dataset: D, transform: Transform, seed_of: SeedOf | None = 
 def collate(examples: Sequence[Example]) -> dict[str, Any]:
     """A batch `{pixel_values (B, 3, h, w), labels (B, C), image_id: list of B}`, laid out in memory as its images.
 
-    Without ids in the examples it has none.
+    Without ids in the examples it has none; of cached features it has `image_features` (B, ...) in place of images.
     """
+    batch = {name: default_collate([one[name] for one in examples]) for name in examples[0] if name != "pixel_values"}
+    if "pixel_values" not in examples[0]:
+        return batch
     images = [example["pixel_values"].movedim(0, -1) for example in examples]
     channels_last = images[0].is_contiguous()
     # default_collate writes a worker's batch straight into the memory that it shares with the loop
     stacked = default_collate(images if channels_last else [image.movedim(-1, 0) for image in images])
-    return {
-        "pixel_values": stacked.movedim(-1, 1) if channels_last else stacked,
-        "labels": default_collate([example["labels"] for example in examples]),
-        **({"image_id": [example["image_id"] for example in examples]} if "image_id" in examples[0] else {}),
-    }
+    return {"pixel_values": stacked.movedim(-1, 1) if channels_last else stacked, **batch}

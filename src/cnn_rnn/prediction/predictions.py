@@ -58,6 +58,8 @@ class Predictions:
         """All batches as one."""
         names = [entry.name for entry in fields(cls) if entry.name in batches[0]]
         joined = {name: torch.cat([batch[name] for batch in batches]) for name in names if name != "image_ids"}
+        if "paths" in joined:
+            joined["paths"] = joined["paths"].long()
         return cls(image_ids=[image_id for batch in batches for image_id in batch["image_ids"]], **joined)
 
 
@@ -95,36 +97,30 @@ def predict(
     description: str = "predicting",
     after_batch: Callable[[], None] | None = None,
 ) -> Predictions:
-    """Predictions for every image of a prepared loader, from its features where it holds these; see `gather`."""
+    """Predictions for every image of a prepared loader, from its features where it holds these."""
     plain = accelerator.unwrap_model(model)
     plain.eval()
 
     def answer(batch: dict[str, Any]) -> dict[str, Tensor]:
         """The fields of a batch that the model has a part for."""
-        features = batch.get("image_features")
-        if features is None:
-            with accelerator.autocast():  # of the backbone alone: rounded scores would tie and lose their order
-                features = plain.encode_images(batch["pixel_values"])
-        found = batch_predictions(plain, features.float())
+        found = batch_predictions(plain, features_of(plain, batch, accelerator))
         probabilities_of(found["logits"], plain)  # refuses those that are no finite numbers
         return found
 
-    return gather(answer, loader, accelerator, description, after_batch)
+    return Predictions.concatenate(gather_batches(answer, loader, accelerator, description, after_batch))
 
 
-def gather(
-    answer: Callable[[dict[str, Any]], dict[str, Tensor]],
-    loader: DataLoader | StreamLoader,
-    accelerator: Accelerator,
-    description: str,
-    after_batch: Callable[[], None] | None = None,
-) -> Predictions:
-    """The fields of `Predictions` as they are answered for every image of a prepared loader; see `gather_batches`."""
-    batches = gather_batches(answer, loader, accelerator, description, after_batch)
-    for batch in batches:
-        if "paths" in batch:
-            batch["paths"] = batch["paths"].long()
-    return Predictions.concatenate(batches)
+def features_of(model: Any, batch: dict[str, Any], accelerator: Accelerator) -> Tensor:
+    """Image features (B, ...) of a batch, in full precision: those that it holds, else what the backbone sees.
+
+    The backbone alone computes in the accelerator's precision: rounded scores would tie and lose their order.
+    """
+    features = batch.get("image_features")
+    if features is None:
+        with accelerator.autocast():
+            features = model.encode_images(batch["pixel_values"])
+    full: Tensor = features.float()
+    return full
 
 
 @torch.inference_mode()
@@ -182,9 +178,7 @@ def extract_features(
     plain = accelerator.unwrap_model(model)
     plain.eval()
     for batch in tqdm(loader, desc=description, unit="batch", disable=not accelerator.is_main_process):
-        with accelerator.autocast():
-            own = plain.encode_images(batch["pixel_values"])
-        yield accelerator.gather_for_metrics(own.contiguous()).float().cpu()
+        yield accelerator.gather_for_metrics(features_of(plain, batch, accelerator).contiguous()).cpu()
 
 
 def measure(

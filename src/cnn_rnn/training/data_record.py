@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,10 +45,8 @@ class DataRecord:
     digests: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
 
     @classmethod
-    def of(cls, label_names: Sequence[str], train: Any, validation: Any) -> "DataRecord":
-        """The record of two parts; of streams the classes alone, for their rows come one by one."""
-        if not isinstance(train, Dataset) or not isinstance(validation, Dataset):
-            return cls(label_names)
+    def of(cls, label_names: Sequence[str], train: Dataset, validation: Dataset) -> "DataRecord":
+        """The record of two parts; streams have their classes alone, for their rows come one by one."""
         parts = np.repeat(np.array([0, 1], np.int8), [len(train), len(validation)])
         ids = [image_id for rows in (train, validation) for image_id in rows["image_id"]]
         return cls(label_names, parts, ids, np.concatenate([row_digests(train), row_digests(validation)]))

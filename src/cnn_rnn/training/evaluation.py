@@ -12,10 +12,9 @@ import torch
 from accelerate import Accelerator
 from datasets import Dataset, IterableDataset
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
 from cnn_rnn.data import stream_labels, targets
-from cnn_rnn.data.batching.batches import eval_batches, loading_errors
+from cnn_rnn.data.batching.batches import eval_batches, example_loader, loading_errors
 from cnn_rnn.data.data_config import DataConfig, load_validation_data, train_transform
 from cnn_rnn.data.labels.choosing import joined_parts
 from cnn_rnn.data.labels.ruled_rows import obey_rules, obey_rules_as_read
@@ -24,7 +23,7 @@ from cnn_rnn.metrics.stored_predictions import StoredPredictions, read_predictio
 from cnn_rnn.prediction import SavedModel, predict, predict_dataset, stored_predictions
 from cnn_rnn.prediction.predictions import PlacedFeatures, Predictions, extract_features, launched_accelerator
 
-from .feature_cache import CachedFeatures, FeatureCache, collate_features
+from .feature_cache import CachedFeatures, FeatureCache
 from .run_config import RunConfig, run_config_of
 from .training_data import load_rows
 
@@ -141,7 +140,7 @@ class Evaluation:
         if "features" not in vars(self):
             return predict_dataset(self.saved, split.rows, split.batch_size, split.num_workers)
         accelerator = launched_accelerator()
-        loader = DataLoader(CachedFeatures.of(self.features), split.batch_size, collate_fn=collate_features)
+        loader = example_loader(CachedFeatures.of(self.features), split.batch_size)
         model = self.saved.model.to(accelerator.device)
         return predict(model, accelerator.prepare(loader), accelerator, f"predicting with {self.saved.name}")
 

@@ -23,9 +23,9 @@ from datasets import Dataset, Image, concatenate_datasets
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from cnn_rnn.data.batching.batches import AugmentationSeeds, eval_loader, leave_signals_alone
+from cnn_rnn.data.batching.batches import AugmentationSeeds, eval_loader, example_loader
 from cnn_rnn.data.schema import LABEL_COLUMNS, label_names, targets
-from cnn_rnn.data.transforms import TrainTransform, collate, prepare_examples
+from cnn_rnn.data.transforms import TrainTransform, prepare_examples
 from cnn_rnn.foundation.provenance import Provenance, digest, file_identity
 from cnn_rnn.learning.feature_store import STORE_FILE, FeatureStore, seen_by
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
@@ -99,15 +99,6 @@ class CachedFeatures(TorchDataset):
     def set_epoch(self, epoch: int) -> None:
         """Choose among the views as this epoch does."""
         self.seeds.epoch = epoch
-
-
-def collate_features(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A batch of `CachedFeatures`."""
-    return {
-        "image_features": torch.stack([example["image_features"] for example in examples]),
-        "labels": torch.stack([example["labels"] for example in examples]),
-        "image_id": [example["image_id"] for example in examples],
-    }
 
 
 class FeatureCache:
@@ -251,13 +242,7 @@ class FeatureCache:
         transform.as_bytes = False
         # the same for every seed of a run: then other seeds find these features again
         examples = prepare_examples(rows, transform, AugmentationSeeds(0, epoch=view))
-        return DataLoader(
-            examples,
-            batch_size=train.batch_size,
-            num_workers=train.num_workers,
-            collate_fn=collate,
-            worker_init_fn=leave_signals_alone,
-        )
+        return example_loader(examples, train.batch_size, train.num_workers)
 
 
 def engine_for(images: int, accelerator: Accelerator, precision: str) -> str:

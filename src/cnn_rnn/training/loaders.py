@@ -6,13 +6,13 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from datasets import IterableDataset
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import RandomSampler
 
-from cnn_rnn.data import TrainTransform, collate
-from cnn_rnn.data.batching.batches import StreamLoader, TrainExamples, eval_batches, eval_loader, leave_signals_alone
+from cnn_rnn.data import TrainTransform
+from cnn_rnn.data.batching.batches import StreamLoader, TrainExamples, eval_batches, eval_loader, example_loader
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
 
-from .feature_cache import CachedFeatures, FeatureCache, collate_features
+from .feature_cache import CachedFeatures, FeatureCache
 from .run_config import RunConfig
 from .training_data import TrainingData
 
@@ -44,19 +44,16 @@ def build_loaders(
         cache = FeatureCache(model, transform, accelerator, config)
         others = [] if data.left_out is None else [data.left_out]
         examples, held_out, *_ = cache.load(data.train, data.validation, *others)
-        validation = DataLoader(held_out, train.batch_size, collate_fn=collate_features)
-        collation, num_workers = collate_features, 0
+        validation, num_workers = example_loader(held_out, train.batch_size), 0
     else:
         examples = TrainExamples(data.train, transform, train.seed)
-        validation = eval_loader(data.validation, transform.processor, train.batch_size, train.num_workers)
-        collation, num_workers = collate, train.num_workers
-    loader = DataLoader(
+        num_workers = train.num_workers
+        validation = eval_loader(data.validation, transform.processor, train.batch_size, num_workers)
+    loader = example_loader(
         examples,
         step_size // train.accumulation_steps,
+        num_workers,
         sampler=RandomSampler(examples, num_samples=len(examples) // step_size * step_size),
-        num_workers=num_workers,
-        collate_fn=collation,
-        worker_init_fn=leave_signals_alone,
         pin_memory=accelerator.device.type == "cuda",
     )
     return accelerator.prepare(loader, validation)

@@ -15,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from datasets import Dataset
-from torch.utils.data import DataLoader
 
 from cnn_rnn.data import stratified_split
+from cnn_rnn.data.batching.batches import example_loader
 from cnn_rnn.data.batching.splits import stratified_folds
 from cnn_rnn.metrics.stored_predictions import StoredPredictions
 from cnn_rnn.prediction import Predictions, SavedModel, predict, stored_predictions
 from cnn_rnn.publishing.model_card import CROSS_VALIDATION
 
-from .feature_cache import FeatureCache, collate_features
+from .feature_cache import FeatureCache
 from .loop import Trainer
 from .run_config import RunConfig
 from .training_data import TrainingData
@@ -106,8 +106,8 @@ def split_folds(dataset: Dataset, folds: int, validation_fraction: float, seed: 
     for number, own in enumerate(stratified_folds(dataset, folds, seed), start=1):
         others = np.setdiff1d(everything, own)
         parts = stratified_split(dataset.select(others), validation_fraction, seed)
-        data = TrainingData.of_parts(parts["train"], parts["validation"], parts["train"], parts["validation"], {})
-        yield Fold(number, replace(data, left_out=dataset.select(own)), own)
+        train, validation = parts["train"], parts["validation"]
+        yield Fold(number, TrainingData(train, validation, train, validation, left_out=dataset.select(own)), own)
 
 
 def predict_left_out(trainer: Trainer) -> Predictions:
@@ -119,8 +119,8 @@ def predict_left_out(trainer: Trainer) -> Predictions:
     model = SavedModel.load(config.output_dir).model.to(trainer.accelerator.device)
     cache = FeatureCache(model, trainer.transform, trainer.accelerator, trainer.config)
     *_, examples = cache.load(data.train, data.validation, data.left_out)
-    loader = DataLoader(examples, config.batch_size, collate_fn=collate_features)
-    return predict(model, trainer.accelerator.prepare(loader), trainer.accelerator, "predicting the fold")
+    loader = trainer.accelerator.prepare(example_loader(examples, config.batch_size))
+    return predict(model, loader, trainer.accelerator, "predicting the fold")
 
 
 def join_folds(found: list[Predictions]) -> Predictions:

@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
-from cnn_rnn.data.batching.batches import eval_batches
+from cnn_rnn.data.batching.batches import eval_batches, example_loader
 from cnn_rnn.image_backbone import mean_of_places
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn.prediction.predictions import features_of
 
-from .feature_cache import CachedFeatures, collate_features
+from .feature_cache import CachedFeatures
 from .held_out import fit_logistic
 from .run_config import TrainConfig
 from .training_data import position_seed
@@ -95,18 +96,14 @@ class Remembering:
         size, accelerator = self.config.batch_size, self.accelerator
         if isinstance(loader.dataset, CachedFeatures):
             cached = Subset(loader.dataset.first_view(), chosen)
-            batches: Any = accelerator.prepare(DataLoader(cached, size, collate_fn=collate_features))
+            batches: Any = accelerator.prepare(example_loader(cached, size))
         else:
             rows = rows.select(chosen)
             batches = eval_batches(rows, self.processor, size, self.config.num_workers, accelerator)
         seen: list[list[Tensor]] = []
         shown = not accelerator.is_main_process
         for batch in tqdm(batches, desc="images to remember", unit="batch", disable=shown, leave=False):
-            own = batch.get("image_features")
-            if own is None:
-                with accelerator.autocast():
-                    own = self.model.encode_images(batch["pixel_values"])
-            own = own.float()
+            own = features_of(self.model, batch, accelerator)
             part = [mean_of_places(own).contiguous(), batch["labels"]]
             if scored:
                 part.append(self.model.score_alone(own))

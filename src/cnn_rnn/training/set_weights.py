@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from cnn_rnn.data.batching.batches import StreamLoader
 from cnn_rnn.known_labels import Known
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
-from cnn_rnn.prediction.predictions import gather_batches
+from cnn_rnn.prediction.predictions import features_of, gather_batches
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +40,7 @@ def fit_sets(
 
     def answer(batch: dict[str, Any]) -> dict[str, Tensor]:
         """What is to be said of the candidates of each image (B, M, 3), and which is right (B, M)."""
-        features = batch.get("image_features")
-        if features is None:
-            with accelerator.autocast():
-                features = model.encode_images(batch["pixel_values"])
-        features = features.float()
+        features = features_of(model, batch, accelerator)
         known = Known.of(None, model.config, features, model.rules)
         relevance = known.obey(model.relevance(features, known))
         result = model.walker.search(features, relevance, known)

@@ -37,51 +37,49 @@ class TrainingData:
     Attributes:
         train: Rows that the weights see.
         validation: Rows that choose checkpoint, fusion and thresholds.
-        train_images: How many rows `train` has.
-        validation_images: How many rows `validation` has.
-        label_names: Names of the labels, by id.
-        dropped: Reason by image id of what was left out as unreadable.
         train_labels: The labels of `train`, at hand also where its images are streamed.
         validation_labels: The same of `validation`.
+        dropped: Reason by image id of what was left out as unreadable.
         record: Rows and classes, by which the run knows its data again; with the rows that were left out.
         identical: Pairs of photos with the same bytes, one trained on and one held out.
         broken_rules: Photos that break a rule between labels, by the rule in words.
         left_out: Rows of another fold: nothing is learnt or chosen on them, but their features are cached with the
             others', so that all folds of a data set share one cache.
+
+    Raises:
+        ValueError: One of the two parts is empty.
     """
 
     train: Dataset | IterableDataset
     validation: Dataset | IterableDataset
-    train_images: int
-    validation_images: int
-    label_names: list[str]
-    dropped: dict[str, str]
     train_labels: Dataset
     validation_labels: Dataset
+    dropped: dict[str, str] = field(default_factory=dict)
     record: DataRecord = field(default_factory=lambda: DataRecord([]))
     identical: list[tuple[str, str]] = field(default_factory=list)
     broken_rules: dict[str, int] = field(default_factory=dict)
     left_out: Dataset | None = None
 
-    @classmethod
-    def of_parts(
-        cls,
-        train: Dataset | IterableDataset,
-        validation: Dataset | IterableDataset,
-        train_labels: Dataset,
-        validation_labels: Dataset,
-        dropped: dict[str, str],
-    ) -> Self:
-        """The two parts with their counts, and the labels of each.
-
-        Raises:
-            ValueError: One of them is empty.
-        """
-        images, held_out = len(train_labels), len(validation_labels)
+    def __post_init__(self) -> None:
+        """Refuse a part without rows."""
+        images, held_out = self.train_images, self.validation_images
         if not images or not held_out:
             raise ValueError(f"{images} images to train on and {held_out} held out; both need at least one")
-        names = label_names(train_labels)
-        return cls(train, validation, images, held_out, names, dropped, train_labels, validation_labels)
+
+    @property
+    def train_images(self) -> int:
+        """How many rows `train` has."""
+        return len(self.train_labels)
+
+    @property
+    def validation_images(self) -> int:
+        """How many rows `validation` has."""
+        return len(self.validation_labels)
+
+    @property
+    def label_names(self) -> list[str]:
+        """Names of the labels, by id."""
+        return label_names(self.train_labels)
 
     @cached_property
     def label_counts(self) -> list[int]:
@@ -163,9 +161,7 @@ def load_training_data(config: DataConfig, seed: int) -> TrainingData:
         train, dropped_of_train = drop_unreadable(train)
         validation, dropped_of_validation = drop_unreadable(validation)
         dropped = dropped_of_train | dropped_of_validation
-    data = TrainingData.of_parts(train, validation, train, validation, dropped)
-    data.record, data.identical = record, identical
-    return data
+    return TrainingData(train, validation, train, validation, dropped, record, identical)
 
 
 def load_rows(config: DataConfig, seed: int) -> tuple[Dataset, Dataset]:
@@ -210,9 +206,7 @@ def stream_training_data(config: DataConfig) -> TrainingData:
     check_same_labels(config, label_names(train), label_names(validation))
     root = str(config.root)
     labels, held_out = (stream_labels(root, rows) for rows in (train, validation))
-    data = TrainingData.of_parts(train, validation, labels, held_out, {})
-    data.record = DataRecord.of(data.label_names, train, validation)
-    return data
+    return TrainingData(train, validation, labels, held_out, record=DataRecord(label_names(labels)))
 
 
 def check_same_labels(config: DataConfig, names: list[str], held_out_names: list[str]) -> None:

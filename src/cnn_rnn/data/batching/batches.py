@@ -117,14 +117,8 @@ class StreamLoader:
         if accelerator.num_processes > 1:
             own = split_dataset_by_node(rows, accelerator.process_index, accelerator.num_processes, strategy="shards")
         self.examples = prepare_examples(own, transform, None if batches is None else self.seeds)
-        self.loader: DataLoader[Batch] = DataLoader(
-            StreamExamples(self.examples),
-            batch_size,
-            num_workers=num_workers,
-            collate_fn=collate,
-            worker_init_fn=leave_signals_alone,
-            pin_memory=accelerator.device.type == "cuda",
-        )
+        pinned = accelerator.device.type == "cuda"
+        self.loader = example_loader(StreamExamples(self.examples), batch_size, num_workers, pin_memory=pinned)
 
     def __len__(self) -> int:
         if self.batches is None:
@@ -164,16 +158,15 @@ def joined(first: Any, second: Any) -> Any:
     return torch.cat([first, second]) if isinstance(first, torch.Tensor) else first + second
 
 
+def example_loader(examples: Any, batch_size: int, num_workers: int = 0, **options: Any) -> DataLoader:
+    """Batches of examples, of images or of cached features, in order; options are further ones of `DataLoader`."""
+    own: dict[str, Any] = {"collate_fn": collate, "worker_init_fn": leave_signals_alone}
+    return DataLoader(examples, batch_size, num_workers=num_workers, **own, **options)
+
+
 def eval_loader(dataset: Dataset, processor: Any, batch_size: int, num_workers: int) -> DataLoader:
     """Batches of the rows in order, preprocessed as the saved image processor does it."""
-    examples = prepare_examples(dataset, EvalTransform(processor))
-    return DataLoader(
-        examples,
-        batch_size=batch_size,
-        num_workers=num_workers,
-        collate_fn=collate,
-        worker_init_fn=leave_signals_alone,
-    )
+    return example_loader(prepare_examples(dataset, EvalTransform(processor)), batch_size, num_workers)
 
 
 def eval_batches(
