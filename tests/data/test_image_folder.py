@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from cnn_rnn.data import label_names, load_image_folder
-from cnn_rnn.data.own_photos.image_folder import read_class_names
-from cnn_rnn.data.own_photos.table import read_metadata
+from cnn_rnn.data.own_photos.table import read_metadata, with_class_names
+from cnn_rnn.data.reading import Reading
 
 ROWS = [("a.jpg", ["dog", "grass"]), ("sub/b.png", []), ("c.jpg", ["cat"])]
 
@@ -218,7 +218,10 @@ def test_a_row_nested_without_end_is_refused_with_its_line(row: str, tmp_path: P
 
 @pytest.mark.parametrize("name", ["labels.json", "metadata.json"])
 def test_a_file_nested_without_end_is_refused(name: str, tmp_path: Path) -> None:
-    readers: dict[str, Callable[[Path], object]] = {"labels.json": read_class_names, "metadata.json": read_metadata}
+    readers: dict[str, Callable[[Path], object]] = {
+        "labels.json": lambda path: with_class_names(Reading(), path.parent),
+        "metadata.json": read_metadata,
+    }
     read = readers[name]
     for content in ("[" * 100_000 + "]" * 100_000, '{"a":' * 100_000 + "1" + "}" * 100_000):
         (tmp_path / name).write_text(content)

@@ -30,7 +30,7 @@ REFUSALS = {
         (
             "{file}, line 2: '0,1' could be labels called '0' and '1', or a 0 or 1 for each of 2 classes whose names "
             "are not in the file (give them in labels.json or data.class_names); data.class_names with data.numbers "
-            "multi_hot reads them, or, for labels of these names, name '0' and '1' in data.class_names"
+            "multi_hot, or ids, reads them; for labels of these names, name '0' and '1' in data.class_names"
         ),
     ),
     "two columns": (

@@ -149,3 +149,6 @@ def check_class_names(names: Sequence[Any], told: str) -> None:
         raise ValueError(f"{told} names {twice!r} twice; a class is named once")
     if any(not str(name).strip() for name in names):
         raise ValueError(f"{told} holds an empty name; expected the names of the classes")
+    blank = next((name for name in map(str, names) if name != name.strip()), None)
+    if blank is not None:
+        raise ValueError(f"{told} holds {blank!r}; take the blanks around it away, labels have none")

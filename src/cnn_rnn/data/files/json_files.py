@@ -13,8 +13,8 @@ from .raw_table import RawTable, decode, is_file, short
 
 EXAMPLE_ROW = '{"file_name": "a.jpg", "labels": ["cat"]}'
 KNOWN_FORMATS = (
-    f"expected COCO's (images, annotations, categories), Label Studio's, a list of objects such as {EXAMPLE_ROW}, or "
-    "an object of labels by file name"
+    "expected COCO's (images, annotations, categories), Label Studio's, a list or an object of objects such as "
+    f"{EXAMPLE_ROW}, or an object of labels by file name"
 )
 
 
@@ -46,6 +46,8 @@ def read_document(path: Path, reading: Reading) -> RawTable:
         from .coco_json import coco_table
 
         return coco_table(path, text if encoding != "utf-8" else None)
+    if isinstance(content, dict) and content and all(isinstance(value, dict) for value in content.values()):
+        return table_of_rows(path, "entry", enumerate(_rows_by_key(content), start=1))
     if isinstance(content, dict):
         return _by_file(path, content)
     if not isinstance(content, list) or not content or not all(isinstance(entry, dict) for entry in content):
@@ -56,6 +58,16 @@ def read_document(path: Path, reading: Reading) -> RawTable:
         {name: region_labels(cell) for name, cell in one.items()} if "annotation_id" in one else one for one in content
     ]
     return table_of_rows(path, "entry", enumerate(flat, start=1))
+
+
+def _rows_by_key(content: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of an object of objects: by file name, by any other key, as VIA has them, or column by column."""
+    if all(map(is_file, content)):
+        return [{"file_name": key} | row for key, row in content.items()]
+    if any(cells and all(map(is_file, cells.values())) for cells in content.values()):  # as pandas writes a table
+        keys = dict.fromkeys(key for cells in content.values() for key in cells)
+        return [{name: cells[key] for name, cells in content.items() if key in cells} for key in keys]
+    return list(content.values())
 
 
 def _by_file(path: Path, content: dict[str, Any]) -> RawTable:

@@ -55,7 +55,13 @@ def _flat(row: dict[str, Any], names: dict[str, dict[str, str]]) -> dict[str, An
         if column not in names:
             cells[column] = cell
         elif isinstance(cell, list):
-            cells |= {name: [one[key] for one in cell if key in one] for key, name in names[column].items()}
+            cells |= {name: _joined([one[key] for one in cell if key in one]) for key, name in names[column].items()}
         else:
             cells |= {name: (cell or {}).get(key) for key, name in names[column].items()}
     return cells
+
+
+def _joined(values: list[Any]) -> list[Any]:
+    """What several objects hold under one key; where each holds a list of objects or texts, one list of all."""
+    nested = all(isinstance(own, list) and all(isinstance(one, dict | str) for one in own) for own in values)
+    return [one for own in values for one in own] if nested else values

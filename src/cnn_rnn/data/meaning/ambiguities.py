@@ -80,14 +80,15 @@ def refuse_flags(column: Column) -> None:
         known = f"{len(names)} are known" if names else "give them in labels.json or data.class_names"
         raise ValueError(
             f"{column.where(row)}: {text!r} could be labels called '0' and '1', or a 0 or 1 for each of {length} "
-            f"classes whose names are not in the file ({known}); data.class_names with data.numbers multi_hot reads "
-            "them, or, for labels of these names, name '0' and '1' in data.class_names"
+            f"classes whose names are not in the file ({known}); data.class_names with data.numbers multi_hot, or "
+            "ids, reads them; for labels of these names, name '0' and '1' in data.class_names"
         )
 
 
 WITH_SCORE = re.compile(r".*\S\s*[:=(]\s*(0?\.\d+|[01](\.\d+)?)\)?")  # cat:0.9, cat (0.9)
 SPREADSHEET_ERROR = re.compile(r"#N/?[AV]|#GETTING_DATA|#\u00a1?[A-Z0-9/_]+[!?]|Err:\d{3}")  # #REF!, #DIV/0!, #NAME?
 DATE = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?|\d\d:\d\d:\d\d")  # as the cells of a workbook tell it
+QUOTED = re.compile(r"(['\"]).+\1")
 JOINING = "+/&:_-#"  # what may stand between labels, and within one
 A_CLASS = "name it in labels.json or data.class_names for a class"
 
@@ -168,9 +169,11 @@ def _doubt(label: str, labels: AbstractSet[str]) -> str | None:
             f"may be a class of its own, or say something of {bare!r} (absent, or unsure): columns not_labels and "
             f"unknown hold such labels; {A_CLASS}"
         )
-    if WITH_SCORE.fullmatch(label):
-        return f"may be a label with its score: write a row a label with a column confidence; {A_CLASS}"
-    return None
+    ways = {
+        QUOTED: "stands in quotes of its own: remove them",
+        WITH_SCORE: "may be a label with its score: write a row a label with a column confidence",
+    }
+    return next((f"{way}; {A_CLASS}" for form, way in ways.items() if form.fullmatch(label)), None)
 
 
 def _joined(label: str, labels: AbstractSet[str]) -> str | None:

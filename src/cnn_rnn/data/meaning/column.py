@@ -51,9 +51,9 @@ class Column:
             except ValueError as error:
                 raise ValueError(f"{self.where(row)}: {short(text, 80)} {error}") from error
         plain = [text for text, value in found.items() if value is text and text.strip()]
-        if self.names and self.reading.numbers and all(map(DIGITS.fullmatch, plain)):
+        if self.names and self.reading.numbers:
             glued = self.reading.numbers == "multi_hot" and len(self.names) > 1  # 0110
-            for text in plain:
+            for text in filter(DIGITS.fullmatch, plain):  # others may stand for none
                 numbers = re.findall(r"[\d.]+", text)
                 found[text] = [float(one) for one in (text.strip() if glued and len(numbers) == 1 else numbers)]
         return found

@@ -22,6 +22,7 @@ SPLIT_NAMES = frozenset({"split", "subset", "partition"})
 SPLIT_FLAGS = {"isvalid": "validation", "isval": "validation", "istest": "test", "istrain": "train"}
 SPLIT_WORDS = {word: split for split, words in SPLITS.items() for word in words}
 CONFIDENCE = frozenset({"confidence"})
+NAMELESS = re.compile(r"(Unnamed: \d+|__index_level_\d+__)?")  # what pandas calls the numbers of rows
 NOBODY = "none"
 MAY_BE_CLASSES = ("unknown", "difficult")  # columns so called may list labels, or say yes or no of a class
 
@@ -92,7 +93,7 @@ def find_roles(table: RawTable, reading: Reading, class_names: Sequence[str] | N
     own = {roles.file, *(getattr(roles, role) for role in ("split", *usual))} - {None}
     roles.labels, roles.classes = named.get("labels", []), named.get("classes", [])
     if not roles.labels and not roles.classes:
-        others = [name for name in table.columns if name not in own]
+        others = [name for name in table.columns if name not in own and not NAMELESS.fullmatch(name)]
         roles.labels, roles.classes = _find_labels(table, others, reading, class_names)
     unread = [name for name in table.columns if name not in own.union(roles.labels, roles.classes)] + table.others
     told = f"labels by column {', '.join(map(repr, roles.labels))}"

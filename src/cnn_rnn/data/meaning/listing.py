@@ -18,7 +18,7 @@ from cnn_rnn.nearest_names import did_you_mean
 
 from .ambiguities import choose_spelling, is_numbers
 from .cells import read_class_cells, read_label_cells
-from .column import Column
+from .column import DIGITS, Column
 from .columns import SPLIT_FLAGS, SPLIT_WORDS, Roles, plain
 
 UNTIDY = re.compile(r"//|(^|/)\.(/|$)|/$")  # what a path may have too much
@@ -117,6 +117,11 @@ class Listing:
             f"{self.where(row)}: label {name!r} is none of the {len(ids)} classes"
             + did_you_mean(name, names, shown=repr, front="; ", otherwise=".")
             + " The classes are those of labels.json, data.class_names, or else those that occur in train."
+            + (
+                " Where numbers of classes are meant, counted from 0: data.numbers ids."
+                if DIGITS.fullmatch(name)
+                else ""
+            )
         )
 
     def to_dataset(self, folder: Path, names: Sequence[str], split: str, *, require_images: bool = True) -> Dataset:

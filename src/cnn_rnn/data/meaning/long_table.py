@@ -1,5 +1,6 @@
 """Tables with a row for each label of a photo, with or without a confidence, as Open Images has them."""
 
+import math
 from typing import Any
 
 from cnn_rnn.data.files.raw_table import RawTable
@@ -87,12 +88,14 @@ def _said_of_label(table: RawTable, roles: Roles, reading: Reading, row: int) ->
         return "present"
     cell = table.columns[roles.confidence][row]
     try:
-        value = float(cell)
+        value = float(cell.replace(",", ".") if isinstance(cell, str) else cell)  # 0,9 of a spreadsheet
     except (TypeError, ValueError):
+        value = math.nan
+    if not 0 <= value <= 1:
         raise ValueError(
             f"{table.where(row)}: column {roles.confidence!r} holds {cell!r}, expected a number from 0 to 1; where "
             "it is no confidence, data.columns '{confidence: none}'"
-        ) from None
+        )
     least = reading.least_confidence
     if least is None and value not in {0.0, 1.0}:
         raise ValueError(

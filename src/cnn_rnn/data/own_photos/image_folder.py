@@ -7,10 +7,8 @@ classes and their order; else they are those of `train`: sorted, or in the order
 `train/`, `valid/`, `test/` with `_classes.csv` or `_annotations.coco.json` are read too.
 """
 
-import json
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict
@@ -21,11 +19,10 @@ from cnn_rnn.data.meaning.listing import Listing
 from cnn_rnn.data.photos.disk_layout import SPLITS, abbreviate, existing_folder, pick_split
 from cnn_rnn.data.photos.found_files import PassedOver, left_by_system, walk_files
 from cnn_rnn.data.photos.photo_suffixes import is_photo_name
-from cnn_rnn.data.reading import Reading, check_class_names
-from cnn_rnn.foundation.broken_files import told_as_broken
+from cnn_rnn.data.reading import Reading
 from cnn_rnn.foundation.resting_collector import collector_resting
 
-from .table import read_metadata
+from .table import read_metadata, with_class_names
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +51,7 @@ def load_image_folder(
         meant = f"; is {folder.parent} meant, for {own[0].name} of one split lies here?" if own else ""
         raise FileNotFoundError(f"{folder} has no folder train/ with one of {', '.join(METADATA_NAMES)}{meant}")
     chosen = pick_split(list(files), split, str(folder))
-    given = read_class_names(folder / "labels.json")
-    if given:
-        reading.refuse({"class_names"}, f"{folder / 'labels.json'} tells the classes")
-        reading = replace(reading, class_names=given)
+    reading = with_class_names(reading, folder)
     given = reading.names
     if given is None and "train" not in files:
         raise FileNotFoundError(f"{folder} has neither train/ nor labels.json, so its classes are unknown; add one")
@@ -70,18 +64,6 @@ def load_image_folder(
         return _to_dataset(tables[name], class_names, name, reading, require_images)
 
     return load_splits(chosen, split, str(folder), load)
-
-
-def read_class_names(path: Path) -> list[str] | None:
-    """The classes that a `labels.json` fixes, or None where there is no such file."""
-    if not path.is_file():
-        return None
-    with told_as_broken(path, "is not JSON"):
-        names = json.loads(path.read_text(encoding="utf-8-sig"))
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f'{path}: expected a list of class names such as ["cat", "dog"]')
-    check_class_names(names, str(path))
-    return names
 
 
 def _metadata_file(folder: Path) -> Path:

@@ -13,6 +13,7 @@ from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 
 from .class_folders import annotations_below
 from .image_folder import METADATA_NAMES, ROBOFLOW_NAMES
+from .table import CLASSES
 
 logger = logging.getLogger(__name__)
 PACKED = frozenset({".gz", ".zip", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".7z", ".rar"})
@@ -69,6 +70,7 @@ def recognise(path: Path, *, system_files: bool = False) -> Found:
     if any(file.suffix == ".xml" for file in files) and [file.suffix.lower() for file in tables] != [".xml"]:
         return Found("a folder of VOC's XML", "voc_xml", str(path))
     _refuse_a_file_a_photo(path, beside, tables)
+    tables = [file for file in tables if file.name != CLASSES] or tables
     if len(tables) == 1:
         for line in passed_over.lines():
             logger.warning("%s: %s", path, line)
