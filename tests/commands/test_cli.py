@@ -1,5 +1,6 @@
 """`cnn-rnn`: every command by name, help at once, one exit code for what is refused."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,8 @@ def test_every_command_has_its_file_its_script_and_its_line_of_help(capsys: pyte
         (["validate", "runs/x", "--data.no", "-none-", "--outptu=y"], "--outptu is not known; did you mean --output?"),
         (["review", "runs/x", "-o", "y"], "-o is not known"),
         (["predict", "--input", "-rf.jpg"], "=-rf.jpg or, where it is a path, ./-rf.jpg"),
+        (["app", "--port", "80000"], "argument --port: must lie in 0..65535, got 80000"),
+        (["serve", "--port", "-1"], "argument --port: must lie in 0..65535, got -1"),
         (["app", "--input", "-x"], "-x is not known; as the value of --input it is written --input=-x or"),
         (["predict", "--input", "-1.jpg"], "--input=-1.jpg or, where it is a path, ./-1.jpg"),
         (["predict", "--input", "-\u00e4.jpg"], "--input=-\u00e4.jpg or"),
@@ -173,6 +176,15 @@ def test_the_help_tells_defaults_and_what_is_typed_for_none(capsys: pytest.Captu
         shown = " ".join(capsys.readouterr().out.split())
         assert not [one for one in told if one not in shown]
         assert "None" not in shown
+
+
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_the_help_names_commands_that_there_are(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    named = set(re.findall(r"cnn-rnn ([a-z][\w-]*)", " ".join(capsys.readouterr().out.split())))
+    assert command in named
+    assert named <= set(cli.COMMANDS)
 
 
 def test_the_help_names_what_the_packages_know() -> None:

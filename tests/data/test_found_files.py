@@ -67,7 +67,7 @@ def test_the_walk_counts_them_by_name(folder: Path) -> None:
     assert own(walk_files(folder, passed_over), folder) == OWN
     assert sum(passed_over.counts.values()) == 3 * (len(FOLDERS) + len(FILES))
     told = "\n".join(passed_over.lines())
-    for name in ("folder @eaDir", "folder .thumbnails", "file Thumbs.db", "file ._*"):
+    for name in ("folders @eaDir", "folders .thumbnails", "files Thumbs.db", "files ._*"):
         assert f" {name}, left by a system (data.system_files true takes them in): {folder}" in told
 
 
@@ -84,7 +84,7 @@ def test_class_folders_have_no_class_and_no_twin_of_them(folder: Path) -> None:
     rows = load_source("class_folders", folder)["train"]
     assert rows["image_id"][:] == OWN
     assert rows.features["labels"].feature.names == ["cat", "dog"]
-    assert "passed over: 3 folder @eaDir" in rows.info.description
+    assert "passed over: 3 folders @eaDir" in rows.info.description
 
 
 def test_what_class_folders_pass_over_is_counted_split_by_split(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_what_class_folders_pass_over_is_counted_split_by_split(tmp_path: Path) 
         photo(tmp_path / place / "a.jpg")
         (tmp_path / place / "Thumbs.db").write_bytes(b"")
     notes = {name: rows.info.description for name, rows in load_source("class_folders", tmp_path).items()}
-    assert "passed over: 2 file Thumbs.db" in notes["train"]
+    assert "passed over: 2 files Thumbs.db" in notes["train"]
     assert "passed over: 1 file Thumbs.db" in notes["test"]
 
 
@@ -111,16 +111,16 @@ def test_data_look_says_what_was_passed_over(folder: Path, capsys: pytest.Captur
     assert data_command.main(["look", str(folder)]) == 0
     out = capsys.readouterr().out
     assert "classes: 2: cat, dog" in out
-    assert "passed over: 3 folder #recycle" in out
+    assert "passed over: 3 folders #recycle" in out
     assert data_command.main(["look", str(folder), "--data.system_files", "true"]) == 2  # photos lie beside folders
 
 
 def test_a_job_and_the_page_find_the_photos_alone(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert own(find_images(str(folder)), folder) == OWN
-    assert "3 folder lost+found" in caplog.text
+    assert "3 folders lost+found" in caplog.text
     inputs = open_inputs(str(folder), None, None, 9, folder / "out")
     assert inputs.images == 4
-    assert any("file .trashed-*" in line for line in inputs.passed_over.lines())
+    assert any(" .trashed-*" in line for line in inputs.passed_over.lines())
     assert open_inputs(f"file://{folder}", None, None, 9, folder / "out").images == 4
 
 
@@ -199,7 +199,7 @@ def test_the_picture_that_a_job_drew_beside_the_photos_is_no_photo_of_the_next_j
         (tmp_path / place / "labels-00000.parquet").write_bytes(b"")
     inputs = open_inputs(str(tmp_path), None, None, 9, tmp_path / "out")
     assert sorted(inputs) == [f"{tmp_path}/{name}" for name in ("cat/0.jpg", "dog/0.jpg", "mine/paths.png")]
-    assert inputs.passed_over.counts["picture that a job drew"] == 2
+    assert inputs.passed_over.counts["picture drawn by a job"] == 2
     assert label_names(load_source("class_folders", tmp_path, split="train")) == ["cat", "dog", "mine"]
 
 

@@ -4,6 +4,7 @@ import errno
 import gzip
 import io
 import os
+import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +19,14 @@ from cnn_rnn.data.files.unpacking import UnsafeArchiveError
 from cnn_rnn.data.photos import photo_suffixes
 from cnn_rnn.data.photos.found_files import PassedOver, printable
 from cnn_rnn.data.photos.images import UnreadableImageError, decode_image
+from cnn_rnn.foundation.hub_errors import HTTP_ERROR
 from cnn_rnn.foundation.whole_files import UnwrittenFileError
 from cnn_rnn.prediction import found_images, shards
 from cnn_rnn.prediction.found_images import read_list, walk_images
 from cnn_rnn.prediction.input_kinds import open_inputs
 from cnn_rnn.prediction.inputs import Inputs, NamedFiles
 from cnn_rnn.prediction.kept_graphs import FOLDER, own_graph
+from cnn_rnn.prediction.shards import TarShards
 
 
 def photo(path: Path, side: int = 8) -> Path:
@@ -59,11 +62,11 @@ def test_a_folder_is_searched_through_and_nothing_is_passed_over_in_silence(
     assert found == ["a/1.PNG", "a/2.jpg", "again/linked.png", "b.png", "c.png", "called.png/inside.png"]
     told = "\n".join(passed_over.lines())
     for expected in (
-        "2 link that leads nowhere",
+        "2 links to nothing",
         "1 pipe: ",
         "file .heic, not read here (pip install 'cnn-rnn[heif]')",
         "file .txt",
-        "2 folder reached a second time through a link",
+        "2 folders reached a second time through a link",
     ):
         assert expected in told
     assert sum(passed_over.counts.values()) == 7
@@ -152,7 +155,7 @@ def test_parts_cut_the_names_and_lose_none(limit: int | None, tmp_path: Path) ->
 def test_no_image_at_all_is_refused_and_leaves_no_folder(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.txt").write_bytes(b"x")
-    with pytest.raises(FileNotFoundError, match=r"holds or names no image.*1 file \.txt"):
+    with pytest.raises(FileNotFoundError, match=r"' holds or names no image.*1 file \.txt"):
         open_inputs(str(tmp_path / "photos"), None, None, 2, tmp_path / "new" / "out")
     assert not (tmp_path / "new").exists()
 
@@ -306,7 +309,7 @@ def test_a_shard_without_images_is_told(tmp_path: Path, run: Path, capsys: pytes
     for name in ("none.parquet", "none.tar"):
         asked = ["--model", str(run), "--input", str(tmp_path / name), "--engine", "torch"]
         assert main_of("predict")(asked) == 2
-        assert f"{name} holds or names no image" in capsys.readouterr().err
+        assert f"{name}' holds or names no image" in capsys.readouterr().err
 
 
 def test_a_list_of_another_kind_and_bytes_that_are_no_image_are_told_alike_each_time(tmp_path: Path) -> None:
@@ -337,3 +340,27 @@ def test_columns_of_a_shard_are_told_in_one_line(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a\nb": ["a.jpg"]}), tmp_path / "a.parquet")
     with pytest.raises(ValueError, match=r"it has a\\nb: rename"):
         open_inputs(str(tmp_path / "a.parquet"), None, None, 99, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("address", "raised", "told"),
+    [
+        ("hf://datasets/org/x", HTTP_ERROR("no such host"), "(no such host)"),
+        ("memory://x/*.tar", OSError("no such host"), "(no such host)"),
+        ("memory://x/photos", FileNotFoundError("memory://x/photos"), "(no such host)"),  # as fsspec of the web
+    ],
+    ids=["the Hub", "a pattern", "the address alone"],
+)
+def test_an_address_that_is_not_reached_is_one_line(
+    address: str, raised: Exception, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised.__cause__ = OSError("no such host")
+
+    def url_to_fs(_url: str) -> None:
+        raise raised
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", url_to_fs)
+    with pytest.raises(OSError, match=rf"^{re.escape(address)} cannot be reached {re.escape(told)}: see"):
+        open_inputs(address, None, None, 2, tmp_path / "out")
+    with pytest.raises(OSError, match=f"^{re.escape(address)}.tar cannot be reached"):
+        TarShards([f"{address}.tar"]).identity(0, "time")

@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .console import CommandParser, add_engine, loading, refuse, token_for
+from .console import CommandParser, add_engine, loading, port_number, refuse, token_for
 
 NOTHING = "none"
 
@@ -84,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="address to listen at (default: this machine alone); other machines then need the token in "
         "CNN_RNN_TOKEN, else one that is made and shown",
     )
-    parser.add_argument("--port", type=int, help="port to listen at (default: the first free one from 7860)")
+    parser.add_argument("--port", type=port_number, help="port to listen at (default: the first free one from 7860)")
     parser.add_argument(
         "--root_path",
         help="the page's address as others write it, such as https://example.org/label, with a proxy in front of it; "

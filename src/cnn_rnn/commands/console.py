@@ -187,6 +187,14 @@ def at_least(least: int) -> Callable[[str], int]:
     return number_of
 
 
+def port_number(text: str) -> int:
+    """The port that an option's text tells; argparse is told where it is none."""
+    port = int(text)
+    if not 0 <= port < 2**16:  # libraries would take it modulo that, or break off
+        raise argparse.ArgumentTypeError(f"must lie in 0..65535, got {port}")
+    return port
+
+
 def share(text: str) -> float:
     """The share that an option's text tells; argparse is told where it is none."""
     number = float(text)

@@ -1,4 +1,4 @@
-"""Serve a model over HTTP: cnn-rnn run_server --model RUN, then curl -F photo=@photo.jpg localhost:8000/predict.
+"""Serve a model over HTTP: cnn-rnn serve --model RUN, then curl -F photo=@photo.jpg localhost:8000/predict.
 
 The same address is a machine learning backend for Label Studio. It answers this machine alone, unless --host says
 otherwise; then whoever asks needs a token: the one in CNN_RNN_TOKEN, else one that is made and shown.
@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from .console import CommandParser, add_engine, loading, refuse, token_for
+from .console import CommandParser, add_engine, loading, port_number, refuse, token_for
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,7 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = CommandParser(description=__doc__)
     parser.add_argument("--model", help="folder of a run, or name on the Hub (default: the model in the box)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen at, 0 for a free one (default: 8000)")
+    parser.add_argument(
+        "--port", type=port_number, default=8000, help="port to listen at, 0 for a free one (default: 8000)"
+    )
     parser.add_argument(
         "--root_path",
         help="the server's address as others write it, with a proxy in front of it; it answers to no other names than "

@@ -139,7 +139,7 @@ def predict_parts(
     batches = _take_parts(folder, missing[begin:] + missing[:begin], held, batch_size)
     labeller = labeller_of(classify)
     counted = _predict(labeller, batches, folder.job.threshold, folder.answers, num_workers)
-    with ExitStack() as stack, tqdm(total=folder.inputs.images, initial=rows, unit="image", disable=not show) as bar:
+    with ExitStack() as stack, tqdm(total=folder.inputs.images, initial=rows, unit=" images", disable=not show) as bar:
         stack.callback(_release, held)
         bar.set_description("predicting")
         finished: list[dict[str, Any]] = []

@@ -54,7 +54,7 @@ def special_kind(entry: os.DirEntry[str]) -> str:
     try:
         mode = entry.stat().st_mode
     except OSError:
-        return "link that leads nowhere"
+        return "link to nothing"
     return "pipe" if stat.S_ISFIFO(mode) else "device or socket"
 
 

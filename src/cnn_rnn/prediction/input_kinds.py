@@ -9,7 +9,7 @@ from cnn_rnn.data.photos.found_files import PassedOver, printable
 from cnn_rnn.data.photos.photo_suffixes import READ_SUFFIXES, is_photo_name
 
 from .found_images import RAW_SUFFIXES, RAW_WAY, add_file, is_image_name, read_list, walk_images
-from .inputs import Inputs, NamedFiles, SplitRows
+from .inputs import Inputs, NamedFiles, SplitRows, reached
 
 if TYPE_CHECKING:  # a photo or a folder needs neither the library nor the loaders, half a second of a start
     from datasets import Dataset
@@ -123,7 +123,7 @@ def nothing_found(source: str, passed_over: PassedOver) -> FileNotFoundError:
     """What to raise where there is no image; it tells what there is."""
     told = "; ".join(passed_over.lines())
     kinds = ", ".join(sorted(READ_SUFFIXES)[:8])
-    return FileNotFoundError(f"{source} holds or names no image ({kinds}, ...){told and f'; {told}'}")
+    return FileNotFoundError(f"{source!r} holds or names no image ({kinds}, ...){told and f'; {told}'}")
 
 
 def find_shards(source: str, *, system_files: bool = False) -> tuple[list[str], PassedOver]:
@@ -148,9 +148,10 @@ def find_shards(source: str, *, system_files: bool = False) -> tuple[list[str], 
     else:
         import fsspec
 
-        system, path = fsspec.core.url_to_fs(source)
-        is_pattern = any(mark in path for mark in "*?[")
-        found = _without_system_files(sorted(system.glob(path)), passed_over) if is_pattern else [path]
+        with reached(source):
+            system, path = fsspec.core.url_to_fs(source)
+            is_pattern = any(mark in path for mark in "*?[")
+            found = _without_system_files(sorted(system.glob(path)), passed_over) if is_pattern else [path]
         found = [system.unstrip_protocol(file) if remote else str(file) for file in found]
         missing = [] if remote else [file for file in found if not Path(file).is_file()]
         if missing or not found:
@@ -189,7 +190,8 @@ def _absent(source: str) -> FileNotFoundError:
 def _names(source: str, passed_over: PassedOver) -> Iterator[str]:
     """The names of files, one by one."""
     if "://" in source:
-        yield from _remote_names(source, passed_over)
+        with reached(source):
+            yield from _remote_names(source, passed_over)
         return
     path = Path(source)
     if path.is_dir():

@@ -12,7 +12,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -94,7 +94,7 @@ class NamedFiles(Inputs):
         self._index = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - open as long as the job
         count, place = 0, 0
         try:
-            with tqdm(desc="listing", unit="image", delay=2, leave=False) as bar:
+            with tqdm(desc="listing", unit=" images", delay=2, leave=False) as bar:
                 for name in islice(names, limit):
                     entry = os.fsencode(name) + b"\0"
                     self._index.write(entry)
@@ -131,6 +131,29 @@ class NamedFiles(Inputs):
         start, end = self.starts[number : number + 2]
         entries = os.pread(self._index.fileno(), end - start, start)
         return [os.fsdecode(entry) for entry in entries.split(b"\0")[:-1]]
+
+
+@contextmanager
+def reached(address: str) -> Iterator[None]:
+    """What goes wrong on the way to an address, as fsspec tells it, comes out as one line that names it.
+
+    Of a path on this machine errors stay as they are.
+
+    Raises:
+        OSError: It is not there, or cannot be reached.
+    """
+    try:
+        yield
+    except Exception as error:
+        from cnn_rnn.foundation.hub_errors import HTTP_ERROR, first_line, history_of
+
+        if "://" not in address or not isinstance(error, OSError | HTTP_ERROR):
+            raise
+        *_, first = history_of(error)
+        told = first_line(first if first_line(error) in address else error)  # some libraries say the address alone
+        raise OSError(
+            f"{printable(address)} cannot be reached ({told}): see how it is written, and whether the network answers"
+        ) from error
 
 
 def _remove_if_empty(*folders: Path) -> None:

@@ -87,7 +87,7 @@ def write_kinds(
         done = write_labels(kind, folder, config.label_names, choice, sidecar=sidecar, dry_run=dry_run, rules=rules)
         would = "would be written" if dry_run else "written"
         rows = "rows of labels.csv" if kind == "csv" else f"{kind} files"
-        print(f"{done.written} {rows} {would}, {done.unchanged} say it already, {len(done.left)} photos left alone")
+        print(f"{done.written} {rows} {would}, {done.unchanged} say it already, {len(done.left)} left alone")
         for reason in done.left[:LEFT_NAMED]:
             print(f"left alone: {visible(reason)}", file=sys.stderr)
         if done.beside:
@@ -131,7 +131,7 @@ def write_labels(
     result = Written()
     shown = 0
     photo_of: dict[Path, Path] = {}  # by its `photo.xmp`, which two photos may share
-    for name, predicted in tqdm(predicted_labels(folder), desc=f"writing {kind}", unit="photo"):
+    for name, predicted in tqdm(predicted_labels(folder), desc=f"writing {kind}", unit=" photos"):
         photo, labels = Path(name), choice.of(predicted)
         try:
             if not photo.is_file():

@@ -18,7 +18,7 @@ from cnn_rnn.data.photos.photo_suffixes import is_photo_name
 from cnn_rnn.foundation.broken_files import told_as_broken
 from cnn_rnn.foundation.provenance import Identity, digest_texts, file_identity
 
-from .inputs import Input, Inputs
+from .inputs import Input, Inputs, reached
 
 NAME_COLUMNS = ("file_name", "path", "url")
 WAY_OUT = "; get it again, or leave it out"
@@ -42,8 +42,9 @@ class ShardFiles(Inputs):
         """A file's identity as far as `by` looks; of an address, what its server tells."""
         if "://" not in file:
             return file_identity(file, by)
-        system, path = fsspec.core.url_to_fs(file)
-        info = {} if by == "name" else system.info(path)
+        with reached(file):
+            system, path = fsspec.core.url_to_fs(file)
+            info = {} if by == "name" else system.info(path)
         told = [str(info[key]) for key in ("size", "mtime", "ETag", "etag", "LastModified", "sha") if key in info]
         return "\0".join([file, *told])
 
@@ -62,7 +63,7 @@ class TarShards(ShardFiles):
         file = self.files[number]
         passed_over = PassedOver(self.passed_over.system_files) if number in self._looked_at else self.passed_over
         self._looked_at.add(number)
-        with told_as_broken(file, way_out=WAY_OUT, unpacks=True), fsspec.open(file, "rb") as opened:
+        with reached(file), told_as_broken(file, way_out=WAY_OUT, unpacks=True), fsspec.open(file, "rb") as opened:
             tally = ArchiveTally(file, getattr(opened, "size", None))
             with tarfile.open(fileobj=opened, mode="r|*", tarinfo=CheckedTarInfo) as members:
                 for member in members:
@@ -118,7 +119,7 @@ class ParquetShards(ShardFiles):
         self.slices: list[Slice] = []
         self.images = 0
         for number, file in enumerate(tqdm(self.files, desc="looking at shards", unit="file", delay=2, leave=False)):
-            with told_as_broken(file, way_out=WAY_OUT), fsspec.open(file, "rb") as opened:
+            with reached(file), told_as_broken(file, way_out=WAY_OUT), fsspec.open(file, "rb") as opened:
                 shard = pq.ParquetFile(opened)
                 tally = ArchiveTally(file, getattr(opened, "size", None))
                 for group in range(shard.num_row_groups):
@@ -154,7 +155,7 @@ class ParquetShards(ShardFiles):
         """The images of one row group, or of one part of it, in order."""
         wanted = self.slices[number]
         file = self.files[wanted.file]
-        with told_as_broken(file, way_out=WAY_OUT), fsspec.open(file, "rb") as opened:
+        with reached(file), told_as_broken(file, way_out=WAY_OUT), fsspec.open(file, "rb") as opened:
             shard = pq.ParquetFile(opened)
             column, has_ids = self.columns(file, shard)
             first = sum(shard.metadata.row_group(before).num_rows for before in range(wanted.group)) + wanted.start

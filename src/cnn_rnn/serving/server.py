@@ -53,10 +53,7 @@ def listen(host: str, port: int) -> socket.socket:
 
     Raises:
         OSError: There is no such address, or somebody else listens there.
-        ValueError: It is no port.
     """
-    if not 0 <= port < 2**16:  # the library would take it modulo that
-        raise ValueError(f"--port must lie in 0..65535, got {port}")
     try:
         family, kind, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind)

@@ -78,9 +78,16 @@ class PassedOver:
     def lines(self) -> list[str]:
         """A line a kind, the most frequent first."""
         return [
-            f"passed over: {count:,} {kind}: {', '.join(self.examples[kind])}{' ...' if count > EXAMPLES else ''}"
+            f"passed over: {count:,} {kind if count == 1 else several(kind)}: {', '.join(self.examples[kind])}"
+            + (" ..." if count > EXAMPLES else "")
             for kind, count in self.counts.most_common()
         ]
+
+
+def several(kind: str) -> str:
+    """What several of a kind are called, such as "files .txt" of "file .txt"."""
+    noun, *rest = kind.split(" ", 1)
+    return " ".join([f"{noun}s", *rest])
 
 
 def walk(folder: str | os.PathLike[str], passed_over: PassedOver) -> Iterator[os.DirEntry[str]]:
@@ -102,7 +109,7 @@ def walk(folder: str | os.PathLike[str], passed_over: PassedOver) -> Iterator[os
         if passed_over.leaves_out(entry.name, entry.path, folder=is_folder):
             continue
         if entry.name == JOB_PICTURE and any(Path(entry.path).parent.glob(JOB_LABELS)):
-            passed_over.add("picture that a job drew", entry.path)
+            passed_over.add("picture drawn by a job", entry.path)
             continue
         if not is_folder:
             yield entry
