@@ -75,6 +75,12 @@ def test_where_the_network_looked_is_as_large_as_the_photo(tagger: Tagger, photo
     assert tagger.expect(sight, {}).probabilities  # the model is as it was
 
 
+def test_another_photo_of_the_same_name_is_looked_at(tagger: Tagger, tmp_path: Path) -> None:
+    for side in (8, 16):
+        Image.new("RGB", (side, side)).save(tmp_path / "0.png")
+        assert tagger.look(tmp_path / "0.png").photo.size == (side, side)
+
+
 def test_only_the_last_photos_stay_in_memory(tagger: Tagger, tmp_path: Path) -> None:
     for index in range(PHOTOS_KEPT + 2):
         Image.new("RGB", (8, 8)).save(tmp_path / f"{index}.png")

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cnn_rnn.data import UnreadableImageError
 from cnn_rnn.learning.album import Album
@@ -187,3 +188,23 @@ def test_a_photo_of_which_the_model_sees_no_finite_numbers_is_passed_over_with_a
         album.see("0.jpg")
     album.look_around(threading.Event())  # and goes on to the others
     assert album.unreadable.keys() == photos.keys()
+
+
+def test_a_photo_that_is_replaced_under_its_name_is_seen_and_learnt_anew(eyes: Eyes, photos: dict[str, Path]) -> None:
+    folder = photos["0.jpg"].parent
+    album = Album(eyes, photos, folder)
+    for name in list(photos)[:4]:
+        label_photo(album, name, LABELS[name])
+    before = album.see("0.jpg").features
+    Image.linear_gradient("L").convert("RGB").save(photos["0.jpg"])
+    album.see("5.jpg")
+    assert not np.array_equal(album.see("0.jpg").features, before)
+    again = Album(eyes, photos, folder)
+    again.look_around(threading.Event())
+    assert album.expect("5.jpg") == pytest.approx(again.expect("5.jpg"), abs=1e-4)
+    photos["0.jpg"].write_bytes(b"no photo")
+    album.see("0.jpg")  # as it was seen last
+    assert list(album.unreadable) == ["0.jpg"]
+    Image.new("RGB", (9, 9)).save(photos["0.jpg"])
+    album.see("0.jpg")
+    assert not album.unreadable

@@ -4,15 +4,18 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from tests.conftest import write_photo_folder
 
 from cnn_rnn.data import load_source
+from cnn_rnn.data.data_config import DataConfig
 from cnn_rnn.data.photos.checks import identical_photos
 from cnn_rnn.training import Trainer, finished_figures, load_run_config
 from cnn_rnn.training.data_record import DataRecord, OtherDataError, check_rows
+from cnn_rnn.training.training_data import load_training_data
 
 Settings = Callable[..., list[str]]
 
@@ -113,3 +116,21 @@ def test_photos_without_labels_are_refused_with_a_setting(
             Trainer(config)
     else:
         assert len(Trainer(config).train()["run"]["labels_without_training_image"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({"validation_split": "train"}, "train of image_folder"),
+        ({"train_split": "train+validation", "validation_split": "validation"}, "validation of image_folder"),
+        (
+            {"name": "voc2007+coco2014", "train_split": "trainval+train", "validation_split": "val+train"},
+            "train of coco",
+        ),
+        ({"name": "hub", "streaming": True, "validation_split": "train"}, "train of hub"),
+    ],
+    ids=["one", "joined", "several sets", "a stream"],
+)
+def test_what_is_trained_on_is_not_held_out(settings: dict[str, Any], part: str) -> None:
+    with pytest.raises(ValueError, match=rf"data\.validation_split .* holds out what is trained on \({part}.*leave"):
+        load_training_data(DataConfig(root="anywhere", **settings), 0)

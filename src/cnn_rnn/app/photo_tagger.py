@@ -16,6 +16,7 @@ from cnn_rnn.configuration_checks import LONGEST_PATH
 from cnn_rnn.data import UnreadableImageError, decode_image
 from cnn_rnn.data.photos.photo_suffixes import way_to_read
 from cnn_rnn.decisions import probabilities_of
+from cnn_rnn.foundation.provenance import file_identity
 from cnn_rnn.label_answers import is_unfamiliar
 from cnn_rnn.learning.eyes import CPU
 from cnn_rnn.prediction import SavedModel
@@ -77,7 +78,7 @@ class Tagger:
         thresholds = saved.model.config.thresholds or [0.5] * len(self.label_names)
         self.thresholds: dict[str, float] = dict(zip(self.label_names, thresholds, strict=True))
         self._ids = {name: index for index, name in enumerate(self.label_names)}
-        self._seen: OrderedDict[Path, Sight] = OrderedDict()
+        self._seen: OrderedDict[str, Sight] = OrderedDict()  # by the identity of their files
         self._lock = threading.Lock()
 
     @classmethod
@@ -106,16 +107,17 @@ class Tagger:
         Raises:
             UnreadableImageError: It cannot be read, or is too large.
         """
+        file = file_identity(str(path))
         with self._lock:
-            if path in self._seen:
-                self._seen.move_to_end(path)
-                return self._seen[path]
+            if file in self._seen:
+                self._seen.move_to_end(file)
+                return self._seen[file]
         photo = read_photo(path)
         pixel_values = self.saved.processor(images=photo, return_tensors="pt")["pixel_values"]
         photo.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
         with self._lock, torch.inference_mode():
             sight = Sight(photo, pixel_values, self.seeing.encode_images(pixel_values))
-            self._seen[path] = sight
+            self._seen[file] = sight
             if len(self._seen) > PHOTOS_KEPT:
                 self._seen.popitem(last=False)
         return sight

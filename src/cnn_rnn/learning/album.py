@@ -15,6 +15,7 @@ from cnn_rnn.data import UnreadableImageError, decode_image
 from cnn_rnn.data.own_photos.image_folder import METADATA_NAMES
 from cnn_rnn.data.photos.disk_layout import abbreviate
 from cnn_rnn.data.photos.found_files import OWN_FOLDER
+from cnn_rnn.foundation.provenance import file_identity
 from cnn_rnn.ruled_answers import complete
 
 from .eyes import Eyes
@@ -61,6 +62,7 @@ class Album:
         self.unreadable: dict[str, str] = {}
         self.near = ""  # the photo that was shown last: those after it are seen first
         self._seen: dict[str, Seen] = {}
+        self._files: dict[str, str] = {}  # the identity of each file when it was looked at
         self._vectors: dict[str, Floats] = {}
         self._told: dict[str, dict[str, bool]] = {}
         self._followed = 0
@@ -69,14 +71,18 @@ class Album:
         self.follow()
 
     def see(self, name: str) -> Seen:
-        """What the eyes see of a photo, looked at once for all.
+        """What the eyes see of a photo, looked at once, and again where another file has its name by now.
 
         Raises:
             UnreadableImageError: It cannot be read.
         """
         seen = self._seen.get(name)
-        if seen is None:
-            seen = self._look(name)
+        if seen is None or self._files[name] != file_identity(str(self.photos[name])):
+            try:
+                seen = self._look(name)
+            except UnreadableImageError:
+                if seen is None:
+                    raise
             self._learn([name])
         return seen
 
@@ -263,6 +269,7 @@ class Album:
     def _look(self, name: str) -> Seen:
         """What is seen of a photo, now or earlier."""
         path = self.photos[name]
+        file = file_identity(str(path))
         try:
             photo = self.store.photo_of(path)
             seen = self._kept(photo)
@@ -271,11 +278,15 @@ class Album:
                 self.store.keep(photo, self.eyes.sees, seen.features)
                 if self.eyes.label_names:
                     self.store.keep(photo, self.eyes.says, seen.logits)
-            self._vectors[name] = seen.vector
+            vector = seen.vector
         except (ValueError, OSError) as error:
             self.unreadable[name] = str(error)
             raise UnreadableImageError(str(error)) from error
-        self._seen[name] = seen
+        with self._lock:
+            if self._told.pop(name, None):  # of the photo that had this name: it is learnt anew
+                self.learner.tell(name, seen, {})
+            self.unreadable.pop(name, None)
+            self._files[name], self._vectors[name], self._seen[name] = file, vector, seen
         return seen
 
     def _kept(self, photo: str) -> Seen | None:

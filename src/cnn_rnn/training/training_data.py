@@ -17,6 +17,7 @@ from cnn_rnn.data import (
     stream_labels,
 )
 from cnn_rnn.data.data_config import DataConfig
+from cnn_rnn.data.labels.choosing import joined_parts
 from cnn_rnn.data.labels.ruled_rows import obey_rules, obey_rules_as_read
 from cnn_rnn.data.look import look_at, summary
 from cnn_rnn.data.photos.checks import identical_photos
@@ -146,8 +147,16 @@ def load_training_data(config: DataConfig, seed: int) -> TrainingData:
 
     Raises:
         ValueError: Nothing is left to train on or to hold out, no photo has a label, or the two splits name different
-            labels.
+            labels or the same rows.
     """
+    if config.validation_split is not None:
+        trained_on, held_out = (joined_parts(config.name, one) for one in (config.train_split, config.validation_split))
+        both = [f"{part} of {name}" for name, part in held_out if (name, part) in trained_on]
+        if both:
+            raise ValueError(
+                f"data.validation_split {config.validation_split!r} holds out what is trained on ({abbreviate(both)}): "
+                "name another split, or leave it out, then a part of train is held out"
+            )
     if config.streaming:
         return stream_training_data(config)
     train, validation = load_rows(config, seed)
