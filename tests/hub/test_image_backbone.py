@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import timm
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
-from cnn_rnn import CnnRnnConfig, CnnRnnForImageClassification
+from cnn_rnn import CnnRnnConfig, CnnRnnForImageClassification, backbone_weights
 from cnn_rnn.backbone_weights import find_weights, fit_weights, read_weights
 from cnn_rnn.image_backbone import ImageBackbone, regions_of
 
@@ -281,6 +281,20 @@ def test_imagenet_weights_that_cannot_be_fetched_are_named_with_another_way(monk
     monkeypatch.setattr(timm, "create_model", fail)
     with pytest.raises(FileNotFoundError, match=r"weights of 'test_resnet' cannot be fetched .*'pip:NAME'"):
         backbone.load_weights("imagenet")
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fail(url: str) -> None:
+        asked.append(url)
+        raise HfHubHTTPError.__bases__[0]("no way to resolve its name")
+
+    monkeypatch.setattr(backbone_weights, "get_hf_file_metadata", fail)
+    monkeypatch.setattr(backbone_weights, "try_to_load_from_cache", lambda *_: None)
+    with pytest.raises(FileNotFoundError, match=r"cannot be fetched .*: no way to resolve its name\. Without the hub"):
+        ImageBackbone("test_resnet").load_weights("imagenet")
+    assert len(asked) == 1
 
 
 def test_an_unknown_backbone_is_refused_with_the_names_near_it() -> None:
