@@ -9,7 +9,10 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), ROOT / "hub_configs/results/README.md"]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bundled_model/README.md")),
+    *sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("hub_configs/results/*.md")]),
+]
 
 
 def example(heading: str) -> str:
@@ -51,3 +54,10 @@ def test_links_lead_somewhere(page: Path) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_the_map_names_every_file_of_the_model() -> None:
+    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("\n## The model, file by file\n")[1]
+    named = re.findall(r"`([a-z_0-9]+)`", section.split("\n## ")[0].split("|---|")[1])
+    files = {file.stem for file in (ROOT / "src/cnn_rnn").glob("*.py")} - {"__init__", "modeling_cnn_rnn"}
+    assert sorted(named) == sorted(files - {"registration"})  # which is in the table of the rooms

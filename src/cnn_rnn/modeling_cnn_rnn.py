@@ -124,13 +124,14 @@ class CnnRnnForImageClassification(TimmBackedModel):
         check_multi_hot(labels, features.shape[0], self.num_labels)
         labels = known.open(labels)
         alone = self.relevance(features, known)  # beside the paper, as all that is known
-        relevance = known.obey(alone)
+        relevance = known.obey(alone)  # by the rules between labels: what walks and answers go by
         paths, steps = self.walker.follow(labels, features, relevance, known)  # 3.2's order; s(t) of 3.1
         # In training the search is left out where nothing hangs on it.
         searched = not self.training or (labels is None and relevance is None)
         scores = None
         if searched and self.config.fusion != "relevance":
             scores = self.walker.search(features, relevance, known).label_scores  # of 3.4's whole beam
+        # What the loss judges: with rules, a label that is present by those below it that are present too.
         judged = relevance if labels is None else known.obey(alone, labels)
         logits = known.settle(self.fuse(scores, relevance)) if searched else judged
         # Section 3.3: the cross-entropy of every step, with the loss of each label by itself.
