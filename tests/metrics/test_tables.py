@@ -157,3 +157,5 @@ def test_intervals_and_comparisons_are_tables_too() -> None:
     table = comparison_table(comparison, "baseline", "ours")
     assert table.text().splitlines()[4].split() == ["mAP", "50.0", "60.0", "10.0", "-5.0", "20.0", "6.0", "0.4"]
     assert table.json()["rows"][0]["figures"]["ours"] == 0.6
+    mixed = comparison_table(comparison | {"figures": {"predicted_set.CP": compared}})
+    assert "the other's sets by threshold" in mixed.notes[0]

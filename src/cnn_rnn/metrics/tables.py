@@ -347,4 +347,6 @@ def _resampled_table(title: str, headings: Mapping[str, str], result: Mapping[st
     why = {name: figure["reason"] for name, figure in result["figures"].items() if "reason" in figure}
     drawn = f"Bias of mAP from {result['samples']} half sets of the images; seed {result['seed']}."
     shared = {reason: ", ".join(name for name in why if why[name] == reason) for reason in why.values()}
+    if "predicted_set.CP" in result["figures"]:
+        drawn = f"predicted_set: paths of the one that walks them, the other's sets by threshold. {drawn}"
     return Table(title, columns, rows, (drawn, *(f"{names}: no interval: {one}." for one, names in shared.items())))

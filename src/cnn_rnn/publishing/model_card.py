@@ -284,7 +284,7 @@ def weakest_labels(figures: CardFigures) -> str:
         if values["AP"] is not None
     ]
     return ", ".join(
-        f"{cell(name)} {100 * precision:.1f} ({positives} images)"
+        f"{cell(name)} {100 * precision:.1f} ({positives} image{'s' if positives != 1 else ''})"
         for precision, name, positives in sorted(known)[:WEAKEST]
     )
 

@@ -116,7 +116,8 @@ class Listing:
         raise ValueError(
             f"{self.where(row)}: label {name!r} is none of the {len(ids)} classes"
             + did_you_mean(name, names, shown=repr, front="; ", otherwise=".")
-            + " The classes are those of labels.json, data.class_names, or else those that occur in train."
+            + " The classes are those of labels.json, data.class_names, or else those that occur in train: "
+            "name it there; a model that does not know it is measured with data.keep_labels, its own labels."
             + (
                 " Where numbers of classes are meant, counted from 0: data.numbers ids."
                 if DIGITS.fullmatch(name)
