@@ -193,7 +193,8 @@ def test_other_paths_are_not_there(served: Served, method: str, path: str, statu
 
 def test_other_names_are_not_answered(served: Served) -> None:
     for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}):
-        assert served.ask("POST", "/predict", b"photo", headers)[0] == 403
+        code, answer, _ = served.ask("POST", "/predict", b"photo", headers)
+        assert (code, list(answer)) == (403, ["error"])
         assert served.ask("GET", "/metrics", headers=headers)[0] == 403
     assert served.ask("GET", "/health", headers={"Host": "localhost:1"})[0] == 200
 

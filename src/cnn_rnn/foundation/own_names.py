@@ -5,6 +5,7 @@ page's own and hands it what it answers. An address in numbers points nowhere el
 """
 
 import ipaddress
+import json
 import os
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -38,7 +39,7 @@ def own_names(host: str, root_path: str | None = None) -> frozenset[str]:
 
 
 class OwnNames:
-    """An application (ASGI) for requests to the server's own names; others get 403 and a line that says why.
+    """An application (ASGI) for requests to the server's own names; others get 403 and one line that says why.
 
     Args:
         app: The application.
@@ -64,11 +65,11 @@ class OwnNames:
         else:
             told = (
                 f"this server answers to {', '.join(sorted(self.names))} alone, not to {other.strip('/')!r}; started "
-                "with --root_path http://NAME:PORT it answers to that name too\n"
+                "with --root_path http://NAME:PORT it answers to that name too"
             )
-            headers = [(b"content-type", b"text/plain; charset=utf-8")]
+            headers = [(b"content-type", b"application/json")]  # as every other refusal of a server
             await send({"type": "http.response.start", "status": 403, "headers": headers})
-            await send({"type": "http.response.body", "body": told.encode("utf-8", "backslashreplace")})
+            await send({"type": "http.response.body", "body": json.dumps({"error": told}).encode()})
 
     def knows(self, address: str) -> bool:
         """Whether an address such as `//localhost:7860` or `https://example.org` is one of the server's own."""
