@@ -274,6 +274,16 @@ def test_names_that_mean_two_files_or_none_are_told(tmp_path: Path) -> None:
     ):
         read(below)
     assert read(below, image_root="images")["0.jpg"] == ["cat"]
+
+
+def test_names_that_count_from_the_present_folder_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "aside.csv", "")
+    (tmp_path / "labels").mkdir()
+    path = write(tmp_path / "labels", "labels.csv", table("cat", "dog"), photos=[])  # as `predict --write csv` does
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"they are all there: data.image_root {re.escape(str(tmp_path))}"):
+        read(path)
+    assert read(path, image_root=str(tmp_path))["0.jpg"] == ["cat"]
     other = write(tmp_path / "other", "a.csv", "image,labels\na.jpg,cat\n", ["a.heic"])
     with pytest.raises(FileNotFoundError, match=r"under another suffix there is a\.heic for a\.jpg"):
         read(other)

@@ -68,7 +68,7 @@ def test_the_text_names_splits_labels_and_order(tmp_path: Path) -> None:
     text = describe(look, top=2)
     assert text.startswith(summary(look))
     assert "... 2 more ..." in text
-    assert ", ".join(look.label_order()) in text
+    assert ", ".join(look.label_order()[:4]) + ", and 2 more" in text
     plot(look, tmp_path / "look.png")
     assert (tmp_path / "look.png").read_bytes().startswith(b"\x89PNG")
 

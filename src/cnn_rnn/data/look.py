@@ -175,7 +175,8 @@ def describe(look: Look, top: int = 15) -> str:
             f"  {pair.correlation:+.2f}  {pair.first} -> {pair.second}  {pair.given_first:.0%} ({pair.images:,} images)"
             for pair in pairs
         ]
-    lines += ["", f"label order, frequent first, from {look.training}:", ", ".join(order)]
+    more = f", and {len(order) - 2 * top:,} more" if len(order) > 2 * top else ""
+    lines += ["", f"label order, frequent first, from {look.training}:", ", ".join(order[: 2 * top]) + more]
     return "\n".join(lines)
 
 

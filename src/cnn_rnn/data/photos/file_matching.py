@@ -1,5 +1,6 @@
 """From the names in a label file to the files on the disk: exact, else the one file that can be meant, else why not."""
 
+import os
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -52,7 +53,10 @@ def match_files(
     if missing:
         named = abbreviate(missing, lambda row: f"{where(row)}: {names[row]}")
         told = f"{what}: {len(missing):,} of {len(names):,} images are missing in {folder}: {named}"
-        why = index.diagnosis([names[row] for row in missing])
+        if all(os.path.isfile(names[row]) for row in missing):  # noqa: PTH113 - a name may be any text
+            why = f"seen from the present folder they are all there: data.image_root {Path.cwd()}"
+        else:
+            why = index.diagnosis([names[row] for row in missing])
         told += f"; {why}" if why else ""
         if require_images:
             raise FileNotFoundError(
