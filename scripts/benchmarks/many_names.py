@@ -38,8 +38,8 @@ def label_list(workspace: Path, count: int) -> None:
     with listed.open("w", encoding="utf-8") as lines:
         lines.writelines("photo.png\n" for _ in range(count))
     mocks: dict[tuple[Any, str], Callable[..., Any]] = {
-        (bulk_prediction.PreparedImages, "prepare"): lambda *_: np.zeros(1, np.float32),
-        (bulk_prediction, "label_batch"): lambda _, batch, *__: [dict(ANSWER) for _ in batch.failures],
+        (bulk_prediction, "prepare_image"): lambda *_: np.zeros(1, np.float32),
+        (bulk_prediction, "label_batch"): lambda _, batch, *__: [dict(ANSWER) for _ in batch],
     }
     for (owner, name), mock in mocks.items():
         setattr(owner, name, mock)

@@ -18,14 +18,14 @@ import torch
 from PIL import Image
 from tests.commands_by_name import main_of
 
-from cnn_rnn import CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
+from cnn_rnn import MultiLabelImageClassificationPipeline
 from cnn_rnn.prediction import bulk_prediction
 from cnn_rnn.prediction.bulk_prediction import (
     Failure,
     InputsLostError,
-    PreparedImages,
     predict_all,
     predict_parts,
+    prepare_image,
 )
 from cnn_rnn.prediction.inputs import Input
 from cnn_rnn.prediction.job_folder import JobFolder, OtherJobError, OtherViewError
@@ -498,22 +498,20 @@ def test_answers_that_are_no_numbers_stop_the_job(
         predict_all(classify, job_folder(tmp_path, files), batch_size=2)
 
 
-def test_torch_without_memory_loses_the_image_and_other_errors_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    prepared = PreparedImages(CnnRnnImageProcessor())
+def test_torch_without_memory_loses_the_image_and_other_errors_stop() -> None:
     for reason, lost in (("DefaultCPUAllocator: can't allocate memory", True), ("a fault of ours", False)):
 
-        def fail(_: object, reason: str = reason) -> None:
+        def fail(_: object, reason: str = reason) -> Any:
             raise RuntimeError(reason)
 
-        monkeypatch.setattr(prepared, "transform", fail)
         image = Input("a", Image.new("RGB", (8, 8)))
         if lost:
-            failure = prepared.prepare(image)
+            failure = prepare_image(fail, image)
             assert isinstance(failure, Failure)
             assert failure.lost
         else:
             with pytest.raises(RuntimeError, match=reason):
-                prepared.prepare(image)
+                prepare_image(fail, image)
 
 
 def test_times_of_what_the_job_wrote_decide_nothing(

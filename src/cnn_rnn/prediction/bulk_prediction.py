@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,52 +50,26 @@ class Task:
     last: bool
 
 
-class PreparedImages:
-    """For an image its pixel values (3, h, w), ready for the model; for what cannot be read a `Failure` instead.
-
-    Args:
-        transform: The model's preprocessing of a picture.
-    """
-
-    def __init__(self, transform: Callable[[Any], NDArray[np.float32]]) -> None:
-        self.transform = transform
-
-    def prepare(self, image: Input) -> NDArray[np.float32] | Failure:
-        """Pixel values (3, h, w), or why there are none."""
-        try:
-            return self.transform(decode_image(image.image, image.name))
-        except LostImageError as error:
-            return Failure(str(error), lost=True)
-        except UnreadableImageError as error:
-            return Failure(str(error), lost=False)
-        except MemoryError:
-            return Failure(f"{image.name}: there is no memory left to prepare it", lost=True)
-        except RuntimeError as error:  # torch has no error of its own for memory on a CPU
-            if "allocate memory" not in str(error):
-                raise
-            return Failure(f"{image.name}: there is no memory left to prepare it", lost=True)
-        except ValueError as error:
-            return Failure(f"{image.name}: cannot be used ({error})", lost=False)
+Prepared = NDArray[np.float32] | Failure
+"""Pixel values (3, h, w) of an image, or why there are none."""
 
 
-@dataclass(frozen=True)
-class PreparedBatch:
-    """Images in order, as the model takes them.
-
-    Attributes:
-        pixel_values: Those that could be read (N, 3, h, w); None where none could.
-        failures: For each of the images why it could not be; None where it could.
-    """
-
-    pixel_values: NDArray[np.float32] | None
-    failures: list[Failure | None]
-
-    @classmethod
-    def of(cls, prepared: Sequence[NDArray[np.float32] | Failure]) -> Self:
-        """The images as `PreparedImages.prepare` returned them."""
-        readable = [image for image in prepared if not isinstance(image, Failure)]
-        failures = [image if isinstance(image, Failure) else None for image in prepared]
-        return cls(np.stack(readable) if readable else None, failures)
+def prepare_image(transform: Callable[[Any], NDArray[np.float32]], image: Input) -> Prepared:
+    """An image, decoded and ready for the model by its preprocessing of a picture."""
+    try:
+        return transform(decode_image(image.image, image.name))
+    except LostImageError as error:
+        return Failure(str(error), lost=True)
+    except UnreadableImageError as error:
+        return Failure(str(error), lost=False)
+    except MemoryError:
+        return Failure(f"{image.name}: there is no memory left to prepare it", lost=True)
+    except RuntimeError as error:  # torch has no error of its own for memory on a CPU
+        if "allocate memory" not in str(error):
+            raise
+        return Failure(f"{image.name}: there is no memory left to prepare it", lost=True)
+    except ValueError as error:
+        return Failure(f"{image.name}: cannot be used ({error})", lost=False)
 
 
 def labeller_of(classify: Any) -> Any:
@@ -144,10 +118,10 @@ def predict_parts(
         bar.set_description("predicting")
         finished: list[dict[str, Any]] = []
         lost = in_a_row = 0
-        for task, failure, row in counted:
+        for task, image, row in counted:
             finished.append(row)
             bar.update()
-            is_lost = failure is not None and failure.lost
+            is_lost = isinstance(image, Failure) and image.lost
             lost += is_lost
             in_a_row = in_a_row + 1 if is_lost else 0
             if in_a_row >= LOST_IN_A_ROW and not folder.keep_lost:
@@ -204,25 +178,21 @@ def _take_parts(folder: JobFolder, parts: list[int], held: Held, batch_size: int
 
 def _predict(
     labeller: Any, batches: Iterable[list[Task]], threshold: float | None, answers: Answers, num_workers: int
-) -> Iterator[tuple[Task, Failure | None, dict[str, Any]]]:
-    """A row for each image, in order, unreadable ones too."""
-    images = PreparedImages(labeller.prepare)
+) -> Iterator[tuple[Task, Prepared, dict[str, Any]]]:
+    """Each image as it was prepared, and its row, in order, unreadable ones too."""
 
-    def read(tasks: list[Task]) -> PreparedBatch:
-        return PreparedBatch.of([images.prepare(task.image) for task in tasks])
+    def label(tasks: list[Task], images: Sequence[Prepared]) -> list[dict[str, Any]]:
+        return label_batch(labeller, images, threshold, [answers.get(task.image.name, {}) for task in tasks])
 
-    def label(tasks: list[Task], batch: PreparedBatch) -> list[dict[str, Any]]:
-        return label_batch(labeller, batch, threshold, [answers.get(task.image.name, {}) for task in tasks])
+    def work(tasks: list[Task]) -> tuple[list[Prepared], list[dict[str, Any]]]:
+        images = [prepare_image(labeller.prepare, task.image) for task in tasks]
+        return images, label(tasks, images) if labeller.free else []
 
-    def work(tasks: list[Task]) -> tuple[PreparedBatch, list[dict[str, Any]]]:
-        batch = read(tasks)
-        return batch, label(tasks, batch) if labeller.free else []
-
-    for tasks, (batch, rows) in _ahead(work, batches, num_workers):
-        found = rows if labeller.free else label(tasks, batch)
-        for task, failure, row in zip(tasks, batch.failures, found, strict=True):
+    for tasks, (images, rows) in _ahead(work, batches, num_workers):
+        found = rows if labeller.free else label(tasks, images)
+        for task, image, row in zip(tasks, images, found, strict=True):
             told = {"known": answer_rows(answers[task.image.name])} if task.image.name in answers else {}
-            yield task, failure, {"image_id": task.image.name, **row, **told}
+            yield task, image, {"image_id": task.image.name, **row, **told}
 
 
 def _ahead(
@@ -250,7 +220,7 @@ def _ahead(
 
 def label_batch(
     classify: Any,
-    batch: PreparedBatch,
+    images: Sequence[Prepared],
     threshold: float | None,
     known: Sequence[Mapping[str, bool]] | None = None,
 ) -> list[dict[str, Any]]:
@@ -258,26 +228,24 @@ def label_batch(
 
     Args:
         classify: The pipeline.
-        batch: The images.
+        images: As `prepare_image` gives them.
         threshold: Least probability of a label; the pipeline's own where None.
         known: What is known of each; of none where None.
     """
     labeller = labeller_of(classify)
-    told = known or [{}] * len(batch.failures)
+    told = known or [{}] * len(images)
+    readable = [(image, own) for image, own in zip(images, told, strict=True) if not isinstance(image, Failure)]
     outputs: Any = {}
-    if batch.pixel_values is not None:
-        readable = [known_of for known_of, failure in zip(told, batch.failures, strict=True) if failure is None]
-        state = np.stack([labeller.answers.known(known_of) for known_of in readable])
-        outputs = labeller.forward(batch.pixel_values, state if state.any() else None)
-    rows: list[dict[str, Any]] = []
-    done = 0
-    for failure in batch.failures:
-        if failure is not None:
-            rows.append({"error": failure.reason})
-            continue
-        rows.append(labeller.postprocess(outputs, done, threshold=threshold, return_path=True))
-        done += 1
-    return rows
+    if readable:
+        state = np.stack([labeller.answers.known(own) for _, own in readable])
+        outputs = labeller.forward(np.stack([image for image, _ in readable]), state if state.any() else None)
+    places = count()
+    return [
+        {"error": image.reason}
+        if isinstance(image, Failure)
+        else labeller.postprocess(outputs, next(places), threshold=threshold, return_path=True)
+        for image in images
+    ]
 
 
 def predict_all(classify: Any, folder: JobFolder, **options: Any) -> State:

@@ -10,9 +10,9 @@ Any number of processes may work in it, come and go: a part in work is locked, a
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any, Literal
 
@@ -162,21 +162,14 @@ class JobFolder:
 
     def read_record(self, part: int) -> PartRecord | None:
         """What a part of this job says of itself; None where it is not there, or not whole, or not of this job."""
-        path = self.part_path(part)
-        try:
-            with pq.ParquetFile(path) as file:
-                metadata, rows = file.schema_arrow.metadata or {}, file.metadata.num_rows
-            if metadata[b"job"].decode() == self.job.key and int(metadata[b"part"]) == part:
-                return PartRecord(metadata[b"inputs"].decode(), rows, int(metadata[b"lost"]))
-        except FileNotFoundError:
-            return None
-        except Exception as error:  # noqa: BLE001 - of whatever stands there
-            self.said.append(f"{path} is damaged ({reason(error)}): made again")
-        return None
+        return (self._file_records(self.part_path(part)) or {}).get(part)
 
     def done(self, part: int) -> PartRecord | None:
         """The record of a part that need not be made (again)."""
-        record = self.read_record(part)
+        return self._usable(part, self.read_record(part))
+
+    def _usable(self, part: int, record: PartRecord | None) -> PartRecord | None:
+        """The record, if the part need not be made again for images that were lost, or that are others by now."""
         return None if record is None or (record.lost and not self.keep_lost) else self.still_true(part, record)
 
     def still_true(self, part: int, record: PartRecord | None) -> PartRecord | None:
@@ -211,12 +204,17 @@ class JobFolder:
 
     def write_part(self, part: int, rows: list[dict[str, Any]], lost: int, inputs: str) -> None:
         """Write one part, whole or not at all; `inputs` is their identity from before they were read."""
-        told = {"job": self.job.key, "part": str(part), "lost": str(lost), "inputs": inputs}
-        table = pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(told))
+        schema = self._schema({part: PartRecord(inputs, len(rows), lost)})
+        table = pa.Table.from_pylist(rows, schema=schema)
         with whole_file(self.part_path(part)) as temporary:
             pq.write_table(table, temporary, write_page_checksum=True)
         before, times = self._made.get(part, (inputs, 0))
         self._made[part] = inputs, times + 1 if before == inputs else 1
+
+    def _schema(self, records: Mapping[int, PartRecord]) -> pa.Schema:
+        """The columns of a file, which says what job it is of and what its parts say of themselves."""
+        parts = {part: astuple(record) for part, record in records.items()}
+        return SCHEMA.with_metadata({"job": self.job.key, "parts": json.dumps(parts)})
 
     def joined_path(self, file: int) -> Path:
         """Where a file is until all of them are there."""
@@ -228,11 +226,7 @@ class JobFolder:
             records = self._file_records(path)
             if records is None or set(records) != set(self.job.parts_of(file)):
                 continue
-            usable = (
-                self.still_true(part, record) if self.keep_lost or not record.lost else None
-                for part, record in records.items()
-            )
-            if all(usable):
+            if all(self._usable(part, record) for part, record in records.items()):
                 return records
         return None
 
@@ -263,14 +257,14 @@ class JobFolder:
         Raises:
             DamagedPartError: A part is not whole, or not there; the damaged one is removed.
         """
-        records: dict[str, list[Any]] = {}
+        records: dict[int, PartRecord] = {}
         for part in self.job.parts_of(file):
             record = self.read_record(part)
             if record is None:
                 self.part_path(part).unlink(missing_ok=True)
                 raise DamagedPartError(f"{self.part_path(part)} is not whole")
-            records[str(part)] = [record.inputs, record.rows, record.lost]
-        schema = SCHEMA.with_metadata({"job": self.job.key, "parts": json.dumps(records)})
+            records[part] = record
+        schema = self._schema(records)
         with (
             whole_file(self.joined_path(file)) as temporary,
             pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cnn_rnn.nearest_names import naming_nearest
 
-from .bulk_prediction import Failure, PreparedBatch, PreparedImages, label_batch, labeller_of
+from .bulk_prediction import Failure, Prepared, label_batch, labeller_of, prepare_image
 from .inputs import Input
 from .job import SCHEMA
 from .worker import open_pipeline
@@ -55,7 +55,7 @@ class CnnRnnTagger:
         where = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.column, self.threshold = column, threshold
         self.classify = open_pipeline(model, where, threshold)
-        self.images = PreparedImages(labeller_of(self.classify).prepare)
+        self.transform = labeller_of(self.classify).prepare
 
     def __call__(self, batch: Mapping[str, Sequence[Any]] | pa.Table) -> pa.Table:
         """The batch with its labels.
@@ -68,9 +68,9 @@ class CnnRnnTagger:
             raise KeyError(f"the batch has no column {self.column!r}; it has {', '.join(map(str, names))}: column=NAME")
         images = _values(batch[self.column])
         called = _values(batch["path"]) if "path" in names else [None] * len(images)
-        prepared = PreparedBatch.of([self._prepare(*one) for one in zip(images, called, strict=True)])
+        prepared = [self._prepare(*one) for one in zip(images, called, strict=True)]
         found = pa.Table.from_pylist(label_batch(self.classify, prepared, self.threshold), schema=RESULTS)
-        if len(images) and all(prepared.failures):
+        if len(images) and all(isinstance(one, Failure) for one in prepared):
             logger.warning("none of %s images of a batch could be read: %s", len(images), found["error"][0])
         own = {str(name): as_arrow(batch[name]) for name in names if name != self.column}
         ours: dict[str, Any] = {}
@@ -81,11 +81,12 @@ class CnnRnnTagger:
             ours[free] = found[name]
         return pa.table(own | ours)
 
-    def _prepare(self, image: Any, called: Any) -> npt.NDArray[np.float32] | Failure:
+    def _prepare(self, image: Any, called: Any) -> Prepared:
         """The image ready for the model, or why it is of no use."""
         name = called if isinstance(called, str) else image if isinstance(image, str) else ""
         try:
-            return self.images.prepare(Input(name, as_picture(image) if isinstance(image, np.ndarray) else image))
+            picture = as_picture(image) if isinstance(image, np.ndarray) else image
+            return prepare_image(self.transform, Input(name, picture))
         except Exception as error:  # noqa: BLE001 - of a kind that nobody foresaw: it must not end the job
             return Failure(f"{name or 'an image'}: cannot be used ({error})", lost=False)
 

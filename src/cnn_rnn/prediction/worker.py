@@ -63,6 +63,11 @@ class JobSettings:
     engine: Engine = "auto"
     actors: int | None = None
 
+    @property
+    def batch_threads(self) -> int | None:
+        """Threads of a graph for one batch: one, which waits for nobody, where batches are worked on side by side."""
+        return 1 if self.num_workers else None
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -108,16 +113,10 @@ def opened_without_torch(settings: JobSettings) -> Opened | None:
     """
     if settings.engine == "torch" or is_launched() or (settings.engine == "auto" and may_have_a_gpu()):
         return None
-    model = find_graph_model(settings)
-    return None if model is None else in_onnxruntime(model, settings)
-
-
-def find_graph_model(settings: JobSettings) -> GraphModel | None:
-    """The graph of the job's model, if there is one and onnxruntime is installed."""
     if importlib.util.find_spec("onnxruntime") is None:
         return None
-    # Batches are worked on side by side, each by one thread that waits for nobody.
-    return GraphModel.find(settings.model, threads=1 if settings.num_workers else None)
+    model = GraphModel.find(settings.model, threads=settings.batch_threads)
+    return None if model is None else in_onnxruntime(model, settings)
 
 
 def in_onnxruntime(model: GraphModel, settings: JobSettings) -> Opened:
@@ -149,8 +148,7 @@ def opened_by_torch(settings: JobSettings, device: Any) -> Opened:
 
         try:
             graph = graph_of(classify.model, settings.model)
-            threads = 1 if settings.num_workers else None
-            return in_onnxruntime(GraphModel.of(graph, settings.model, threads=threads), settings)
+            return in_onnxruntime(GraphModel.of(graph, settings.model, threads=settings.batch_threads), settings)
         except UnfitGraphError as error:
             if settings.engine == "onnx":
                 raise

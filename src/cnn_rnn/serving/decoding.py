@@ -42,7 +42,7 @@ def preparer(model: str, preprocessing: str) -> Callable[[bytes], "Pixels | str"
         preprocessing: Its settings as JSON; by torch where numpy knows them not.
     """
     from cnn_rnn.pixel_values import PixelValues
-    from cnn_rnn.prediction.bulk_prediction import Failure, PreparedImages
+    from cnn_rnn.prediction.bulk_prediction import Failure, prepare_image
     from cnn_rnn.prediction.inputs import Input
 
     try:
@@ -52,10 +52,9 @@ def preparer(model: str, preprocessing: str) -> Callable[[bytes], "Pixels | str"
         from cnn_rnn.prediction.torch_labeller import preparing
 
         making = preparing(checked_processor(model))
-    images = PreparedImages(making)
 
     def prepare(photo: bytes) -> Pixels | str:
-        made = images.prepare(Input("the photo", photo))
+        made = prepare_image(making, Input("the photo", photo))
         return made.reason if isinstance(made, Failure) else np.ascontiguousarray(made)
 
     return prepare
