@@ -17,12 +17,12 @@ from cnn_rnn.learning.journal import Step
 from cnn_rnn.report.embedded_images import image_address, thumbnail
 
 from .learning_session import PHOTO_ORDERS, LearningSession, progress
-from .photo_session import PhotoSession
-from .photo_tagger import read_photo
+from .photo_session import Photo, PhotoSession
+from .photo_tagger import Sight, read_photo
 from .saved_labels import METADATA, read_saved
 from .tagging_page import Desk, label_problem, typed_label
 from .training_set import write_training_set
-from .views import show_foot, show_labels, show_listed, show_photo
+from .views import show_foot, show_labels, show_listed
 
 ACTS = {"undo", "order", "list", "take", "leave", "train"}
 Does = Callable[..., tuple[Any, ...]]
@@ -88,10 +88,10 @@ class LearningDesk(Desk):
     def heed(self, session: PhotoSession, act: Any) -> tuple[Any, ...] | None:
         """What a click or a key says beside what every page heeds; None where it is of another kind."""
         assert isinstance(session, LearningSession)
+        session.notice = ""
         if act not in ACTS:
             return None
         photo = session.shown
-        session.notice = ""
         if act == "undo":
             session.listed = None
             session.take_back(self.album)
@@ -109,39 +109,22 @@ class LearningDesk(Desk):
         return self.show(session)
 
     click = kept_or_told(Desk.click)
+    add_label = kept_or_told(Desk.add_label)
 
-    def decide(self, session: PhotoSession, act: Any, index: Any) -> tuple[Any, ...]:
-        """Confirm a label, rule it out, or show where the network looked for it."""
+    def names_of(self, session: PhotoSession) -> list[str]:
+        """The labels that the page was told of, by their places."""
         assert isinstance(session, LearningSession)
-        session.notice = ""
-        photo = session.shown
-        if (
-            photo is None
-            or not isinstance(index, int)
-            or isinstance(index, bool)
-            or not 0 <= index < len(session.names)
-        ):
-            return self.show(session)
-        label = session.names[index]
-        if act == "explain":
-            return self.show(session, looked_for=label)
-        if act in {"confirm", "reject"} and label in self.album.known.label_names:
-            session.say(self.album, photo, label, confirmed=act == "confirm")
-        return self.show(session)
+        return session.names
 
-    @kept_or_told
-    def add_label(self, session: PhotoSession, label: str | None) -> tuple[Any, ...]:
-        """Confirm a label by name, which has a place from then on."""
+    def say(self, session: PhotoSession, photo: Photo, label: str, *, confirmed: bool, typed: str = "") -> None:
+        """Confirm a label of a photo or rule it out; one that is typed has a place from then on."""
         assert isinstance(session, LearningSession)
-        session.notice = ""
-        name = typed_label(label, self.choices)
-        if problem := label_problem(name):
-            return self.show(session, problem=problem)
-        if session.shown is not None and name and session.shown.known.get(name) is not True:
-            if name in self.choices and isinstance(label, str) and name != " ".join(label.split()):
-                session.notice = f"taken for {name}, which is there already"
-            session.say(self.album, session.shown, name, confirmed=True, again=False)
-        return self.show(session)
+        known = label in self.choices
+        session.notice = (
+            f"taken for {label}, which is there already" if known and typed and " ".join(typed.split()) != label else ""
+        )
+        if known or typed:
+            session.say(self.album, photo, label, confirmed=confirmed, again=not typed)
 
     @kept_or_told
     def rename(self, session: PhotoSession, old: str | None, new: str | None) -> tuple[Any, ...]:
@@ -164,7 +147,6 @@ class LearningDesk(Desk):
     def accept(self, session: PhotoSession) -> tuple[Any, ...]:
         """Take what is suggested and confirmed for all of the photo's labels, and go on."""
         assert isinstance(session, LearningSession)
-        session.notice = ""
         photo = session.shown
         if session.listed is not None:
             session.accept_listed(self.album)
@@ -211,28 +193,29 @@ class LearningDesk(Desk):
         except (ValueError, OSError) as error:  # of what another page wrote
             problem = "; ".join(filter(None, (problem, str(error))))
         foot = show_foot(progress(self.album), PHOTO_ORDERS[session.order], session.notice)
-        photo = session.shown
-        if photo is None:
-            return session, show_photo(session, None, problem=problem), show_labels(session, [], []) + foot
-        self.album.near = photo.name
-        if session.listed is not None:
-            listed = [(name, _small(self.album.photos[name]), labels) for name, labels in session.listed.items()]
-            labels = show_listed(session, listed) + foot
-        else:
-            labels = foot
-        problem = "; ".join(filter(None, (problem, photo.note and f"what you decide here is not saved: {photo.note}")))
+        if session.shown is not None:
+            self.album.near = session.shown.name
+        shown, photo, labels = super().show(session, problem, looked_for)
+        return shown, photo, labels + foot
+
+    def look(self, photo: Photo) -> Sight:
+        """The photo as the model sees it; one that cannot be read is not looked at again."""
         try:
-            sight = self.tagger.look(photo.path)
-            rows = session.rows(self.album, photo)
+            return super().look(photo)
         except UnreadableImageError as error:
             self.album.unreadable[photo.name] = str(error)
-            told = "; ".join(filter(None, (problem, str(error))))
-            return session, show_photo(session, None, problem=told), show_labels(session, [], []) + foot
-        picture, caption = self.look_again(sight, looked_for)
-        if session.listed is None:
-            tree = self.tagger.expect(sight, photo.known).tree if self.album.eyes.label_names else []
-            labels = show_labels(session, rows, tree) + foot
-        return session, show_photo(session, picture, caption, problem), labels
+            raise
+
+    def labels_of(self, session: PhotoSession, photo: Photo, sight: Sight) -> tuple[str, str]:
+        """A photo's labels to show, or photos that are to be accepted with it; no remark."""
+        if not isinstance(session, LearningSession):
+            return super().labels_of(session, photo, sight)
+        rows = session.rows(self.album, photo)
+        if session.listed is not None:
+            listed = [(name, _small(self.album.photos[name]), labels) for name, labels in session.listed.items()]
+            return show_listed(session, listed), ""
+        tree = self.tagger.expect(sight, photo.known).tree if self.album.eyes.label_names else []
+        return show_labels(session, rows, tree), ""
 
     def add_forms(self, on: Any, session: gr.State) -> None:
         """Where a label is called otherwise."""

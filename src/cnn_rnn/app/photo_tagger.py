@@ -12,20 +12,17 @@ from PIL import Image
 from torch import Tensor
 
 from cnn_rnn.closed_sets import obeying
-from cnn_rnn.configuration_checks import LONGEST_PATH
 from cnn_rnn.data import UnreadableImageError, decode_image
 from cnn_rnn.data.photos.photo_suffixes import way_to_read
 from cnn_rnn.decisions import probabilities_of
 from cnn_rnn.foundation.provenance import file_identity
 from cnn_rnn.label_answers import is_unfamiliar
-from cnn_rnn.learning.eyes import CPU
+from cnn_rnn.learning.eyes import ask_model, load_seeing
 from cnn_rnn.prediction import SavedModel
 from cnn_rnn.prediction.kept_graphs import Engine
-from cnn_rnn.prediction.onnx_engine import choose_engine, set_engine
 from cnn_rnn.report.embedded_images import overlay
 from cnn_rnn.report.saliency import explain_label, show_pixels
 from cnn_rnn.ruled_answers import agreeing
-from cnn_rnn.ruled_tensors import on_device
 from cnn_rnn.upright_rgb import FORMATS
 
 from .beam_tree import Branch, grow_tree
@@ -72,12 +69,11 @@ class Tagger:
         engine: A sentence on what that is.
     """
 
-    def __init__(self, saved: SavedModel, seeing: Any = None, engine: str = f"engine torch on {CPU}") -> None:
+    def __init__(self, saved: SavedModel, seeing: Any = None, engine: str = "") -> None:
         self.saved, self.seeing, self.engine = saved, seeing or saved.model, engine
         self.label_names: list[str] = saved.model.config.label_names
         thresholds = saved.model.config.thresholds or [0.5] * len(self.label_names)
         self.thresholds: dict[str, float] = dict(zip(self.label_names, thresholds, strict=True))
-        self._ids = {name: index for index, name in enumerate(self.label_names)}
         self._seen: OrderedDict[str, Sight] = OrderedDict()  # by the identity of their files
         self._lock = threading.Lock()
 
@@ -94,12 +90,7 @@ class Tagger:
             ValueError: It is another kind of model, or cannot run as asked.
             ImportError: "onnx" was asked for, and something is not installed.
         """
-        saved = SavedModel.load(name)
-        if choose_engine(engine, CPU) == "torch":
-            return cls(saved)
-        seeing = SavedModel.load(name)  # explanations need the gradients of torch's own backbone, which this one loses
-        told = set_engine(seeing.model, seeing.name, engine, CPU)
-        return cls(saved, seeing.model, told)
+        return cls(*load_seeing(name, engine))
 
     def look(self, path: Path) -> Sight:
         """The photo of a file as the model sees it; looked at once, as long as it is among the last few.
@@ -130,23 +121,13 @@ class Tagger:
             known: Labels that are confirmed (True) or ruled out (False); those the model does not know count for
                 nothing.
         """
-        model = self.saved.model
-        told = torch.zeros(1, len(self.label_names))
-        for name, confirmed in self.agreeing(known).items():
-            if name in self._ids:
-                told[0, self._ids[name]] = 1 if confirmed else -1
-        ruled = on_device(model.rules, told.device)
-        told = told if ruled is None else ruled.close(told)
+        model, tree = self.saved.model, []
         with self._lock, torch.inference_mode():
+            found, told = ask_model(model, sight.features, known)
             if model.config.has_path_decoder:
-                longest = min(max(model.config.max_path_length, int((told > 0).sum())), LONGEST_PATH)
-                asked = told if told.any() else None
-                found = model.generate(image_features=sight.features, known_labels=asked, max_path_length=longest)
-                logits = found.logits[0]
                 tree = grow_tree(found.paths[0], found.step_scores[0], found.path_scores[0], self.label_names)
-            else:
-                logits, tree = model(image_features=sight.features).logits[0], []
-        probabilities = torch.where(told[0] == 0, probabilities_of(logits, model), (told[0] > 0).float()).tolist()
+        said = probabilities_of(found.logits[0], model)
+        probabilities = torch.where(told[0] == 0, said, (told[0] > 0).float()).tolist()
         return Expectation(dict(zip(self.label_names, probabilities, strict=True)), tree)
 
     def agreeing(self, known: Mapping[str, bool]) -> dict[str, bool]:
@@ -172,7 +153,7 @@ class Tagger:
         """
         processor = self.saved.processor
         with self._lock:
-            found = explain_label(self.saved.model, sight.pixel_values.clone(), self._ids[label])
+            found = explain_label(self.saved.model, sight.pixel_values.clone(), self.saved.model.config.label2id[label])
         seen = show_pixels(sight.pixel_values[0], processor.image_mean, processor.image_std)
         return overlay(seen.resize(sight.photo.size), found.maps[0])
 

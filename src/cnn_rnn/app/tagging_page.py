@@ -17,7 +17,7 @@ from cnn_rnn.data import UnreadableImageError
 from cnn_rnn.foundation.opened_folder import FolderGoneError
 from cnn_rnn.label_answers import UNFAMILIAR
 
-from .photo_session import PhotoSession
+from .photo_session import Photo, PhotoSession
 from .photo_tagger import Sight, Tagger
 from .saved_labels import METADATA
 from .views import PAGE_FOLDER, label_rows, readable, show_labels, show_photo
@@ -124,28 +124,33 @@ class Desk:
 
     def decide(self, session: PhotoSession, act: Any, index: Any) -> tuple[Any, ...]:
         """Confirm a label, rule it out, or show where the network looked for it."""
-        photo = session.shown
-        if photo is None or not _is_number(index):
-            return self.show(session)
-        own = [name for name in photo.known if name not in self.tagger.thresholds]
-        names = [*self.tagger.label_names, *own]
-        if not 0 <= index < len(names):
+        names = self.names_of(session)
+        if session.shown is None or not _is_number(index) or not 0 <= index < len(names):
             return self.show(session)
         if act == "explain":
             return self.show(session, looked_for=names[index])
         if act in {"confirm", "reject"}:
-            photo.decide(names[index], confirmed=act == "confirm")
-            photo.known = self.tagger.agreeing(photo.known)
+            self.say(session, session.shown, names[index], confirmed=act == "confirm")
         return self.show(session)
+
+    def names_of(self, session: PhotoSession) -> list[str]:
+        """The labels of the photo that is shown, by the places that a click names."""
+        known = {} if session.shown is None else session.shown.known
+        return [*self.tagger.label_names, *(name for name in known if name not in self.tagger.thresholds)]
+
+    def say(self, session: PhotoSession, photo: Photo, label: str, *, confirmed: bool, typed: str = "") -> None:  # noqa: ARG002
+        """Confirm a label of a photo, perhaps one that was typed so, or rule it out."""
+        photo.decide(label, confirmed=confirmed)
+        photo.known = self.tagger.agreeing(photo.known)
 
     def add_label(self, session: PhotoSession, label: str | None) -> tuple[Any, ...]:
         """Confirm a label by name, one that the model does not know too."""
-        name = typed_label(label, [*self.choices, *(() if session.shown is None else session.shown.known)])
+        photo = session.shown
+        name = typed_label(label, [*self.choices, *(() if photo is None else photo.known)])
         if problem := label_problem(name):
             return self.show(session, problem=problem)
-        if session.shown is not None and name and session.shown.known.get(name) is not True:
-            session.shown.decide(name, confirmed=True)
-            session.shown.known = self.tagger.agreeing(session.shown.known)
+        if photo is not None and name and photo.known.get(name) is not True:
+            self.say(session, photo, name, confirmed=True, typed=str(label))
         return self.show(session)
 
     def accept(self, session: PhotoSession) -> tuple[Any, ...]:
@@ -203,22 +208,29 @@ class Desk:
 
     def show(self, session: PhotoSession, problem: str = "", looked_for: str | None = None) -> tuple[Any, ...]:
         """The session as it is now: itself, the photo and its labels."""
-        photo = session.shown
-        if photo is None:
-            return session, show_photo(session, None, problem=problem), show_labels(session, [], [])
-        problem = "; ".join(filter(None, (problem, photo.note and f"what you decide here is not saved: {photo.note}")))
-        try:
-            sight = self.tagger.look(photo.path)
-        except UnreadableImageError as error:
-            told = "; ".join(filter(None, (problem, str(error))))
-            return session, show_photo(session, None, problem=told), show_labels(session, [], [])
+        photo, picture, caption, labels = session.shown, None, "", show_labels(session, [], [])
+        told = [problem]
+        if photo is not None:
+            told.append(photo.note and f"what you decide here is not saved: {photo.note}")
+            try:
+                sight = self.look(photo)
+                labels, remark = self.labels_of(session, photo, sight)
+                picture, caption = self.look_again(sight, looked_for)
+                caption = caption or remark
+            except UnreadableImageError as error:
+                told.append(str(error))
+        return session, show_photo(session, picture, caption, "; ".join(filter(None, told))), labels
+
+    def look(self, photo: Photo) -> Sight:
+        """The photo as the model sees it; UnreadableImageError where it cannot be read."""
+        return self.tagger.look(photo.path)
+
+    def labels_of(self, session: PhotoSession, photo: Photo, sight: Sight) -> tuple[str, str]:
+        """A photo's labels to show, and a remark on it."""
         before = self.tagger.expect(sight, {})
         now = self.tagger.expect(sight, photo.known) if photo.known else before
-        rows = label_rows(self.tagger, before, now, photo.known)
-        picture, caption = self.look_again(sight, looked_for)
-        if self.tagger.is_unfamiliar(now.probabilities) and not caption:
-            caption = f"This photo is {UNFAMILIAR}."
-        return session, show_photo(session, picture, caption, problem), show_labels(session, rows, now.tree)
+        remark = f"This photo is {UNFAMILIAR}." if self.tagger.is_unfamiliar(now.probabilities) else ""
+        return show_labels(session, label_rows(self.tagger, before, now, photo.known), now.tree), remark
 
     def look_again(self, sight: Sight, looked_for: str | None) -> tuple[Any, str]:
         """The photo to show and what stands below it."""

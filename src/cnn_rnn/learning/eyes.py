@@ -14,6 +14,7 @@ from cnn_rnn.foundation.shipped_files import bundled_model
 from cnn_rnn.image_backbone import mean_of_places
 from cnn_rnn.label_rules import LabelRules
 from cnn_rnn.prediction import SavedModel
+from cnn_rnn.prediction.kept_graphs import Engine
 from cnn_rnn.prediction.onnx_engine import choose_engine, engine_of, set_engine
 from cnn_rnn.ruled_answers import complete
 
@@ -62,11 +63,7 @@ class Eyes:
             ValueError: It is another kind of model.
         """
         boxed = str(start) in {"none", "bundled"}
-        name = bundled_model() if boxed else start
-        saved, seeing = SavedModel.load(name), None
-        if choose_engine("auto", CPU) == "onnx":
-            seeing = SavedModel.load(name).model  # what features are known by is told by torch's own backbone
-            set_engine(seeing, saved.name, "auto", CPU)
+        saved, seeing, _ = load_seeing(bundled_model() if boxed else start)
         return cls(saved, knows=str(start) != "none", seeing=seeing)
 
     @torch.inference_mode()
@@ -79,7 +76,10 @@ class Eyes:
     def seen(self, features: Tensor, known: Mapping[str, bool] | None = None) -> Seen:
         """What image features (1, ...) say, with the logits given what is known of the model's own labels."""
         vector = mean_of_places(features)[0].float().numpy()
-        logits = self._logits(features, known or {}) if self.label_names else np.zeros(0, np.float32)
+        logits: Floats = np.zeros(0, np.float32)
+        if self.label_names:
+            said, _ = ask_model(self.saved.model, features, known or {})
+            logits = said.logits[0].float().numpy()
         return Seen(vector, logits, certainties=self.certainties)
 
     def given(self, seen: Seen, known: Mapping[str, bool]) -> Floats | None:
@@ -96,20 +96,42 @@ class Eyes:
         """Whether logits need more of a photo than its features (D)."""
         return bool(self.label_names) and self.saved.model.config.pooling == "attention"
 
-    def _logits(self, features: Tensor, known: Mapping[str, bool]) -> Floats:
-        """Logits (S) of the model's own labels."""
-        model = self.saved.model
-        told = None
-        if known:
-            told = torch.zeros(1, len(self.label_names))
-            for label, there in complete(self.rules, known).items():
-                if label in self.label_names:
-                    told[0, self.label_names.index(label)] = 1 if there else -1
-        if model.config.has_path_decoder:
-            confirmed = 0 if told is None else int((told > 0).sum())
-            longest = min(max(model.config.max_path_length, confirmed), LONGEST_PATH)
-            found = model.generate(image_features=features, known_labels=told, max_path_length=longest)
-        else:
-            found = model(image_features=features, known_labels=told)
-        logits: Floats = found.logits[0].float().numpy()
-        return logits
+
+def load_seeing(name: str | Path, engine: Engine = "auto") -> tuple[SavedModel, Any, str]:
+    """A model on the CPU, the model that sees for it, and a sentence on what runs that one's backbone.
+
+    In another engine than torch's that is a second one: the first keeps its own backbone, whose gradients explain what
+    was looked at and by whose weights features are known.
+
+    Args:
+        name: Folder of a run, or name on the Hub.
+        engine: "auto" takes onnxruntime where it is installed.
+
+    Raises:
+        OSError: There is no such model.
+        ValueError: It is another kind of model, or cannot run as asked.
+        ImportError: "onnx" was asked for, and something is not installed.
+    """
+    saved = SavedModel.load(name)
+    if choose_engine(engine, CPU) == "torch":
+        return saved, saved.model, f"engine torch on {CPU}"
+    seeing = SavedModel.load(name).model
+    return saved, seeing, set_engine(seeing, saved.name, engine, CPU)
+
+
+def ask_model(model: Any, features: Tensor, known: Mapping[str, bool]) -> tuple[Any, Tensor]:
+    """What a model says of image features (1, ...) given what is known of a photo, and that (1, C): 1, -1, 0.
+
+    What follows from it by the model's rules is known too; labels that the model does not know count for nothing. A
+    path may hold as many labels as are confirmed.
+    """
+    config = model.config
+    told = torch.zeros(1, config.num_labels)
+    for label, there in complete(model.rules, known).items():
+        if label in config.label2id:
+            told[0, config.label2id[label]] = 1 if there else -1
+    given = told if told.any() else None
+    if not config.has_path_decoder:
+        return model(image_features=features, known_labels=given), told
+    longest = min(max(config.max_path_length, int((told > 0).sum())), LONGEST_PATH)
+    return model.generate(image_features=features, known_labels=given, max_path_length=longest), told

@@ -1,7 +1,6 @@
 """Connections that may not be held open for nothing, and a server that ends gracefully."""
 
 import resource
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -97,6 +96,3 @@ def make_server(app: Application, limits: Limits) -> GracefulServer:
         timeout_graceful_shutdown=int(limits.end_seconds) or 1,
     )
     return GracefulServer(config)
-
-
-INTERRUPT = signal.SIGINT

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -253,7 +253,7 @@ def as_result(
     control: Control, project: StudioProject, expected: Expected, known: Mapping[str, bool]
 ) -> dict[str, Any] | None:
     """What would be chosen from a control, as an annotation says it, with its mean probability; None for nothing."""
-    own = {project.names[label.casefold()]: path for label, path in _choices(control)}
+    own = {project.names[path[-1].casefold()]: path for path in control.paths.values()}
     ranked = sorted(expected.present, key=lambda name: -expected.probabilities[name])
     scored = {name: 1.0 if name in known else expected.probabilities[name] for name in [*known, *ranked] if name in own}
     if not scored:
@@ -268,12 +268,6 @@ def as_result(
         "value": control.value([own[name] for name in scored]),
         "score": sum(scored.values()) / len(scored),
     }
-
-
-def _choices(control: Control) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Each choice of a control with what it says."""
-    for path in control.paths.values():
-        yield path[-1], path
 
 
 def _objects(given: Any) -> list[dict[str, Any]]:
