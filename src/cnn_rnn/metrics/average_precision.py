@@ -68,10 +68,11 @@ def class_tasks(
 ) -> list[Callable[[], list[Result]]]:
     """Tasks that give what `work` makes of some classes' scores each, as `sorted_classes` gives them, in order."""
 
-    def some(columns: slice) -> list[Result]:
-        return [work(*each) for each in _sorted_columns(scores[:, columns], truth[:, columns])]
+    def some(first: int) -> list[Result]:
+        columns = slice(first, first + COLUMNS_AT_ONCE)
+        return [work(*each) for each in sorted_classes(scores[:, columns], truth[:, columns])]
 
-    return [partial(some, columns) for columns in _column_blocks(scores.shape[1])]
+    return [partial(some, first) for first in range(0, scores.shape[1], COLUMNS_AT_ONCE)]
 
 
 def sorted_classes(scores: Array, truth: NDArray[np.int8]) -> Iterator[tuple[Array, Array]]:
@@ -80,27 +81,18 @@ def sorted_classes(scores: Array, truth: NDArray[np.int8]) -> Iterator[tuple[Arr
     Sorting values instead of indices is what makes this fast; all figures of a class follow from these two arrays,
     which do not depend on the order of the rows.
     """
-    for columns in _column_blocks(scores.shape[1]):
-        yield from _sorted_columns(scores[:, columns], truth[:, columns])
-
-
-def _column_blocks(labels: int) -> list[slice]:
-    """The columns in blocks, as slices: a block of the sorted copy is held at a time."""
-    return [slice(first, first + COLUMNS_AT_ONCE) for first in range(0, labels, COLUMNS_AT_ONCE)]
-
-
-def _sorted_columns(scores: Array, truth: NDArray[np.int8]) -> Iterator[tuple[Array, Array]]:
-    """What `sorted_classes` gives, of some columns."""
-    block = np.array(scores.T, order="C")  # a copy: it is sorted in place
-    states = np.ascontiguousarray(truth.T)
-    for column, state in zip(block, states, strict=True):
-        positives = np.sort(column[state == 1])
-        left_out = state < 0
-        skipped = int(np.count_nonzero(left_out))
-        if skipped:
-            column[left_out] = -np.inf  # below every finite score
-        column.sort()
-        yield column[skipped:], positives
+    for first in range(0, scores.shape[1], COLUMNS_AT_ONCE):
+        columns = slice(first, first + COLUMNS_AT_ONCE)
+        block = np.array(scores[:, columns].T, order="C")  # a copy, held a block at a time: it is sorted in place
+        states = np.ascontiguousarray(truth[:, columns].T)
+        for column, state in zip(block, states, strict=True):
+            positives = np.sort(column[state == 1])
+            left_out = state < 0
+            skipped = int(np.count_nonzero(left_out))
+            if skipped:
+                column[left_out] = -np.inf  # below every finite score
+            column.sort()
+            yield column[skipped:], positives
 
 
 def precision_at_positives(counted: Array, positives: Array) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

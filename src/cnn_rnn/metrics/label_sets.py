@@ -139,6 +139,17 @@ def pick_by_expectation(rows: RankedRows, rules: LabelRules | None = None) -> ND
     return rows.first(best_sizes(np.maximum(rows.ascending, 0)))
 
 
+def pick_sets(
+    rows: RankedRows, thresholds: float | ArrayLike, k: int, rules: LabelRules | None = None
+) -> dict[str, NDArray[np.bool_] | None]:
+    """The sets (N, C) that scores alone choose, by way: threshold, expected F1 and the best k; all obey the rules."""
+    return {
+        "threshold": obey(pick_by_threshold(rows.scores, thresholds), rows.scores, rules),
+        "expected_f1": pick_by_expectation(rows, rules),
+        "top_k": obey(pick_top_k(rows, k), rows.scores, rules, k),
+    }
+
+
 def join_picks(parts: Sequence[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
     """The sets of all images from those of some each, in order; None where one of them is."""
     sets = [part for part in parts if part is not None]

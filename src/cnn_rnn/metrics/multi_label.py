@@ -25,11 +25,8 @@ from .label_sets import (
     count_truth,
     join_counts,
     mean,
-    obey,
     pick_adjusted_top_k,
-    pick_by_expectation,
-    pick_by_threshold,
-    pick_top_k,
+    pick_sets,
     set_figures,
 )
 from .ranked_rows import RankedRows
@@ -220,9 +217,7 @@ class MultiLabelMetrics:
             ranked = RankedRows.of(scores[rows], truth[rows])
             picks = {
                 **{name: None if sets is None else sets[rows] for name, sets in given.items()},
-                "threshold": obey(pick_by_threshold(ranked.scores, self.thresholds), ranked.scores, self.rules),
-                "expected_f1": pick_by_expectation(ranked, self.rules),
-                "top_k": obey(pick_top_k(ranked, self.top_k), ranked.scores, self.rules, self.top_k),
+                **pick_sets(ranked, self.thresholds, self.top_k, self.rules),
                 "adjusted_top_k": (
                     None
                     if self.label_counts is None

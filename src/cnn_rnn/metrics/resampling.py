@@ -26,8 +26,8 @@ from .average_precision import Method, average_precision, check_method
 from .checked_arrays import Array, check_paths, check_scores
 from .influence import Estimate
 from .intervals import find_interval
-from .label_sets import divide, join_picks, obey, pick_by_expectation, pick_by_threshold, pick_top_k
-from .ranked_rows import RankedRows, each_ranked
+from .label_sets import divide, join_picks, pick_sets
+from .ranked_rows import each_ranked
 from .rankings import join_rankings, rank_images
 from .stored_predictions import StoredPredictions
 
@@ -224,12 +224,8 @@ def _estimate(
     """The headline figures by name; sets that are `given` (N, C) stand under their names."""
     check_method(average_precision_method)
     kept = np.count_nonzero(truth == 1, axis=0) >= max(min_positives, 1)
-    picks = {
-        **given,
-        "threshold": obey(pick_by_threshold(scores, thresholds), scores, rules),
-        "expected_f1": join_picks(each_ranked(partial(pick_by_expectation, rules=rules), scores, truth)),
-        "top_k": join_picks(each_ranked(partial(_pick_top_k, k=top_k, rules=rules), scores, truth)),
-    }
+    parts = each_ranked(partial(pick_sets, thresholds=thresholds, k=top_k, rules=rules), scores, truth)
+    picks = given | {way: join_picks([part[way] for part in parts]) for way in parts[0]}
     method = average_precision_method
     values = average_precision(scores, truth, method=method)
     measured = np.where(kept, values, np.nan)
@@ -243,11 +239,6 @@ def _estimate(
     average = join_rankings(each_ranked(partial(rank_images, k=map_k), scores, truth)).average_precision_at_k
     result["ranking.MAP_at_k"] = influence.image_mean(np.nan_to_num(average), ~np.isnan(average))
     return result
-
-
-def _pick_top_k(rows: RankedRows, k: int, rules: LabelRules | None) -> NDArray[np.bool_]:
-    """The best k labels (N, C) that obey the rules."""
-    return obey(pick_top_k(rows, k), rows.scores, rules, k)
 
 
 def _half_set_drift(
