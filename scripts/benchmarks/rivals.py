@@ -124,7 +124,7 @@ def shrink(parts: Parts, side: int) -> Parts:
             shrunk[key] = np.concatenate([shrink_maps(view.features[at : at + AT_ONCE], side) for at in starts])
         return replace(view, features=shrunk[key])
 
-    return Parts(*(CachedFeatures.of(*map(of, part.views), seed=part.seeds.seed) for part in parts))
+    return Parts(*(CachedFeatures(*map(of, part.views), seed=part.seeds.seed) for part in parts))
 
 
 def shrink_maps(places: NDArray[np.float32], side: int) -> NDArray[np.float32]:

@@ -80,7 +80,7 @@ def measure(config: RunConfig, run: Path, fewest: int) -> list[float | None]:
         config.data.labels_of_others = None
     rows = config.data.load(config.data.train_split)
     cache = FeatureCache(saved.model, train_transform(saved.processor, config.data), accelerator, config)
-    loader = example_loader(CachedFeatures.of(*cache.views_of(rows)), 128)
+    loader = example_loader(CachedFeatures(*cache.views_of(rows)), 128)
     found = predict(saved.model, accelerator.prepare(loader), accelerator)
     names, theirs = saved.model.config.label_names, [renamed.get(name, name) for name in label_names(rows)]
     shared = [name for name in theirs if name in names]

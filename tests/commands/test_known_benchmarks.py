@@ -13,6 +13,7 @@ from datasets import Dataset
 
 from cnn_rnn.data.schema import build_dataset, image_paths, label_lists_from_matrix
 from cnn_rnn.prediction.known_measure import said_of_known
+from cnn_rnn.prediction.predictions import PlacedFeatures
 from cnn_rnn.training.feature_cache import CachedFeatures
 from cnn_rnn.training.run_config import TrainConfig
 
@@ -78,7 +79,7 @@ def test_label_tokens_hear_what_is_known_and_heads_are_measured(modules: dict[st
     rivals, present = modules["rivals"], twins(48)
     features = np.random.default_rng(1).normal(size=(48, 4, 16)).astype(np.float32)
     features[:, :, :3] += 3 * present[:, None]
-    whole = CachedFeatures([features], [np.arange(48)], rows_of(present))
+    whole = CachedFeatures(PlacedFeatures("", rows_of(present), features, np.arange(48)))
     parts = rivals.Parts(whole, whole, whole)
     whole_floats = TrainConfig(batch_size=16, lr=3e-3, epochs=4)
     halves = replace(whole_floats, mixed_precision="bf16")
@@ -94,7 +95,7 @@ def test_a_shrunk_map_holds_the_means_of_what_its_places_stand_for(modules: dict
     rivals, rows = modules["rivals"], rows_of(twins(10))
     maps = np.random.default_rng(0).random((10, 36, 5), np.float32)
     order = np.arange(10)[::-1].copy()
-    whole = CachedFeatures([maps, maps + 1], [order, order], rows, seed=3)
+    whole = CachedFeatures(*(PlacedFeatures("", rows, view, order) for view in (maps, maps + 1)), seed=3)
     parts = rivals.shrink(rivals.Parts(whole, whole.first_view(), whole.first_view()), 2)
     grid = maps.reshape(10, 6, 6, 5)
     expected = np.stack([grid[:, y : y + 3, x : x + 3].mean(axis=(1, 2)) for y in (0, 3) for x in (0, 3)], axis=1)

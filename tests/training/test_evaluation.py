@@ -11,6 +11,7 @@ from tests.commands_by_name import main_of
 from cnn_rnn.data.schema import build_dataset, image_paths, label_lists_from_matrix
 from cnn_rnn.metrics.stored_predictions import write_predictions
 from cnn_rnn.prediction import SavedModel
+from cnn_rnn.prediction.predictions import PlacedFeatures
 from cnn_rnn.training import Evaluation, Split, evaluation, run_config_of
 from cnn_rnn.training.feature_cache import CachedFeatures
 
@@ -68,5 +69,5 @@ def test_rows_models_features_and_predictions_are_made_once(
 def test_what_nobody_looked_at_is_left_out_of_targets_beside_features() -> None:
     labels, unknown = (label_lists_from_matrix(np.array([row], dtype=bool)) for row in ([1, 0, 0], [0, 1, 0]))
     rows = build_dataset(image_paths(["x.jpg"]), ["x"], labels, ["a", "b", "c"], unknown=unknown)
-    cached = CachedFeatures([np.ones((1, 4), np.float32)], [[0]], rows)
+    cached = CachedFeatures(PlacedFeatures("", rows, np.ones((1, 4), np.float32), np.arange(1)))
     assert cached[0]["labels"].tolist() == [1, -100, 0]

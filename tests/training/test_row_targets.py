@@ -35,6 +35,7 @@ from cnn_rnn.data.reading import Reading
 from cnn_rnn.data.schema import label_features
 from cnn_rnn.metrics.stored_predictions import read_predictions
 from cnn_rnn.prediction import SavedModel, predict_dataset
+from cnn_rnn.prediction.predictions import PlacedFeatures
 from cnn_rnn.publishing.push import lines_read
 from cnn_rnn.training.feature_cache import CachedFeatures
 from cnn_rnn.training.out_of_fold import split_folds
@@ -257,7 +258,7 @@ def streamed(rows: Dataset, folder: Path) -> dict[str, list[float]]:
 
 def cached(rows: Dataset, _: Path) -> dict[str, list[float]]:
     features = np.zeros((len(rows), 2), np.float32)
-    part = CachedFeatures([features], [range(len(rows))], rows)
+    part = CachedFeatures(PlacedFeatures("", rows, features, np.arange(len(rows))))
     assert [part[index]["labels"].tolist() for index in range(len(part))] == targets(rows).tolist()
     return of_batches([collate(part.__getitems__(list(range(len(part)))))])
 

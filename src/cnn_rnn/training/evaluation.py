@@ -140,7 +140,7 @@ class Evaluation:
         if "features" not in vars(self):
             return predict_dataset(self.saved, split.rows, split.batch_size, split.num_workers)
         accelerator = launched_accelerator()
-        loader = example_loader(CachedFeatures.of(self.features), split.batch_size)
+        loader = example_loader(CachedFeatures(self.features), split.batch_size)
         model = self.saved.model.to(accelerator.device)
         return predict(model, accelerator.prepare(loader), accelerator, f"predicting with {self.saved.name}")
 

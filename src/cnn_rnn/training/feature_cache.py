@@ -45,27 +45,16 @@ class CachedFeatures(TorchDataset):
     """Image features that a frozen backbone gave once, in place of the images.
 
     Args:
-        views: Features (N, ...) in one or more views; an epoch takes one of them at random for each row.
-        places: The place in each view of each of these rows.
-        rows: Rows of the one schema; their images are not read.
+        *views: The same rows of the one schema in one or more views, of which an epoch takes one at random for each
+            row; their images are not read.
         seed: Of the choice among views.
     """
 
-    def __init__(
-        self, views: Sequence[npt.NDArray[np.float32]], places: Sequence[Any], rows: Dataset, seed: int = 0
-    ) -> None:
-        self.views = [
-            PlacedFeatures(str(rows.split), rows, view, np.asarray(own))
-            for view, own in zip(views, places, strict=True)
-        ]
+    def __init__(self, *views: PlacedFeatures, seed: int = 0) -> None:
+        self.views, rows = views, views[0].rows
         self.seeds = AugmentationSeeds(seed)
         there = [name for name in ("image_id", *LABEL_COLUMNS) if name in rows.column_names]
         self.rows, self.num_labels = rows.select_columns(there).with_format("arrow"), len(label_names(rows))
-
-    @classmethod
-    def of(cls, *views: PlacedFeatures, seed: int = 0) -> "CachedFeatures":
-        """The same rows in one or more views."""
-        return cls([view.features for view in views], [view.places for view in views], views[0].rows, seed)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -94,7 +83,7 @@ class CachedFeatures(TorchDataset):
 
     def first_view(self) -> "CachedFeatures":
         """The same rows as they are in evaluation."""
-        return CachedFeatures.of(self.views[0])
+        return CachedFeatures(self.views[0])
 
     def set_epoch(self, epoch: int) -> None:
         """Choose among the views as this epoch does."""
@@ -131,8 +120,8 @@ class FeatureCache:
         """The features of the training rows, in all their views, and of each of the other parts as they are."""
         # of all parts in each view: another split finds them again
         views = [self.views_of(train, *others, view=view) for view in range(self.config.train.cached_views)]
-        of_train = CachedFeatures.of(*(parts[0] for parts in views), seed=self.config.train.seed)
-        return [of_train, *(CachedFeatures.of(part) for part in views[0][1:])]
+        of_train = CachedFeatures(*(parts[0] for parts in views), seed=self.config.train.seed)
+        return [of_train, *map(CachedFeatures, views[0][1:])]
 
     def holds(self, *parts: Dataset) -> bool:
         """Whether the disk holds the features of these parts together, as they are in evaluation."""
