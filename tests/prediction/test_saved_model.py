@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 from tests.commands_by_name import main_of
 from tests.finished_runs import write_metrics, write_run
 
+from cnn_rnn.foundation.hub_errors import HTTP_ERROR
+from cnn_rnn.prediction import saved_model
 from cnn_rnn.prediction.predictions import predict
 from cnn_rnn.prediction.saved_model import SavedModel
 
@@ -123,6 +125,20 @@ def test_a_folder_without_a_model_is_told_from_a_run_that_was_stopped(tmp_path: 
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(OSError, match="its training was not ended, and goes on with --resume auto"):
         SavedModel.load(tmp_path)
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fail(url: str) -> None:
+        asked.append(url)
+        raise HTTP_ERROR("no way to resolve its name")
+
+    monkeypatch.setattr(saved_model, "get_hf_file_metadata", fail)
+    told = "there is no folder runs/photo, and the Hub gives no model of that name: no way to resolve its name"
+    with pytest.raises(OSError, match=f"^{told}$"):
+        saved_model.checked_config("runs/photo")
+    assert len(asked) == 1
 
 
 def test_a_config_nested_without_end_is_no_config(run: Path) -> None:
