@@ -199,7 +199,10 @@ def test_the_help_names_what_the_packages_know() -> None:
         (["trian"], "no command 'trian'; did you mean train?"),
         (["train", "--config", "voc2021"], "did you mean voc2012?"),
         (["train", "--config", "digits", "--train.epoch", "1"], "did you mean train.epochs"),
-        (["train", "--launch", "gpu"], "no such launch settings; give deepspeed, fsdp, gpus"),
+        (
+            ["train", "--launch", "gpu"],
+            "none of the settings that ship (deepspeed, fsdp, gpus, machines, one_gpu); did you mean gpus?",
+        ),
         (["validate", "nowhere", "--output", "out"], "nowhere"),
         (["report", "nowhere", "--output", "out.html"], "nowhere"),
         (["predict", "--model", "nowhere", "--input", ".", "--output", "out"], "nowhere"),

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.commands_by_name import main_of
 
-from cnn_rnn.commands.launching import find_launch_settings, launch, split_arguments
+from cnn_rnn.commands.launching import split_arguments
+from cnn_rnn.training.run_config import find_settings
 
 
 def test_settings_are_the_commands_and_the_rest_is_the_launchers() -> None:
@@ -20,12 +22,14 @@ def test_settings_are_the_commands_and_the_rest_is_the_launchers() -> None:
 
 
 def test_a_bare_name_is_what_ships_and_a_path_is_a_file(tmp_path: Path) -> None:
-    assert find_launch_settings("gpus").name == "gpus.yaml"
+    assert find_settings("gpus", "hub_configs/accelerate").name == "gpus.yaml"
     own = tmp_path / "own.yaml"
     own.write_text("{}")
-    assert find_launch_settings(str(own)) == own
-    with pytest.raises(FileNotFoundError, match="give deepspeed, fsdp, gpus, machines, one_gpu"):
-        find_launch_settings("gpu")
+    assert find_settings(str(own), "hub_configs/accelerate") == own
+    with pytest.raises(
+        FileNotFoundError, match=r"that ship \(deepspeed, fsdp, gpus, machines, one_gpu\); did you mean"
+    ):
+        find_settings("gpu", "hub_configs/accelerate")
 
 
 @pytest.mark.parametrize("name", ["gpus", "machines", "fsdp", "deepspeed"])
@@ -33,7 +37,7 @@ def test_settings_that_share_out_gpus_are_refused_where_there_is_none(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
-    assert launch("cnn_rnn.commands.train", name, ["--launch", name, "--num_processes", "4"]) == 2
+    assert main_of("train")(["--launch", name, "--num_processes", "4"]) == 2
     assert f"error: --launch {name}: " in (told := capsys.readouterr().err)
     assert " needs GPUs, and this machine has none" in told
 

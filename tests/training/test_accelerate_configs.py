@@ -6,8 +6,8 @@ import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from tests.commands_by_name import main_of
 
-from cnn_rnn.commands.launching import launch
 from cnn_rnn.training import RunConfigError
 from cnn_rnn.training.hardware import build_accelerator
 from cnn_rnn.training.run_config import RunConfig, TrainConfig
@@ -36,7 +36,7 @@ def test_there_is_one_for_each_way_to_spread_a_run() -> None:
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine can do what is asked for")
 @pytest.mark.parametrize("settings", ["fsdp", "deepspeed"])
 def test_what_needs_gpus_is_refused_without_them(settings: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert launch("cnn_rnn.commands.train", settings, ["--launch", settings, "--config", "digits"]) == 2
+    assert main_of("train")(["--launch", settings, "--config", "digits"]) == 2
     assert f"--launch {settings}: {settings.upper()} needs GPUs" in capsys.readouterr().err
 
 

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import CommandParser, at_least, output_folder, refuse
+from .console import CommandParser, at_least, output_folder, refuse, refusing
 
 if TYPE_CHECKING:
     from cnn_rnn.metrics.tables import Table
@@ -36,6 +36,7 @@ COMPARED_FIGURES = {
 }
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> int:
     """Train what is missing, write one table and one JSON."""
     known, others = build_parser().parse_known_args(arguments)
@@ -47,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Interrupted as interrupted:
         print(f"{interrupted}: the same command goes on", file=sys.stderr)
         return interrupted.exit_code
-    except (TrainingError, ValueError, OSError) as error:
+    except TrainingError as error:
         return refuse(error)
     print(f"\n{table.text()}\n\nwritten to {known.output}")
     return 0

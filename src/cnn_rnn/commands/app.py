@@ -8,57 +8,52 @@ import argparse
 import sys
 from pathlib import Path
 
-from .console import CommandParser, add_engine, loading, port_number, refuse, token_for
+from .console import CommandParser, add_engine, loading, port_number, refusing, token_for
 
 NOTHING = "none"
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> int:
     """Serve the page until Ctrl-C."""
     known = build_parser().parse_args(arguments)
+    with loading("app"):
+        from cnn_rnn.app.learning_desk import LearningDesk
+        from cnn_rnn.app.page_server import serve
+        from cnn_rnn.app.photo_session import PhotoSession
+        from cnn_rnn.app.photo_tagger import Tagger
+        from cnn_rnn.app.tagging_page import Desk
+        from cnn_rnn.foundation.own_token import is_local
+        from cnn_rnn.foundation.shipped_files import bundled_model
+        from cnn_rnn.learning.album import Album
+        from cnn_rnn.learning.eyes import Eyes
+        from cnn_rnn.prediction.input_kinds import find_images
 
-    try:
-        with loading("app"):
-            from cnn_rnn.app.learning_desk import LearningDesk
-            from cnn_rnn.app.page_server import serve
-            from cnn_rnn.app.photo_session import PhotoSession
-            from cnn_rnn.app.photo_tagger import Tagger
-            from cnn_rnn.app.tagging_page import Desk
-            from cnn_rnn.foundation.own_token import is_local
-            from cnn_rnn.foundation.shipped_files import bundled_model
-            from cnn_rnn.learning.album import Album
-            from cnn_rnn.learning.eyes import Eyes
-            from cnn_rnn.prediction.input_kinds import find_images
-
-        token = token_for(is_local=is_local(known.host))
-        if known.root_path and token is None:
-            print(f"whoever {known.root_path} lets in may write labels: let it ask for a password", file=sys.stderr)
-        if known.model is None:
-            print(
-                "labels come from the model in the box (COCO's labels, Corel5k's words); --model takes one of your own"
-            )
-        files = []
-        if known.input is not None:
-            if not known.input.is_dir():
-                raise ValueError(f"{known.input} is no folder; expected one that holds photos")  # noqa: TRY301
-            files = find_images(str(known.input), system_files=known.system_files == "true")
-            opened = PhotoSession.of_folder(known.input, files)  # labels of another kind are refused before it opens
-        print("loading; the first time with onnxruntime the model is exported to it, which takes half a minute")
-        nothing = known.model == NOTHING
-        tagger = Tagger.load(bundled_model() if nothing else known.model or bundled_model(), known.engine)
-        print(tagger.engine)
-        if known.input is not None and known.learn:
-            eyes = Eyes(tagger.saved, knows=not nothing, seeing=tagger.seeing)
-            try:
-                album = Album(eyes, {photo.name: photo.path for photo in opened.photos}, known.input)
-            except OSError as error:
-                raise OSError(f"{error}; with --no_learn nothing is kept there") from error
-            desk: Desk = LearningDesk(tagger, known.input, files, album=album)
-        else:
-            desk = Desk(tagger, known.input, files)
-        serve(desk, host=known.host, port=known.port, root_path=known.root_path, token=token)
-    except (ValueError, OSError, ImportError) as error:
-        return refuse(error)
+    token = token_for(is_local=is_local(known.host))
+    if known.root_path and token is None:
+        print(f"whoever {known.root_path} lets in may write labels: let it ask for a password", file=sys.stderr)
+    if known.model is None:
+        print("labels come from the model in the box (COCO's labels, Corel5k's words); --model takes one of your own")
+    files = []
+    if known.input is not None:
+        if not known.input.is_dir():
+            raise ValueError(f"{known.input} is no folder; expected one that holds photos")
+        files = find_images(str(known.input), system_files=known.system_files == "true")
+        opened = PhotoSession.of_folder(known.input, files)  # labels of another kind are refused before it opens
+    print("loading; the first time with onnxruntime the model is exported to it, which takes half a minute")
+    nothing = known.model == NOTHING
+    tagger = Tagger.load(bundled_model() if nothing else known.model or bundled_model(), known.engine)
+    print(tagger.engine)
+    if known.input is not None and known.learn:
+        eyes = Eyes(tagger.saved, knows=not nothing, seeing=tagger.seeing)
+        try:
+            album = Album(eyes, {photo.name: photo.path for photo in opened.photos}, known.input)
+        except OSError as error:
+            raise OSError(f"{error}; with --no_learn nothing is kept there") from error
+        desk: Desk = LearningDesk(tagger, known.input, files, album=album)
+    else:
+        desk = Desk(tagger, known.input, files)
+    serve(desk, host=known.host, port=known.port, root_path=known.root_path, token=token)
     return 0
 
 

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -49,6 +50,19 @@ def refuse(error: BaseException, hint: str = "") -> int:
         return ENOUGH
     print(f"error: {message}{hint and f'; {hint}'}", file=sys.stderr, flush=True)
     return REFUSED
+
+
+def refusing(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
+    """A command's `main` that says in one line which input, setting, file or missing library stands in the way."""
+
+    @wraps(main)
+    def told(arguments: list[str] | None = None) -> int:
+        try:
+            return main(arguments)
+        except (ValueError, OSError, ImportError) as error:
+            return refuse(error)
+
+    return told
 
 
 def missing_package(error: BaseException) -> str:

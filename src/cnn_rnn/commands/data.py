@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import BENCHMARK_NAMES, SOURCE_NAMES, CommandParser, at_least, output_folder, refuse, share
+from .console import BENCHMARK_NAMES, SOURCE_NAMES, CommandParser, at_least, output_folder, refusing, share
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -24,20 +24,16 @@ if TYPE_CHECKING:
 RULES = "label_rules.yaml"  # to be edited
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> int:
     """Download, look at or convert a data set; returns what the shell is told."""
     options, settings = build_parser().parse_known_args(arguments)
     options.settings = settings
 
-    from cnn_rnn.data.benchmarks.download import DownloadError
-
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        if options.settings and options.run is download:
-            raise ValueError(f"data download does not know {options.settings[0]!r}")  # noqa: TRY301
-        options.run(options)
-    except (OSError, ValueError, ImportError, DownloadError) as error:
-        return refuse(error)
+    if options.settings and options.run is download:
+        raise ValueError(f"data download does not know {options.settings[0]!r}")
+    options.run(options)
     return 0
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_rnn.foundation.one_line import visible
 
-from .console import CommandParser, at_least, output_file, refuse
+from .console import CommandParser, at_least, output_file, refusing
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 CALIBRATION = 128  # images at most
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> int:
     """Write the files, run them once beside the model, and measure them where a split is given."""
     known, overrides = build_parser().parse_known_args(arguments)
     if known.calibrate and not known.int8:
-        return refuse(ValueError("--calibrate is for the 8-bit copy: name its file with --int8"))
+        raise ValueError("--calibrate is for the 8-bit copy: name its file with --int8")
     if known.int8 and known.int8.absolute() == known.output.absolute():
-        return refuse(ValueError(f"--int8 {known.int8} is --output too: give the 8-bit copy a name of its own"))
+        raise ValueError(f"--int8 {known.int8} is --output too: give the 8-bit copy a name of its own")
 
     from cnn_rnn.foundation.own_files import kept_aside
     from cnn_rnn.foundation.whole_files import write_json
@@ -40,29 +41,26 @@ def main(arguments: list[str] | None = None) -> int:
     from cnn_rnn.publishing.onnx_graph import OnnxModel, export_onnx, quantize_onnx
     from cnn_rnn.training import Split, run_config_of
 
-    try:
-        saved = SavedModel.load(known.model)
-        split = Split(run_config_of(known.model, overrides).data, known.split) if overrides else None
+    saved = SavedModel.load(known.model)
+    split = Split(run_config_of(known.model, overrides).data, known.split) if overrides else None
+    if split is not None:
+        saved.check_labels(split.rows)
+    images = calibration_images(saved, known.calibrate, known.uint8) if known.calibrate else None
+    graphs = [known.output, *([known.int8] if known.int8 else [])]
+    with kept_aside(graphs, "a graph"):
+        export_onnx(saved.model, known.output, known_labels=known.known_labels, uint8=known.uint8)
+        if known.int8:
+            quantize_onnx(known.output, known.int8, images)
+    for graph in graphs:
+        difference = largest_difference(saved.model, OnnxModel(graph))
+        size = told_size(graph, known.output, known.model)
+        print(f"{size}; probabilities differ from the model's by at most {difference:.1e} on noise")
         if split is not None:
-            saved.check_labels(split.rows)
-        images = calibration_images(saved, known.calibrate, known.uint8) if known.calibrate else None
-        graphs = [known.output, *([known.int8] if known.int8 else [])]
-        with kept_aside(graphs, "a graph"):
-            export_onnx(saved.model, known.output, known_labels=known.known_labels, uint8=known.uint8)
-            if known.int8:
-                quantize_onnx(known.output, known.int8, images)
-        for graph in graphs:
-            difference = largest_difference(saved.model, OnnxModel(graph))
-            size = told_size(graph, known.output, known.model)
-            print(f"{size}; probabilities differ from the model's by at most {difference:.1e} on noise")
-            if split is not None:
-                figures = measure_graph(OnnxModel(graph), saved, split.rows, known.batch_size)
-                print(figures_table({graph.name: figures}).text())
-                file = graph.with_suffix(".metrics.json")
-                with kept_aside([file], "that of a graph"):
-                    write_json(file, figures | {"split": known.split})
-    except (ValueError, OSError, ImportError) as error:
-        return refuse(error)
+            figures = measure_graph(OnnxModel(graph), saved, split.rows, known.batch_size)
+            print(figures_table({graph.name: figures}).text())
+            file = graph.with_suffix(".metrics.json")
+            with kept_aside([file], "that of a graph"):
+                write_json(file, figures | {"split": known.split})
     return 0
 
 

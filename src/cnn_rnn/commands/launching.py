@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from subprocess import CalledProcessError
 
-from cnn_rnn.foundation.shipped_files import shipped_file
-
 from .console import refuse
 
 
@@ -16,23 +14,22 @@ def launch(module: str, settings: str, arguments: Sequence[str]) -> int:
         module: The command, such as `cnn_rnn.commands.train`.
         settings: Name of launch settings of `hub_configs/accelerate`, or the path of accelerate's own YAML file.
         arguments: The command's arguments, `--launch` and options of accelerate's launcher among them.
+
+    Raises:
+        FileNotFoundError: There are no such settings.
+        ValueError: They need GPUs, and this machine has none.
     """
-    try:
-        path = find_launch_settings(settings)
-    except FileNotFoundError as error:
-        return refuse(error)
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+    from cnn_rnn.training.run_config import find_settings
+
+    path = find_settings(settings, "hub_configs/accelerate")
     own, launcher = split_arguments(arguments)
     parser = launch_command_parser()
     options = parser.parse_args(["--config_file", str(path), *launcher, "--module", module, *own])
-    # The command has told in its last line what went wrong; a traceback of the launcher would only hide it.
-    try:
-        check_machine(path)
-    except ValueError as error:
-        return refuse(error)
-    try:
+    check_machine(path)
+    try:  # the command has told in its last line what went wrong; a traceback of the launcher would only hide it
         launch_command(options)
     except CalledProcessError as error:
         return error.returncode
@@ -42,21 +39,6 @@ def launch(module: str, settings: str, arguments: Sequence[str]) -> int:
         refuse(RuntimeError(told))
         return int(failure.exitcode)
     return 0
-
-
-def find_launch_settings(name: str) -> Path:
-    """The file of launch settings that a bare name or a path names.
-
-    Raises:
-        FileNotFoundError: There are no such settings; the message names those that ship.
-    """
-    if Path(name).is_file():
-        return Path(name)
-    shipped = shipped_file("hub_configs/accelerate")
-    if (shipped / f"{name}.yaml").is_file():
-        return shipped / f"{name}.yaml"
-    names = ", ".join(sorted(path.stem for path in shipped.glob("*.yaml")))
-    raise FileNotFoundError(f"--launch {name}: no such launch settings; give {names}, or the path of a YAML file")
 
 
 def check_machine(path: Path) -> None:

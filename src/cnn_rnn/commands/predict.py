@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_rnn.foundation.one_line import visible
 
-from .console import INTERRUPTED, REFUSED, CommandParser, at_least, loading, output_folder, refuse
+from .console import INTERRUPTED, REFUSED, CommandParser, at_least, loading, output_folder, refusing
 
 if TYPE_CHECKING:
     from cnn_rnn.data import Reading
@@ -28,6 +28,7 @@ NONE_READ = 1  # what a shell is told of a job that is done and has no labels
 NAMED_UNREADABLE = 20  # unreadable images that are named
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> int:
     """Predict labels and paths, write labels.parquet and a page of pictures."""
     known, settings = build_parser().parse_known_args(arguments)
@@ -50,8 +51,6 @@ def main(arguments: list[str] | None = None) -> int:
         goes_on = f": the same command goes on with what {known.output} lacks" if known.output else ""
         print(f"stopped{goes_on}", file=sys.stderr)
         return INTERRUPTED
-    except (ValueError, OSError, ImportError) as error:
-        return refuse(error)
 
 
 def refuse_what_does_nothing(known: argparse.Namespace) -> None:

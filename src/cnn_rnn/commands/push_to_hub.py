@@ -8,55 +8,53 @@ import argparse
 import sys
 from pathlib import Path
 
-from .console import CommandParser, refuse
+from .console import CommandParser, refusing
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> int:
     """Check, show and publish; 0 where it went well, 2 with a message where it did not."""
     known = build_parser().parse_args(arguments)
 
     from cnn_rnn.publishing.push import dataset_files, model_files, push
 
-    try:
-        if known.dataset:
-            files = dataset_files(known.folder)
-        elif known.space:
-            from cnn_rnn.publishing.space import space_files
+    if known.dataset:
+        files = dataset_files(known.folder)
+    elif known.space:
+        from cnn_rnn.publishing.space import space_files
 
-            files = space_files(known.folder, known.repo, known.license_name or "apache-2.0")
-        elif known.metrics is None:
-            raise ValueError(  # noqa: TRY301 - told as every other refusal is
-                "--metrics is missing: a card reports figures of a test split, which "
-                f"`cnn-rnn validate {known.folder} --data.split test --output DIR` writes as DIR/metrics.json"
-            )
-        else:
-            files = model_files(
-                known.folder,
-                known.repo,
-                known.metrics,
-                data_note=known.data_note,
-                license_name=known.license_name,
-                photo=known.photo,
-            )
-        for name, content in files.items():
-            size = len(content) if isinstance(content, bytes) else content.stat().st_size
-            print(f"{size:>14,}  {name}")
-        if known.dry_run:
-            card = files["README.md"]
-            print((card if isinstance(card, bytes) else card.read_bytes()).decode())
-            print(f"dry run: nothing was sent to {known.repo}")
-            return 0
-        commit = push(
-            files,
-            known.repo,
-            message=known.message or f"Publish {known.repo.rpartition('/')[2]}",
-            repo_type="dataset" if known.dataset else "space" if known.space else "model",
-            private=known.private,
-            revision=known.revision,
-            create_pr=known.create_pr,
+        files = space_files(known.folder, known.repo, known.license_name or "apache-2.0")
+    elif known.metrics is None:
+        raise ValueError(
+            "--metrics is missing: a card reports figures of a test split, which "
+            f"`cnn-rnn validate {known.folder} --data.split test --output DIR` writes as DIR/metrics.json"
         )
-    except (ValueError, OSError) as error:
-        return refuse(error)
+    else:
+        files = model_files(
+            known.folder,
+            known.repo,
+            known.metrics,
+            data_note=known.data_note,
+            license_name=known.license_name,
+            photo=known.photo,
+        )
+    for name, content in files.items():
+        size = len(content) if isinstance(content, bytes) else content.stat().st_size
+        print(f"{size:>14,}  {name}")
+    if known.dry_run:
+        card = files["README.md"]
+        print((card if isinstance(card, bytes) else card.read_bytes()).decode())
+        print(f"dry run: nothing was sent to {known.repo}")
+        return 0
+    commit = push(
+        files,
+        known.repo,
+        message=known.message or f"Publish {known.repo.rpartition('/')[2]}",
+        repo_type="dataset" if known.dataset else "space" if known.space else "model",
+        private=known.private,
+        revision=known.revision,
+        create_pr=known.create_pr,
+    )
     print(f"published: {commit.pr_url or commit.commit_url}")
     return 0
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import OF_THE_RUN, PROTOCOL_NAMES, CommandParser, at_least, output_file, refuse
+from .console import OF_THE_RUN, PROTOCOL_NAMES, CommandParser, at_least, output_file, refusing
 from .validate import tell_of_seen_photos
 
 if TYPE_CHECKING:
@@ -15,13 +15,11 @@ if TYPE_CHECKING:
     from cnn_rnn.training import Evaluation, RunConfig
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> int:
     """Predict a split, or read its predictions, and write the report."""
     known, overrides = build_parser().parse_known_args(arguments)
-    try:
-        report(known, overrides)
-    except (ValueError, OSError, ImportError) as error:
-        return refuse(error)
+    report(known, overrides)
     print(f"written to {known.output}")
     return 0
 

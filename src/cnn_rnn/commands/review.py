@@ -11,18 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import CommandParser, at_least, output_folder, refuse, share
+from .console import CommandParser, at_least, output_folder, refuse, refusing, share
 
 if TYPE_CHECKING:
     from cnn_rnn.prediction.doubtful_labels import Doubt
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> int:
     """Judge every training photo by a model that did not see it, and write the ranked list and its page."""
     known, overrides = build_parser().parse_known_args(arguments)
 
-    from cnn_rnn.data import UnreadableImageError
-    from cnn_rnn.foundation.hub_errors import HubError
     from cnn_rnn.training import Interrupted, TrainingError
 
     try:
@@ -30,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Interrupted as interrupted:
         print(f"{interrupted}: the same command goes on", file=sys.stderr)
         return interrupted.exit_code
-    except (UnreadableImageError, TrainingError, HubError, ImportError, ValueError, OSError) as error:
+    except TrainingError as error:
         return refuse(error)
     print(f"written to {known.output}")
     return 0

@@ -9,39 +9,39 @@ import os
 import sys
 from pathlib import Path
 
-from .console import CommandParser, add_engine, loading, port_number, refuse, token_for
+from .console import CommandParser, add_engine, loading, port_number, refuse, refusing, token_for
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C."""
     known = build_parser().parse_args(arguments)
+    with loading("serve"):
+        from cnn_rnn.foundation.own_token import is_local
+        from cnn_rnn.foundation.shipped_files import bundled_model
+        from cnn_rnn.serving.gate import MIB, Limits
+        from cnn_rnn.serving.server import Serving, run_server
+    for name in ("photos", "kept"):
+        missing = [folder for folder in getattr(known, name) if not folder.is_dir()]
+        if missing:
+            raise ValueError(f"--{name} {missing[0]} is no folder")
+    if min(known.waiting, known.largest, known.decoders) < 1:
+        raise ValueError("--waiting, --largest and --decoders must be at least 1")
+    serving = Serving(
+        str(known.model or bundled_model()),
+        known.host,
+        known.port,
+        known.root_path,
+        token_for(is_local=is_local(known.host) and known.root_path is None),
+        known.engine,
+        known.decoders,
+        known.photos,
+        next(iter(known.kept), None),
+        Limits(waiting=known.waiting, body=known.largest * MIB),
+    )
     try:
-        with loading("serve"):
-            from cnn_rnn.foundation.own_token import is_local
-            from cnn_rnn.foundation.shipped_files import bundled_model
-            from cnn_rnn.serving.gate import MIB, Limits
-            from cnn_rnn.serving.server import Serving, run_server
-        for name in ("photos", "kept"):
-            missing = [folder for folder in getattr(known, name) if not folder.is_dir()]
-            if missing:
-                raise ValueError(f"--{name} {missing[0]} is no folder")  # noqa: TRY301
-        if min(known.waiting, known.largest, known.decoders) < 1:
-            raise ValueError("--waiting, --largest and --decoders must be at least 1")  # noqa: TRY301
-        run_server(
-            Serving(
-                str(known.model or bundled_model()),
-                known.host,
-                known.port,
-                known.root_path,
-                token_for(is_local=is_local(known.host) and known.root_path is None),
-                known.engine,
-                known.decoders,
-                known.photos,
-                next(iter(known.kept), None),
-                Limits(waiting=known.waiting, body=known.largest * MIB),
-            )
-        )
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        run_server(serving)
+    except RuntimeError as error:  # as where decoders do not start, or memory runs out
         return refuse(error)
     return 0
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_rnn.foundation.shipped_files import shipped_file
 
-from .console import INTERRUPTED, CommandParser, refuse
+from .console import INTERRUPTED, CommandParser, refuse, refusing
 
 if TYPE_CHECKING:
     from cnn_rnn.training import RunConfig
@@ -18,6 +18,7 @@ GO_ON_LATER = "the same command with --resume auto goes on from the last checkpo
 SKIP = "--data.skip_unreadable true leaves such images out, counted"
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> int:
     """Train as the settings say, and print the closing table."""
     known, others = build_parser().parse_known_args(arguments)
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         return train(load_run_config(known.config, others), known.resume)
     except UnreadableImageError as error:
         return refuse(error, SKIP)
-    except (TrainingError, ValueError, OSError) as error:
+    except TrainingError as error:
         return refuse(error)
 
 

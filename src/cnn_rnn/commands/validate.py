@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .console import OF_THE_RUN, PROTOCOL_NAMES, CommandParser, at_least, output_folder, refuse
+from .console import OF_THE_RUN, PROTOCOL_NAMES, CommandParser, at_least, output_folder, refusing
 
 if TYPE_CHECKING:
     from cnn_rnn.metrics.tables import Table
@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 Number = TypeVar("Number", int, float)
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> int:
     """Predict a whole split, print the table, and write figures, tables and predictions."""
     known, overrides = build_parser().parse_known_args(arguments)
-    try:
-        validate(known, overrides)
-    except (ValueError, OSError) as error:
-        return refuse(error)
+    validate(known, overrides)
     print(f"\nwritten to {known.output}")
     return 0
 

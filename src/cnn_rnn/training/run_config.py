@@ -211,7 +211,7 @@ def load_run_config(config: str | Path | None, overrides: Sequence[str] = ()) ->
     blocks: dict[str, dict[str, Any]] = {name: {} for name in ("model", *BLOCKS)}
     source = "the command line"
     if config is not None:
-        path = find_run_config(config)
+        path = find_settings(config)
         source = str(path)
         for name, values in read_settings(path).items():
             check_key(name, blocks, f"{source}: block")
@@ -243,21 +243,21 @@ def load_run_config(config: str | Path | None, overrides: Sequence[str] = ()) ->
     return RunConfig(model=with_rules(model), **typed)
 
 
-def find_run_config(config: str | Path) -> Path:
-    """The settings' file that a path or the bare name of shipped settings names.
+def find_settings(name: str | Path, folder: str = "hub_configs") -> Path:
+    """The settings' file that a path, or the bare name of settings that ship in this folder, names.
 
     Raises:
         FileNotFoundError: There is neither; the message names what ships.
     """
-    path, shipped = Path(config), shipped_file("hub_configs")
+    path, shipped = Path(name), shipped_file(folder)
     if path.is_file():
         return path
-    if (shipped / f"{config}.yaml").is_file():
-        return shipped / f"{config}.yaml"
+    if (shipped / f"{name}.yaml").is_file():
+        return shipped / f"{name}.yaml"
     names = sorted(file.stem for file in shipped.glob("*.yaml"))
     meant = did_you_mean(path.stem, names)
     raise FileNotFoundError(
-        f"no settings {str(config)!r}: no such file, and none of the settings that ship ({', '.join(names)})"
+        f"no settings {str(name)!r}: no such file, and none of the settings that ship ({', '.join(names)})"
         + (f"; {meant}" if meant else "")
     )
 

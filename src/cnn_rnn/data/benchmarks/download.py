@@ -32,7 +32,7 @@ FRUITLESS_ATTEMPTS = 5  # attempts in a row that bring nothing
 PAUSE = 1.0  # seconds before the second attempt; doubled after each
 
 
-class DownloadError(RuntimeError):
+class DownloadError(OSError):
     """A file that could not be had whole and right; the message names it and the reason."""
 
 
