@@ -8,14 +8,12 @@ import ipaddress
 import json
 import os
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 from urllib.parse import urlsplit
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened at
@@ -39,37 +37,30 @@ def own_names(host: str, root_path: str | None = None) -> frozenset[str]:
 
 
 class OwnNames:
-    """An application (ASGI) for requests to the server's own names; others get 403 and one line that says why.
+    """An application (ASGI) for requests to the server's own names; others get 403 and one line that says why."""
 
-    Args:
-        app: The application.
-        names: The names, of `own_names`.
-    """
-
-    def __init__(self, app: Application, names: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, names: frozenset[str]) -> None:
         self.app, self.names = app, names
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
-        hosts = [value.decode("latin-1") for key, value in scope["headers"] if key == b"host"]
-        origins = [value.decode("latin-1") for key, value in scope["headers"] if key == b"origin"]
-        asked = [f"//{host}" for host in hosts] or [""]
-        other = next((one for one in (*asked, *origins) if not self.knows(one)), None)
+        headers = Headers(scope=scope)
+        asked = [f"//{host}" for host in headers.getlist("host")] or [""]
+        other = next((one for one in (*asked, *headers.getlist("origin")) if not self.knows(one)), None)
         if other is None:
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
+            await WebSocketClose(1008)(scope, receive, send)
         else:
             told = (
                 f"this server answers to {', '.join(sorted(self.names))} alone, not to {other.strip('/')!r}; started "
                 "with --root_path http://NAME:PORT it answers to that name too"
             )
-            headers = [(b"content-type", b"application/json")]  # as every other refusal of a server
-            await send({"type": "http.response.start", "status": 403, "headers": headers})
-            await send({"type": "http.response.body", "body": json.dumps({"error": told}).encode()})
+            refusal = Response(json.dumps({"error": told}), 403, media_type="application/json")  # as all others are
+            await refusal(scope, receive, send)
 
     def knows(self, address: str) -> bool:
         """Whether an address such as `//localhost:7860` or `https://example.org` is one of the server's own."""

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from starlette.types import ASGIApp
 from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
-
-from cnn_rnn.foundation.own_names import Application
 
 from .gate import Limits
 
@@ -78,7 +77,7 @@ class GracefulServer(Server):
             self._captured_signals.clear()
 
 
-def make_server(app: Application, limits: Limits) -> GracefulServer:
+def make_server(app: ASGIApp, limits: Limits) -> GracefulServer:
     """A server for an application, not started yet."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     bounded = Limits(**(vars(limits) | {"connections": min(limits.connections, files // 2)}))

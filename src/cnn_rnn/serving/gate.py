@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cnn_rnn.foundation.own_names import Application, Message, Receive, Send
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .counts import Counts
 from .refusals import RefusedError, busy
@@ -61,11 +62,11 @@ class Gate:
         token: What whoever asks must know; None for nothing.
     """
 
-    def __init__(self, app: Application, limits: Limits, counts: Counts, token: str | None = None) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, counts: Counts, token: str | None = None) -> None:
         self.app, self.limits, self.counts, self.token = app, limits, counts, token
         self.held = 0
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or say why not."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
@@ -89,12 +90,14 @@ class Gate:
             pass
         except RefusedError as error:
             await self._drain(receive)
-            await send_refusal(error, sending)
+            # Closed, since what else comes on the connection may be the rest of what was refused.
+            refusal = as_json({"error": str(error)}, error.status, {"Connection": "close"} | error.headers)
+            await refusal(scope, receive, sending)
         finally:
             path = scope["path"] if scope["path"] in PATHS else "other"
             self.counts.answered(path, status, time.monotonic() - began)
 
-    def _admit(self, scope: Message) -> None:
+    def _admit(self, scope: Scope) -> None:
         """Refuse whoever does not know the token."""
         if self.token is None or scope["path"] in OPEN:
             return
@@ -102,7 +105,7 @@ class Gate:
         if len(given) != 1 or not hmac.compare_digest(_secret_in(given[0]).encode(), self.token.encode()):
             raise RefusedError(401, "the token is missing or wrong; send it as Authorization: Bearer TOKEN")
 
-    async def _read(self, scope: Message, receive: Receive) -> bytes:
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
         """The body of a request.
 
         Raises:
@@ -167,15 +170,6 @@ def replay(body: bytes, receive: Receive) -> Receive:
     return replayed
 
 
-async def send_refusal(error: RefusedError, send: Send) -> None:
-    """Say why, and close the connection: what else comes on it may be the rest of what was refused."""
-    content = json.dumps({"error": str(error)}).encode()
-    headers = {"Content-Type": "application/json", "Content-Length": str(len(content)), "Connection": "close"}
-    pairs = [(name.lower().encode(), value.encode()) for name, value in (headers | error.headers).items()]
-    await send({"type": "http.response.start", "status": error.status, "headers": pairs})
-    await send({"type": "http.response.body", "body": content})
-
-
 def _secret_in(authorization: str) -> str:
     """The token in `Bearer TOKEN`, or the password in what Label Studio sends (Basic); empty where there is none."""
     scheme, _, secret = authorization.partition(" ")
@@ -187,9 +181,7 @@ def _secret_in(authorization: str) -> str:
     return secret.strip() if scheme.lower() == "bearer" else ""
 
 
-def as_json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Any:
+def as_json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer in JSON; what is no number is an error, not `NaN`."""
-    from starlette.responses import Response
-
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Response(text.encode("utf-8", "backslashreplace"), status, headers, "application/json")
