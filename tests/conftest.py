@@ -110,8 +110,8 @@ def one_export(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder  # one for all processes of these tests
 
-    def export_once(model: Any, path: Path, digest: str) -> Path:
-        kept = folder / f"graph-{digest}.onnx"
+    def export_once(model: Any) -> bytes:
+        kept = folder / f"graph-{onnx_engine.digest_of(model)}.onnx"
 
         def kept_or_new(*arguments: Any, **options: Any) -> Any:
             if not kept.exists():
@@ -122,7 +122,7 @@ def one_export(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("torch.onnx.export", kept_or_new)
-            return export_backbone(model, path, digest)
+            return export_backbone(model)
 
     def weightless_once(model: Any, place: Path) -> bytes:
         kept = folder / f"model-{digest_of_folder(place)}.onnx"

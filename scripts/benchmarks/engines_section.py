@@ -74,6 +74,7 @@ def measure_limit(workspace: Path) -> Iterator[Row]:
     files = PhotoFiles(workspace, MANY)
     write_few(workspace)
     graph = use_onnxruntime(files.classify.model, str(files.folder))
+    assert graph is not None
     CnnRnnOnnx.from_pretrained(files.folder)  # its graph is there before anything is timed
     preprocessing = settings_of(files.processor)
     times: dict[str, list[float]] = {"limit": [], "few": [], "photos": []}

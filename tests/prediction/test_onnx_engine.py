@@ -3,7 +3,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
-from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
@@ -25,7 +24,6 @@ from cnn_rnn.prediction.onnx_engine import (
     UnfitGraphError,
     choose_engine,
     digest_of,
-    export_backbone,
     set_engine,
     use_onnxruntime,
 )
@@ -106,20 +104,17 @@ def test_attention_over_places_runs_there_too(tmp_path: Path, photos: list[str])
     assert_same_rows(found, by_torch(folder)(photos, return_path=True, top_k=4))
 
 
-def stand_in_for_the_export(monkeypatch: pytest.MonkeyPatch, saved: Path) -> list[Path]:
-    """Another model's graph in place of an export, which takes seconds; returns the files that were asked for."""
+def stand_in_for_the_export(monkeypatch: pytest.MonkeyPatch, saved: Path) -> list[str]:
+    """Another model's graph in place of an export, which takes seconds; returns the digests of what was exported."""
     by_onnx(saved)
-    graph = onnx.load(next((saved / FOLDER).iterdir()))
-    made: list[Path] = []
+    graph = next((saved / FOLDER).iterdir()).read_bytes()
+    made: list[str] = []
 
-    def write(_model: Any, path: Path, digest: str) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        onnx.helper.set_model_props(graph, {"digest": digest})
-        onnx.save(graph, path)
-        made.append(path)
-        return path
+    def export(model: Any) -> bytes:
+        made.append(digest_of(model))
+        return graph
 
-    monkeypatch.setattr(onnx_engine, "export_backbone", write)
+    monkeypatch.setattr(onnx_engine, "export_backbone", export)
     return made
 
 
@@ -131,21 +126,21 @@ def test_the_graph_is_made_once_and_kept_beside_the_weights_it_belongs_to(
     by_onnx(folder)
     by_onnx(folder)
     (path,) = (folder / FOLDER).iterdir()
-    assert made == [path]
+    model = SavedModel.load(folder).model
+    before = digest_of(model)
+    assert made == [before]
 
     path.write_bytes(path.read_bytes()[:-2000])  # cut off
     by_onnx(folder)
-    assert made == [path, path]
+    assert made == [before, before]
 
-    model = SavedModel.load(folder).model
-    before = digest_of(model)
     with torch.no_grad():
         next(model.backbone.parameters()).mul_(2)
     assert digest_of(model) != before
     model.save_pretrained(folder)
     by_onnx(folder)
     assert len(made) == 3
-    assert made[2] != path
+    assert len(list((folder / FOLDER).iterdir())) == 2
 
 
 @pytest.mark.parametrize(
@@ -159,26 +154,21 @@ def test_another_config_asks_for_another_graph(saved: Path, change: dict[str, An
     assert digest_of(model) != before
 
 
-def test_processes_that_export_at_once_leave_one_whole_graph(
-    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    by_onnx(saved)
-    graph = onnx.load(next((saved / FOLDER).iterdir()))
-    model = SavedModel.load(saved).model
-    together = Barrier(3)
+def test_processes_that_keep_a_graph_at_once_leave_one_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, write = Barrier(3), Path.write_bytes
 
-    def save(_graph: Any, path: Any) -> None:
+    def write_together(path: Path, content: bytes) -> int:
         together.wait(timeout=300)  # all have begun to write before one is done
-        save_graph(graph, path)
+        return write(path, content)
 
-    save_graph = onnx.save
-    monkeypatch.setattr(onnx, "save", save)
-    monkeypatch.setattr("torch.onnx.export", lambda *_, **__: SimpleNamespace(model_proto=graph))
-    path = tmp_path / FOLDER / "backbone.onnx"
+    monkeypatch.setattr(Path, "write_bytes", write_together)
+    monkeypatch.setattr(kept_graphs, "record_own", lambda *_: None)
+    path = tmp_path / FOLDER / "a.onnx"
     with ThreadPoolExecutor(3) as pool:
-        assert {task.result() for task in [pool.submit(export_backbone, model, path, "0") for _ in range(3)]} == {path}
+        kept = [pool.submit(kept_graphs.keep_graph, b"graph", str(tmp_path), "a.onnx", "0") for _ in range(3)]
+        assert {task.result() for task in kept} == {path}
     assert list((tmp_path / FOLDER).iterdir()) == [path]
-    assert onnx.load(path).graph == graph.graph
+    assert path.read_bytes() == b"graph"
 
 
 def test_a_graph_of_other_weights_under_the_right_name_is_not_taken(
@@ -188,11 +178,12 @@ def test_a_graph_of_other_weights_under_the_right_name_is_not_taken(
     stand_in_for_the_export(monkeypatch, saved)
     by_onnx(folder)
     (path,) = (folder / FOLDER).iterdir()
+    right = path.read_bytes()
     graph = onnx.load(path)
-    onnx.helper.set_model_props(graph, {"digest": "0" * 64})
+    onnx.helper.set_model_props(graph, {"of": "others"})
     onnx.save(graph, path)
     by_onnx(folder)
-    assert {entry.value for entry in onnx.load(path).metadata_props} == {digest_of(SavedModel.load(folder).model)}
+    assert path.read_bytes() == right
 
 
 def planted(path: Path, width: int = 0) -> None:
@@ -270,8 +261,7 @@ def test_a_backbone_whose_graph_sees_something_else_stays_in_torch(
     saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(onnx_engine, "TOLERANCE", 0.0)
-    for module in (onnx_engine, kept_graphs):
-        monkeypatch.setattr(module, "places_for", lambda _name: [tmp_path])
+    monkeypatch.setattr(kept_graphs, "places_for", lambda _name: [tmp_path])
     model = SavedModel.load(saved).model
     backbone = model.backbone
     with pytest.raises(UnfitGraphError, match="test_resnet by onnxruntime differs from torch"):
@@ -302,14 +292,9 @@ def test_hidden_states_are_refused(saved: Path) -> None:
         classify.model(torch.zeros(1, 3, 32, 32), output_hidden_states=True)
 
 
-def test_a_graph_that_no_folder_takes_is_written_where_its_process_removes_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("atexit.register", lambda *_: None)
+def test_a_graph_that_no_folder_takes_is_run_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "in the way").write_text("")
     saved = SavedModel.load(save_model(tmp_path / "model"))
-    monkeypatch.setattr(onnx_engine, "places_for", lambda _: [tmp_path / "in the way"])
-    path = use_onnxruntime(saved.model, saved.name)
-    assert path.parents[1] in tmp_path.glob("cnn-rnn-graph-*")
-    assert (path.parents[1] / "held.lock").exists()
+    monkeypatch.setattr(kept_graphs, "places_for", lambda _: [tmp_path / "in the way"])
+    assert set_engine(saved.model, saved.name, "onnx", CPU) == "engine onnx on cpu: its graph is not kept"
+    assert isinstance(saved.model.backbone, onnx_engine.OnnxBackbone)

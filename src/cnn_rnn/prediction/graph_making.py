@@ -10,15 +10,13 @@ import numpy as np
 import torch
 
 from cnn_rnn.foundation.hub_errors import first_line
-from cnn_rnn.foundation.own_files import record_own
 from cnn_rnn.foundation.provenance import settings_of
-from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.image_backbone import mean_of_places
 from cnn_rnn.pixel_values import PixelValues
 
 from .exported_model import OUTPUTS, ExportedModel
 from .graph_model import PREFIX, GraphModel, find_graph, folder_of
-from .kept_graphs import WEIGHTS, digest_of_folder, graph_name, key_of_graph, places_for
+from .kept_graphs import WEIGHTS, digest_of_folder, graph_name, keep_graph, key_of_graph
 from .onnx_engine import UnfitGraphError, choose_engine
 from .saved_model import SavedModel, checked_processor
 from .stored_weights import stored_weights
@@ -76,16 +74,7 @@ def graph_of(model: Any, name: str) -> bytes:
         return found
     logger.warning("%s is exported to onnxruntime, once: that takes half a minute", name)
     content = weightless_graph(model, folder)
-    file, key = key_of_graph(digest_of_folder(folder))
-    for place in places_for(name):
-        try:
-            with whole_file(place / file) as temporary:
-                temporary.write_bytes(content)
-        except OSError as error:
-            logger.warning("%s cannot be written (%s)", place / file, error)
-        else:
-            record_own(content, key)
-            break
+    keep_graph(content, name, *key_of_graph(digest_of_folder(folder)))
     return content
 
 

@@ -15,9 +15,10 @@ from typing import Literal
 
 from huggingface_hub import constants
 
-from cnn_rnn.foundation.own_files import is_own
+from cnn_rnn.foundation.own_files import is_own, record_own
 from cnn_rnn.foundation.provenance import code_version
 from cnn_rnn.foundation.shipped_files import PLACES
+from cnn_rnn.foundation.whole_files import whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,20 @@ def own_graph(name: str, file: str, digest: str) -> tuple[Path, bytes] | None:
         if is_own(content, digest):
             return path, content
         logger.warning("%s was not written by this user on this machine: it is not run, but made again", path)
+    return None
+
+
+def keep_graph(content: bytes, name: str, file: str, digest: str) -> Path | None:
+    """The file of a graph that was made here, for `own_graph` to find; None where no place for it can be written to."""
+    for folder in places_for(name):
+        try:
+            with whole_file(folder / file) as temporary:
+                temporary.write_bytes(content)
+        except OSError as error:
+            logger.warning("%s cannot be written (%s)", folder / file, error)
+        else:
+            record_own(content, digest)
+            return folder / file
     return None
 
 

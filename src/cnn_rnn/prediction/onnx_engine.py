@@ -7,8 +7,6 @@ it may come with a model from elsewhere, is never run: it could say anything.
 """
 
 import importlib.util
-import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,19 +15,14 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from cnn_rnn.foundation.hub_errors import first_line
-from cnn_rnn.foundation.own_files import record_own
 from cnn_rnn.foundation.provenance import digest as digest_settings
 from cnn_rnn.foundation.provenance import digest_tensors
 from cnn_rnn.foundation.silent_onnxruntime import load_onnxruntime
-from cnn_rnn.foundation.temporary_folders import temporary_folder
-from cnn_rnn.foundation.whole_files import whole_file
 from cnn_rnn.image_backbone import ImageBackbone
 
 from .exported_model import OPSET, export_program
-from .kept_graphs import Engine, onnxruntime_version, own_graph, places_for
+from .kept_graphs import Engine, keep_graph, onnxruntime_version, own_graph
 from .torch_engine import PiecewiseBackbone
-
-logger = logging.getLogger(__name__)
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-4  # of the spread of the features, on noise: what rounding alone explains
@@ -43,13 +36,13 @@ class OnnxBackbone(nn.Module):
     """An exported backbone in place of an `ImageBackbone`, in as many threads as torch has.
 
     Args:
-        graph: The graph, or its file.
+        graph: What `export_backbone` gave.
         backbone: What it was exported from.
         shares_cores: Whether other processes, such as those that read images, have work for the cores meanwhile.
             Otherwise threads wait for each other awake, which sees a single image in less time.
     """
 
-    def __init__(self, graph: bytes | Path, backbone: ImageBackbone, *, shares_cores: bool = False) -> None:
+    def __init__(self, graph: bytes, backbone: ImageBackbone, *, shares_cores: bool = False) -> None:
         super().__init__()
         onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
@@ -58,8 +51,7 @@ class OnnxBackbone(nn.Module):
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         else:  # awake within a run alone: after it torch has work
             options.add_session_config_entry("session.force_spinning_stop", "1")
-        model = graph if isinstance(graph, bytes) else str(graph)
-        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self.name, self.pooled, self.num_features = backbone.name, backbone.pooled, backbone.num_features
         self.num_certainties = backbone.num_certainties
 
@@ -126,18 +118,22 @@ def set_engine(model: Any, name: str, engine: Engine, device: torch.device, *, s
     reason = ""
     if choose_engine(engine, device) == "onnx":
         try:
-            return f"engine onnx on {device}: {use_onnxruntime(model, name, shares_cores=shares_cores)}"
+            path = use_onnxruntime(model, name, shares_cores=shares_cores)
         except UnfitGraphError as error:
             if engine == "onnx":
                 raise
             reason = f": {error}"
+        else:
+            return f"engine onnx on {device}: {path or 'its graph is not kept'}"
     if device.type == "cpu":
         model.backbone = PiecewiseBackbone(model.backbone)
     return f"engine torch on {device}{reason}"
 
 
-def use_onnxruntime(model: Any, name: str, *, shares_cores: bool = False) -> Path:
-    """Put the graph of the model's backbone in the backbone's place; returns the file, made where it is not there yet.
+def use_onnxruntime(model: Any, name: str, *, shares_cores: bool = False) -> Path | None:
+    """Put the graph of the model's backbone in the backbone's place, made where it is not there yet.
+
+    Returns the file that keeps it; None where no folder for it can be written to.
 
     Args:
         model: A `CnnRnnForImageClassification` in evaluation mode, on the CPU.
@@ -150,11 +146,11 @@ def use_onnxruntime(model: Any, name: str, *, shares_cores: bool = False) -> Pat
     """
     choose_engine("onnx", torch.device("cpu"))
     digest = digest_of(model)
-    found = own_graph(name, f"backbone-{digest[:16]}.onnx", digest)
+    file = f"backbone-{digest[:16]}.onnx"
+    found = own_graph(name, file, digest)
     if found is None:
-        path = _export_to_first(model, places_for(name), digest)
-        graph = path.read_bytes()
-        record_own(graph, digest)
+        graph = export_backbone(model)
+        path = keep_graph(graph, name, file, digest)
     else:
         path, graph = found
     model.backbone = OnnxBackbone(graph, model.backbone, shares_cores=shares_cores)
@@ -168,19 +164,8 @@ def digest_of(model: Any) -> str:
     return digest_settings(told | {"opset": OPSET, "weights": digest_tensors(model.backbone.state_dict())})
 
 
-def _export_to_first(model: Any, folders: Sequence[Path], digest: str) -> Path:
-    """Export to the first of the folders that can be written to."""
-    for folder in folders:
-        path = folder / f"backbone-{digest[:16]}.onnx"
-        try:
-            return export_backbone(model, path, digest)
-        except OSError as error:
-            logger.warning("%s cannot be written (%s)", path, error)
-    return export_backbone(model, temporary_folder("cnn-rnn-graph-") / f"backbone-{digest[:16]}.onnx", digest)
-
-
-def export_backbone(model: Any, path: Path, digest: str) -> Path:
-    """Write the graph of a model's backbone, whole or not at all, once it sees what the backbone sees.
+def export_backbone(model: Any) -> bytes:
+    """The graph of a model's backbone, which sees what the backbone sees.
 
     Raises:
         UnfitGraphError: torch cannot export it, or what the graph sees differs.
@@ -195,11 +180,9 @@ def export_backbone(model: Any, path: Path, digest: str) -> Path:
         onnx.checker.check_model(graph)
     except Exception as error:  # the exporter raises many kinds
         raise UnfitGraphError(f"{model.config.backbone} cannot be exported: {first_line(error)}") from error
-    onnx.helper.set_model_props(graph, {"digest": digest})
-    with whole_file(path) as temporary:
-        onnx.save(graph, temporary)
-        _refuse_other_features(OnnxBackbone(Path(temporary), model.backbone), features, example)
-    return path
+    content: bytes = graph.SerializeToString()
+    _refuse_other_features(OnnxBackbone(content, model.backbone), features, example)
+    return content
 
 
 @torch.no_grad()
