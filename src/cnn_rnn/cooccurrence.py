@@ -16,11 +16,7 @@ FIRST_WEIGHT = 0.3
 
 
 class CooccurrencePrior(nn.Module):
-    """What the known and walked labels say of every other, added to logits with learned weights.
-
-    Args:
-        num_labels: C.
-    """
+    """What the known and walked labels say of every other, added to logits with learned weights."""
 
     left: Tensor
     right: Tensor | None

@@ -66,15 +66,7 @@ class LabelAnswers:
         timeout: float | None = None,
         **flags: bool | None,
     ) -> None:
-        """Refuse what no answer can be chosen by.
-
-        Args:
-            threshold: As the pipeline takes it, and the others.
-            top_k: As the pipeline takes it.
-            beam_width: As the pipeline takes it.
-            decision: As the pipeline takes it.
-            timeout: As the pipeline takes it.
-            **flags: What is True or False, by name.
+        """Refuse arguments of the pipeline that no answer can be chosen by; `flags` are those that are True or False.
 
         Raises:
             ValueError: An argument is out of its range, or contradicts another.
@@ -107,16 +99,9 @@ class LabelAnswers:
     ) -> Any:
         """Labels of one image that are chosen, best first, and the path and the next question where asked for.
 
-        Args:
-            scores: Probabilities (C,).
-            walk: `paths` (K, T), `path_scores` (K,) and `step_scores` (K, T + 1), where the decision or the path needs
-                them, and `sets` (C,), the best whole set, where the decision is that.
-            threshold: As the pipeline takes it, and the others.
-            top_k: As the pipeline takes it.
-            return_path: As the pipeline takes it.
-            decision: As the pipeline takes it.
-            ask: As the pipeline takes it.
-            known: What is known (C,): 1 confirmed, -1 ruled out, 0 open; None for nothing.
+        `scores` are probabilities (C,). `walk` has `paths` (K, T), `path_scores` (K,) and `step_scores` (K, T + 1),
+        where the decision or the path needs them, and `sets` (C,), the best whole set, where the decision is that.
+        `known` (C,) is 1 for confirmed, -1 for ruled out, 0 for open. The other arguments are the pipeline's.
         """
         config = self.config
         walked = [int(index) for index in walk["paths"][0] if index < config.num_labels] if "paths" in walk else []

@@ -93,17 +93,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         known: Mapping[str, bool] | None = None,
         ask: bool | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """Sort the arguments of a call to the stage that takes them.
-
-        Args:
-            threshold: As `__call__` takes it, and the others.
-            top_k: As `__call__` takes it.
-            beam_width: As `__call__` takes it.
-            return_path: As `__call__` takes it.
-            timeout: As `__call__` takes it.
-            decision: As `__call__` takes it.
-            known: As `__call__` takes it.
-            ask: As `__call__` takes it.
+        """Sort the arguments of `__call__` to the stage that takes them.
 
         Raises:
             ValueError: An argument is out of its range, or names a label that the model does not have.

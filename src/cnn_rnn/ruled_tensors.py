@@ -62,12 +62,7 @@ class IdTable:
 
 
 class RuledTensors:
-    """Rules at work on one device.
-
-    Args:
-        rules: The rules.
-        device: Where.
-    """
+    """Rules at work on one device."""
 
     def __init__(self, rules: LabelRules, device: torch.device) -> None:
         self.rules = rules

@@ -28,11 +28,7 @@ def told_in_one_line() -> Iterator[None]:
 
 
 class CalmStream:
-    """A stream on which nothing rules the terminal.
-
-    Args:
-        stream: Where it goes.
-    """
+    """A stream on which nothing rules the terminal."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream

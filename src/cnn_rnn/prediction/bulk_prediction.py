@@ -249,17 +249,7 @@ def label_batch(
 
 
 def predict_all(classify: Any, folder: JobFolder, **options: Any) -> State:
-    """Make what is missing, then join; "unfinished" where other processes still make the last parts.
-
-    Args:
-        classify: The pipeline.
-        folder: As `predict_parts` takes it.
-        options: As `predict_parts` takes them.
-
-    Raises:
-        InputsLostError: As `predict_parts`.
-        OtherJobError: As `predict_parts`.
-    """
+    """Make what is missing as `predict_parts` does, then join; "unfinished" where others still make the last parts."""
     return make_until_finished(folder, lambda: predict_parts(classify, folder, **options))
 
 

@@ -159,10 +159,7 @@ def measure_known(
 def measure_asked(models: Sequence[Any], features: Sequence[PlacedFeatures], truth: NDArray[np.int8]) -> Figures:
     """By row and by the order of questions, how many are answered until the set is right, see `questions_figures`.
 
-    Args:
-        models: As `rows_of_scores` takes them.
-        features: As `rows_of_scores` takes them.
-        truth: (N, C) 1 present, 0 absent, -1 left out, in the order of the rows.
+    The arguments are those of `measure_known`.
     """
     figures: Figures = {}
     for name, score in rows_of_scores(models, features).items():
@@ -183,13 +180,7 @@ def measure_known_share(
 ) -> Figures:
     """By share of the labels told, present and absent alike, and by row, what `told_figures` gives of all images.
 
-    Args:
-        models: As `rows_of_scores` takes them.
-        features: As `rows_of_scores` takes them.
-        truth: (N, C) 1 present, 0 absent, -1 left out, in the order of the rows.
-        shares: Of the labels, each 0 to below 1.
-        seed: Of which labels are told.
-        **settings: Of `MultiLabelMetrics`.
+    Each share is 0 to below 1, the seed decides which labels are told; other arguments are those of `measure_known`.
     """
     scores, ids = rows_of_scores(models, features, of_absent=True), list(features[0].rows["image_id"])
     counts, rows = models[0].config.label_counts, np.arange(len(truth))

@@ -191,18 +191,7 @@ def check_batch_size(batch_size: int | None) -> None:
 
 
 class CallArguments:
-    """The arguments of a call, checked and sorted.
-
-    Args:
-        answers: What the model answers.
-        timeout: As the pipeline takes it, and the others.
-        known: As the pipeline takes it.
-        beam_width: As the pipeline takes it.
-        threshold: As the pipeline takes it.
-        top_k: As the pipeline takes it.
-        return_path: As the pipeline takes it.
-        decision: As the pipeline takes it.
-        ask: As the pipeline takes it.
+    """The arguments of a call of the pipeline, checked by what the model answers, and sorted.
 
     Raises:
         ValueError: One is wrong.

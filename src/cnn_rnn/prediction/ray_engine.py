@@ -22,11 +22,7 @@ class ActorFailedError(OSError):
 
 
 class PartMaker:
-    """An actor that makes the parts whose numbers it is given.
-
-    Args:
-        settings: Those of the job.
-    """
+    """An actor that makes the parts whose numbers it is given."""
 
     def __init__(self, settings: JobSettings) -> None:
         self.settings = settings

@@ -22,11 +22,7 @@ def preparing(image_processor: Any) -> Callable[[Any], NDArray[np.float32]]:
 
 
 class TorchLabeller:
-    """What `CnnRnnOnnx` offers a bulk job, by torch.
-
-    Args:
-        classify: The pipeline.
-    """
+    """What `CnnRnnOnnx` offers a bulk job, by torch."""
 
     free = False  # one batch after the other: torch's own threads share each out
 

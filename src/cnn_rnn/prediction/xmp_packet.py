@@ -62,9 +62,6 @@ class _Element:
 class Packet:
     """A packet that is understood in full.
 
-    Args:
-        raw: Its bytes, UTF-8.
-
     Raises:
         PacketError: It is not well-formed, not XMP, or says something twice.
     """

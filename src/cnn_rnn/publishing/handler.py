@@ -17,11 +17,7 @@ NOT_ASKED = ("timeout",)  # of photos from the web, which are not fetched here
 
 
 class EndpointHandler:
-    """The model of a folder, as the Hub's inference toolkit calls it.
-
-    Args:
-        path: The folder.
-    """
+    """The model of a folder, as the Hub's inference toolkit calls it."""
 
     def __init__(self, path: str = "") -> None:
         self.classify = pipeline(TASK, model=path or ".", trust_remote_code=True)  # the code in this very folder

@@ -186,11 +186,7 @@ class _Calibration:
 
 
 class OnnxModel:
-    """An exported model in onnxruntime.
-
-    Args:
-        path: The file.
-    """
+    """An exported model in onnxruntime."""
 
     def __init__(self, path: str | Path) -> None:
         onnxruntime = load_onnxruntime()

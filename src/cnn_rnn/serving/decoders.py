@@ -26,11 +26,7 @@ class DecoderGoneError(Exception):
 
 
 class Decoder:
-    """One process that decodes.
-
-    Args:
-        command: What starts it.
-    """
+    """One process that decodes."""
 
     def __init__(self, command: Sequence[str]) -> None:
         # A group of its own: Ctrl-C in a terminal is the server's, which ends in its own time.

@@ -47,10 +47,6 @@ def decided_by_main(accelerator: Accelerator, decide: Callable[[], Agreed]) -> A
 def wait_until_seen(path: Path, seen: Callable[[Path], bool] = Path.exists) -> None:
     """Wait until a file that another process wrote is seen here.
 
-    Args:
-        path: The file.
-        seen: Whether it is.
-
     Raises:
         CheckpointError: It is not, for so long that it is no delay.
     """
