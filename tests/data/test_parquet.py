@@ -169,3 +169,16 @@ def test_a_stream_without_the_schema_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("text\nhello\n")
     with pytest.raises(ValueError, match="without image, image_id, labels"):
         load_stream("hub", str(tmp_path), "train")
+
+
+def test_a_split_without_rows_is_named(tmp_path: Path, scenes: DatasetDict) -> None:
+    with pytest.raises(ValueError, match="the split test has no rows to write"):
+        write_parquet(DatasetDict({**scenes, "test": scenes["test"].select([])}), tmp_path / "none")
+    folder = write_parquet(scenes, tmp_path / "out")
+    (shard,) = folder.glob("data/test-*.parquet")
+    (folder / "README.md").unlink()  # which says how many there are
+    scenes["test"].select([]).to_parquet(str(shard))
+    for split in (None, "test"):
+        with pytest.raises(ValueError, match=r"out: the split test has no rows; take its files away"):
+            load_hub(str(folder), split)
+    assert len(load_hub(str(folder), "train")) == len(scenes["train"])

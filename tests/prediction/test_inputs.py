@@ -308,8 +308,9 @@ def test_a_shard_without_images_is_told(tmp_path: Path, run: Path, capsys: pytes
         pass
     for name in ("none.parquet", "none.tar"):
         asked = ["--model", str(run), "--input", str(tmp_path / name), "--engine", "torch"]
-        assert main_of("predict")(asked) == 2
-        assert f"{name}' holds or names no image" in capsys.readouterr().err
+        for more in ([], ["--output", str(tmp_path / f"labels of {name}")]):
+            assert main_of("predict")([*asked, *more]) == 2
+            assert f"{name}' holds or names no image" in capsys.readouterr().err
 
 
 def test_a_list_of_another_kind_and_bytes_that_are_no_image_are_told_alike_each_time(tmp_path: Path) -> None:

@@ -5,19 +5,23 @@ import resource
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from datasets import Image
 
+from cnn_rnn.data import UnreadableImageError
 from cnn_rnn.prediction import SavedModel
 from cnn_rnn.prediction.onnx_engine import UnfitGraphError
-from cnn_rnn.training import RunConfigError, Trainer, feature_cache, load_run_config
+from cnn_rnn.training import RunConfigError, Trainer, feature_cache, load_run_config, loop
 from cnn_rnn.training.evaluation import Evaluation, Split, compare_features
 from cnn_rnn.training.faults import CheckpointError
 from cnn_rnn.training.feature_files import DESCRIPTION, FEATURES, check_features, write_features
+from cnn_rnn.training.training_data import load_training_data
 
 Settings = Callable[..., list[str]]
 FROZEN = {"train__freeze_backbone": "true", "train__cache_features": "true"}
@@ -228,3 +232,17 @@ def test_the_features_of_training_are_found_again_beside_those_of_another_split(
     for batch in trainer.validation_loader:
         assert batch["image_features"].shape[1:] == beside.features[beside.places[0]].shape
     assert compare_features(of_model(tmp_path / "run", config.data.train_split), config) is None
+
+
+def test_a_row_without_an_image_is_named(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = load_training_data
+
+    def without_one(*arguments: Any) -> Any:
+        data = load(*arguments)
+        images = [None, *data.train.cast_column("image", Image(decode=False))["image"][1:]]
+        rest = data.train.remove_columns("image")
+        return replace(data, train=rest.add_column("image", images, feature=Image()))
+
+    monkeypatch.setattr(loop, "load_training_data", without_one)
+    with pytest.raises(UnreadableImageError, match="there is no image, only labels"):
+        loaded(settings, tmp_path / "run")

@@ -174,7 +174,7 @@ def told(known: argparse.Namespace, folder: "JobFolder", done: "State | None") -
         from cnn_rnn.prediction.pictures import draw_job
 
         draw_job(folder)
-    code = tell_counts(folder)
+    code = tell_counts(folder, known.input)
     if known.write:
         from cnn_rnn.prediction.label_files import WrittenLabels, write_kinds
 
@@ -298,8 +298,12 @@ def print_labels(known: argparse.Namespace, reading: "Reading") -> int:
     return code
 
 
-def tell_counts(folder: "JobFolder") -> int:
-    """Say how many images were labelled, and name those that were not; returns what the shell is told."""
+def tell_counts(folder: "JobFolder", source: str) -> int:
+    """Say how many images were labelled, and name those that were not; returns what the shell is told.
+
+    Raises:
+        FileNotFoundError: There were none, as of shards is known once they are read.
+    """
     rows = unreadable = 0
     reasons: list[str] = []
     for errors in folder.error_columns():
@@ -307,6 +311,10 @@ def tell_counts(folder: "JobFolder") -> int:
         unreadable += len(errors) - errors.null_count
         if len(reasons) < NAMED_UNREADABLE:
             reasons += errors.drop_null().to_pylist()[: NAMED_UNREADABLE - len(reasons)]
+    if not rows:
+        from cnn_rnn.prediction.input_kinds import nothing_found
+
+        raise nothing_found(source, folder.inputs.passed_over)
     for line in (*folder.inputs.passed_over.lines(), *folder.said):
         print(visible(line), file=sys.stderr)
     print(f"{rows - unreadable} images labelled, {unreadable} unreadable, written to {folder.folder}")

@@ -186,7 +186,9 @@ class SplitRows(Inputs):
 
     def identity(self, number: int, by: Identity) -> str:
         """A digest of ids and, as far as `by` looks, of the images."""
-        return digest_texts(part for row in self._rows(number) for part in (row["image_id"], _look(row["image"], by)))
+        return digest_texts(
+            part for row in self._rows(number) for part in (row["image_id"], image_identity(row["image"], by))
+        )
 
     def __iter__(self) -> Iterator[str]:
         """The ids of all rows, in order."""
@@ -198,8 +200,8 @@ class SplitRows(Inputs):
             yield self.dataset[index]
 
 
-def _look(image: dict[str, Any] | None, by: Identity) -> str:
-    """What tells whether an image changed: a digest of its bytes or its file's identity; empty by name alone."""
+def image_identity(image: dict[str, Any] | None, by: Identity = "time") -> str:
+    """What tells an image from any other: a digest of its bytes or its file's identity; empty by name, or of none."""
     if image is None or by == "name":
         return ""
     if image["bytes"] is not None:

@@ -6,7 +6,6 @@ preprocessing, the code and the precision. Labels and splits are not among it, s
 the same features. What is found is read against its digest once a run.
 """
 
-import hashlib
 import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,9 +25,10 @@ from torch.utils.data import Dataset as TorchDataset
 from cnn_rnn.data.batching.batches import AugmentationSeeds, eval_loader, example_loader
 from cnn_rnn.data.schema import LABEL_COLUMNS, label_names, targets
 from cnn_rnn.data.transforms import TrainTransform, prepare_examples
-from cnn_rnn.foundation.provenance import Provenance, digest, file_identity
+from cnn_rnn.foundation.provenance import Provenance, digest
 from cnn_rnn.learning.feature_store import STORE_FILE, FeatureStore, seen_by
 from cnn_rnn.modeling_cnn_rnn import CnnRnnForImageClassification
+from cnn_rnn.prediction.inputs import image_identity
 from cnn_rnn.prediction.kept_graphs import onnxruntime_version
 from cnn_rnn.prediction.onnx_engine import UnfitGraphError, choose_engine, use_onnxruntime
 from cnn_rnn.prediction.predictions import PlacedFeatures, extract_features
@@ -245,19 +245,16 @@ def engine_for(images: int, accelerator: Accelerator, precision: str) -> str:
 
 def image_identities(dataset: Dataset) -> list[str]:
     """For each row what tells its image from any other: the file with its size and time of change, or its bytes."""
-    return [
-        file_identity(image["path"]) if image["bytes"] is None else hashlib.sha256(image["bytes"]).hexdigest()
-        for image in undecoded_images(dataset)
-    ]
+    return [image_identity(image) for image in undecoded_images(dataset)]
 
 
 def image_files(dataset: Dataset) -> list[str]:
     """For each row the file of its image; empty where that is none."""
-    return [image["path"] if image["bytes"] is None else "" for image in undecoded_images(dataset)]
+    return [image["path"] if image and image["bytes"] is None else "" for image in undecoded_images(dataset)]
 
 
-def undecoded_images(dataset: Dataset) -> Iterator[dict[str, Any]]:
-    """For each row what its image is decoded from: a `path`, or `bytes`."""
+def undecoded_images(dataset: Dataset) -> Iterator[dict[str, Any] | None]:
+    """For each row what its image is decoded from: a `path`, or `bytes`; None where there is no image."""
     rows = dataset.select_columns(["image"]).cast_column("image", Image(decode=False))
     for start in range(0, len(rows), CACHED_AT_ONCE):
         yield from rows[start : start + CACHED_AT_ONCE]["image"]

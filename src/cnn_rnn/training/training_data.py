@@ -65,7 +65,10 @@ class TrainingData:
         """Refuse a part without rows."""
         images, held_out = self.train_images, self.validation_images
         if not images or not held_out:
-            raise ValueError(f"{images} images to train on and {held_out} held out; both need at least one")
+            raise ValueError(
+                f"{images} images to train on and {held_out} held out; both need at least one: data.train_split and "
+                "data.validation_split name them, else data.validation_fraction of train is held out"
+            )
 
     @property
     def train_images(self) -> int:

@@ -136,6 +136,10 @@ def load_hub(
     builder = open_dataset(str(name), system_files=reading is not None and reading.system_files, **options)
     with reading_errors(name):
         builder.download_and_prepare()
+        asked = {str(each): own for each, own in (builder.info.splits or {}).items() if split in {None, str(each)}}
+        empty = [each for each, own in asked.items() if not own.num_examples]
+        if empty:
+            raise ValueError(f"the split {empty[0]} has no rows; take its files away, or write them anew")
         return to_schema(builder.as_dataset(split=split), reading=reading)
 
 

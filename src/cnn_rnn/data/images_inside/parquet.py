@@ -49,8 +49,12 @@ def write_parquet(
         FileExistsError: It does.
         FolderInUseError: Another process writes there.
         UnwrittenFileError: The disk did not take it; nothing of it is left.
+        ValueError: A split has no rows.
     """
     splits = data if isinstance(data, DatasetDict) else DatasetDict({str(data.split or "train"): data})
+    empty = [name for name, rows in splits.items() if not len(rows)]
+    if empty:
+        raise ValueError(f"the split {empty[0]} has no rows to write; leave it out, or give it some")
     shards = Path(folder) / "data"
     if shards.exists() and any(shards.iterdir()):
         raise FileExistsError(f"{shards} is not empty; remove it or choose another folder")
@@ -109,7 +113,7 @@ def _write_split(rows: Dataset, folder: Path, name: str, shard_bytes: int) -> No
 def _embedded_groups(rows: Dataset) -> Iterator[pa.Table]:
     """The rows in small tables, each image's bytes read in."""
     arrow = rows.with_format("arrow")
-    for start in range(0, max(len(rows), 1), ROWS_A_GROUP):
+    for start in range(0, len(rows), ROWS_A_GROUP):
         yield embed_table_storage(arrow[start : start + ROWS_A_GROUP])
 
 
