@@ -84,6 +84,11 @@ def _check_names(config: "CnnRnnConfig") -> None:
         raise ValueError(f"id2label must map ids to names, got {list(config.id2label.values())[:10]}")
     if not all(label.strip() for label in config.id2label.values()):
         raise ValueError(f"id2label gives a label no name: {config.id2label}"[:200])
+    try:
+        "\n".join(config.id2label.values()).encode()
+    except UnicodeEncodeError as error:  # of half a character of UTF-16, with which no file of labels can be written
+        label = error.object[: error.end].rpartition("\n")[2]
+        raise ValueError(f"id2label names a label {label!r}, which UTF-8 cannot write: give it another name") from None
     if config.label2id != {label: index for index, label in config.id2label.items()}:
         raise ValueError("label2id is not the inverse of id2label: give both, or id2label alone")
 

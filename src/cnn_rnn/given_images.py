@@ -4,6 +4,7 @@ import base64
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -116,13 +117,13 @@ def from_array(pixels: np.ndarray) -> Image.Image:
     Raises:
         ValueError: They are of another shape or type, fractions among them, which would become a nearly black image.
     """
-    try:
-        return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
-    except TypeError as error:
-        raise ValueError(
-            f"an array of shape {pixels.shape} and {pixels.dtype}; expected (h, w, 3) or (h, w) of uint8, 0..255 "
-            "(where it is of 0..1, give `(255 * pixels).round().astype('uint8')`)"
-        ) from error
+    with suppress(TypeError):
+        if pixels.ndim > 1:  # Pillow takes a row, such as the bytes of a file, for the pixels of a strip
+            return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
+    raise ValueError(
+        f"an array of shape {pixels.shape} and {pixels.dtype}; expected (h, w, 3) or (h, w) of uint8, 0..255 "
+        "(where it is of 0..1, give `(255 * pixels).round().astype('uint8')`; the bytes of a file as `bytes`)"
+    )
 
 
 def to_array(pixels: Any) -> np.ndarray:
@@ -145,11 +146,12 @@ def bytes_of_base64(text: str) -> bytes:
     """The bytes that text such as `data:image/png;base64,...` holds.
 
     Raises:
+        IsADirectoryError: It is a folder's path, some of which could be base64.
         FileNotFoundError: It is no base64, so it was meant as a path.
     """
+    if os.path.isdir(text):  # noqa: PTH112
+        raise IsADirectoryError("it is a folder: give the paths of its files")
     try:
         return base64.b64decode(text.partition(",")[2] if text.startswith("data:image/") else text, validate=True)
     except ValueError as error:
-        if os.path.isdir(text):  # noqa: PTH112
-            raise IsADirectoryError("it is a folder: give the paths of its files") from error
         raise FileNotFoundError("there is no such file, and it is neither an http(s) address nor base64") from error

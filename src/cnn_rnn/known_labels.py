@@ -48,12 +48,8 @@ def known_labels_of(conditions: Conditions) -> Tensor | None:
     """What is known (B, C), or None.
 
     Raises:
-        TypeError: An argument of another name.
         ValueError: Attentions are asked for.
     """
-    others = sorted(set(conditions) - Conditions.__optional_keys__)
-    if others:
-        raise TypeError(f"forward() got an unexpected argument {others[0]!r}")
     if conditions.get("output_attentions"):
         raise ValueError("no layer here has attention weights to return: leave output_attentions out")
     return conditions.get("known_labels")

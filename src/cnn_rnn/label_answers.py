@@ -1,7 +1,7 @@
 """From the probabilities of an image's labels to those that are returned, by numpy alone."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -18,6 +18,7 @@ UNFAMILIAR = "like nothing that this model has seen"
 NO_SET_WEIGHTS = (
     "this model was saved without set_weights, by which whole sets are weighed: train it again, or take decision='path'"
 )
+LONGEST_TIMEOUT = 86_400.0  # seconds; beyond some size of it the system has no such clock
 SURE = 0.01  # a label is not asked about that is less likely wrong
 
 Threshold = float | str | Mapping[str, float] | Sequence[float]
@@ -76,13 +77,16 @@ class LabelAnswers:
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {top_k}")
         seconds: Any = 1 if timeout is None else timeout
-        if not isinstance(seconds, int | float) or not seconds > 0:
-            raise ValueError(f"timeout must be a number of seconds above 0, got {timeout!r}")
+        if isinstance(timeout, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_TIMEOUT:
+            raise ValueError(f"timeout must be a number of seconds above 0, a day at most, got {timeout!r}")
         for name, flag in flags.items():
             if not isinstance(flag, bool | None):
                 raise ValueError(f"{name} must be True or False, got {flag!r}")  # noqa: TRY004
         if threshold is not None:
             self.least(threshold)  # a wrong one is refused before any work is done
+        for name, asked in (("return_path", bool(flags.get("return_path"))), ("beam_width", beam_width is not None)):
+            if asked and not self.config.has_path_decoder:
+                raise ValueError(f"{name} needs a path decoder, which this model has not: leave it out")
         self._check_decision(decision, threshold, top_k)
 
     def choose(
@@ -118,11 +122,13 @@ class LabelAnswers:
             if threshold is None:
                 threshold = self.own_thresholds() if top_k is None else 0.0
             chosen = scores >= np.array(self.least(threshold), np.float32)
+            if known is not None:  # a threshold of 1 or 0, or so many labels, must not say otherwise
+                chosen = (chosen | (known > 0)) & (known >= 0)
             if self.rules:
                 chosen, top_k = self._closed(scores, chosen, top_k), None
-        order = np.argsort(-scores, kind="stable")[: None if self.rules else top_k].tolist()
+        order = [index for index in np.argsort(-scores, kind="stable").tolist() if chosen[index]]
         values = scores.tolist()
-        labels = [{"label": config.id2label[index], "score": values[index]} for index in order if chosen[index]]
+        labels = [{"label": config.id2label[index], "score": values[index]} for index in order[:top_k]]
         answer: dict[str, Any] = {"labels": labels}
         if return_path:
             answer |= self._path(walk, walked) if "paths" in walk else {}  # a plain head has none
@@ -225,8 +231,8 @@ class LabelAnswers:
             for name, value in threshold.items():
                 if name not in least:
                     raise ValueError(unknown_label(name, least))
-                least[name] = value
-            values = list(least.values())
+                least[name] = np.asarray(value).tolist()
+            values: list[Any] = list(least.values())
         else:
             given: Any = np.asarray(threshold).tolist()  # numpy's and torch's numbers too
             values = given if isinstance(given, list) else [given] * config.num_labels
@@ -235,7 +241,7 @@ class LabelAnswers:
                 f"{len(values)} thresholds for {config.num_labels} labels: give one number, or one for each"
             )
         for value in values:
-            if isinstance(value, bool | str | None) or not 0 <= value <= 1:
+            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
                 raise ValueError(f"threshold is a probability in 0..1, got {value!r}")
         return [float(value) for value in values]
 

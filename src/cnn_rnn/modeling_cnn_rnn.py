@@ -19,6 +19,7 @@ from .label_answers import NO_SET_WEIGHTS, check_whole
 from .label_rules import LabelRules
 from .losses import training_loss
 from .model_outputs import CnnRnnGenerateOutput, CnnRnnOutput
+from .nearest_names import naming_nearest
 from .neighbours import NeighbourMemory
 from .path_decoder import PathDecoder
 from .relevance_head import head_of_config
@@ -96,6 +97,7 @@ class CnnRnnForImageClassification(TimmBackedModel):
             model.backbone.load_weights(weights, getattr(model.relevance_head, "classifier", None))
         return model
 
+    @naming_nearest(*sorted(Conditions.__optional_keys__))
     def forward(
         self,
         pixel_values: Tensor | None = None,
@@ -174,6 +176,7 @@ class CnnRnnForImageClassification(TimmBackedModel):
 
     @of_instances
     @torch.no_grad()
+    @naming_nearest()
     def generate(
         self,
         pixel_values: Tensor | None = None,
@@ -245,6 +248,7 @@ class CnnRnnForImageClassification(TimmBackedModel):
         least = self.config.thresholds
         return weigh_sets(self.walker, features, relevance, known, result=result, logits=logits, thresholds=least)
 
+    @naming_nearest()
     def get_image_features(
         self,
         pixel_values: Tensor | None = None,

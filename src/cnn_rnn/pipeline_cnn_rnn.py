@@ -137,7 +137,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             known_labels = known_labels.to(pixel_values.device).expand(len(pixel_values), -1)
         with evaluation_of(self.model):
             if not (return_path or sets) and beam_width is None:
-                return {"logits": self.model(**inputs, known_labels=known_labels).logits}
+                return {"logits": self.model(**inputs, known_labels=known_labels, return_dict=True).logits}
             output = self.model.generate(**inputs, beam_width=beam_width, known_labels=known_labels, sets=sets)
         names = ("logits", *(WALK if return_path else ()), *(("sets",) if sets else ()))
         return {name: output[name] for name in names}

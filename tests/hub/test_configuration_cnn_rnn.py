@@ -145,6 +145,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"fusion_weights": [float("nan"), 0.5, 0.0]}, "fusion_weights must hold finite numbers"),
     ({"id2label": {0: "cat", 1: ""}}, "gives a label no name"),
     ({"id2label": {0: "cat", 1: " "}}, "gives a label no name"),
+    ({"id2label": {0: "cat", 1: "a\ud800"}}, r"names a label 'a\\ud800', which UTF-8 cannot write"),
     ({"num_labels": 2, "label_counts": [3, -1]}, "0 or more, got -1"),
     ({"backbone": "hf-hub:timm/resnet18"}, "'hf-hub:timm/resnet18' is an address"),
     ({"backbone": "timm/resnet18"}, "plain name of a timm model"),

@@ -243,6 +243,8 @@ def test_the_beam_width_is_the_callers_to_choose(own: Any) -> None:
         ({"threshold": torch.tensor([0.5] * 6)}, "6 thresholds for 7 labels"),
         ({"threshold": True}, r"in 0\.\.1, got True"),
         ({"threshold": [None] * 7}, r"in 0\.\.1, got None"),
+        ({"threshold": b"0.5"}, r"in 0\.\.1, got b'0\.5'"),
+        ({"threshold": {"dog": [0.5]}}, r"in 0\.\.1, got \[0\.5\]"),
         ({"top_k": 2.5}, "top_k must be a whole number, got 2.5"),
         ({"beam_width": 2.5}, "beam_width must be a whole number, got 2.5"),
         ({"top_k": 0}, "top_k must be at least 1, got 0"),
@@ -250,8 +252,9 @@ def test_the_beam_width_is_the_callers_to_choose(own: Any) -> None:
         ({"beam_width": 0}, "beam_width .* at least 1, got 0"),
         ({"ask": "no"}, "ask must be True or False, got 'no'"),
         ({"return_path": 1}, "return_path must be True or False, got 1"),
-        ({"timeout": 0}, "timeout must be a number of seconds above 0, got 0"),
-        ({"timeout": "5"}, "above 0, got '5'"),
+        ({"timeout": 0}, "timeout must be a number of seconds above 0, a day at most, got 0"),
+        ({"timeout": "5"}, "above 0, a day at most, got '5'"),
+        ({"timeout": float("inf")}, "a day at most, got inf"),
         ({"known": [{"dog": True}]}, "of all images of a call, .*call once for each image where they differ"),
     ],
     ids=str,
@@ -346,8 +349,9 @@ def test_an_unreadable_image_is_named(own: Any, tmp_path: Path) -> None:
         (np.full((40, 50, 3), 0.5, dtype=np.float32), r"shape \(40, 50, 3\) and float32; expected .* of uint8"),
         (np.zeros((3, 40, 50), dtype=np.uint8), r"shape \(3, 40, 50\) and uint8; expected \(h, w, 3\)"),
         (np.zeros((40, 50, 3), dtype=np.int64), r"shape \(40, 50, 3\) and int64; expected .* of uint8"),
+        (np.zeros(600, dtype=np.uint8), r"shape \(600,\) and uint8; .*; the bytes of a file as `bytes`"),
     ],
-    ids=["fractions", "channels first", "long numbers"],
+    ids=["fractions", "channels first", "long numbers", "a file's bytes"],
 )
 def test_an_array_that_could_mean_two_things_is_asked_about(own: Any, pixels: np.ndarray, said: str) -> None:
     with pytest.raises(ValueError, match=f"is no readable image: an array of {said}"):
@@ -368,14 +372,21 @@ def test_fractions_are_refused_not_taken_for_a_black_image(own: Any, stock: Any)
     assert torch.equal(black, own.image_processor(Image.new("RGB", (50, 40)), return_tensors="pt")["pixel_values"])
 
 
+def test_a_model_that_gives_tuples_gives_the_pipeline_names(own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = own(photo(0), top_k=7)
+    monkeypatch.setattr(own.model.config, "return_dict", False)
+    assert own(photo(0), top_k=7) == expected
+
+
 def test_a_model_without_a_path_decoder_has_labels_but_no_paths() -> None:
     model = CnnRnnForImageClassification.from_backbone(
         "test_resnet", id2label=LABELS, path_loss="none", fusion="relevance"
     )
     own = MultiLabelImageClassificationPipeline(model, image_processor=CnnRnnImageProcessor.from_config(model.config))
     assert len(own(photo(0), top_k=7)) == 7
-    with pytest.raises(ValueError, match="no path decoder"):
-        own(photo(0), return_path=True)
+    for argument in ("return_path", "beam_width"):
+        with pytest.raises(ValueError, match=f"{argument} needs a path decoder, which this model has not: leave it"):
+            own(photo(0), **{argument: True if argument == "return_path" else 2})
 
 
 def test_half_precision_gives_nearly_the_same_scores(own: Any, folder: Path) -> None:
@@ -443,10 +454,13 @@ def test_an_image_from_the_web_keeps_its_transparency(own: Any, tmp_path: Path) 
     assert torch.equal(there, own.preprocess(tmp_path / "clear.png")["pixel_values"])
 
 
-def test_what_is_no_image_is_named_in_one_line(own: Any, tmp_path: Path) -> None:
+def test_what_is_no_image_is_named_in_one_line(own: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "page.png").write_text("<html>")
+    (tmp_path / "base").mkdir()
     told = {
         str(tmp_path): rf"'{tmp_path}' is no readable image: it is a folder: give the paths of its files",
+        "base": "'base' is no readable image: it is a folder",  # base64, too, of three bytes
         "ftp://a/b.png": "'ftp://a/b.png' is no readable image: there is no such file, and it is neither an http",
         str(tmp_path / "page.png"): r"page.png' is no readable image: cannot identify the format of its bytes",
     }

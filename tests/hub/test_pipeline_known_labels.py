@@ -9,6 +9,7 @@ from PIL import Image
 
 from cnn_rnn import CnnRnnForImageClassification, CnnRnnImageProcessor, MultiLabelImageClassificationPipeline
 from cnn_rnn.decisions import pick_by_expected_f1
+from cnn_rnn.label_rules import LabelRules
 
 LABELS = ["cat", "dog", "bird", "car", "tree"]
 PHOTOS = [Image.fromarray(np.random.default_rng(seed).integers(0, 255, (70, 80, 3), np.uint8)) for seed in range(3)]
@@ -42,11 +43,25 @@ def test_what_is_known_holds_and_moves_the_rest(classify: MultiLabelImageClassif
     for untold, told in zip(classify(PHOTOS, top_k=5), classify(PHOTOS, top_k=5, known=known), strict=True):
         before, after = scores_of(untold), scores_of(told)
         assert after["dog"] > 0.999
-        assert after["car"] < 0.001
+        assert "car" not in after  # not even to make up the number
         assert all(before[name] != after[name] for name in ("cat", "bird", "tree"))
     path = classify(PHOTOS[0], return_path=True, known=known)["path"]
     assert path[0] == {"label": "dog", "score": 1.0}
     assert "car" not in [step["label"] for step in path]
+
+
+@pytest.mark.parametrize("rules", [None, {"excludes": [["dog", "car"]]}], ids=["without rules", "with rules"])
+def test_no_threshold_and_no_number_says_otherwise(
+    classify: MultiLabelImageClassificationPipeline, rules: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classify.model, "rules", LabelRules.of(rules, LABELS))
+    known = {"dog": True, "car": False}
+    assert [entry["label"] for entry in classify(PHOTOS[0], known=known, threshold=1.0)] == ["dog"]
+    assert set(scores_of(classify(PHOTOS[0], known=known, threshold=0.0))) == {*LABELS} - {"car"}
+    with torch.no_grad():  # an open label may be less probable than what is ruled out is said to be
+        monkeypatch.setattr(classify.model.config, "fusion_weights", (0.0, 0.0, -50.0))
+    found = classify(PHOTOS[0], known=dict.fromkeys(LABELS[1:], False), top_k=1)
+    assert [entry["label"] for entry in found] == LABELS[:1]
 
 
 def test_many_images_at_once_are_told_alike(classify: MultiLabelImageClassificationPipeline) -> None:

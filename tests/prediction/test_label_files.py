@@ -255,6 +255,8 @@ def test_labels_are_left_out_and_added(photo: Path, tmp_path: Path) -> None:
     )
     assert write_labels("txt", folder, NAMES, choice).unchanged == 1
     assert "is there already" in write_labels("txt", folder, NAMES, WrittenLabels()).left[0]
+    torn = write_labels("txt", folder, NAMES, WrittenLabels(always_add=["by\nmachine"]))
+    assert torn.left[0].endswith("a label on each line is what it holds, and 'by\\nmachine' holds a line break")
     with pytest.raises(ValueError, match="--leave_out 'wolf' is none of the model's 4 labels"):
         write_labels("txt", folder, NAMES, WrittenLabels(leave_out=["wolf"]))
 

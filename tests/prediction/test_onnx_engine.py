@@ -241,8 +241,15 @@ def test_nothing_is_written_among_installed_files(tmp_path: Path, monkeypatch: p
     shipped = tmp_path / "bundled_model"
     shipped.mkdir()
     monkeypatch.setattr(kept_graphs, "PLACES", (tmp_path,))
-    assert [place.is_relative_to(shipped) for place in kept_graphs.places_for(str(shipped))] == [False]
-    assert kept_graphs.places_for(str(tmp_path))[0] == tmp_path / FOLDER
+    assert [path.is_relative_to(shipped) for path in kept_graphs.paths_for(str(shipped), "a.onnx")] == [False]
+    assert kept_graphs.paths_for(str(tmp_path), "a.onnx")[0] == tmp_path / FOLDER / "a.onnx"
+
+
+@pytest.mark.parametrize("planted", [FOLDER, f"{FOLDER}/a.onnx"])
+def test_nothing_is_written_where_a_link_in_the_models_folder_leads(tmp_path: Path, planted: str) -> None:
+    (link := tmp_path / planted).parent.mkdir(exist_ok=True)
+    link.symlink_to("/somewhere/else")
+    assert [path.is_relative_to(tmp_path) for path in kept_graphs.paths_for(str(tmp_path), "a.onnx")] == [False]
 
 
 def test_the_engine_is_chosen_by_device_and_by_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +268,7 @@ def test_a_backbone_whose_graph_sees_something_else_stays_in_torch(
     saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(onnx_engine, "TOLERANCE", 0.0)
-    monkeypatch.setattr(kept_graphs, "places_for", lambda _name: [tmp_path])
+    monkeypatch.setattr(kept_graphs, "paths_for", lambda _name, file: [tmp_path / file])
     model = SavedModel.load(saved).model
     backbone = model.backbone
     with pytest.raises(UnfitGraphError, match="test_resnet by onnxruntime differs from torch"):
@@ -295,6 +302,6 @@ def test_hidden_states_are_refused(saved: Path) -> None:
 def test_a_graph_that_no_folder_takes_is_run_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "in the way").write_text("")
     saved = SavedModel.load(save_model(tmp_path / "model"))
-    monkeypatch.setattr(kept_graphs, "places_for", lambda _: [tmp_path / "in the way"])
+    monkeypatch.setattr(kept_graphs, "paths_for", lambda _, file: [tmp_path / "in the way" / file])
     assert set_engine(saved.model, saved.name, "onnx", CPU) == "engine onnx on cpu: its graph is not kept"
     assert isinstance(saved.model.backbone, onnx_engine.OnnxBackbone)

@@ -119,6 +119,12 @@ def test_a_config_that_would_not_end_is_refused_before_anything_is_built(
         SavedModel.load(run)
 
 
+def test_a_model_saved_to_give_tuples_gives_names(run: Path) -> None:
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"return_dict": False}))
+    assert SavedModel.load(run).model(torch.zeros(1, 3, 64, 64)).logits.shape[0] == 1
+
+
 def test_a_folder_without_a_model_is_told_from_a_run_that_was_stopped(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"has no config\.json$"):
         SavedModel.load(tmp_path)

@@ -236,16 +236,15 @@ def label_batch(
     told = known or [{}] * len(images)
     readable = [(image, own) for image, own in zip(images, told, strict=True) if not isinstance(image, Failure)]
     outputs: Any = {}
+    state: Any = ()
     if readable:
         state = np.stack([labeller.answers.known(own) for _, own in readable])
         outputs = labeller.forward(np.stack([image for image, _ in readable]), state if state.any() else None)
-    places = count()
-    return [
-        {"error": image.reason}
-        if isinstance(image, Failure)
-        else labeller.postprocess(outputs, next(places), threshold=threshold, return_path=True)
-        for image in images
-    ]
+    answers = (
+        labeller.postprocess(outputs, place, threshold=threshold, return_path=True, known=own)
+        for place, own in enumerate(state)
+    )
+    return [{"error": image.reason} if isinstance(image, Failure) else next(answers) for image in images]
 
 
 def predict_all(classify: Any, folder: JobFolder, **options: Any) -> State:

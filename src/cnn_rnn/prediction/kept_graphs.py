@@ -31,20 +31,21 @@ GRAPH_FORMAT = "2"  # of what a whole model's graph takes, gives and says of its
 GPUS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")  # as drivers show them
 
 
-def places_for(name: str) -> list[Path]:
-    """Folders in which a model's graphs may be kept: beside the weights, else with what else the Hub's cache holds.
+def paths_for(name: str, file: str) -> list[Path]:
+    """Where a model's graph of that file name may be kept: beside the weights, or with what the Hub's cache holds.
 
-    The model that comes with the package has its own in the cache: nothing is written among installed files.
+    The model that comes with the package has its own in the cache: nothing is written among installed files. Nor is
+    anything where a link leads to: whoever handed out the folder may have planted it.
     """
     shipped = Path(name).resolve() in [(place / "bundled_model").resolve() for place in PLACES]
-    beside = [Path(name) / FOLDER] if Path(name).is_dir() and not shipped else []
-    return [*beside, Path(constants.HF_HOME) / "cnn_rnn" / FOLDER]
+    beside = Path(name) / FOLDER / file
+    away = shipped or not Path(name).is_dir() or beside.is_symlink() or beside.parent.is_symlink()
+    return [*([] if away else [beside]), Path(constants.HF_HOME) / "cnn_rnn" / FOLDER / file]
 
 
 def own_graph(name: str, file: str, digest: str) -> tuple[Path, bytes] | None:
     """The graph of that file name that a process of this user wrote for a digest, if there is one, and its content."""
-    for folder in places_for(name):
-        path = folder / file
+    for path in paths_for(name, file):
         try:
             content = path.read_bytes()
         except OSError:  # there is none, or none that this user may read
@@ -57,15 +58,15 @@ def own_graph(name: str, file: str, digest: str) -> tuple[Path, bytes] | None:
 
 def keep_graph(content: bytes, name: str, file: str, digest: str) -> Path | None:
     """The file of a graph that was made here, for `own_graph` to find; None where no place for it can be written to."""
-    for folder in places_for(name):
+    for path in paths_for(name, file):
         try:
-            with whole_file(folder / file) as temporary:
+            with whole_file(path) as temporary:
                 temporary.write_bytes(content)
         except OSError as error:
-            logger.warning("%s cannot be written (%s)", folder / file, error)
+            logger.warning("%s cannot be written (%s)", path, error)
         else:
             record_own(content, digest)
-            return folder / file
+            return path
     return None
 
 

@@ -170,6 +170,9 @@ def _text_path(photo: Path) -> Path:
 def _write_text(photo: Path, labels: Sequence[str], *, dry_run: bool) -> bool:
     """Write the text file beside a photo; whether it lacked anything. SidecarError where it says something else."""
     path = _text_path(photo)
+    broken = next((label for label in labels if label.splitlines() != [label]), None)
+    if broken is not None:
+        raise SidecarError(f"{path}: a label on each line is what it holds, and {broken!r} holds a line break")
     content = "".join(f"{label}\n" for label in labels)
     if not path.exists():
         if not dry_run:

@@ -136,7 +136,7 @@ class CnnRnnOnnx:
         Whole `sets` are weighed where asked for.
         """
         config = self.config
-        other_width = beam_width not in {None, config.beam_width} and config.has_path_decoder
+        other_width = beam_width not in {None, config.beam_width}
         takes = self.model.takes_known or known is None or not known.any()
         by_graph = takes and not other_width and not sets
         outputs = self.model(pixel_values, known) if by_graph else self._by_torch(pixel_values, known, beam_width, sets)
@@ -214,10 +214,6 @@ class CallArguments:
         ask: bool | None = None,
     ) -> None:
         answers.check(threshold, top_k, beam_width, decision, timeout, return_path=return_path, ask=ask)
-        if return_path and not answers.config.has_path_decoder:
-            raise ValueError(
-                "this model has no path decoder (path_loss='none'): use forward, whose logits score each label"
-            )
         self.timeout, self.beam_width = timeout, beam_width
         self.known = None if known is None else answers.known(known)
         self.choice: dict[str, Any] = {

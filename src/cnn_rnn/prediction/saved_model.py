@@ -63,6 +63,7 @@ class SavedModel:
                 raise  # of weights that are not finite
             raise ValueError(f"{name}: the weights do not fit the config: {reason(error)}") from error
         check_weights(str(name), found)
+        model.config.return_dict = True  # whatever the folder says: all that is asked of it is asked by name
         model.backbone.put_channels_innermost()
         return cls(str(name), model.eval(), checked_processor(name))
 

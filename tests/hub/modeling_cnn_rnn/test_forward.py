@@ -199,8 +199,12 @@ def test_attentions_are_accepted_as_an_argument_and_refused_where_asked_for() ->
     assert torch.equal(model(PIXELS, output_attentions=False).logits, model(PIXELS).logits)
     with pytest.raises(ValueError, match="leave output_attentions out"):
         model(PIXELS, output_attentions=True)
-    with pytest.raises(TypeError, match="unexpected argument 'known_lables'"):
-        model(PIXELS, known_lables=None)
+
+
+@pytest.mark.parametrize("ask", ["forward", "generate", "get_image_features"])
+def test_an_argument_that_there_is_not_is_asked_about(ask: str) -> None:
+    with pytest.raises(TypeError, match="there is no argument 'pixel_value'; did you mean pixel_values"):
+        getattr(model_of(), ask)(pixel_value=PIXELS)
 
 
 REMEMBERS: dict[str, Any] = {"neighbours": 4, "cooccurrence": True, "known_labels": "state"}
