@@ -163,7 +163,8 @@ def test_too_many_confirmed_labels_are_refused() -> None:
         generate(conditioned(), PIXELS[:1], known_labels=known, max_path_length=2)
     output = generate(conditioned(), PIXELS[:1], known_labels=known, max_path_length=3)
     assert output.paths[0, 0].tolist() == [0, 2, 1]  # full: nothing can be added
-    for ask in (model_of(), model_of().generate):
+    asks: tuple[Any, ...] = (model_of(), model_of().generate)
+    for ask in asks:
         with pytest.raises(TypeError, match="there is no argument 'known_label'; did you mean known_labels"):
             ask(PIXELS, known_label=known)
 
