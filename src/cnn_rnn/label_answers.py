@@ -241,7 +241,7 @@ class LabelAnswers:
                 f"{len(values)} thresholds for {config.num_labels} labels: give one number, or one for each"
             )
         for value in values:
-            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
                 raise ValueError(f"threshold is a probability in 0..1, got {value!r}")
         return [float(value) for value in values]
 
