@@ -190,6 +190,18 @@ def test_a_photo_of_which_the_model_sees_no_finite_numbers_is_passed_over_with_a
     assert album.unreadable.keys() == photos.keys()
 
 
+def test_photos_on_a_drive_that_was_away_are_read_again(eyes: Eyes, photos: dict[str, Path]) -> None:
+    album = Album(eyes, photos)
+    album.see("3.jpg")
+    away = photos["3.jpg"].rename(photos["3.jpg"].with_suffix(".away"))
+    album.see("3.jpg")  # what was seen goes on counting
+    assert album.is_unreadable("3.jpg")
+    assert album.looked_at == 1
+    away.rename(photos["3.jpg"])
+    assert not album.is_unreadable("3.jpg")
+    assert not album.unreadable
+
+
 def test_a_photo_that_is_replaced_under_its_name_is_seen_and_learnt_anew(eyes: Eyes, photos: dict[str, Path]) -> None:
     folder = photos["0.jpg"].parent
     album = Album(eyes, photos, folder)

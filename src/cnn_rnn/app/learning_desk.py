@@ -98,7 +98,7 @@ class LearningDesk(Desk):
         elif act == "order":
             orders = list(PHOTO_ORDERS)
             session.order = orders[(orders.index(session.order) + 1) % len(orders)]
-        elif act == "list" and photo is not None and photo.name not in self.album.unreadable:
+        elif act == "list" and photo is not None and not self.album.is_unreadable(photo.name):
             session.listed = self.album.as_sure_as(photo.name)
         elif act == "take":
             session.accept_listed(self.album)
@@ -150,7 +150,7 @@ class LearningDesk(Desk):
         photo = session.shown
         if session.listed is not None:
             session.accept_listed(self.album)
-        elif photo is not None and (photo.name in self.album.unreadable or session.of != photo.name):
+        elif photo is not None and (self.album.is_unreadable(photo.name) or session.of != photo.name):
             session.move(1)
         elif photo is not None:
             session.accept_shown(self.album, photo)

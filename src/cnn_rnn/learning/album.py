@@ -6,6 +6,7 @@ What a person said is written down first and learnt then; a guess is never writt
 import logging
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -77,7 +78,7 @@ class Album:
             UnreadableImageError: It cannot be read.
         """
         seen = self._seen.get(name)
-        if seen is None or self._files[name] != file_identity(str(self.photos[name])):
+        if seen is None or name in self.unreadable or self._files[name] != file_identity(str(self.photos[name])):
             try:
                 seen = self._look(name)
             except UnreadableImageError:
@@ -85,6 +86,13 @@ class Album:
                     raise
             self._learn([name])
         return seen
+
+    def is_unreadable(self, name: str) -> bool:
+        """Whether a photo could not be read and still cannot be; a drive that was away may be there again."""
+        if name in self.unreadable:
+            with suppress(UnreadableImageError):
+                self.see(name)
+        return name in self.unreadable
 
     def look_around(self, ended: threading.Event) -> None:
         """See all photos one after the other: those that are accepted, then on from the one that is shown last."""
@@ -105,7 +113,7 @@ class Album:
     @property
     def looked_at(self) -> int:
         """How many photos were seen, or cannot be."""
-        return len(self._seen) + len(self.unreadable)
+        return len(self._seen.keys() | self.unreadable.keys())
 
     def expect(
         self, name: str, known: Mapping[str, bool] | None = None, given: Floats | None = None
