@@ -55,8 +55,8 @@ def _bias_reason(bias: float, share: bool) -> str:
     if not share:
         return f"about {points} of the difference come from classes that are too rare"
     if bias > 0:
-        return f"about {points} too high, because classes have too few positives; --min_positives leaves them out"
-    return f"about {points} too low, because classes are rare and never predicted; --min_positives leaves them out"
+        return f"about {points} too high, because classes have too few positives; min_positives leaves them out"
+    return f"about {points} too low, because classes are rare and never predicted; min_positives leaves them out"
 
 
 def _find_reach(bias: float, level: float) -> float:
