@@ -327,13 +327,7 @@ def interval_table(intervals: Mapping[str, Any]) -> Table:
 
 
 def comparison_table(comparison: Mapping[str, Any], first: str = "first", second: str = "second") -> Table:
-    """A table of what `compare_paired` gave.
-
-    Args:
-        comparison: What it gave.
-        first: What the first predictions are called.
-        second: What the second predictions are called.
-    """
+    """A table of what `compare_paired` gave, with what its first and second predictions are called."""
     headings = {first: "first", second: "second", "difference": "difference", "low": "low", "high": "high"}
     headings |= {"std. error": "standard_error", "p in %": "p_value"}
     title = f"{second} against {first}, with {100 * comparison['level']:g} % intervals of the difference"
