@@ -122,9 +122,8 @@ def test_classes_that_are_too_rare_have_a_reason_in_place_of_an_interval() -> No
     scores = 1 / (1 + np.exp(4 - 2 * truth - generator.normal(size=truth.shape)))
     figures = bootstrap_intervals(scores, truth, samples=20)["figures"]
     assert figures["mAP"]["low"] is figures["mAP"]["high"] is None
-    assert re.fullmatch(
-        r"about \d+\.\d points too high, because classes have too few.*; min_positives leaves them out", figures["mAP"]["reason"]
-    )
+    too_high = r"about \d+\.\d points too high, because classes have too few.*; min_positives leaves them out"
+    assert re.fullmatch(too_high, figures["mAP"]["reason"])
     assert "too low, because classes are rare and never predicted" in figures["threshold.CP"]["reason"]
     assert figures["mAP"]["standard_error"] > 0
     assert figures["top_k.OF1"]["low"] is not None

@@ -79,17 +79,7 @@ class Tagger:
 
     @classmethod
     def load(cls, name: str | Path, engine: Engine = "auto") -> Self:
-        """A model beside a person, on the CPU, with what runs its backbone as for `cnn-rnn predict`.
-
-        Args:
-            name: Folder of a run, or name on the Hub.
-            engine: "auto" takes onnxruntime where it is installed.
-
-        Raises:
-            OSError: There is no such model.
-            ValueError: It is another kind of model, or cannot run as asked.
-            ImportError: "onnx" was asked for, and something is not installed.
-        """
+        """A model beside a person: `load_seeing` says where it is found, what sees for it, and what is refused."""
         return cls(*load_seeing(name, engine))
 
     def look(self, path: Path) -> Sight:
