@@ -44,6 +44,17 @@ def find_weights(weights: str) -> Path:
     return Path(str(found[0].locate()))
 
 
+def ask_hub_once(repo: str, *files: str) -> None:
+    """Ask the Hub once for the first of some files, none of which its cache holds: a download would ask for a minute.
+
+    Raises:
+        OSError: There is no answer; an error of the client's HTTP library too. A refusal is an answer.
+    """
+    if not any(isinstance(try_to_load_from_cache(repo, name), str) for name in files):
+        with suppress(HfHubHTTPError):  # an answer, which what loads the file tells, or knows another name
+            get_hf_file_metadata(hf_hub_url(repo, files[0]))
+
+
 def published_weights(backbone: str, repo: str | None, arguments: Mapping[str, Any]) -> dict[str, Tensor]:
     """Tensors by name of the weights that timm names, from the hub's cache or fetched.
 
@@ -56,9 +67,8 @@ def published_weights(backbone: str, repo: str | None, arguments: Mapping[str, A
         FileNotFoundError: They are not in the cache, and the hub does not answer.
     """
     try:
-        if repo and not any(isinstance(try_to_load_from_cache(repo, name), str) for name in HUB_FILES):
-            with suppress(HfHubHTTPError):  # an answer: timm knows other names
-                get_hf_file_metadata(hf_hub_url(repo, HUB_FILES[0]))  # asks once; a download asks on for a minute
+        if repo:
+            ask_hub_once(repo, *HUB_FILES)
         return timm.create_model(backbone, pretrained=True, **arguments).state_dict()
     except NO_ANSWER as error:  # the hub's own message names neither the model nor another way
         raise FileNotFoundError(

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from tests.commands_by_name import main_of
 from tests.finished_runs import write_metrics, write_run
 
+from cnn_rnn import backbone_weights
 from cnn_rnn.foundation.hub_errors import HTTP_ERROR
 from cnn_rnn.prediction import saved_model
 from cnn_rnn.prediction.predictions import predict
@@ -140,7 +141,7 @@ def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch: pytest.MonkeyPa
         asked.append(url)
         raise HTTP_ERROR("no way to resolve its name")
 
-    monkeypatch.setattr(saved_model, "get_hf_file_metadata", fail)
+    monkeypatch.setattr(backbone_weights, "get_hf_file_metadata", fail)
     told = "there is no folder runs/photo, and the Hub gives no model of that name: no way to resolve its name"
     with pytest.raises(OSError, match=f"^{told}$"):
         saved_model.checked_config("runs/photo")

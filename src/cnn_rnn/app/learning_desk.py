@@ -120,9 +120,8 @@ class LearningDesk(Desk):
         """Confirm a label of a photo or rule it out; one that is typed has a place from then on."""
         assert isinstance(session, LearningSession)
         known = label in self.choices
-        session.notice = (
-            f"taken for {label}, which is there already" if known and typed and " ".join(typed.split()) != label else ""
-        )
+        taken = known and typed and " ".join(typed.split()) != label
+        session.notice = f"taken for {label}, which is there already" if taken else ""
         if known or typed:
             session.say(self.album, photo, label, confirmed=confirmed, again=not typed)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HFValidationError
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.image_utils import pil_torch_interpolation_mapping
 
+from cnn_rnn.backbone_weights import ask_hub_once
 from cnn_rnn.configuration_cnn_rnn import CnnRnnConfig
 from cnn_rnn.foundation.broken_files import reason, tells_of
 from cnn_rnn.foundation.file_kinds import kind_of_file
@@ -155,7 +155,9 @@ def checked_config(name: str | Path) -> CnnRnnConfig:
         raise OSError(f"{name} is no folder of a saved model: it has no config.json{way_on}")
     _refuse_other_kinds(Path(name))
     try:
-        _ask_once(str(name))
+        if not Path(name).exists():
+            with suppress(HFValidationError):  # which is told where it is loaded
+                ask_hub_once(str(name), "config.json")
         fields, _ = CnnRnnConfig.get_config_dict(name)
     except (OSError, HTTP_ERROR) as error:
         if Path(name).exists():
@@ -174,18 +176,6 @@ def checked_config(name: str | Path) -> CnnRnnConfig:
         return CnnRnnConfig.from_dict(fields)
     except Exception as error:  # the library trusts some types
         raise ValueError(f"{name}: config.json: {reason(error.__cause__ or error)}") from error
-
-
-def _ask_once(name: str) -> None:
-    """Ask the Hub for a model that is neither a folder nor in its cache: a download would ask on for a minute.
-
-    Raises:
-        OSError, HTTP_ERROR: There is no answer.
-    """
-    if not Path(name).exists():
-        with suppress(HfHubHTTPError, HFValidationError):  # which are told where it is loaded
-            if not isinstance(try_to_load_from_cache(name, "config.json"), str):
-                get_hf_file_metadata(hf_hub_url(name, "config.json"))
 
 
 def checked_processor(name: str | Path) -> Any:
